@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::{settings::Settings, value};
+use crate::log::{Level, Target};
+
+/// One key of pixeld.toml: how it is read into [`Settings`] and written back.
+#[derive(Debug)]
+pub struct Key {
+    /// The dotted name, such as `limits.body`.
+    pub name: &'static str,
+    /// When a changed value takes effect.
+    pub applies: Applies,
+    /// Reads a value, or says what is wrong with it.
+    pub(super) set: fn(&mut Settings, &DeValue<'_>) -> value::Result<()>,
+    /// The value as TOML.
+    pub show: fn(&Settings) -> String,
+}
+
+/// When a changed value takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// At a reload.
+    Live,
+    /// At the next start.
+    AtRestart,
+}
+
+use Applies::{AtRestart, Live};
+
+const MS: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Every key, in the order of pixeld.toml.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "workers", applies: Live,
+        set: |s, v| { s.workers = value::workers(v)?; Ok(()) },
+        show: |s| match s.workers {
+            super::Workers::Auto => "\"auto\"".into(),
+            super::Workers::Count(count) => count.to_string(),
+        },
+    },
+    Key {
+        name: "listen.http", applies: AtRestart,
+        set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
+        show: |s| {
+            let addresses: Vec<_> = s.listen.http.iter().map(value::show_text).collect();
+            format!("[{}]", addresses.join(", "))
+        },
+    },
+    Key {
+        name: "listen.control", applies: AtRestart,
+        set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
+        show: |s| value::show_text(&s.listen.control),
+    },
+    Key {
+        name: "listen.admin", applies: AtRestart,
+        set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
+        show: |s| value::show_text(&s.listen.admin),
+    },
+    Key {
+        name: "limits.body", applies: Live,
+        set: |s, v| { s.limits.body = value::size(v, 64..=1 << 30)?; Ok(()) },
+        show: |s| value::show_size(s.limits.body),
+    },
+    Key {
+        name: "limits.head", applies: Live,
+        set: |s, v| { s.limits.head = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
+        show: |s| value::show_size(s.limits.head),
+    },
+    Key {
+        name: "limits.connections", applies: Live,
+        set: |s, v| { s.limits.connections = value::count(v, 1..=1_000_000)?; Ok(()) },
+        show: |s| s.limits.connections.to_string(),
+    },
+    Key {
+        name: "timeouts.head", applies: Live,
+        set: |s, v| { s.timeouts.head = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.head),
+    },
+    Key {
+        name: "timeouts.body", applies: Live,
+        set: |s, v| { s.timeouts.body = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.body),
+    },
+    Key {
+        name: "timeouts.write", applies: Live,
+        set: |s, v| { s.timeouts.write = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.write),
+    },
+    Key {
+        name: "timeouts.keep-alive", applies: Live,
+        set: |s, v| { s.timeouts.keep_alive = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.keep_alive),
+    },
+    Key {
+        name: "timeouts.drain", applies: Live,
+        set: |s, v| { s.timeouts.drain = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.drain),
+    },
+    Key {
+        name: "pixel.range-error-status", applies: Live,
+        set: |s, v| { s.pixel.range_error_status = value::status(v, &[200, 400, 422])?; Ok(()) },
+        show: |s| s.pixel.range_error_status.to_string(),
+    },
+    Key {
+        name: "log.level", applies: Live,
+        set: |s, v| { s.log.level = value::word::<Level>(v, &["error", "warn", "info", "debug"])?; Ok(()) },
+        show: |s| value::show_text(match s.log.level {
+            Level::Error => "error", Level::Warn => "warn", Level::Info => "info", Level::Debug => "debug",
+        }),
+    },
+    Key {
+        name: "log.target", applies: AtRestart,
+        set: |s, v| { s.log.target = value::word::<Target>(v, &["auto", "journal", "stderr"])?; Ok(()) },
+        show: |s| value::show_text(match s.log.target {
+            Target::Auto => "auto", Target::Journal => "journal", Target::Stderr => "stderr",
+        }),
+    },
+];
+
+impl Key {
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+}
+
+/// The keys whose values differ.
+pub fn changes(from: &Settings, to: &Settings) -> Vec<&'static Key> {
+    KEYS.iter().filter(|key| (key.show)(from) != (key.show)(to)).collect()
+}

@@ -1,0 +1,11 @@
+//! Configuration in three steps: the files that exist ([`Sources`]), the assignments that they
+//! make (later files win, each key by itself), and the [`Settings`] that result, which are valid.
+
+mod keys;
+mod load;
+mod settings;
+mod value;
+
+pub use keys::{Applies, KEYS, Key, changes};
+pub use load::{Fault, Faults, Loaded, Origin, Sources};
+pub use settings::{Limits, Listen, Logging, PixelRules, Settings, Timeouts, Workers};

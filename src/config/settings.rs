@@ -1,0 +1,122 @@
+use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
+
+use crate::{
+    log::{Level, Target},
+    net::Address,
+};
+
+/// Everything that an operator can set, checked. pixeld.toml(5) describes each key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `workers`
+    pub workers: Workers,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[pixel]`
+    pub pixel: PixelRules,
+    /// `[log]`
+    pub log: Logging,
+}
+
+/// How many worker threads serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as there are CPUs that the daemon may use.
+    Auto,
+    /// This many.
+    Count(NonZeroUsize),
+}
+
+/// Addresses of sockets that the service manager did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where requests are answered.
+    pub http: Vec<Address>,
+    /// The control socket for reading; a Unix address.
+    pub control: Address,
+    /// The control socket for changing; a Unix address.
+    pub admin: Address,
+}
+
+/// What a client may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// Open connections, all workers together.
+    pub connections: usize,
+}
+
+/// How long a client may take, and the daemon to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// From the end of the head to the end of the body.
+    pub body: Duration,
+    /// For a client to take its answer.
+    pub write: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+    /// For requests to finish when the daemon stops or a worker leaves.
+    pub drain: Duration,
+}
+
+/// What is peculiar to pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PixelRules {
+    /// The status of an answer to a `value` outside 0..=255: 200, 400 or 422.
+    pub range_error_status: u16,
+}
+
+/// What is told to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Up to which level.
+    pub level: Level,
+    /// Where to.
+    pub target: Target,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: Workers::Auto,
+            listen: Listen {
+                http: vec![Address::Tcp(([127, 0, 0, 1], 8000).into())],
+                control: Address::Unix("/run/pixeld/control.sock".into()),
+                admin: Address::Unix("/run/pixeld/admin.sock".into()),
+            },
+            limits: Limits { body: 16 << 10, head: 16 << 10, connections: 10_000 },
+            timeouts: Timeouts {
+                head: Duration::from_secs(10),
+                body: Duration::from_secs(10),
+                write: Duration::from_secs(10),
+                keep_alive: Duration::from_secs(75),
+                drain: Duration::from_secs(30),
+            },
+            pixel: PixelRules { range_error_status: 422 },
+            log: Logging { level: Level::Info, target: Target::Auto },
+        }
+    }
+}
+
+impl Workers {
+    /// The most that can be asked for.
+    pub const MOST: usize = 1024;
+
+    /// The number of threads: `auto` counts the CPUs of the affinity mask, less what a cgroup
+    /// quota takes away.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Count(count) => count.get(),
+            Self::Auto => available_parallelism().map_or(1, NonZeroUsize::get).min(Self::MOST),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Varlink's frames over a Unix socket, with bounds: zlink reads and writes them, this stops a peer
+//! from sending without end.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use zlink::{
+    Connection,
+    connection::socket::{self, ReadResult},
+    tokio::unix::Stream,
+};
+
+/// A call to any method of any interface; the parameters are looked at when the method is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AnyCall {
+    /// The interface and the method, joined by a dot.
+    pub method: String,
+    /// What the method is to be called with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
+}
+
+/// A socket whose messages have a limit.
+#[derive(Debug)]
+pub struct Bounded(pub Stream);
+
+/// The reading side of [`Bounded`].
+#[derive(Debug)]
+pub struct BoundedRead {
+    half: <Stream as socket::Socket>::ReadHalf,
+    /// Bytes since the last end of a message.
+    pending: usize,
+}
+
+/// A connection that takes messages of limited size.
+pub type BoundedConnection = Connection<Bounded>;
+
+/// Bytes of a message.
+const LONGEST_MESSAGE: usize = 1 << 20;
+
+impl socket::Socket for Bounded {
+    type ReadHalf = BoundedRead;
+    type WriteHalf = <Stream as socket::Socket>::WriteHalf;
+
+    fn split(self) -> (BoundedRead, Self::WriteHalf) {
+        let (half, write) = self.0.split();
+        (BoundedRead { half, pending: 0 }, write)
+    }
+}
+
+impl socket::ReadHalf for BoundedRead {
+    async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<ReadResult> {
+        let result = self.half.read(buf).await?;
+        // Descriptors that a peer sends along are closed when the result is dropped.
+        let read = &buf[..result.bytes_read()];
+        self.pending = match read.iter().rposition(|byte| *byte == 0) {
+            Some(end) => read.len() - end - 1,
+            None => self.pending + read.len(),
+        };
+        if self.pending > LONGEST_MESSAGE { Err(zlink::Error::BufferOverflow) } else { Ok(result) }
+    }
+}

@@ -1,0 +1,103 @@
+//! The daemon, as a list of steps: read the configuration, take the sockets, start the workers,
+//! say that it is ready; then follow signals and control clients until it is told to stop.
+
+mod args;
+mod house;
+mod panics;
+mod run;
+mod sockets;
+
+use std::{io::IsTerminal, time::Duration};
+
+use clap::Parser;
+
+use crate::{
+    config::{Faults, Loaded, Sources},
+    exit::Exit,
+    log::{Event, Level, Log, Sink, Target},
+    systemd::{Notifier, take_inherited},
+};
+
+pub use args::Args;
+
+/// The whole life of `pixeld`, from its command line to its exit code.
+pub fn main() -> Exit {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let sources = args.config.clone().map_or_else(Sources::system, Sources::File);
+    let loaded = sources.load();
+    if args.check {
+        return check(loaded);
+    }
+    // Before the first thread, for it changes the environment.
+    let inherited = take_inherited();
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(faults) => return refuse(&faults),
+    };
+    let log = match open_log(loaded.settings.log.target, loaded.settings.log.level) {
+        Ok(log) => log,
+        Err(exit) => return exit,
+    };
+    let exit = match inherited {
+        Ok(inherited) => run::run(&args, inherited, sources, loaded, &log),
+        Err(error) => {
+            let reason = format!("what systemd says about the sockets that it passed is wrong: {error}");
+            log.send(Event::SocketFailed { reason });
+            Exit::OsErr
+        }
+    };
+    log.flush(LOG_FLUSH_LIMIT);
+    exit
+}
+
+/// A log that nobody reads does not keep the daemon from ending.
+const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
+    Log::start(Sink::open(target), level).map_err(|error| {
+        eprintln!("pixeld: cannot start the thread of the log: {error}");
+        Exit::OsErr
+    })
+}
+
+/// `--check`: every fault on a line of its own, or where the values come from.
+fn check(loaded: Result<Loaded, Faults>) -> Exit {
+    match loaded {
+        Ok(loaded) => {
+            if loaded.files.is_empty() {
+                println!("There is no configuration file: every key has its default.");
+            }
+            for file in loaded.files {
+                println!("{}: valid", file.display());
+            }
+            Exit::Ok
+        }
+        Err(faults) => {
+            eprintln!("{faults}");
+            Exit::Config
+        }
+    }
+}
+
+/// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
+fn refuse(faults: &Faults) -> Exit {
+    let lines = faults.lines();
+    let status = format!("The configuration is refused: {}", lines.join("; "));
+    if let Ok(log) = open_log(Target::Auto, Level::Info) {
+        log.send(Event::ConfigRefused { faults: lines });
+        log.flush(LOG_FLUSH_LIMIT);
+    }
+    // Who started it by hand sees the log; who looks at `systemctl status` sees this.
+    let _ = Notifier::default().status(&status);
+    if std::io::stderr().is_terminal() {
+        eprintln!("pixeld: mend the files and try `pixeld --check`");
+    }
+    Exit::Config
+}

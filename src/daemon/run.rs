@@ -1,0 +1,204 @@
+use std::{
+    future::pending,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::LocalSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    args::Args,
+    house::{House, policy},
+    panics,
+    sockets::{Sockets, gather},
+};
+use crate::{
+    config::{Loaded, Sources},
+    control::{self, Access, ServiceState},
+    exit::Exit,
+    log::{Event, Log},
+    net::Listener,
+    systemd::{self, Inherited},
+    worker::{Acceptor, Pool, Shared},
+};
+
+/// How often the status is told and everything is looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until it is told to stop, or until it cannot start.
+pub fn run(args: &Args, inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
+    let started = Instant::now();
+    let sockets = match gather(inherited, args.sockets, &loaded.settings.listen, log) {
+        Ok(sockets) => sockets,
+        Err(exit) => return exit,
+    };
+    panics::tell_log(log.clone());
+    raise_file_limit();
+    if !loaded.files.is_empty() {
+        log.send(Event::ConfigRead { files: loaded.files.clone() });
+    }
+    match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => {
+            let life = live(sources, loaded, sockets, log, started);
+            LocalSet::new()
+                .block_on(&runtime, life)
+                .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}")))
+        }
+        Err(error) => cannot_start(log, format!("The main thread has no runtime: {error}")),
+    }
+}
+
+fn cannot_start(log: &Log, reason: String) -> Exit {
+    log.send(Event::SystemRefused { reason });
+    Exit::OsErr
+}
+
+/// Each connection is a descriptor, so as many as the hard limit allows may be open.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Then the soft limit holds, as it would have anyway.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+async fn live(
+    sources: Sources,
+    loaded: Loaded,
+    sockets: Sockets,
+    log: &Log,
+    started: Instant,
+) -> io::Result<Exit> {
+    let settings = loaded.settings;
+    let watchdog = systemd::watchdog_timeout();
+    let tick = watchdog.map_or(TICK, |timeout| TICK.min(timeout / 4));
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut stop_signals = StopSignals::new()?;
+    let (ended, mut ended_workers) = unbounded_channel();
+
+    let shared = Shared { deck: Arc::default(), log: log.clone(), heartbeat: tick, ended };
+    let pool = Pool::start(settings.workers.count(), policy(&settings), settings.limits.connections, shared)?;
+    let listeners: Vec<_> = sockets.http.iter().map(ToString::to_string).collect();
+    let acceptor = pool.accept(sockets.http)?;
+    let house = Rc::new(House::new(sources, settings, pool, listeners, log.clone(), started));
+    serve_control(&house, &sockets.control, &sockets.admin)?;
+
+    house.log.send(Event::Ready {
+        listeners: house.listeners.clone(),
+        workers: house.pool.borrow().serving(),
+        took: started.elapsed(),
+    });
+    let status = house.status();
+    house.notify(|notifier| notifier.ready(&status));
+
+    let mut ticks = interval(tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let cause = loop {
+        tokio::select! {
+            cause = stop_signals.recv() => break cause,
+            Some(()) = hangup.recv() => drop(house.reload()),
+            Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
+            _ = ticks.tick() => look_after(&house, watchdog),
+        }
+    };
+    stop(&house, acceptor, &mut ended_workers, &mut stop_signals, cause).await;
+    Ok(Exit::Ok)
+}
+
+/// Keeps the status current, and feeds the watchdog while every worker makes progress.
+fn look_after(house: &House, watchdog: Option<Duration>) {
+    let status = house.status();
+    house.notify(|notifier| notifier.status(&status));
+    let Some(limit) = watchdog else { return };
+    let stuck = house.pool.borrow().reports().into_iter().find(|report| report.since_progress > limit / 2);
+    match stuck {
+        None => house.notify(|notifier| notifier.alive()),
+        Some(report) => {
+            house.log.send(Event::WorkerStuck { worker: report.number, since: report.since_progress });
+        }
+    }
+}
+
+/// Serves the control clients for as long as the daemon lives. The listeners themselves stay with
+/// the caller, who removes the paths of its own ones in the end.
+fn serve_control(house: &Rc<House>, control: &Listener, admin: &Listener) -> io::Result<()> {
+    let admin_path = admin.address().path().map_or_else(String::new, |path| path.display().to_string());
+    for (listener, access) in [(control, Access::Read { admin: admin_path }), (admin, Access::Change)] {
+        let listener = listener.to_unix()?;
+        tokio::task::spawn_local(control::serve(listener, access, house.clone(), house.log.clone()));
+    }
+    Ok(())
+}
+
+async fn stop(
+    house: &House,
+    acceptor: Acceptor,
+    ended_workers: &mut UnboundedReceiver<usize>,
+    stop_signals: &mut StopSignals,
+    cause: &'static str,
+) {
+    let begun = Instant::now();
+    let limit = house.drain_limit();
+    house.state.set(ServiceState::Stopping);
+    house.log.send(Event::Stopping { cause, open: house.pool.borrow().open() as u64 });
+    acceptor.stop();
+    house.pool.borrow_mut().drain();
+
+    let mut ticks = interval(TICK);
+    let drained = timeout(limit, async {
+        while !house.pool.borrow().is_empty() {
+            tokio::select! {
+                Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
+                _ = ticks.tick() => tell_drain(house, limit.saturating_sub(begun.elapsed())),
+                // Told twice: whoever does that does not want to wait.
+                _ = stop_signals.recv() => break,
+            }
+        }
+    });
+    let _ = drained.await;
+    let cut = house.pool.borrow().open() as u64;
+    house.pool.borrow().abort();
+    house.log.send(Event::Stopped {
+        requests: house.pool.borrow().totals().outcomes.total(),
+        cut,
+        took: begun.elapsed(),
+    });
+}
+
+/// What is left to do, and for how long systemd has to wait for it.
+fn tell_drain(house: &House, left: Duration) {
+    let open = house.pool.borrow().open();
+    let status = format!("Stopping: {open} connections open, {} s left for them", left.as_secs());
+    house.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
+    house.notify(|notifier| notifier.alive());
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => "SIGTERM",
+            Some(()) = self.interrupt.recv() => "SIGINT",
+            else => pending().await,
+        }
+    }
+}

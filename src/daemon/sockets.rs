@@ -1,0 +1,63 @@
+use crate::{
+    config::Listen,
+    exit::Exit,
+    log::{Event, Log},
+    net::{BindError, Listener},
+    systemd::Inherited,
+};
+
+use super::args::SocketMode;
+
+/// Every socket that the daemon needs.
+#[derive(Debug)]
+pub struct Sockets {
+    pub http: Vec<Listener>,
+    pub control: Listener,
+    pub admin: Listener,
+}
+
+/// Takes the inherited sockets, and opens those that are missing where the configuration says,
+/// unless only inherited ones are wanted. What goes wrong is told to the log.
+///
+/// # Errors
+/// The code to exit with: 78 for a socket that had to be passed, 71 for one that cannot be opened.
+pub fn gather(inherited: Inherited, mode: SocketMode, listen: &Listen, log: &Log) -> Result<Sockets, Exit> {
+    for rejected in inherited.rejected {
+        log.send(Event::SocketRejected { name: rejected.name, reason: rejected.reason });
+    }
+    if mode == SocketMode::Inherited {
+        let missing: Vec<_> = [
+            ("http", "pixeld.socket or pixeld-tcp.socket", inherited.http.is_empty()),
+            ("control", "pixeld-control.socket", inherited.control.is_none()),
+            ("admin", "pixeld-admin.socket", inherited.admin.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(name, unit, missing)| missing.then_some(format!("{name} ({unit})")))
+        .collect();
+        if !missing.is_empty() {
+            let reason = format!("systemd did not pass {}: start these units first", missing.join(", "));
+            log.send(Event::SocketFailed { reason });
+            return Err(Exit::Config);
+        }
+    }
+    open_missing(inherited.http, inherited.control, inherited.admin, listen).map_err(|error| {
+        log.send(Event::SocketFailed { reason: error.to_string() });
+        Exit::OsErr
+    })
+}
+
+fn open_missing(
+    http: Vec<Listener>,
+    control: Option<Listener>,
+    admin: Option<Listener>,
+    listen: &Listen,
+) -> Result<Sockets, BindError> {
+    let http = if http.is_empty() {
+        listen.http.iter().map(Listener::bind).collect::<Result<_, _>>()?
+    } else {
+        http
+    };
+    let control = control.map_or_else(|| Listener::bind(&listen.control), Ok)?;
+    let admin = admin.map_or_else(|| Listener::bind(&listen.admin), Ok)?;
+    Ok(Sockets { http, control, admin })
+}

@@ -1,0 +1,36 @@
+use std::process::ExitCode;
+
+/// Why a program ends, as sysexits.h numbers it. systemd names these codes in its own messages
+/// (`status=78/CONFIG`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done.
+    Ok = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// A value was refused by the daemon.
+    DataErr = 65,
+    /// The daemon is not there.
+    Unavailable = 69,
+    /// A bug, or a fault of this program's own.
+    Software = 70,
+    /// The operating system refused something that should have worked.
+    OsErr = 71,
+    /// Reading or writing failed.
+    IoErr = 74,
+    /// The other side did not answer in time; trying again may help.
+    TempFail = 75,
+    /// The other side answered something that it should not.
+    Protocol = 76,
+    /// The caller is not allowed to.
+    NoPerm = 77,
+    /// The configuration is wrong, or a socket that it promises is missing.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,129 @@
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
+};
+
+use super::policy::Policy;
+use crate::{
+    pixel::{self, Refusal},
+    stats::Outcome,
+};
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub struct Answer {
+    pub outcome: Outcome,
+    pub status: StatusCode,
+    pub body: Bytes,
+    /// Whether the connection ends with this answer.
+    pub close: bool,
+}
+
+impl Answer {
+    fn new(outcome: Outcome, status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { outcome, status, body: body.into(), close: false }
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(Outcome::NotFound, StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#)
+    }
+
+    pub fn method_not_allowed() -> Self {
+        let body = r#"{"detail":"Method Not Allowed"}"#;
+        Self::new(Outcome::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED, body)
+    }
+
+    pub fn too_large() -> Self {
+        let body = r#"{"detail":"Content Too Large"}"#;
+        Self::new(Outcome::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, body).and_close()
+    }
+
+    pub fn timed_out() -> Self {
+        let body = r#"{"detail":"Request Timeout"}"#;
+        Self::new(Outcome::TimedOut, StatusCode::REQUEST_TIMEOUT, body).and_close()
+    }
+
+    pub fn failed() -> Self {
+        let body = r#"{"detail":"Internal Server Error"}"#;
+        Self::new(Outcome::Failed, StatusCode::INTERNAL_SERVER_ERROR, body).and_close()
+    }
+
+    /// Ends the connection with this answer, for instance because the body is not read to its end.
+    pub fn and_close(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    /// The answer to a whole body that was sent to /pixel.
+    pub fn to_body(body: &[u8], is_json: bool, policy: &Policy) -> Self {
+        let result = if !is_json {
+            Err(pixel::explain_text(body))
+        } else if let Some(decoded) = pixel::decode(body) {
+            decoded.map_err(Refusal::from)
+        } else {
+            pixel::explain(body)
+        };
+        match result {
+            Ok(accepted) => {
+                let mut answer = Vec::with_capacity(body.len() + 64);
+                pixel::write_accepted(&accepted, &mut answer);
+                Self::new(Outcome::Ok, StatusCode::OK, answer)
+            }
+            Err(Refusal::OutOfRange) => {
+                Self::new(Outcome::OutOfRange, policy.range_error_status, pixel::OUT_OF_RANGE)
+            }
+            Err(Refusal::Invalid(detail)) => {
+                Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail)
+            }
+            Err(Refusal::Unreadable) => {
+                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, pixel::BAD_BODY)
+            }
+        }
+    }
+
+    /// For the log.
+    pub fn reason(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Ok => "accepted",
+            Outcome::Invalid => "the body is no pixel",
+            Outcome::OutOfRange => "the value is not in 0..=255",
+            Outcome::Malformed => "the body cannot be read",
+            Outcome::NotFound => "no such path",
+            Outcome::MethodNotAllowed => "not a POST",
+            Outcome::TimedOut => "the request did not arrive in time",
+            Outcome::TooLarge => "the body is over limits.body",
+            Outcome::Failed => "a fault of the daemon's own",
+        }
+    }
+
+    /// For hyper, which adds `content-length` and `date`.
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.outcome == Outcome::MethodNotAllowed {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// For a connection that hyper has let go of: the last bytes that are sent on it.
+    pub fn into_last_bytes(self) -> Vec<u8> {
+        let mut bytes = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\n\r\n",
+            self.status,
+            self.body.len(),
+            httpdate::fmt_http_date(SystemTime::now()),
+        )
+        .into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}

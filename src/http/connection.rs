@@ -1,0 +1,195 @@
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    answer::Answer,
+    context::Context,
+    io::Io,
+    service::{PixelService, client},
+    track::{Recall, Stage, Track},
+};
+use crate::{
+    log::{Event, Level},
+    net::{Socket, Stream},
+    stats::Outcome,
+};
+
+/// A connection between two requests: nothing is in flight, and it belongs to no thread.
+#[derive(Debug)]
+pub struct Parked {
+    /// The socket.
+    pub socket: Socket,
+    /// What was read from it and not answered.
+    pub unread: Bytes,
+}
+
+/// How serving a connection ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It is closed.
+    Closed,
+    /// It was asked back, is idle, and may go on elsewhere.
+    Parked(Parked),
+}
+
+/// Serves one connection until it closes, times out, or is asked back.
+pub async fn serve(parked: Parked, context: &Context) -> Ended {
+    let stream = match parked.socket.into_stream() {
+        Ok(stream) => stream,
+        Err(error) => {
+            tell(context, "unknown".into(), &error);
+            return Ended::Closed;
+        }
+    };
+    let entered = context.enter(Track::new(peer(&stream)));
+    let track = &entered.track;
+    let mut io = Io::new(stream, parked.unread, track.clone());
+    let mut keep_alive = true;
+    loop {
+        match session(&mut io, context, &entered.track, keep_alive).await {
+            Session::Finished(result) => {
+                if let Err(error) = result {
+                    if error.is_parse() {
+                        context.stats.answered(Outcome::Malformed, 0, 0);
+                    }
+                    tell(context, client(None, track), &error);
+                }
+                close(io, track).await;
+                return Ended::Closed;
+            }
+            Session::TimedOut(Stage::Head | Stage::Body) => {
+                let answer = Answer::timed_out();
+                context.stats.answered(answer.outcome, 0, answer.body.len());
+                tell(context, client(None, track), &answer.reason());
+                let send = io.stream.write_all(&answer.into_last_bytes()).await;
+                if send.is_ok() {
+                    close(io, track).await;
+                }
+                return Ended::Closed;
+            }
+            Session::TimedOut(Stage::Idle) => return Ended::Closed,
+            Session::TimedOut(Stage::Answer) => {
+                tell(context, client(None, track), &"the client did not take its answer in time");
+                return Ended::Closed;
+            }
+            Session::Idle(unread) => {
+                io.unread(unread);
+                match track.recalled() {
+                    Some(Recall::Move) => return park(io),
+                    // A request that has already arrived is answered, as the last one.
+                    Some(Recall::Close) if keep_alive && io.has_input() => keep_alive = false,
+                    _ => return Ended::Closed,
+                }
+            }
+        }
+    }
+}
+
+/// What became of the time that hyper had a connection.
+enum Session {
+    /// The connection is at its end.
+    Finished(hyper::Result<()>),
+    /// It was asked back and is idle; these bytes were read and not used.
+    Idle(Bytes),
+    /// It has been in this stage for too long.
+    TimedOut(Stage),
+}
+
+async fn session(io: &mut Io, context: &Context, track: &std::rc::Rc<Track>, keep_alive: bool) -> Session {
+    let policy = context.policy();
+    let service = PixelService { context, track: track.clone() };
+    let mut http = http1::Builder::new()
+        .keep_alive(keep_alive)
+        .half_close(true)
+        .max_header_size(policy.head_limit)
+        .max_buf_size(policy.head_limit.max(policy.body_limit))
+        .serve_connection(TokioIo::new(io), service);
+    let mut timer = pin!(sleep(policy.shortest_timeout()));
+    let mut told_to_close = !keep_alive;
+
+    let end = poll_fn(|cx| {
+        track.wake(cx.waker());
+        loop {
+            if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
+                return Poll::Ready(Session::Finished(result));
+            }
+            if let Some(recall) = track.recalled() {
+                if track.stage() == Stage::Idle {
+                    return Poll::Ready(Session::Idle(Bytes::new()));
+                }
+                if recall == Recall::Close && !told_to_close {
+                    // The answer in progress says `connection: close`.
+                    Pin::new(&mut http).graceful_shutdown();
+                    told_to_close = true;
+                    continue;
+                }
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // Stages begin and end without touching the timer. It fires at least as often as any
+            // stage could end, and only then is looked at when the present one does.
+            let policy = context.policy();
+            let (stage, now) = (track.stage(), Instant::now());
+            let deadline = track.since() + policy.timeout(stage);
+            if deadline <= now {
+                return Poll::Ready(Session::TimedOut(stage));
+            }
+            timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
+        }
+    })
+    .await;
+    match end {
+        Session::Idle(_) => Session::Idle(http.into_parts().read_buf),
+        other => other,
+    }
+}
+
+/// Closes so that the last answer is not lost: a socket that is closed with unread input sends a
+/// reset, which may overtake it. So: say that nothing follows, and read on for a while.
+async fn close(mut io: Io, track: &Track) {
+    const LONGEST: Duration = Duration::from_secs(1);
+    const MOST: u64 = 1 << 20;
+
+    if track.is_ended_by_peer() || io.stream.shutdown().await.is_err() {
+        return;
+    }
+    let discard = async {
+        let mut sink = tokio::io::sink();
+        tokio::io::copy(&mut io.stream.take(MOST), &mut sink).await
+    };
+    let _ = timeout(LONGEST, discard).await;
+}
+
+fn park(io: Io) -> Ended {
+    let (stream, unread) = io.into_parts();
+    match stream.into_socket() {
+        Ok(socket) => Ended::Parked(Parked { socket, unread }),
+        Err(_) => Ended::Closed,
+    }
+}
+
+fn peer(stream: &Stream) -> Option<std::net::SocketAddr> {
+    match stream {
+        Stream::Tcp(stream) => stream.peer_addr().ok(),
+        Stream::Unix(_) => None,
+    }
+}
+
+fn tell(context: &Context, client: String, reason: &dyn std::fmt::Display) {
+    if context.log.wants(Level::Debug) {
+        context.log.send(Event::Disconnected { worker: context.worker, client, reason: reason.to_string() });
+    }
+}

@@ -1,0 +1,83 @@
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::track::Track;
+use crate::net::Stream;
+
+/// A socket that tells its [`Track`] what goes over it, and can be given bytes back that were
+/// read and not used.
+#[derive(Debug)]
+pub struct Io {
+    pub stream: Stream,
+    unread: Bytes,
+    track: Rc<Track>,
+}
+
+impl Io {
+    pub fn new(stream: Stream, unread: Bytes, track: Rc<Track>) -> Self {
+        Self { stream, unread, track }
+    }
+
+    /// Gives back what was read last and not used; the next read returns it first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.unread = if self.unread.is_empty() {
+            bytes
+        } else {
+            [bytes, std::mem::take(&mut self.unread)].concat().into()
+        };
+    }
+
+    /// Whether a read would return bytes at once.
+    pub fn has_input(&self) -> bool {
+        let peek = nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&self.stream));
+        !self.unread.is_empty() || nix::sys::socket::recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
+    }
+
+    pub fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.unread)
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        if this.unread.is_empty() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        } else {
+            let n = this.unread.len().min(buf.remaining());
+            buf.put_slice(&this.unread[..n]);
+            this.unread.advance(n);
+        }
+        if buf.filled().len() > before {
+            this.track.received();
+        } else {
+            this.track.peer_ended();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    /// hyper calls this when its own buffer is empty, and only then.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.track.flushed();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP/1.1 on one connection (RFC 9110, RFC 9112). The connection owns its socket; hyper borrows
+//! it, so an idle connection can be taken back unharmed and go on elsewhere.
+
+mod answer;
+mod connection;
+mod context;
+mod io;
+mod policy;
+mod service;
+mod track;
+
+pub use connection::{Ended, Parked, serve};
+pub use context::Context;
+pub use policy::Policy;

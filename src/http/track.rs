@@ -1,0 +1,115 @@
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body.
+    Body,
+    /// The client to take its answer.
+    Answer,
+}
+
+/// What a worker wants of a connection, as soon as it is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recall {
+    /// Go to another worker.
+    Move,
+    /// Close.
+    Close,
+}
+
+/// Where a connection stands. Its socket, its service and its worker share this; all live on one
+/// thread.
+#[derive(Debug)]
+pub struct Track {
+    pub peer: Option<SocketAddr>,
+    stage: Cell<Stage>,
+    since: Cell<Instant>,
+    recall: Cell<Option<Recall>>,
+    last_answer: Cell<bool>,
+    ended_by_peer: Cell<bool>,
+    waker: RefCell<Waker>,
+}
+
+impl Track {
+    pub fn new(peer: Option<SocketAddr>) -> Self {
+        Self {
+            peer,
+            stage: Cell::new(Stage::Idle),
+            since: Cell::new(Instant::now()),
+            recall: Cell::new(None),
+            last_answer: Cell::new(false),
+            ended_by_peer: Cell::new(false),
+            waker: RefCell::new(Waker::noop().clone()),
+        }
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub fn since(&self) -> Instant {
+        self.since.get()
+    }
+
+    pub fn enter(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.since.set(Instant::now());
+    }
+
+    /// Bytes of a request came in.
+    pub fn received(&self) {
+        if self.stage.get() == Stage::Idle {
+            self.enter(Stage::Head);
+        }
+    }
+
+    /// An answer is about to be sent; behind the last one the connection is never idle again.
+    pub fn answer(&self, last: bool) {
+        self.last_answer.set(last);
+        self.enter(Stage::Answer);
+    }
+
+    /// Everything that was to be sent is sent.
+    pub fn flushed(&self) {
+        if self.stage.get() == Stage::Answer && !self.last_answer.get() {
+            self.enter(Stage::Idle);
+        }
+    }
+
+    /// The peer has shut down its sending side.
+    pub fn peer_ended(&self) {
+        self.ended_by_peer.set(true);
+    }
+
+    pub fn is_ended_by_peer(&self) -> bool {
+        self.ended_by_peer.get()
+    }
+
+    pub fn recalled(&self) -> Option<Recall> {
+        self.recall.get()
+    }
+
+    /// Asks the connection back; a wish to close is not taken back by one to move.
+    pub fn recall(&self, recall: Recall) {
+        if self.recall.get() != Some(Recall::Close) {
+            self.recall.set(Some(recall));
+            self.waker.borrow().wake_by_ref();
+        }
+    }
+
+    /// Whom to wake when the connection is recalled.
+    pub fn wake(&self, waker: &Waker) {
+        self.waker.borrow_mut().clone_from(waker);
+    }
+}

@@ -1,0 +1,208 @@
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+/// How much is told; each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something does not work.
+    Error,
+    /// Something will stop working, or works for fewer than it should.
+    Warn,
+    /// The daemon changed its state.
+    Info,
+    /// Each request that was refused, each connection that ended early.
+    Debug,
+}
+
+/// Something that an operator may want to know.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // each field is named after what it holds
+pub enum Event {
+    /// The daemon serves.
+    Ready { listeners: Vec<String>, workers: usize, took: Duration },
+    /// The configuration is wrong, and the daemon does not start with it.
+    ConfigRefused { faults: Vec<String> },
+    /// A file is read that changes something.
+    ConfigRead { files: Vec<PathBuf> },
+    /// A descriptor that the service manager passed is not used.
+    SocketRejected { name: String, reason: String },
+    /// A socket is missing, or cannot be opened.
+    SocketFailed { reason: String },
+    /// The operating system refused something without which the daemon cannot go on as asked.
+    SystemRefused { reason: String },
+    /// A reload changed these keys, each as "key: from -> to".
+    Reloaded { changed: Vec<String>, needs_restart: Vec<String> },
+    /// A reload was refused and changed nothing.
+    ReloadRefused { faults: Vec<String> },
+    /// A worker thread serves.
+    WorkerStarted { worker: usize },
+    /// A worker thread has ended; `moved` connections went to others.
+    WorkerEnded { worker: usize, moved: u64 },
+    /// A worker thread has not come round for a while.
+    WorkerStuck { worker: usize, since: Duration },
+    /// Somebody changed the number of workers.
+    WorkersSet { from: usize, to: usize, by: String },
+    /// Accepting stopped, for the reason given.
+    AcceptPaused { reason: String },
+    /// Accepting goes on.
+    AcceptResumed,
+    /// A request was refused.
+    Refused { worker: usize, client: String, status: u16, reason: &'static str },
+    /// A connection ended otherwise than by its client's wish.
+    Disconnected { worker: usize, client: String, reason: String },
+    /// A request made a worker's code panic; the connection is closed, nothing else.
+    Panicked { reason: String },
+    /// A control client was refused or broke off.
+    ControlFailed { client: String, reason: String },
+    /// The daemon has begun to stop.
+    Stopping { cause: &'static str, open: u64 },
+    /// The daemon has stopped; `cut` connections were closed with a request in flight.
+    Stopped { requests: u64, cut: u64, took: Duration },
+    /// Lines did not fit into the queue.
+    LinesDropped { lines: u64 },
+    /// A notification did not reach the service manager.
+    NotifyFailed { reason: String },
+}
+
+/// An [`Event`] as it is written out: a sentence, and the fields that can be searched for.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub message: String,
+    pub worker: Option<usize>,
+    pub client: Option<String>,
+    pub status: Option<u16>,
+    pub reason: Option<String>,
+}
+
+impl Event {
+    /// How urgent it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::ConfigRefused { .. }
+            | Self::SocketFailed { .. }
+            | Self::SystemRefused { .. }
+            | Self::ReloadRefused { .. }
+            | Self::WorkerStuck { .. }
+            | Self::Panicked { .. } => Level::Error,
+            Self::SocketRejected { .. }
+            | Self::AcceptPaused { .. }
+            | Self::LinesDropped { .. }
+            | Self::NotifyFailed { .. } => Level::Warn,
+            Self::Refused { .. } | Self::Disconnected { .. } | Self::ControlFailed { .. } => Level::Debug,
+            _ => Level::Info,
+        }
+    }
+
+    pub(super) fn line(&self) -> Line {
+        let mut line =
+            Line { message: self.message(), worker: None, client: None, status: None, reason: None };
+        match self {
+            Self::WorkerStarted { worker }
+            | Self::WorkerEnded { worker, .. }
+            | Self::WorkerStuck { worker, .. } => line.worker = Some(*worker),
+            Self::Refused { worker, client, status, reason } => {
+                line.worker = Some(*worker);
+                line.client = Some(client.clone());
+                line.status = Some(*status);
+                line.reason = Some((*reason).into());
+            }
+            Self::Disconnected { worker, client, reason } => {
+                line.worker = Some(*worker);
+                line.client = Some(client.clone());
+                line.reason = Some(reason.clone());
+            }
+            Self::ControlFailed { client, reason } => {
+                line.client = Some(client.clone());
+                line.reason = Some(reason.clone());
+            }
+            Self::SocketRejected { reason, .. }
+            | Self::SocketFailed { reason }
+            | Self::SystemRefused { reason }
+            | Self::AcceptPaused { reason }
+            | Self::Panicked { reason }
+            | Self::NotifyFailed { reason } => line.reason = Some(reason.clone()),
+            Self::ConfigRefused { faults } | Self::ReloadRefused { faults } => {
+                line.reason = Some(faults.join("\n"));
+            }
+            Self::Stopping { cause, .. } => line.reason = Some((*cause).into()),
+            _ => {}
+        }
+        line
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Ready { listeners, workers, took } => format!(
+                "Ready after {:.1} ms: {} on {}",
+                took.as_secs_f64() * 1e3,
+                counted(*workers, "worker"),
+                listeners.join(", ")
+            ),
+            Self::ConfigRefused { faults } => {
+                format!("The configuration is refused: {}", faults.join("; "))
+            }
+            Self::ConfigRead { files } => {
+                let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+                format!("Configuration read from {}", files.join(", "))
+            }
+            Self::SocketRejected { name, reason } => {
+                format!("The inherited socket {name:?} is not used: {reason}")
+            }
+            Self::SocketFailed { reason } | Self::SystemRefused { reason } | Self::Panicked { reason } => {
+                reason.clone()
+            }
+            Self::Reloaded { changed, needs_restart } => {
+                let mut text = match changed.as_slice() {
+                    [] => "Reloaded: nothing changed".into(),
+                    changed => format!("Reloaded: {}", changed.join(", ")),
+                };
+                if !needs_restart.is_empty() {
+                    text += &format!("; only a restart applies {}", needs_restart.join(", "));
+                }
+                text
+            }
+            Self::ReloadRefused { faults } => {
+                format!("Nothing is changed, the configuration is refused: {}", faults.join("; "))
+            }
+            Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
+            Self::WorkerEnded { worker, moved: 0 } => format!("Worker {worker} has ended"),
+            Self::WorkerEnded { worker, moved } => {
+                format!("Worker {worker} has ended, {} moved to others", counted(*moved, "connection"))
+            }
+            Self::WorkerStuck { worker, since } => {
+                format!("Worker {worker} has made no progress for {} s", since.as_secs())
+            }
+            Self::WorkersSet { from, to, by } => format!("Workers set from {from} to {to} by {by}"),
+            Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
+            Self::AcceptResumed => "Accepting goes on".into(),
+            Self::Refused { status, reason, .. } => format!("Answered {status}: {reason}"),
+            Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
+            Self::ControlFailed { reason, .. } => format!("Control client: {reason}"),
+            Self::Stopping { cause, open } => {
+                format!("Stopping ({cause}), {} open", counted(*open, "connection"))
+            }
+            Self::Stopped { requests, cut, took } => {
+                let mut text = format!(
+                    "Stopped after {:.1} s, {} answered",
+                    took.as_secs_f64(),
+                    counted(*requests, "request")
+                );
+                if *cut > 0 {
+                    text += &format!(", {} cut off at the drain timeout", counted(*cut, "connection"));
+                }
+                text
+            }
+            Self::LinesDropped { lines } => {
+                format!("{} not written: the log was not taken fast enough", counted(*lines, "line"))
+            }
+            Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),
+        }
+    }
+}
+
+fn counted(n: impl TryInto<u64>, what: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

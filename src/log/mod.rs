@@ -1,0 +1,10 @@
+//! What the daemon tells its operator. Telling never waits: an [`Event`] goes into a bounded
+//! queue, one thread writes it out, and what does not fit is counted.
+
+mod event;
+mod queue;
+mod sink;
+
+pub use event::{Event, Level};
+pub use queue::Log;
+pub use sink::{Sink, Target};

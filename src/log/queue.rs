@@ -1,0 +1,142 @@
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Event, Level, Sink};
+
+/// Lines that may wait to be written.
+const CAPACITY: usize = 1024;
+
+/// The near end of the queue. Cheap to clone, never waits.
+#[derive(Debug, Clone)]
+pub struct Log {
+    queue: SyncSender<Message>,
+    level: Arc<AtomicU8>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Event(Event),
+    /// Everything before this is written: say so.
+    Flush(SyncSender<()>),
+}
+
+impl Log {
+    /// Starts the thread that writes to `sink`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(sink: Sink, level: Level) -> io::Result<Self> {
+        let (queue, events) = sync_channel(CAPACITY);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let log = Self { queue, level: Arc::new(AtomicU8::new(level as u8)), dropped: dropped.clone() };
+        thread::Builder::new().name("pixeld-log".into()).spawn(move || write_out(&events, sink, &dropped))?;
+        Ok(log)
+    }
+
+    /// Whether events of this level are written. To be asked before an event is made that costs
+    /// something to make.
+    pub fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.level.load(Relaxed)
+    }
+
+    /// From now on events up to `level` are written.
+    pub fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Relaxed);
+    }
+
+    /// Hands over one event, or counts it as dropped when the queue is full.
+    pub fn send(&self, event: Event) {
+        if self.wants(event.level()) && self.queue.try_send(Message::Event(event)).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Lines that did not fit into the queue, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Waits until everything that was sent is written, at most for `limit`.
+    pub fn flush(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let (done, written) = sync_channel(1);
+        let mut flush = Message::Flush(done);
+        while let Err(TrySendError::Full(returned)) = self.queue.try_send(flush) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            flush = returned;
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn write_out(events: &Receiver<Message>, mut sink: Sink, dropped: &AtomicU64) {
+    let mut reported = 0;
+    while let Ok(message) = events.recv() {
+        match message {
+            Message::Event(event) => sink.write(&event),
+            Message::Flush(done) => drop(done.try_send(())),
+        }
+        let lost = dropped.load(Relaxed);
+        if lost > reported {
+            sink.write(&Event::LinesDropped { lines: lost - reported });
+            reported = lost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_never_waits() {
+        let (blocked, entered) = (Arc::new(std::sync::Barrier::new(2)), Arc::new(std::sync::Barrier::new(2)));
+        let (lines, written) = std::sync::mpsc::channel();
+        let (gate, door) = (blocked.clone(), entered.clone());
+        let mut first = true;
+        let sink = Sink::function(move |event| {
+            if std::mem::take(&mut first) {
+                door.wait();
+                gate.wait();
+            }
+            let _ = lines.send(event.line().message);
+        });
+        let log = Log::start(sink, Level::Info).unwrap();
+        log.send(Event::AcceptResumed);
+        entered.wait();
+        for _ in 0..CAPACITY + 7 {
+            log.send(Event::AcceptResumed);
+        }
+        assert_eq!(log.dropped(), 7);
+        blocked.wait();
+        log.flush(Duration::from_secs(10));
+        let lines: Vec<_> = written.try_iter().collect();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("7 lines not written")).count(), 1);
+        assert_eq!(lines.len(), 1 + CAPACITY + 1);
+    }
+
+    #[test]
+    fn what_is_below_the_level_is_not_sent() {
+        let (lines, written) = std::sync::mpsc::channel();
+        let sink = Sink::function(move |event| drop(lines.send(event.line().message)));
+        let log = Log::start(sink, Level::Warn).unwrap();
+        log.send(Event::AcceptResumed);
+        log.set_level(Level::Info);
+        log.send(Event::WorkerStarted { worker: 3 });
+        log.flush(Duration::from_secs(10));
+        assert_eq!(written.try_iter().collect::<Vec<_>>(), ["Worker 3 serves"]);
+        assert_eq!(log.dropped(), 0);
+    }
+}

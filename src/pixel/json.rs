@@ -1,0 +1,398 @@
+//! JSON as Python's `json.loads` reads it, faults and positions included: it takes `NaN` and the
+//! infinities, and of equal keys the last value wins at the place of the first.
+
+use std::{borrow::Cow, fmt::Write};
+
+use super::integer::{self, MOST_DIGITS};
+
+/// A JSON value. An integer is canonical decimal digits of any length.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Integer(String),
+    Float(f64),
+    Text(String),
+    Array(Vec<Value>),
+    Object(Vec<(String, Value)>),
+}
+
+/// Why a body is no JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It breaks the grammar; `at` counts characters, not bytes.
+    Syntax { message: Cow<'static, str>, at: usize },
+    /// Not UTF-8, nested too deep, or a number too long: Python reads no further.
+    Unreadable,
+}
+
+/// How deep arrays and objects may nest before the Python application gives up.
+const DEEPEST: usize = 960;
+
+/// Reads one JSON document.
+pub fn read(body: &[u8]) -> Result<Value, Fault> {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|_| Fault::Unreadable)?;
+    let mut reader = Reader { text, at: 0, depth: 0 };
+    reader.skip_white_space();
+    let value = reader.value()?;
+    reader.skip_white_space();
+    if reader.at < text.len() { Err(reader.fault("Extra data", reader.at)) } else { Ok(value) }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    /// In bytes, always at a character boundary.
+    at: usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn fault(&self, message: impl Into<Cow<'static, str>>, at: usize) -> Fault {
+        Fault::Syntax { message: message.into(), at: self.text[..at].chars().count() }
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_white_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, Fault> {
+        const WORDS: [(&str, Value); 6] = [
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+            ("NaN", Value::Float(f64::NAN)),
+            ("Infinity", Value::Float(f64::INFINITY)),
+            ("-Infinity", Value::Float(f64::NEG_INFINITY)),
+        ];
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::Text),
+            Some(b'{') => self.nested(Self::object),
+            Some(b'[') => self.nested(Self::array),
+            _ => {
+                for (word, value) in WORDS {
+                    if self.rest().starts_with(word) {
+                        self.at += word.len();
+                        return Ok(value);
+                    }
+                }
+                self.number()
+            }
+        }
+    }
+
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {
+        if self.depth == DEEPEST {
+            return Err(Fault::Unreadable);
+        }
+        self.depth += 1;
+        self.at += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn array(&mut self) -> Result<Value, Fault> {
+        let mut items = Vec::new();
+        self.skip_white_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(items));
+        }
+        loop {
+            items.push(self.value()?);
+            if !self.another(b']')? {
+                return Ok(Value::Array(items));
+            }
+            self.skip_white_space();
+        }
+    }
+
+    fn object(&mut self) -> Result<Value, Fault> {
+        let mut members: Vec<(String, Value)> = Vec::new();
+        self.skip_white_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Object(members));
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return Err(self.fault("Expecting property name enclosed in double quotes", self.at));
+            }
+            let name = self.string()?;
+            self.skip_white_space();
+            if self.peek() != Some(b':') {
+                return Err(self.fault("Expecting ':' delimiter", self.at));
+            }
+            self.at += 1;
+            self.skip_white_space();
+            let value = self.value()?;
+            match members.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => members.push((name, value)),
+            }
+            if !self.another(b'}')? {
+                return Ok(Value::Object(members));
+            }
+            self.skip_white_space();
+        }
+    }
+
+    /// Behind an item: whether a comma promises another, or `end` closes the list.
+    fn another(&mut self, end: u8) -> Result<bool, Fault> {
+        self.skip_white_space();
+        let next = self.peek();
+        if next != Some(b',') && next != Some(end) {
+            return Err(self.fault("Expecting ',' delimiter", self.at));
+        }
+        self.at += 1;
+        Ok(next == Some(b','))
+    }
+
+    fn number(&mut self) -> Result<Value, Fault> {
+        let bytes = self.rest().as_bytes();
+        let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let sign = usize::from(bytes.first() == Some(&b'-'));
+        let whole = if bytes.get(sign) == Some(&b'0') { 1 } else { digits(sign) };
+        if whole == 0 {
+            return Err(self.fault("Expecting value", self.at));
+        }
+        let mut end = sign + whole;
+        let integral = end;
+        if bytes.get(end) == Some(&b'.') && digits(end + 1) > 0 {
+            end += 1 + digits(end + 1);
+        }
+        if matches!(bytes.get(end), Some(b'e' | b'E')) {
+            let signed = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+            let exponent = digits(end + 1 + signed);
+            if exponent > 0 {
+                end += 1 + signed + exponent;
+            }
+        }
+        let text = &self.rest()[..end];
+        let value = if end > integral {
+            // Rust reads every float that this grammar allows, and as Python does: to the nearest.
+            Value::Float(text.parse().map_err(|_| Fault::Unreadable)?)
+        } else if whole > MOST_DIGITS {
+            return Err(Fault::Unreadable);
+        } else {
+            Value::Integer(integer::canonical(sign == 1, &text[sign..]))
+        };
+        self.at += end;
+        Ok(value)
+    }
+
+    fn string(&mut self) -> Result<String, Fault> {
+        let begin = self.at;
+        self.at += 1;
+        let mut string = String::new();
+        loop {
+            let plain = self.rest().find(|c| c == '"' || c == '\\' || c < ' ');
+            let Some(plain) = plain else {
+                return Err(self.fault("Unterminated string starting at", begin));
+            };
+            string.push_str(&self.rest()[..plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(string);
+                }
+                Some(b'\\') => {
+                    let character = self.escape(begin)?;
+                    string.push(character);
+                }
+                _ => return Err(self.fault("Invalid control character at", self.at)),
+            }
+        }
+    }
+
+    fn escape(&mut self, begin: usize) -> Result<char, Fault> {
+        let Some(letter) = self.rest()[1..].chars().next() else {
+            return Err(self.fault("Unterminated string starting at", begin));
+        };
+        let character = match letter {
+            '"' | '\\' | '/' => letter,
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => return self.unicode_escape(),
+            _ => return Err(self.fault("Invalid \\escape", self.at)),
+        };
+        self.at += 2;
+        Ok(character)
+    }
+
+    /// `\uXXXX`, or two of them that make one character; a lone surrogate becomes U+FFFD.
+    fn unicode_escape(&mut self) -> Result<char, Fault> {
+        let Some(first) = self.hex_at(self.at + 2) else {
+            return Err(self.fault("Invalid \\uXXXX escape", self.at + 1));
+        };
+        self.at += 6;
+        if (0xD800..0xDC00).contains(&first) && self.rest().starts_with("\\u") {
+            match self.hex_at(self.at + 2) {
+                Some(second @ 0xDC00..0xE000) => {
+                    self.at += 6;
+                    let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                    return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                }
+                Some(_) => {}
+                None => return Err(self.fault("Invalid \\uXXXX escape", self.at + 1)),
+            }
+        }
+        Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn hex_at(&self, at: usize) -> Option<u32> {
+        let digits = self.text.get(at..at + 4)?;
+        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+    }
+}
+
+/// Writes a value as Python's `json.dumps` does without spaces and without escaping what is not
+/// ASCII. What it cannot write (NaN, infinities) is null.
+pub fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Integer(digits) => out.push_str(digits),
+        Value::Float(number) => write_float(*number, out),
+        Value::Text(text) => write_text(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (i, (name, member)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_text(name, out);
+                out.push(':');
+                write(member, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// Writes a string with its quotes.
+pub fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            control if control < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// As `repr(float)`: the shortest digits, an exponent below 1e-4 and from 1e16 on.
+fn write_float(number: f64, out: &mut String) {
+    if !number.is_finite() {
+        return out.push_str("null");
+    }
+    let scientific = format!("{number:e}");
+    let exponent: i32 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let _ = write!(out, "{number:?}");
+    } else {
+        let digits = scientific.split('e').next().unwrap_or_default();
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let _ = write!(out, "{digits}e{sign}{:02}", exponent.abs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(text: &str) -> String {
+        let mut out = String::new();
+        write(&read(text.as_bytes()).unwrap(), &mut out);
+        out
+    }
+
+    #[test]
+    fn documents_are_written_as_python_would() {
+        for (text, python) in [
+            (" [ ] ", "[]"),
+            (r#"{"b" : 1, "a": [true, false, null], "b": 2}"#, r#"{"b":2,"a":[true,false,null]}"#),
+            (r#""\u00e9\ud83d\ude00\n\u0001/""#, "\"é😀\\n\\u0001/\""),
+            ("-0", "0"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("10.5", "10.5"),
+            ("1e2", "100.0"),
+            ("1e16", "1e+16"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1.5e300", "1.5e+300"),
+        ] {
+            assert_eq!(rewritten(text), python, "{text}");
+        }
+        assert_eq!(rewritten("\u{feff}7"), "7");
+    }
+
+    #[test]
+    fn faults_have_pythons_words_and_positions() {
+        for (text, message, at) in [
+            ("not json", "Expecting value", 0),
+            ("", "Expecting value", 0),
+            ("-", "Expecting value", 0),
+            ("01", "Extra data", 1),
+            ("1.", "Extra data", 1),
+            ("{", "Expecting property name enclosed in double quotes", 1),
+            (r#"{"a":1,}"#, "Expecting property name enclosed in double quotes", 7),
+            (r#"{"a" 1}"#, "Expecting ':' delimiter", 5),
+            (r#"{"a":1 "b":2}"#, "Expecting ',' delimiter", 7),
+            ("[1,]", "Expecting value", 3),
+            (r#""é"x"#, "Extra data", 3),
+            (r#""abc"#, "Unterminated string starting at", 0),
+            ("\"a\nb\"", "Invalid control character at", 2),
+            (r#""a\x""#, "Invalid \\escape", 2),
+            (r#""\u12g4""#, "Invalid \\uXXXX escape", 2),
+        ] {
+            let fault = Fault::Syntax { message: message.into(), at };
+            assert_eq!(read(text.as_bytes()), Err(fault), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_python_gives_up_on_is_unreadable() {
+        let deep = "[".repeat(100_000);
+        let long = "1".repeat(MOST_DIGITS + 1);
+        for body in [b"\"\xff\"".as_slice(), deep.as_bytes(), long.as_bytes()] {
+            assert_eq!(read(body), Err(Fault::Unreadable));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// 200: the pixel was accepted.
+    Ok,
+    /// 422: the body is no pixel.
+    Invalid,
+    /// 422, or as configured: `value` is not in 0..=255.
+    OutOfRange,
+    /// 400: the body cannot be read, or broke off.
+    Malformed,
+    /// 404: another path.
+    NotFound,
+    /// 405: another method.
+    MethodNotAllowed,
+    /// 408: head or body did not arrive in time.
+    TimedOut,
+    /// 413: the body is over the limit.
+    TooLarge,
+    /// 500: a fault of the daemon's own.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Invalid,
+        Self::OutOfRange,
+        Self::Malformed,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TimedOut,
+        Self::TooLarge,
+        Self::Failed,
+    ];
+}
+
+/// A count for each [`Outcome`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcomes([u64; Outcome::ALL.len()]);
+
+impl Outcomes {
+    /// Asks `count` for each outcome.
+    pub fn new(count: impl Fn(Outcome) -> u64) -> Self {
+        Self(Outcome::ALL.map(count))
+    }
+
+    /// The count of one outcome.
+    pub fn get(&self, outcome: Outcome) -> u64 {
+        self.0[outcome as usize]
+    }
+
+    /// All requests.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl std::ops::AddAssign for Outcomes {
+    fn add_assign(&mut self, other: Self) {
+        for (mine, its) in self.0.iter_mut().zip(other.0) {
+            *mine += its;
+        }
+    }
+}

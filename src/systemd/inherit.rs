@@ -1,0 +1,122 @@
+use std::{io, os::fd::OwnedFd};
+
+use crate::{
+    net::{Address, Listener},
+    sys,
+};
+
+/// The sockets that the service manager opened for us, by the names of their units
+/// (`FileDescriptorName=`).
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// `http`: any number.
+    pub http: Vec<Listener>,
+    /// `control`: one Unix socket.
+    pub control: Option<Listener>,
+    /// `admin`: one Unix socket.
+    pub admin: Option<Listener>,
+    /// What was passed and is not used; these descriptors are closed.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A descriptor that was passed and is not used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The name that it was passed under.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Takes and checks all descriptors that the service manager passed. To be called once, before
+/// any thread is started.
+///
+/// # Errors
+/// When the variables that describe them contradict each other.
+pub fn take_inherited() -> io::Result<Inherited> {
+    Ok(sort(sys::take_listen_fds()?))
+}
+
+fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
+    let mut inherited = Inherited::default();
+    for (fd, name) in passed {
+        if let Err(reason) = inherited.add(fd, &name) {
+            inherited.rejected.push(Rejected { name, reason });
+        }
+    }
+    inherited
+}
+
+impl Inherited {
+    fn add(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
+        let only = match name {
+            "http" => None,
+            "control" => Some(&mut self.control),
+            "admin" => Some(&mut self.admin),
+            _ => return Err("no socket of this name is known: use http, control or admin".into()),
+        };
+        let listener = Listener::adopt(fd).map_err(|error| error.to_string())?;
+        match only {
+            None => self.http.push(listener),
+            Some(_) if matches!(listener.address(), Address::Tcp(_)) => {
+                return Err("it must be a Unix socket, for its file's mode decides who may use it".into());
+            }
+            Some(Some(first)) => return Err(format!("only one is used, and {first} came first")),
+            Some(slot) => *slot = Some(listener),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix(folder: &tempfile::TempDir, name: &str) -> OwnedFd {
+        std::os::unix::net::UnixListener::bind(folder.path().join(name)).unwrap().into()
+    }
+
+    fn tcp() -> OwnedFd {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().into()
+    }
+
+    #[test]
+    fn sockets_are_known_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let inherited = sort(vec![
+            (unix(&folder, "a"), "control".into()),
+            (tcp(), "http".into()),
+            (unix(&folder, "b"), "http".into()),
+            (unix(&folder, "c"), "admin".into()),
+        ]);
+        assert_eq!(inherited.http.len(), 2);
+        assert!(inherited.control.is_some() && inherited.admin.is_some());
+        assert_eq!(inherited.rejected, []);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_rejected_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let inherited = sort(vec![
+            (unix(&folder, "a"), "contorl".into()),
+            (file.into(), "http".into()),
+            (tcp(), "control".into()),
+            (unix(&folder, "b"), "admin".into()),
+            (unix(&folder, "c"), "admin".into()),
+        ]);
+        let reasons: Vec<_> =
+            inherited.rejected.iter().map(|r| (r.name.as_str(), r.reason.as_str())).collect();
+        for (rejected, (name, part)) in reasons.iter().zip([
+            ("contorl", "use http, control or admin"),
+            ("http", "no socket"),
+            ("control", "must be a Unix socket"),
+            ("admin", "came first"),
+        ]) {
+            assert_eq!(rejected.0, name);
+            assert!(rejected.1.contains(part), "{rejected:?}");
+        }
+        assert_eq!(reasons.len(), 4);
+        assert!(inherited.http.is_empty() && inherited.control.is_none() && inherited.admin.is_some());
+    }
+}

@@ -1,0 +1,8 @@
+//! What a service owes its manager, and gets from it (`sd_notify(3)`, `sd_listen_fds(3)`). Without
+//! systemd each of these does nothing.
+
+mod inherit;
+mod notify;
+
+pub use inherit::{Inherited, Rejected, take_inherited};
+pub use notify::{Notifier, watchdog_timeout};

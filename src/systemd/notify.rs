@@ -1,0 +1,56 @@
+use std::{io, time::Duration};
+
+use sd_notify::NotifyState;
+
+/// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
+pub fn watchdog_timeout() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// Tells the service manager how the daemon is doing.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    last_status: String,
+}
+
+impl Notifier {
+    /// Every listener and worker serves.
+    ///
+    /// # Errors
+    /// Here and below: when the notification socket is named but cannot be written to.
+    pub fn ready(&mut self, status: &str) -> io::Result<()> {
+        self.last_status = status.into();
+        sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+    }
+
+    /// Configuration is being read again; [`Self::ready`] has to follow. Both values go in one
+    /// datagram, as systemd wants them since version 253.
+    pub fn reloading(&self) -> io::Result<()> {
+        sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?])
+    }
+
+    /// The line that `systemctl status` shows; sent only when it differs from the last one.
+    pub fn status(&mut self, status: &str) -> io::Result<()> {
+        if self.last_status == status {
+            return Ok(());
+        }
+        self.last_status = status.into();
+        sd_notify::notify(&[NotifyState::Status(status)])
+    }
+
+    /// The daemon has begun to stop and may need up to `limit` for it.
+    pub fn stopping(&mut self, status: &str, limit: Duration) -> io::Result<()> {
+        self.last_status = status.into();
+        let limit = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+        sd_notify::notify(&[
+            NotifyState::Stopping,
+            NotifyState::Status(status),
+            NotifyState::ExtendTimeoutUsec(limit),
+        ])
+    }
+
+    /// Everything makes progress.
+    pub fn alive(&self) -> io::Result<()> {
+        sd_notify::notify(&[NotifyState::Watchdog])
+    }
+}

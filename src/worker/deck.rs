@@ -1,0 +1,223 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use tokio::sync::{Notify, mpsc::UnboundedSender};
+
+use super::thread::Order;
+use crate::{http::Parked, stats::WorkerStats};
+
+/// Deals connections: each goes to the worker that has the fewest.
+#[derive(Debug, Default)]
+pub struct Deck {
+    hands: Mutex<Hands>,
+    open: AtomicUsize,
+    limit: AtomicUsize,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Hands {
+    workers: Vec<Hand>,
+    /// Among equals it goes round.
+    next: usize,
+}
+
+/// A worker as the dealer sees it.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    pub orders: UnboundedSender<Order>,
+    pub stats: Arc<WorkerStats>,
+}
+
+impl Deck {
+    /// Connections of all workers together.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// From now on so many connections may be open.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+        self.room.notify_one();
+    }
+
+    /// Waits until one more connection may be open; `at_limit` is called once if it has to wait.
+    pub async fn wait_for_room(&self, at_limit: impl FnOnce()) {
+        let mut at_limit = Some(at_limit);
+        while self.open() >= self.limit.load(Relaxed) {
+            if let Some(at_limit) = at_limit.take() {
+                at_limit();
+            }
+            self.room.notified().await;
+        }
+    }
+
+    /// Gives a connection that was just accepted to a worker.
+    pub fn deal_new(&self, connection: Parked) {
+        self.open.fetch_add(1, Relaxed);
+        self.deal(connection);
+    }
+
+    /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
+    pub fn deal(&self, connection: Parked) {
+        let mut order = Order::Serve(connection);
+        let mut hands = self.hands();
+        while let Some(i) = hands.fewest() {
+            let hand = &hands.workers[i];
+            hand.stats.dealt();
+            match hand.orders.send(order) {
+                Ok(()) => return,
+                Err(returned) => {
+                    // That worker's thread is gone; it is not asked again.
+                    hands.workers.remove(i);
+                    order = returned.0;
+                }
+            }
+        }
+        self.closed();
+    }
+
+    /// A connection is closed for good.
+    pub fn closed(&self) {
+        let before = self.open.fetch_sub(1, Relaxed);
+        if before >= self.limit.load(Relaxed) {
+            self.room.notify_one();
+        }
+    }
+
+    /// Deals to these workers from now on, and asks those that have more than their share to move
+    /// the surplus.
+    pub fn set_workers(&self, workers: Vec<Hand>) {
+        let mut hands = self.hands();
+        let open: Vec<_> =
+            workers.iter().map(|hand| usize::try_from(hand.stats.open()).unwrap_or(0)).collect();
+        let total: usize = open.iter().sum();
+        let (share, mut odd) = (total / workers.len().max(1), total % workers.len().max(1));
+        for (hand, open) in workers.iter().zip(open) {
+            let mut fair = share;
+            if open > share && odd > 0 {
+                odd -= 1;
+                fair += 1;
+            }
+            if open > fair {
+                // A worker that is gone has nothing to move.
+                let _ = hand.orders.send(Order::MoveAway(open - fair));
+            }
+        }
+        *hands = Hands { workers, next: 0 };
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hands {
+    fn fewest(&mut self) -> Option<usize> {
+        let count = self.workers.len();
+        let i = (0..count)
+            .map(|offset| (self.next + offset) % count)
+            .min_by_key(|i| self.workers[*i].stats.open())?;
+        self.next = (i + 1) % count;
+        Some(i)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    fn connection() -> Parked {
+        let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        Parked { socket: crate::net::Socket::Unix(fd), unread: bytes::Bytes::new() }
+    }
+
+    fn hands<const N: usize>() -> ([Hand; N], [UnboundedReceiver<Order>; N]) {
+        let mut receivers = Vec::new();
+        let hands = std::array::from_fn(|_| {
+            let (orders, receiver) = unbounded_channel();
+            receivers.push(receiver);
+            Hand { orders, stats: Arc::default() }
+        });
+        (hands, receivers.try_into().unwrap())
+    }
+
+    fn counts(hands: &[Hand]) -> Vec<u64> {
+        hands.iter().map(|hand| hand.stats.open()).collect()
+    }
+
+    #[test]
+    fn connections_go_to_the_least_loaded() {
+        let (hands, _receivers) = hands::<3>();
+        let deck = Deck::default();
+        deck.set_workers(hands.to_vec());
+        for _ in 0..64 {
+            deck.deal_new(connection());
+        }
+        let mut spread = counts(&hands);
+        spread.sort_unstable();
+        assert_eq!(spread, [21, 21, 22]);
+        for _ in 0..10 {
+            hands[1].stats.gone();
+        }
+        for _ in 0..10 {
+            deck.deal(connection());
+        }
+        assert!(counts(&hands).iter().all(|n| (21..=22).contains(n)));
+    }
+
+    #[test]
+    fn a_new_worker_gets_its_share_from_the_others() {
+        let (hands, mut receivers) = hands::<3>();
+        let deck = Deck::default();
+        deck.set_workers(hands[..2].to_vec());
+        for _ in 0..64 {
+            deck.deal_new(connection());
+        }
+        deck.set_workers(hands.to_vec());
+        let mut moved: Vec<_> = receivers[..2]
+            .iter_mut()
+            .filter_map(|orders| {
+                std::iter::from_fn(|| orders.try_recv().ok()).find_map(|order| match order {
+                    Order::MoveAway(count) => Some(count),
+                    _ => None,
+                })
+            })
+            .collect();
+        moved.sort_unstable();
+        assert_eq!(moved, [10, 11]);
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_passed_over() {
+        let (hands, receivers) = hands::<2>();
+        let [first, second] = receivers;
+        drop(first);
+        let deck = Deck::default();
+        deck.set_workers(hands.to_vec());
+        for _ in 0..4 {
+            deck.deal_new(connection());
+        }
+        assert_eq!((second.len(), deck.open()), (4, 4));
+        drop(second);
+        deck.deal_new(connection());
+        assert_eq!(deck.open(), 4);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn room_is_waited_for_at_the_limit() {
+        let (hands, _receivers) = hands::<1>();
+        let deck = Deck::default();
+        deck.set_workers(hands.to_vec());
+        deck.set_limit(1);
+        deck.wait_for_room(|| panic!("there is room")).await;
+        deck.deal_new(connection());
+        let mut waited = false;
+        tokio::join!(deck.wait_for_room(|| waited = true), async { deck.closed() });
+        assert!(waited);
+    }
+}

@@ -1,0 +1,193 @@
+use std::{io, sync::Arc, time::Duration};
+
+use super::{
+    acceptor::Acceptor,
+    deck::Hand,
+    thread::{Order, Shared, Worker},
+};
+use crate::{
+    http::Policy,
+    net::Listener,
+    stats::{AcceptStats, Totals},
+};
+
+/// All workers, and what is left of those that have ended.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Shared,
+    policy: Policy,
+    accept_stats: Arc<AcceptStats>,
+    serving: Vec<Worker>,
+    leaving: Vec<Worker>,
+    /// What ended workers have counted.
+    ended: Totals,
+}
+
+/// What changing the number of workers did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resized {
+    /// Workers before.
+    pub from: usize,
+    /// Workers that serve now.
+    pub to: usize,
+}
+
+/// One worker, as it is now.
+#[derive(Debug)]
+pub struct WorkerReport {
+    /// Its number, from 1.
+    pub number: usize,
+    /// Whether it finishes what it has and takes nothing new.
+    pub leaving: bool,
+    /// Connections that it has.
+    pub open: u64,
+    /// Connections that it was dealt since it started.
+    pub taken: u64,
+    /// What it has counted.
+    pub totals: Totals,
+    /// For how long it has not come round.
+    pub since_progress: Duration,
+}
+
+impl Pool {
+    /// Starts `count` workers.
+    ///
+    /// # Errors
+    /// When the operating system has not enough threads or descriptors.
+    pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
+        shared.deck.set_limit(connection_limit);
+        let mut pool = Self {
+            shared,
+            policy,
+            accept_stats: Arc::default(),
+            serving: Vec::new(),
+            leaving: Vec::new(),
+            ended: Totals::default(),
+        };
+        pool.resize(count)?;
+        Ok(pool)
+    }
+
+    /// Starts to accept connections for the workers.
+    ///
+    /// # Errors
+    /// When the operating system has no thread left.
+    pub fn accept(&self, listeners: Vec<Listener>) -> io::Result<Acceptor> {
+        let Shared { deck, log, .. } = self.shared.clone();
+        Acceptor::start(listeners, deck, self.accept_stats.clone(), log)
+    }
+
+    /// Makes it `count` workers. New ones serve when this returns, and take their share of the open
+    /// connections; leaving ones finish their requests, give their connections away and end by
+    /// themselves.
+    ///
+    /// # Errors
+    /// When a worker cannot be started; those that could stay.
+    pub fn resize(&mut self, count: usize) -> io::Result<Resized> {
+        let from = self.serving.len();
+        let mut result = Ok(());
+        while self.serving.len() < count && result.is_ok() {
+            let started = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone());
+            result = started.map(|worker| self.serving.push(worker));
+        }
+        let leaving = self.serving.split_off(count.min(self.serving.len()));
+        let hands = self.serving.iter().map(|w| Hand { orders: w.orders.clone(), stats: w.stats.clone() });
+        self.shared.deck.set_workers(hands.collect());
+        for worker in &leaving {
+            worker.order(Order::Leave);
+        }
+        self.leaving.extend(leaving);
+        result.map(|()| Resized { from, to: self.serving.len() })
+    }
+
+    fn free_number(&self) -> usize {
+        let taken = |number| self.all().any(|worker| worker.number == number);
+        (1..).find(|number| !taken(*number)).unwrap_or_default()
+    }
+
+    /// Makes these the rules for all clients.
+    pub fn adopt(&mut self, policy: &Policy, connection_limit: usize) {
+        self.policy = policy.clone();
+        self.shared.deck.set_limit(connection_limit);
+        for worker in self.all() {
+            worker.order(Order::Adopt(policy.clone()));
+        }
+    }
+
+    /// Lets all workers close their connections as they become idle, and end.
+    pub fn drain(&mut self) {
+        self.shared.deck.set_workers(Vec::new());
+        self.leaving.append(&mut self.serving);
+        self.order_leaving(|| Order::Drain);
+    }
+
+    /// Ends all workers that are leaving, whatever they do. They are not waited for.
+    pub fn abort(&self) {
+        self.order_leaving(|| Order::Abort);
+    }
+
+    fn order_leaving(&self, order: impl Fn() -> Order) {
+        for worker in &self.leaving {
+            worker.order(order());
+        }
+    }
+
+    /// Takes note that a worker has ended by itself.
+    pub fn ended(&mut self, number: usize) {
+        if let Some(i) = self.leaving.iter().position(|worker| worker.number == number) {
+            let worker = self.leaving.swap_remove(i);
+            // A panic was told by the hook, and its counters are read all the same.
+            let _ = worker.thread.join();
+            self.ended += worker.stats.totals();
+        }
+    }
+
+    /// Whether there is no worker left.
+    pub fn is_empty(&self) -> bool {
+        self.serving.is_empty() && self.leaving.is_empty()
+    }
+
+    /// Workers that take connections.
+    pub fn serving(&self) -> usize {
+        self.serving.len()
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.shared.deck.open()
+    }
+
+    /// Connections as they were accepted.
+    pub fn accept_stats(&self) -> &AcceptStats {
+        &self.accept_stats
+    }
+
+    /// Everything that was counted since the start.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.ended;
+        for worker in self.all() {
+            totals += worker.stats.totals();
+        }
+        totals
+    }
+
+    /// Each worker as it is now, by number.
+    pub fn reports(&self) -> Vec<WorkerReport> {
+        let report = |worker: &Worker, leaving| WorkerReport {
+            number: worker.number,
+            leaving,
+            open: worker.stats.open(),
+            taken: worker.stats.connections_taken.get(),
+            totals: worker.stats.totals(),
+            since_progress: worker.stats.since_progress(),
+        };
+        let serving = self.serving.iter().map(|worker| report(worker, false));
+        let mut reports: Vec<_> = serving.chain(self.leaving.iter().map(|w| report(w, true))).collect();
+        reports.sort_by_key(|report| report.number);
+        reports
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Worker> {
+        self.serving.iter().chain(&self.leaving)
+    }
+}

@@ -1,0 +1,141 @@
+use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    runtime,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::{JoinSet, LocalSet},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::deck::Deck;
+use crate::{
+    http::{self, Context, Ended, Parked, Policy},
+    log::{Event, Log},
+    stats::WorkerStats,
+};
+
+/// What a worker is asked to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Serve this connection.
+    Serve(Parked),
+    /// Treat clients like this from now on.
+    Adopt(Policy),
+    /// Give so many connections to other workers, as they become idle.
+    MoveAway(usize),
+    /// Give all connections to other workers, as they become idle, and end.
+    Leave,
+    /// Close all connections, as they become idle, and end.
+    Drain,
+    /// End now; requests in flight are cut off.
+    Abort,
+}
+
+/// What all workers have in common.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where connections come from and go back to.
+    pub deck: Arc<Deck>,
+    /// Where they tell what happens.
+    pub log: Log,
+    /// How often each shows that it makes progress.
+    pub heartbeat: Duration,
+    /// Where each tells its number when it has ended.
+    pub ended: UnboundedSender<usize>,
+}
+
+/// A worker, seen from outside.
+#[derive(Debug)]
+pub struct Worker {
+    pub number: usize,
+    pub stats: Arc<WorkerStats>,
+    pub orders: UnboundedSender<Order>,
+    pub thread: thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread; it serves what it is sent as soon as its runtime stands.
+    ///
+    /// # Errors
+    /// When the operating system has no thread or no epoll instance left.
+    pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
+        let stats = Arc::new(WorkerStats::default());
+        let (orders, received) = unbounded_channel();
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
+            let stats = stats.clone();
+            move || {
+                let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
+                LocalSet::new().block_on(&runtime, work(received, &context, &shared));
+                // Nobody waits for this any more when the daemon itself is about to end.
+                let _ = shared.ended.send(number);
+            }
+        })?;
+        Ok(Self { number, stats, orders, thread })
+    }
+
+    /// A worker that has ended takes no orders, and needs none.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+async fn work(mut orders: UnboundedReceiver<Order>, context: &Rc<Context>, shared: &Shared) {
+    let mut connections = JoinSet::new();
+    let mut heartbeat = interval(shared.heartbeat);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut leaving = false;
+    context.stats.progressed();
+    shared.log.send(Event::WorkerStarted { worker: context.worker });
+
+    while !(leaving && connections.is_empty() && orders.is_empty()) {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Serve(connection)) => {
+                    context.stats.connections_taken.add(1);
+                    connections.spawn_local(serve(connection, context.clone(), shared.deck.clone()));
+                    if leaving {
+                        context.move_away(usize::MAX);
+                    }
+                }
+                Some(Order::Adopt(policy)) => context.set_policy(policy),
+                Some(Order::MoveAway(count)) => context.move_away(count),
+                Some(Order::Leave) => {
+                    leaving = true;
+                    context.move_away(usize::MAX);
+                }
+                Some(Order::Drain) => {
+                    leaving = true;
+                    context.close_all();
+                }
+                Some(Order::Abort) | None => break,
+            },
+            Some(_) = connections.join_next() => {}
+            _ = heartbeat.tick() => context.stats.progressed(),
+        }
+    }
+    connections.shutdown().await;
+    shared
+        .log
+        .send(Event::WorkerEnded { worker: context.worker, moved: context.stats.connections_moved.get() });
+}
+
+async fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) {
+    /// Counts the connection as closed even when serving it panics.
+    struct Open<'a>(&'a Context, &'a Deck);
+
+    impl Drop for Open<'_> {
+        fn drop(&mut self) {
+            self.0.stats.gone();
+            self.1.closed();
+        }
+    }
+
+    let open = Open(&context, &deck);
+    if let Ended::Parked(connection) = http::serve(connection, &context).await {
+        std::mem::forget(open);
+        context.stats.gone();
+        context.stats.connections_moved.add(1);
+        deck.deal(connection);
+    }
+}

@@ -1,0 +1,297 @@
+//! A booted host, and what a test can do on it.
+
+use std::fs;
+use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+use super::client::{Client, Endpoint};
+use super::container::Container;
+use super::network::{Namespace, Network};
+use super::root::Release;
+use super::{SOON, wait_for_some};
+
+/// How long a command may take unless a test says otherwise.
+const COMMAND: Duration = Duration::from_secs(60);
+/// How long a boot may take.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// A host that is to be booted.
+pub struct Plan {
+    name: String,
+    release: Release,
+    namespace: Arc<Namespace>,
+    known_hosts: String,
+    pixeld: bool,
+}
+
+impl Plan {
+    /// Runs another release than Debian 13.
+    #[must_use]
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// Adds an interface with an address (`A.B.C.D/N`) in a network.
+    #[must_use]
+    pub fn plug(self, network: &Network, interface: &str, address: &str) -> Self {
+        network.plug(&self.namespace, interface, address);
+        self
+    }
+
+    /// Adds a line to `/etc/hosts`.
+    #[must_use]
+    pub fn knows(mut self, name: &str, address: SocketAddr) -> Self {
+        self.known_hosts.extend([&address.ip().to_string(), " ", name, "\n"]);
+        self
+    }
+
+    /// Has pixeld installed by `make install`, as a package would.
+    #[must_use]
+    pub fn with_pixeld(mut self) -> Self {
+        self.pixeld = true;
+        self
+    }
+
+    /// Boots the host, and returns when its systemd says that everything runs.
+    pub fn boot(self) -> Host {
+        let Self { name, release, namespace, known_hosts, pixeld } = self;
+        let hostname = format!("{name}\n");
+        let prepare = move |root: &Path| {
+            let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
+            fs::write(root.join("etc/hosts"), hosts).expect("write /etc/hosts");
+            fs::write(root.join("etc/hostname"), hostname).expect("write /etc/hostname");
+            if pixeld {
+                install_pixeld(root);
+            }
+        };
+        let container = Container::start(&name, release.root(), Arc::clone(&namespace), prepare);
+        let leader = AtomicU32::new(container.leader());
+        let host = Host { name, container, leader, namespace };
+        host.await_boot();
+        if pixeld {
+            // What a Debian package does after unpacking.
+            host.run("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload");
+        }
+        host
+    }
+}
+
+/// A host that runs. Dropping it halts it, and shows the end of its journal if the test failed.
+pub struct Host {
+    name: String,
+    container: Container,
+    leader: AtomicU32,
+    namespace: Arc<Namespace>,
+}
+
+impl Host {
+    /// A host with this name, Debian 13, and no network yet.
+    pub fn plan(name: &str) -> Plan {
+        Plan {
+            name: name.into(),
+            release: Release::Trixie,
+            namespace: Arc::new(Namespace::new()),
+            known_hosts: String::new(),
+            pixeld: false,
+        }
+    }
+
+    /// Runs a shell command as root. Panics unless it succeeds within a minute.
+    #[track_caller]
+    pub fn run(&self, command: &str) -> Output {
+        self.try_run(command).expect_success(&self.name, command)
+    }
+
+    /// Runs a shell command as root; after a minute it is ended with status 124. Something left in
+    /// the background keeps running.
+    pub fn try_run(&self, command: &str) -> Output {
+        self.execute(&["sh", "-c", command], b"", COMMAND)
+    }
+
+    /// As [`Self::try_run`], with another bound in time.
+    pub fn try_run_within(&self, bound: Duration, command: &str) -> Output {
+        self.execute(&["sh", "-c", command], b"", bound)
+    }
+
+    /// As [`Self::run`], but as another user, with that user's groups.
+    #[track_caller]
+    pub fn run_as(&self, user: &str, command: &str) -> Output {
+        self.try_run_as(user, command).expect_success(&self.name, command)
+    }
+
+    /// As [`Self::try_run`], but as another user, with that user's groups.
+    pub fn try_run_as(&self, user: &str, command: &str) -> Output {
+        let become_user = r#"exec setpriv --reuid "$0" --regid "$(id -g "$0")" --init-groups sh -c "$1""#;
+        self.execute(&["sh", "-c", become_user, user, command], b"", COMMAND)
+    }
+
+    /// Polls until a shell command succeeds; panics with its last output.
+    #[track_caller]
+    pub fn wait_for(&self, command: &str) -> Output {
+        let start = Instant::now();
+        loop {
+            let output = self.try_run(command);
+            if output.success() || start.elapsed() > SOON {
+                return output.expect_success(&self.name, command);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes a file of mode 0644, and creates the folders on the way to it.
+    #[track_caller]
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let script = r#"mkdir -p "$(dirname "$0")" && cat > "$0""#;
+        self.execute(&["sh", "-c", script, path], content.as_ref(), COMMAND)
+            .expect_success(&self.name, &format!("write {path}"));
+    }
+
+    /// A file's text.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        self.execute(&["cat", path], b"", COMMAND).expect_success(&self.name, &format!("read {path}")).stdout
+    }
+
+    /// Copies a file from this machine, with its mode.
+    #[track_caller]
+    pub fn copy(&self, local: impl AsRef<Path>, remote: &str) {
+        let local = local.as_ref();
+        let content = fs::read(local).unwrap_or_else(|error| panic!("read {}: {error}", local.display()));
+        let mode = fs::metadata(local).expect("stat what was read").permissions().mode() & 0o7777;
+        self.write(remote, content);
+        self.run(&format!("chmod {mode:o} '{remote}'"));
+    }
+
+    /// The last lines of the journal since boot.
+    pub fn journal_tail(&self, lines: u32) -> String {
+        let command = format!("journalctl -b --no-pager -n {lines}");
+        self.try_run_within(Duration::from_secs(10), &command).stdout
+    }
+
+    /// A Unix socket on the host, for a client anywhere.
+    pub fn unix(&self, path: &str) -> Endpoint {
+        Endpoint::Unix(format!("/proc/{}/root{path}", self.leader()).into())
+    }
+
+    /// A client on the host itself, for `127.0.0.1`.
+    pub fn client(&self) -> Client {
+        Client::new(Arc::clone(&self.namespace))
+    }
+
+    /// Halts the host, boots it again, and returns when it is up.
+    pub fn reboot(&self) {
+        self.container.restart();
+        self.leader.store(self.container.leader(), Ordering::Relaxed);
+        self.await_boot();
+    }
+
+    /// The process id of the host's systemd, as this process sees it.
+    pub fn leader(&self) -> u32 {
+        self.leader.load(Ordering::Relaxed)
+    }
+
+    /// The network namespace's inode.
+    pub fn network_inode(&self) -> u64 {
+        self.namespace.inode()
+    }
+
+    fn await_boot(&self) {
+        let state = wait_for_some("the host boots", BOOT, || {
+            let state = self.try_run("systemctl is-system-running --wait 2>&1").stdout;
+            let settled = ["running", "degraded", "maintenance"].contains(&state.trim());
+            settled.then(|| state.trim().to_owned())
+        });
+        if state != "running" {
+            let failed = self.try_run("systemctl --failed --no-legend --plain").stdout;
+            panic!("{} is {state}: {failed}\n{}", self.name, self.container.console());
+        }
+    }
+
+    fn execute(&self, command: &[&str], input: &[u8], bound: Duration) -> Output {
+        // Files, not pipes: what a command leaves in the background cannot hold the test up.
+        let [mut stdin, mut stdout, mut stderr] =
+            std::array::from_fn(|_| tempfile::tempfile().expect("create a temporary file"));
+        stdin.write_all(input).and_then(|()| stdin.rewind()).expect("store a command's input");
+        let status = Command::new("nsenter")
+            .args(["--target", &self.leader().to_string(), "--all", "--"])
+            .args(["timeout", "--kill-after=2", &bound.as_secs_f64().to_string()])
+            .args(command)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs([("HOME", "/root"), ("LANG", "C.UTF-8")])
+            .stdin(stdin)
+            .stdout(stdout.try_clone().expect("duplicate a descriptor"))
+            .stderr(stderr.try_clone().expect("duplicate a descriptor"))
+            .status()
+            .expect("start nsenter");
+        let text = |file: &mut fs::File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("read a command's output");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let (stdout, stderr) = (text(&mut stdout), text(&mut stderr));
+        Output { status: status.code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- journal of {}:\n{}---", self.name, self.journal_tail(60));
+        }
+    }
+}
+
+/// What a command answered.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The exit status; 124 when the command was ended for taking too long, -1 after a signal.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    pub const fn success(&self) -> bool {
+        self.status == 0
+    }
+
+    #[track_caller]
+    fn expect_success(self, host: &str, command: &str) -> Self {
+        assert!(self.success(), "{host}: {command}\n{self}");
+        self
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status: {}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr)
+    }
+}
+
+/// Copies what `make build` built into a root folder.
+fn install_pixeld(root: &Path) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = repository.join("target/release/pixeld");
+    assert!(built.exists(), "{} is missing: run `make build` first", built.display());
+    let output = Command::new("make")
+        .args(["--silent", "-C"])
+        .arg(repository)
+        .args(["install", "PREFIX=/usr"])
+        .arg(format!("DESTDIR={}", root.display()))
+        // This may itself run below make, whose job server is not for others.
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .output()
+        .expect("start make");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "make install: {}\n{stderr}", output.status);
+}

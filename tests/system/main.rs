@@ -1,0 +1,4 @@
+//! System tests: pixeld on real hosts. `make test-system` runs them, as root.
+
+mod boot;
+mod harness;
