@@ -3,10 +3,6 @@
 //! Each folder is a room with one purpose. A room may use those above it in this list, never
 //! those below, and `ctl` knows nothing but `control`'s types and client.
 
-#![deny(unsafe_code)]
-#![warn(clippy::pedantic, missing_docs)]
-#![allow(clippy::module_name_repetitions, clippy::must_use_candidate)]
-
 /// Exit codes of both programs (sysexits.h).
 pub mod exit;
 /// The system calls that need `unsafe`; nothing else in this crate does.

@@ -53,9 +53,6 @@ impl Client {
     }
 
     /// GetStats.
-    ///
-    /// # Errors
-    /// Here and below: see [`CallError`].
     pub async fn stats(&mut self) -> Result<Stats, CallError> {
         self.call("GetStats", None).await
     }

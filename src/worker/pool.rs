@@ -102,7 +102,7 @@ impl Pool {
 
     fn free_number(&self) -> usize {
         let taken = |number| self.all().any(|worker| worker.number == number);
-        (1..).find(|number| !taken(*number)).unwrap_or_default()
+        (1..=self.all().count()).find(|number| !taken(*number)).unwrap_or(self.all().count() + 1)
     }
 
     /// Makes these the rules for all clients.

@@ -54,23 +54,26 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread; it serves what it is sent as soon as its runtime stands.
+    /// Starts the thread; when this returns, it serves.
     ///
     /// # Errors
     /// When the operating system has no thread or no epoll instance left.
     pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::default());
         let (orders, received) = unbounded_channel();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             move || {
                 let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
-                LocalSet::new().block_on(&runtime, work(received, &context, &shared));
+                LocalSet::new().block_on(&runtime, work(received, &context, &shared, ready));
                 // Nobody waits for this any more when the daemon itself is about to end.
                 let _ = shared.ended.send(number);
             }
         })?;
+        // A thread that does not come this far has panicked, which drops its end.
+        is_ready.recv().map_err(|_| io::Error::other("the worker's thread ended at once"))?;
         Ok(Self { number, stats, orders, thread })
     }
 
@@ -80,13 +83,20 @@ impl Worker {
     }
 }
 
-async fn work(mut orders: UnboundedReceiver<Order>, context: &Rc<Context>, shared: &Shared) {
+async fn work(
+    mut orders: UnboundedReceiver<Order>,
+    context: &Rc<Context>,
+    shared: &Shared,
+    ready: std::sync::mpsc::SyncSender<()>,
+) {
     let mut connections = JoinSet::new();
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leaving = false;
     context.stats.progressed();
     shared.log.send(Event::WorkerStarted { worker: context.worker });
+    // Whoever started this thread waits for it.
+    let _ = ready.send(());
 
     while !(leaving && connections.is_empty() && orders.is_empty()) {
         tokio::select! {

@@ -1,4 +1,8 @@
-//! System tests: pixeld on real hosts. `make test-system` runs them, as root.
+//! pixeld on real hosts: Debian with its own systemd, journald and nginx. Needs root.
 
 mod boot;
+mod control;
+mod delivery;
+mod failover;
 mod harness;
+mod service;

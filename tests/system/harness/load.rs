@@ -34,7 +34,7 @@ impl Load {
     pub fn on(target: impl Into<Endpoint>) -> Self {
         Self {
             target: target.into(),
-            request: Request::pixel("{}"),
+            request: Request::pixel(r#"{"x":1,"y":2,"channel":"R","value":100}"#),
             connections: 8,
             rate: 400,
             limit: 100_000,

@@ -19,6 +19,7 @@
 
 mod client;
 mod container;
+pub mod deployment;
 mod host;
 mod load;
 mod network;

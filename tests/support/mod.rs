@@ -1,0 +1,34 @@
+//! What the integration tests share: the real programs, started as a user starts them, and clients
+//! that speak HTTP and Varlink byte by byte. Everything that waits has a bound.
+
+#![allow(dead_code, unused_imports)] // each test program uses its own part of this
+
+mod client;
+mod daemon;
+mod program;
+mod varlink;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use client::{Answer, Client, ECHO, PIXEL, post, request};
+pub use daemon::{Daemon, Setup};
+pub use program::{PIXELD, PIXELDCTL, captured, code, run, stderr, stdout};
+pub use varlink::Varlink;
+
+/// Nothing that works takes as long as this, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks again and again until there is something to see.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,85 @@
+//! From nothing to an answer through nginx, and nothing else.
+
+use std::net::SocketAddr;
+
+use crate::harness::{C5_OUTSIDE, Request, Site, deployment};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
+
+#[test]
+fn a_thousand_posts_are_answered_by_both_hosts_together() {
+    let site = deployment::start();
+    let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
+    for i in 0..1000 {
+        let body = format!(r#"{{"x":{i},"y":-{i},"channel":"G","value":{}}}"#, i % 256);
+        let response = connection.send(&Request::pixel(&body)).unwrap();
+        // The one integer that is written in two ways.
+        let echo = format!(r#"{{"status":"ok","received":{}}}"#, body.replace("\"y\":-0", "\"y\":0"));
+        assert_eq!((response.status, response.text().as_str()), (200, echo.as_str()));
+    }
+    let counted = [&site.c5, &site.t2].map(|host| deployment::stats(host).ok);
+    assert!(counted.iter().all(|ok| *ok > 0), "{counted:?}");
+    assert_eq!(counted.iter().sum::<u64>(), 1000, "{counted:?}");
+}
+
+#[test]
+fn the_first_connection_starts_the_service_and_is_answered() {
+    let site = Site::boot();
+    site.c5.run("systemctl start pixeld.socket");
+    assert!(!site.c5.try_run("systemctl is-active pixeld").success());
+    let answer =
+        site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL)).unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, ECHO));
+    site.c5.run("systemctl is-active pixeld");
+}
+
+#[test]
+fn only_port_80_and_only_pixel_can_be_reached_from_outside() {
+    let site = deployment::start();
+    for port in [22, 8000, 8080, 443] {
+        let address = SocketAddr::new(C5_OUTSIDE.ip(), port);
+        assert!(site.client.connect(address).is_err(), "port {port} of c5 is open");
+    }
+    let listening = site.c5.run("ss -Hltn | awk '{ print $4 }'").stdout;
+    assert!(listening.lines().all(|address| address.ends_with(":80")), "{listening}");
+
+    let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
+    for path in
+        ["/", "/docs", "/openapi.json", "/stats", "/pixel/", "/PIXEL", "/%70ixel", "/pixel%2f", "//pixel"]
+    {
+        let response = connection.send(&Request::new("POST", path, PIXEL)).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (404, r#"{"detail":"Not Found"}"#), "{path}");
+    }
+    let response = connection.send(&Request::new("GET", "/pixel", "")).unwrap();
+    assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
+    let response = connection.send(&Request::pixel(&"x".repeat(17 << 10))).unwrap();
+    assert_eq!((response.status, response.text().as_str()), (413, r#"{"detail":"Content Too Large"}"#));
+}
+
+#[test]
+fn port_8000_of_t2_is_for_private_addresses_only() {
+    let site = deployment::start();
+    let t2: SocketAddr = "10.77.0.20:8000".parse().unwrap();
+    assert_eq!(site.insider.send(t2, &Request::pixel(PIXEL)).unwrap().text(), ECHO);
+    // The same host, and a client whose address is a public one (RFC 5737).
+    site.t2.run("ip address add 192.0.2.20/24 dev lan0");
+    let stranger = crate::harness::Client::in_network(&site.private, "192.0.2.50/24");
+    assert!(stranger.send(SocketAddr::from(([192, 0, 2, 20], 8000)), &Request::pixel(PIXEL)).is_err());
+}
+
+#[test]
+fn what_is_installed_passes_the_checks_of_systemd_and_nginx() {
+    let site = deployment::start();
+    site.c5.run("systemd-analyze verify --man=no /usr/lib/systemd/system/pixeld*");
+    site.c5.run("nginx -t");
+    let exposure = site.c5.run("systemd-analyze security --threshold=5 pixeld.service").stdout;
+    assert!(exposure.contains("Overall exposure level"), "{exposure}");
+    for page in ["pixeld.8", "pixeldctl.1", "pixeld.toml.5"] {
+        site.c5.run(&format!("find /usr/share/man -name {page} | grep -q ."));
+    }
+    let answer = site
+        .c5
+        .run("curl -s --unix-socket /run/pixeld/http.sock http://localhost/ -o /dev/null -w '%{http_code}'");
+    assert_eq!(answer.stdout, "404");
+}

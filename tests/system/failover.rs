@@ -1,0 +1,75 @@
+//! What clients notice when a host goes away and comes back under load: nothing.
+
+use crate::harness::{C5_OUTSIDE, Load, LoadHandle, deployment};
+
+fn load(site: &crate::harness::Site) -> LoadHandle {
+    let load = site.client.load(Load { connections: 8, rate: 400, ..Load::on(C5_OUTSIDE) });
+    load.wait_for_answers(100);
+    load
+}
+
+#[test]
+fn t2_stops_and_starts_again() {
+    let site = deployment::start();
+    let load = load(&site);
+    site.t2.run(
+        "systemctl stop pixeld-tcp.socket pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld",
+    );
+    load.wait_for_answers(400);
+    site.t2.run("systemctl start pixeld");
+    let before = deployment::stats(&site.t2).ok;
+    load.wait_for_answers(800);
+    assert!(deployment::stats(&site.t2).ok > before, "t2 is not used again");
+    load.stop().assert_all_ok();
+}
+
+#[test]
+fn the_pixeld_of_c5_stops_and_starts_again() {
+    let site = deployment::start();
+    let load = load(&site);
+    site.c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
+    load.wait_for_answers(400);
+    site.c5.run("systemctl start pixeld");
+    let before = deployment::stats(&site.c5).ok;
+    load.wait_for_answers(800);
+    assert!(deployment::stats(&site.c5).ok > before, "c5 is not used again");
+    load.stop().assert_all_ok();
+}
+
+#[test]
+fn the_host_t2_is_gone() {
+    let site = deployment::start();
+    let load = load(&site);
+    site.t2.run("ip link set lan0 down");
+    load.wait_for_answers(400);
+    site.t2.run("ip link set lan0 up");
+    load.wait_for_answers(400);
+    load.stop().assert_all_ok();
+}
+
+#[test]
+fn both_restart_one_after_the_other() {
+    let site = deployment::start();
+    let load = load(&site);
+    for _ in 0..3 {
+        for host in [&site.c5, &site.t2] {
+            host.run("systemctl restart pixeld");
+            load.wait_for_answers(100);
+        }
+    }
+    load.stop().assert_all_ok();
+}
+
+#[test]
+fn nobody_left_means_503_in_json() {
+    let site = deployment::start();
+    for host in [&site.c5, &site.t2] {
+        host.run(
+            "systemctl stop pixeld-tcp.socket pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld",
+        );
+    }
+    for _ in 0..10 {
+        let answer = site.client.post(C5_OUTSIDE, "{}");
+        assert_eq!((answer.status, answer.text().as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
+    }
+}

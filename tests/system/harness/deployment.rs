@@ -1,0 +1,43 @@
+//! The deployment that the README describes, put on the two hosts.
+
+use super::{Host, Site};
+
+/// Boots both hosts and starts everything: nginx and pixeld on c5, pixeld for c5's nginx on t2.
+pub fn start() -> Site {
+    let site = Site::boot();
+    site.t2.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
+    site.c5.run("systemctl enable --now --quiet pixeld");
+    install_nginx(&site.c5, "max_fails=1 fail_timeout=1s");
+    site
+}
+
+/// Puts the shipped site in place, with t2 as its second host.
+fn install_nginx(c5: &Host, parameters: &str) {
+    c5.run("rm -f /etc/nginx/sites-enabled/default");
+    c5.run("cp /usr/share/pixeld/nginx/pixeld.conf /etc/nginx/conf.d/");
+    let upstreams = c5.read("/usr/share/pixeld/nginx/pixeld-upstreams.conf");
+    let edited = upstreams.replace("#server 10.0.0.20:8000", "server 10.77.0.20:8000");
+    assert!(edited.contains(&format!("\nserver 10.77.0.20:8000 {parameters};")), "{upstreams}");
+    c5.write("/etc/nginx/pixeld-upstreams.conf", edited);
+    c5.run("systemctl enable --now --quiet nginx");
+}
+
+/// What a test wants to know of `pixeldctl stats`.
+pub struct Stats {
+    pub ok: u64,
+    pub total: u64,
+    pub pid: u64,
+}
+
+/// Asks the daemon of a host.
+pub fn stats(host: &Host) -> Stats {
+    let reply: serde_json::Value = json(host, "pixeldctl stats --json");
+    let number = |pointer: &str| reply.pointer(pointer).and_then(serde_json::Value::as_u64).expect(pointer);
+    Stats { ok: number("/requests/ok"), total: number("/requests/total"), pid: number("/pid") }
+}
+
+/// What a command prints as JSON.
+pub fn json(host: &Host, command: &str) -> serde_json::Value {
+    let printed = host.run(command).stdout;
+    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{command}: {error}\n{printed}"))
+}

@@ -1,0 +1,172 @@
+//! pixeld as a systemd service: what an operator sees and does.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Client, Host, Request, Site,
+    deployment::{self, json, stats},
+    wait_until,
+};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+
+fn post(host: &Host) -> std::io::Result<u16> {
+    let answer = host.client().send(host.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
+    answer.map(|response| response.status)
+}
+
+fn property(host: &Host, unit: &str, name: &str) -> String {
+    host.run(&format!("systemctl show -P {name} {unit}")).stdout.trim().into()
+}
+
+#[test]
+fn the_status_line_and_the_journal_are_alive() {
+    let site = Site::boot();
+    site.c5.run("systemctl start pixeld");
+    assert_eq!(post(&site.c5).unwrap(), 200);
+    let expected =
+        if std::thread::available_parallelism().unwrap().get() == 1 { "1 worker," } else { "workers," };
+    wait_until("the status line counts the request", || {
+        let status = property(&site.c5, "pixeld", "StatusText");
+        status.starts_with("Serving: ") && status.contains(expected) && status.contains(" 1 requests")
+    });
+
+    site.c5.write("/etc/pixeld/pixeld.toml.d/debug.toml", "[log]\nlevel = \"debug\"\n");
+    site.c5.run("systemctl reload pixeld");
+    let refused = Request::new("POST", "/nowhere", "").header("X-Real-IP", "203.0.113.77");
+    let answer = site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &refused).unwrap();
+    assert_eq!(answer.status, 404);
+    site.c5.wait_for("journalctl -u pixeld -o json | grep -q 'Answered 404'");
+    let entry = json(&site.c5, "journalctl -u pixeld -o json | grep 'Answered 404'");
+    for (field, value) in [
+        ("CLIENT", "203.0.113.77"),
+        ("STATUS", "404"),
+        ("REASON", "no such path"),
+        ("PRIORITY", "7"),
+        ("SYSLOG_IDENTIFIER", "pixeld"),
+    ] {
+        assert_eq!(entry[field], value, "{entry:#}");
+    }
+    assert!(entry["WORKER"].as_str().is_some_and(|number| number.parse::<u32>().is_ok()), "{entry:#}");
+    let ready = json(&site.c5, "journalctl -u pixeld -o json | grep '\"Ready after'");
+    assert_eq!(ready["PRIORITY"], "6");
+}
+
+#[test]
+fn start_enable_reload_restart_and_stop_behave() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl enable --quiet pixeld");
+    c5.reboot();
+    c5.wait_for("systemctl is-active pixeld pixeld.socket pixeld-control.socket pixeld-admin.socket");
+    assert_eq!(post(c5).unwrap(), 200);
+    assert_eq!(property(c5, "pixeld", "User"), "pixeld");
+
+    let sockets_since = |unit: &str| property(c5, unit, "ActiveEnterTimestampMonotonic");
+    let before = sockets_since("pixeld.socket");
+    let pid = stats(c5).pid;
+    c5.run("systemctl restart pixeld");
+    assert_ne!(stats(c5).pid, pid);
+    assert_eq!(sockets_since("pixeld.socket"), before, "a restart leaves the sockets alone");
+    assert_eq!(post(c5).unwrap(), 200);
+
+    let pid = stats(c5).pid;
+    c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 3\n");
+    c5.run("systemctl reload pixeld");
+    assert_eq!(stats(c5).pid, pid);
+    assert_eq!(json(c5, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 3);
+
+    c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 0\n");
+    let reload = c5.try_run("systemctl reload pixeld");
+    assert!(!reload.success(), "a bad file fails the reload visibly");
+    let journal = c5.run("journalctl -u pixeld").stdout;
+    assert!(journal.contains("/etc/pixeld/pixeld.toml.d/workers.toml:1: workers: 0 workers"), "{journal}");
+    assert_eq!(json(c5, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 3);
+
+    c5.run("rm /etc/pixeld/pixeld.toml.d/workers.toml");
+    c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
+    assert!(post(c5).is_err());
+    assert!(!c5.try_run("systemctl is-active pixeld").success());
+    assert_eq!(property(c5, "pixeld", "Result"), "success");
+    c5.run("systemctl start pixeld");
+    assert_eq!(post(c5).unwrap(), 200);
+    let failed = c5.run("systemctl --failed --plain --no-legend").stdout;
+    assert_eq!(failed, "");
+}
+
+#[test]
+fn a_wrong_configuration_says_where_and_why_and_is_mended_by_one_start() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl start pixeld.socket");
+    c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n[limits]\nbodi = \"16KiB\"\n");
+    let fault = "/etc/pixeld/pixeld.toml:3: limits.bodi: there is no such key; did you mean limits.body?";
+
+    let check = c5.try_run("pixeld --check");
+    assert_eq!((check.status, check.stderr.trim()), (78, fault));
+    let start = c5.try_run("systemctl start pixeld");
+    assert!(!start.success());
+    let status = c5.try_run("systemctl status --no-pager --full pixeld");
+    assert!(status.stdout.contains("status=78/CONFIG"), "{status}");
+    assert!(property(c5, "pixeld", "StatusText").contains(fault));
+    assert!(c5.run("journalctl -u pixeld").stdout.contains(fault));
+
+    // Clients that wait on the socket trigger the service again and again, but not for ever.
+    c5.run("systemctl reset-failed; systemctl start pixeld.socket");
+    let _waiting = post(c5);
+    c5.wait_for("test $(systemctl show -P Result pixeld.socket) = trigger-limit-hit");
+    let starts = c5.run("journalctl -u pixeld -o cat | grep -c 'configuration is refused'").stdout;
+    let starts: u32 = starts.trim().parse().unwrap();
+    assert!(starts <= 25, "started {starts} times");
+
+    c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
+    c5.run("systemctl start pixeld");
+    assert_eq!(post(c5).unwrap(), 200);
+    c5.run("systemctl is-active pixeld.socket pixeld-control.socket pixeld-admin.socket");
+}
+
+#[test]
+fn a_killed_daemon_is_back_for_the_next_request() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl start pixeld");
+    let pid = stats(c5).pid;
+    c5.run(&format!("kill -9 {pid}"));
+    assert_eq!(post(c5).unwrap(), 200);
+    assert_ne!(stats(c5).pid, pid);
+    assert_eq!(property(c5, "pixeld", "NRestarts"), "1");
+}
+
+#[test]
+fn a_stop_lets_the_request_in_flight_finish() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl start pixeld");
+    let client: Client = c5.client();
+    let mut connection = client.connect(c5.unix("/run/pixeld/http.sock")).unwrap();
+    let (first, rest) = PIXEL.split_at(10);
+    let head =
+        "POST /pixel HTTP/1.1\r\nHost: c5\r\nContent-Type: application/json\r\nContent-Length: 41\r\n\r\n";
+    connection.send_raw(format!("{head}{first}").as_bytes()).unwrap();
+    wait_until("the connection is open", || json(c5, "pixeldctl stats --json")["connections"]["open"] == 1);
+    c5.run("systemctl stop --no-block pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
+    c5.wait_for("test $(systemctl show -P ActiveState pixeld) = deactivating");
+    let begun = Instant::now();
+    connection.send_raw(rest.as_bytes()).unwrap();
+    let answer = connection.receive().unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    c5.wait_for("test $(systemctl show -P ActiveState pixeld) = inactive");
+    assert!(begun.elapsed() < Duration::from_secs(10), "it waited for more than the request");
+    assert_eq!(property(c5, "pixeld", "Result"), "success");
+}
+
+#[test]
+fn the_sandbox_leaves_the_daemon_no_network_of_its_own() {
+    let site = deployment::start();
+    let pid = stats(&site.t2).pid;
+    let interfaces = site.t2.run(&format!("nsenter -t {pid} -n ip -o link | wc -l")).stdout;
+    assert_eq!(interfaces.trim(), "1", "only its own loopback");
+    let limits = site.t2.read(&format!("/proc/{pid}/limits"));
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), files.split_whitespace().nth(4), "{files}");
+}
