@@ -13,8 +13,6 @@ pub enum Exit {
     DataErr = 65,
     /// The daemon is not there.
     Unavailable = 69,
-    /// A bug, or a fault of this program's own.
-    Software = 70,
     /// The operating system refused something that should have worked.
     OsErr = 71,
     /// Reading or writing failed.

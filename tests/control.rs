@@ -1,1 +1,547 @@
+//! What pixeldctl and other Varlink clients see of a running daemon.
+
 mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    process::{Command, Output},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{
+    Client, Daemon, ECHO, PIXEL, PIXELDCTL, Setup, Varlink, captured, code, ctl, eventually, post,
+    post_in_two, request, run, stderr, stdout,
+};
+
+/// Has to fail with this code and say something that contains `part`, on stderr alone.
+fn assert_fails(output: &Output, expected: i32, part: &str) {
+    assert_eq!(code(output), expected, "{output:?}");
+    assert!(stderr(output).contains(part), "{output:?}");
+    assert_eq!(stdout(output), "");
+}
+
+/// Connections that have each had an answer, and stay open.
+fn busy_clients(daemon: &Daemon, count: usize) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..count).map(|_| daemon.unix_client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    clients
+}
+
+/// How many connections each worker has, once no worker is leaving any more.
+fn spread(daemon: &Daemon) -> Option<Vec<u64>> {
+    let reply = daemon.ctl_json(&["workers"]);
+    let workers = reply["workers"].as_array().unwrap();
+    let connections =
+        |worker: &Value| (worker["state"] == "serving").then(|| worker["connections"].as_u64().unwrap());
+    workers.iter().map(connections).collect()
+}
+
+fn is_even(spread: &[u64]) -> bool {
+    spread.iter().max().unwrap() - spread.iter().min().unwrap() <= 1
+}
+
+/// Changes the number of workers over a connection that is already there, which takes no time.
+fn set_workers(admin: &mut Varlink, count: u64) {
+    let reply = admin.call("io.pixeld.Control.SetWorkers", &json!({ "count": count }));
+    assert_eq!(reply["parameters"]["to"], count, "{reply}");
+}
+
+// --- pixeldctl stats ---
+
+#[test]
+fn stats_count_every_request_by_its_outcome_exactly() {
+    let daemon = Daemon::start("workers = 3\n[timeouts]\nhead = \"200ms\"");
+    let out_of_range = r#"{"x":1,"y":2,"channel":"R","value":300}"#;
+    let head = "POST /pixel HTTP/1.1\r\nhost: h\r\n";
+    let not_utf8 =
+        [format!("{head}content-type: application/json\r\ncontent-length: 1\r\n\r\n").as_bytes(), b"\xff"]
+            .concat();
+    let mix: [(&str, u64, u16, Vec<u8>); 8] = [
+        ("ok", 11, 200, post(PIXEL).into()),
+        ("invalid", 7, 422, post("{}").into()),
+        ("outOfRange", 5, 422, post(out_of_range).into()),
+        ("malformed", 4, 400, not_utf8),
+        ("notFound", 3, 404, request("POST", "/nope", "", "123").into()),
+        ("methodNotAllowed", 2, 405, request("GET", "/pixel", "", "").into()),
+        ("timedOut", 2, 408, head.into()),
+        ("tooLarge", 1, 413, format!("{head}content-length: 99999\r\n\r\n").into()),
+    ];
+    for (_, count, status, request) in &mix {
+        for _ in 0..*count {
+            assert_eq!(daemon.unix_client().ask(request).status, *status);
+        }
+    }
+    let mut waiting = daemon.unix_client();
+    assert_eq!(waiting.ask(post(PIXEL)).status, 200);
+
+    let stats = eventually("only the last connection is left", || {
+        Some(daemon.stats()).filter(|stats| stats["connections"]["open"] == 1)
+    });
+    let counted: BTreeMap<_, _> = stats["requests"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(outcome, count)| (outcome.as_str(), count.as_u64().unwrap()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let mut expected: BTreeMap<_, _> = mix.iter().map(|(outcome, count, ..)| (*outcome, *count)).collect();
+    expected.extend([("ok", 12), ("total", 36)]);
+    assert_eq!(counted, expected);
+    let connections = &stats["connections"];
+    assert_eq!(
+        [&connections["accepted"], &connections["limit"], &connections["pauses"]],
+        [&json!(36), &json!(10_000), &json!(0)]
+    );
+    let received = 12 * PIXEL.len() + 7 * 2 + 5 * out_of_range.len() + 4 + 3 * 3;
+    assert_eq!(stats["bytesReceived"], received);
+    assert!(stats["bytesSent"].as_u64().unwrap() > 12 * ECHO.len() as u64);
+    assert_eq!(
+        [&stats["state"], &stats["version"], &stats["pid"], &stats["workers"], &stats["logLinesDropped"]],
+        [&json!("serving"), &json!(env!("CARGO_PKG_VERSION")), &json!(daemon.pid()), &json!(3), &json!(0)],
+    );
+}
+
+#[test]
+fn stats_are_readable_and_plain() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.unix_client().ask(post(PIXEL));
+    let output = daemon.ctl(&["stats"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 0);
+    for part in [
+        &format!("(pid {})", daemon.pid()),
+        "state: serving",
+        &format!("unix:{}", daemon.http_socket().display()),
+        "workers: 2",
+        "requests: 1 (1 ok)",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours in a pipe: {text:?}");
+}
+
+#[test]
+fn stats_can_be_read_while_the_daemon_stops() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.client();
+    client.send(post_in_two().0);
+    eventually("the connection is known", || (daemon.stats()["connections"]["open"] == 1).then_some(()));
+    let mut admin = daemon.varlink();
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.wait_for_notice("STOPPING=1");
+    assert_eq!(daemon.stats()["state"], "stopping");
+    let reply = admin.call("io.pixeld.Control.SetWorkers", &json!({ "count": 3 }));
+    assert_eq!(reply["error"], "io.pixeld.Control.Stopping");
+    assert_fails(&daemon.ctl(&["reload"]), 75, "stopping");
+}
+
+// --- pixeldctl workers ---
+
+#[test]
+fn each_worker_is_shown() {
+    let daemon = Daemon::start("workers = 3");
+    let _clients = busy_clients(&daemon, 6);
+
+    let text = stdout(&daemon.ctl(&["workers"]));
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("WORKER"), "{text}");
+    for (line, number) in lines[1..4].iter().zip(1..) {
+        let cells: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(cells[..5], [&number.to_string(), "serving", "2", "2", "2"], "{text}");
+    }
+    assert!(text.ends_with("3 serving, 3 configured\n"), "{text}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+
+    let reply = daemon.ctl_json(&["workers"]);
+    assert_eq!(reply["configured"], 3);
+    assert_eq!(spread(&daemon), Some(vec![2, 2, 2]));
+}
+
+#[test]
+fn the_number_of_workers_is_changed_and_taken_back() {
+    let daemon = Daemon::start("workers = 2");
+    let output = daemon.ctl(&["workers", "4"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, "workers: 2 -> 4\n"));
+    assert_eq!(daemon.stats()["workers"], 4);
+    assert_eq!(daemon.ctl_json(&["workers", "auto"]), json!({ "from": 4, "to": 2 }));
+    daemon.wait_for_log("Workers set from 2 to 4 by uid");
+}
+
+#[test]
+fn changing_the_number_of_workers_fails_no_request() {
+    let daemon = Daemon::start("workers = 2");
+    let (address, mut admin) = (daemon.address(), daemon.varlink());
+    let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::tcp(address);
+                while !done.load(Relaxed) {
+                    assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+                    answered.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        // However this ends, the clients end with it, for the scope waits for them.
+        let _stop = OnDrop(|| done.store(true, Relaxed));
+        for count in [3, 1, 4, 2, 5, 1, 3] {
+            set_workers(&mut admin, count);
+            let before = answered.load(Relaxed);
+            eventually("requests go on", || (answered.load(Relaxed) > before + 200).then_some(()));
+        }
+    });
+    let requests = &daemon.stats()["requests"];
+    assert_eq!([&requests["ok"], &requests["total"]], [answered.load(Relaxed); 2]);
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn open_connections_are_spread_evenly_whenever_workers_come_and_go() {
+    let daemon = Daemon::start("workers = 3");
+    let mut clients = busy_clients(&daemon, 64);
+    assert!(is_even(&spread(&daemon).unwrap()));
+
+    for count in ["5", "2", "4"] {
+        assert!(daemon.ctl(&["workers", count]).status.success());
+        let spread = eventually("connections are spread evenly", || {
+            spread(&daemon).filter(|spread| spread.iter().sum::<u64>() == 64 && is_even(spread))
+        });
+        assert_eq!(spread.len().to_string(), count);
+        for client in &mut clients {
+            assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_leaves_gives_new_connections_away_too() {
+    let daemon = Daemon::start("workers = 4");
+    let mut admin = daemon.varlink();
+    let mut clients = Vec::new();
+    for round in 0..20 {
+        // These are just about to reach their workers.
+        clients.extend((0..8).map(|_| daemon.unix_client()));
+        set_workers(&mut admin, if round % 2 == 0 { 1 } else { 4 });
+    }
+    set_workers(&mut admin, 1);
+    let spread = eventually("all connections are at the last worker", || spread(&daemon));
+    assert_eq!(spread, [clients.len() as u64]);
+    assert_eq!(clients[0].ask(post(PIXEL)).body, ECHO);
+}
+
+#[test]
+fn numbers_of_workers_that_cannot_be_are_usage_errors() {
+    let daemon = Daemon::start("workers = 2");
+    for count in ["0", "1025", "abc", "-1", "1.5"] {
+        assert_fails(&daemon.ctl(&["workers", count]), 64, count);
+    }
+    assert_fails(&daemon.ctl(&["walkers"]), 64, "walkers");
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+#[test]
+fn the_control_socket_is_for_reading_only() {
+    let daemon = Daemon::start("workers = 2");
+    let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
+    for reading in ["stats", "workers"] {
+        assert_eq!(code(&ctl(&control, &[reading])), 0);
+    }
+    for changing in [&["workers", "3"][..], &["reload"]] {
+        assert_fails(&ctl(&control, changing), 77, admin.to_str().unwrap());
+    }
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+// --- pixeldctl reload ---
+
+#[test]
+fn a_reload_shows_what_it_changed() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.configure("workers = 2\n[limits]\nbody = 100\n[log]\ntarget = \"journal\"");
+    let output = daemon.ctl(&["reload"]);
+    let expected = "limits.body: \"16KiB\" -> 100\nlog.target has changed too, and needs a restart\n";
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, expected));
+    assert_eq!(daemon.ctl_json(&["reload"]), json!({ "changed": [], "needsRestart": ["log.target"] }));
+}
+
+#[test]
+fn a_reload_of_a_wrong_file_fails_with_its_faults() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.configure("workers = 0\nwrokers = 1");
+    let output = daemon.ctl(&["reload"]);
+    let file = daemon.config_file();
+    assert_fails(&output, 78, &format!("{}:1: workers: 0 workers cannot be had", file.display()));
+    assert_fails(&output, 78, &format!("{}:2: wrokers: there is no such key", file.display()));
+    assert_fails(&output, 78, "nothing was changed");
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+// --- pixeldctl without a daemon that answers ---
+
+#[test]
+fn a_running_daemon_is_found_by_itself() {
+    if fs::exists("/run/pixeld").unwrap() {
+        eprintln!("not tested: this host has a pixeld of its own in /run/pixeld");
+        return;
+    }
+    let daemon = Daemon::start("workers = 2");
+    let ctl = |arguments: &[&str]| {
+        captured(Command::new(PIXELDCTL).args(arguments).env_clear().env("XDG_RUNTIME_DIR", daemon.folder()))
+    };
+    assert_eq!(code(&ctl(&["stats"])), 0);
+    assert_eq!(code(&ctl(&["workers", "3"])), 0);
+    assert_eq!(daemon.stats()["workers"], 3);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_told_as_such() {
+    let mut daemon = Daemon::start("");
+    let path = daemon.admin_socket();
+    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.wait();
+    // First the socket is left behind, then it is gone.
+    for _ in 0..2 {
+        let output = daemon.ctl(&["stats"]);
+        assert_fails(&output, 69, &format!("pixeld is not running: nobody listens at {}", path.display()));
+        assert_fails(&output, 69, "systemctl start pixeld");
+        let _ = fs::remove_file(&path);
+    }
+}
+
+#[test]
+fn a_user_who_may_not_connect_is_told_which_group_can() {
+    let daemon = Daemon::start("");
+    let socket = daemon.admin_socket();
+    let mut ctl = if nix::unistd::geteuid().is_root() {
+        // Root may do everything, so somebody else tries, who has to be able to get there.
+        let program = daemon.folder().join("pixeldctl");
+        fs::copy(PIXELDCTL, &program).unwrap();
+        fs::set_permissions(daemon.folder(), Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        command
+    } else {
+        fs::set_permissions(&socket, Permissions::from_mode(0o000)).unwrap();
+        Command::new(PIXELDCTL)
+    };
+    let output = captured(ctl.arg("stats").arg("--socket").arg(&socket));
+    assert_fails(&output, 77, &format!("you may not connect to {}", socket.display()));
+    assert_fails(&output, 77, "pixeld-admin");
+}
+
+/// What pixeldctl makes of a server that sends this, whatever it is asked, and says no more.
+fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(words).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // The question is taken, for a reset could overtake the words.
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    });
+    let output = captured(Command::new(PIXELDCTL).env_clear().args(["stats", "--socket"]).arg(&path));
+    server.join().unwrap();
+    output
+}
+
+#[test]
+fn another_server_behind_the_socket_is_told_as_such() {
+    for words in [
+        &b""[..],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"garbage\0",
+        b"{\"parameters\":{}}\0",
+        b"{\"error\":\"com.example.Other\",\"parameters\":{}}\0",
+        b"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"GetStats\"}}\0",
+    ] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 76, "pixeldctl: ");
+        assert_fails(&output, 76, "hint: ");
+    }
+}
+
+#[test]
+#[ignore = "takes the 10 s that a daemon has for its answer"]
+fn a_daemon_that_never_answers_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let _silent = UnixListener::bind(&path).unwrap();
+    let output = captured(Command::new(PIXELDCTL).env_clear().args(["stats", "--socket"]).arg(&path));
+    assert_fails(&output, 75, "no answer within 10 s");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
+    let daemon = Daemon::start("");
+    for arguments in [&["stats"][..], &["workers", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut ctl = Command::new(PIXELDCTL);
+        ctl.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket());
+        let output = run(ctl.stdout(writer).stderr(std::process::Stdio::piped()));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+// --- other Varlink clients ---
+
+#[test]
+fn a_varlink_client_can_find_out_what_there_is() {
+    let daemon = Daemon::start("");
+    for path in [daemon.control_socket(), daemon.admin_socket()] {
+        let mut varlink = Varlink::connect(&path);
+        let info = &varlink.call("org.varlink.service.GetInfo", &json!({}))["parameters"];
+        assert_eq!([&info["product"], &info["version"]], ["pixeld", env!("CARGO_PKG_VERSION")]);
+        let interfaces = info["interfaces"].as_array().unwrap();
+        for (interface, method) in [("io.pixeld.Control", "GetStats"), ("org.varlink.service", "GetInfo")] {
+            assert!(interfaces.contains(&interface.into()), "{info}");
+            let asked = json!({ "interface": interface });
+            let reply = varlink.call("org.varlink.service.GetInterfaceDescription", &asked);
+            let description = reply["parameters"]["description"].as_str().unwrap();
+            assert!(description.contains(&format!("interface {interface}\n")), "{description}");
+            assert!(description.contains(&format!("method {method}(")), "{description}");
+        }
+    }
+}
+
+#[test]
+fn a_varlink_client_is_told_what_is_wrong_with_its_call() {
+    const DESCRIPTION: &str = "org.varlink.service.GetInterfaceDescription";
+
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    let unknown = json!({ "interface": "com.example" });
+    for (method, parameters, error, names) in [
+        (
+            "io.pixeld.Control.Nope",
+            json!({}),
+            "MethodNotFound",
+            json!({ "method": "io.pixeld.Control.Nope" }),
+        ),
+        (
+            "org.varlink.service.No",
+            json!({}),
+            "MethodNotFound",
+            json!({ "method": "org.varlink.service.No" }),
+        ),
+        ("com.example.Nope", json!({}), "InterfaceNotFound", unknown.clone()),
+        (DESCRIPTION, unknown.clone(), "InterfaceNotFound", unknown.clone()),
+        (DESCRIPTION, json!({}), "InvalidParameter", json!({ "parameter": "interface" })),
+        ("io.pixeld.Control.GetStats", json!({ "x": 1 }), "InvalidParameter", json!({ "parameter": "x" })),
+        ("io.pixeld.Control.SetWorkers", json!({ "y": 1 }), "InvalidParameter", json!({ "parameter": "y" })),
+    ] {
+        let error = format!("org.varlink.service.{error}");
+        assert_eq!(varlink.call(method, &parameters), json!({ "error": error, "parameters": names }));
+    }
+    // None of that has harmed the connection.
+    assert_eq!(varlink.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
+}
+
+#[test]
+fn a_varlink_client_is_told_which_value_cannot_be() {
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    for count in [json!(0), json!(1025), json!(-1), json!(1.5), json!("3"), json!([3])] {
+        let reply = varlink.call("io.pixeld.Control.SetWorkers", &json!({ "count": count }));
+        assert_eq!(reply["error"], "io.pixeld.Control.InvalidValue");
+        assert_eq!(reply["parameters"]["field"], "count");
+        let reason = reply["parameters"]["reason"].as_str().unwrap();
+        assert!(reason.contains(&count.to_string()) && reason.contains("1 to 1024"), "{reason}");
+    }
+    let mut reader = Varlink::connect(&daemon.control_socket());
+    let reply = reader.call("io.pixeld.Control.SetWorkers", &json!({ "count": 3 }));
+    assert_eq!(reply["error"], "io.pixeld.Control.NotPermitted");
+    assert_eq!(reply["parameters"]["socket"], daemon.admin_socket().to_str().unwrap());
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+#[test]
+fn a_varlink_client_may_leave_out_and_null_what_is_optional() {
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    varlink.send("{\"method\":\"io.pixeld.Control.SetWorkers\"}\0").unwrap();
+    assert_eq!(varlink.reply().unwrap()["parameters"]["to"], 2);
+    let reply = varlink.call("io.pixeld.Control.SetWorkers", &json!({ "count": null }));
+    assert_eq!(reply["parameters"]["to"], 2);
+}
+
+#[test]
+fn varlink_calls_that_come_together_are_answered_in_order() {
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    let call = |count, oneway| {
+        let parameters = json!({ "count": count });
+        json!({ "method": "io.pixeld.Control.SetWorkers", "parameters": parameters, "oneway": oneway })
+    };
+    varlink.send(format!("{}\0{}\0{}\0", call(3, false), call(5, true), call(4, false))).unwrap();
+    assert_eq!(varlink.reply().unwrap()["parameters"], json!({ "from": 2, "to": 3 }));
+    assert_eq!(varlink.reply().unwrap()["parameters"], json!({ "from": 5, "to": 4 }));
+}
+
+#[test]
+fn garbage_closes_only_the_connection_that_it_came_over() {
+    let daemon = Daemon::start("workers = 2");
+    let mut other = daemon.varlink();
+    for garbage in
+        [&b"garbage\0"[..], b"\0", b"[]\0", b"{\"method\":7}\0", b"\xff\xfe\0", b"GET / HTTP/1.1\r\n\r\n\0"]
+    {
+        let mut varlink = daemon.varlink();
+        varlink.send(garbage).unwrap();
+        assert_eq!(varlink.reply(), None, "{garbage:?}");
+        assert_eq!(other.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
+    }
+}
+
+#[test]
+fn a_message_without_end_is_cut_off() {
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    let blanks = " ".repeat(1 << 16);
+    let sent = (0..64).take_while(|_| varlink.send(&blanks).is_ok()).count() << 16;
+    assert!(sent < 4 << 20, "4 MiB were taken");
+    assert_eq!(varlink.reply(), None);
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+#[test]
+fn silent_control_clients_do_not_keep_others_from_asking() {
+    let daemon = Daemon::start("workers = 2");
+    let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(daemon.admin_socket()).unwrap()).collect();
+    let mut varlink = daemon.varlink();
+    varlink.set_limit(Duration::from_secs(3));
+    assert_eq!(varlink.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
+    drop(silent);
+}
+
+#[test]
+fn who_is_at_the_control_socket_does_not_slow_down_http() {
+    let daemon = Setup::new("workers = 1").start();
+    let mut never_reads = daemon.varlink();
+    let call = "{\"method\":\"io.pixeld.Control.GetStats\"}\0".repeat(1000);
+    // Its replies fill the socket, and then the daemon would wait for it.
+    never_reads.set_limit(Duration::from_millis(200));
+    let stuck = (0..100).any(|_| never_reads.send(&call).is_err());
+    assert!(stuck, "a client that reads no replies may not ask without end");
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+    assert_eq!(daemon.stats()["workers"], 1);
+}

@@ -1,1 +1,408 @@
+//! How pixeld starts, reloads, stops, and what it tells its operator and its service manager.
+
 mod support;
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::{
+        linux::fs::MetadataExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use support::{
+    Client, Daemon, ECHO, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, post_in_two, request,
+    stderr, stdout,
+};
+
+/// `pixeld --check` of a file with this text, whose path is shown as FILE.
+fn check(text: &str) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("some.toml");
+    fs::write(&file, text).unwrap();
+    let output = captured(Command::new(PIXELD).arg("--check").arg("--config").arg(&file));
+    let said = (stdout(&output) + &stderr(&output)).replace(file.to_str().unwrap(), "FILE");
+    (code(&output), said)
+}
+
+fn pixeld(argument: &str) -> Output {
+    captured(Command::new(PIXELD).arg(argument))
+}
+
+/// Sends a request but for the end of its body, which is returned, and waits until it has arrived.
+fn begin_request(client: &mut Client) -> &'static str {
+    let (begin, end) = post_in_two();
+    // They arrive together, so the answer to the first shows that the second has begun.
+    assert_eq!(client.ask(post(PIXEL) + &begin).status, 200);
+    end
+}
+
+#[test]
+fn check_accepts_what_is_valid() {
+    assert_eq!(check("workers = 3\n[limits]\nbody = \"1MiB\"\n"), (0, "FILE: valid\n".into()));
+}
+
+#[test]
+fn check_names_file_line_key_and_cause_of_every_fault() {
+    let text = "workers = 0\n\n[limits]\nbody = \"lots\"\nbuddy = 1\n\n[listen]\ncontrol = \"127.0.0.1:1\"\n";
+    let (code, said) = check(text);
+    let lines: Vec<_> = said.lines().collect();
+    for (line, parts) in [
+        ("FILE:1: workers: ", ["0", "1 to 1024"]),
+        ("FILE:4: limits.body: ", ["\"lots\"", "16KiB"]),
+        ("FILE:5: limits.buddy: ", ["no such key", "limits.body"]),
+        ("FILE:8: listen.control: ", ["127.0.0.1:1", "unix:/"]),
+    ] {
+        let fault = lines.iter().find(|fault| fault.starts_with(line)).unwrap_or_else(|| panic!("{said}"));
+        assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
+    }
+    assert_eq!((code, lines.len()), (78, 4), "{said}");
+}
+
+#[test]
+fn check_names_the_line_of_broken_syntax() {
+    let (code, said) = check("workers = 3\nlimits = {\n");
+    assert_eq!(code, 78);
+    assert!(said.starts_with("FILE:2: ") || said.starts_with("FILE:3: "), "{said}");
+}
+
+#[test]
+fn check_says_that_a_file_is_not_there() {
+    let output = captured(Command::new(PIXELD).args(["--check", "--config", "/nowhere/pixeld.toml"]));
+    assert_eq!(code(&output), 78);
+    assert!(stderr(&output).contains("/nowhere/pixeld.toml: cannot be read"), "{output:?}");
+}
+
+#[test]
+fn the_version_is_told() {
+    let output = pixeld("--version");
+    assert_eq!((code(&output), stdout(&output)), (0, format!("pixeld {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn an_unknown_option_is_a_usage_error() {
+    let output = pixeld("--wrong");
+    assert_eq!(code(&output), 64);
+    assert!(stderr(&output).contains("--wrong"), "{output:?}");
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn a_wrong_configuration_is_not_started_with() {
+    let (code, log) = Setup::new("\nworkers = \"four\"").start_in_vain();
+    assert_eq!(code, 78);
+    assert!(log.contains("pixeld.toml:2: workers: \"four\" is no number of workers"), "{log}");
+}
+
+#[test]
+fn drop_ins_change_single_keys() {
+    let setup = Setup::new("workers = 1\n[limits]\nconnections = 77");
+    let folder = setup.folder().join("pixeld.toml.d");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("50-more.toml"), "workers = 3").unwrap();
+    let daemon = setup.start();
+    let stats = daemon.stats();
+    assert_eq!((&stats["workers"], &stats["connections"]["limit"]), (&3.into(), &77.into()));
+    daemon.wait_for_log("50-more.toml");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_cause() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, log) = Setup::new("").tcp(address).start_in_vain();
+    assert_eq!(code, 71);
+    assert!(log.contains(&format!("cannot listen on {address}: Address already in use")), "{log}");
+}
+
+#[test]
+fn a_unix_socket_that_is_taken_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken.sock");
+    let _taken = UnixListener::bind(&path).unwrap();
+    let (code, log) = Setup::new("").unix(&path).start_in_vain();
+    assert_eq!(code, 71);
+    let cause = format!("cannot listen on unix:{}: Address already in use", path.display());
+    assert!(log.contains(&cause), "{log}");
+    UnixStream::connect(&path).expect("it is still there");
+}
+
+#[test]
+fn inherited_sockets_that_are_missing_are_named() {
+    let (code, log) = Setup::new("").argument("--sockets=inherited").start_in_vain();
+    assert_eq!(code, 78);
+    for socket in ["http (pixeld.socket", "control (pixeld-control.socket)", "admin (pixeld-admin.socket)"] {
+        assert!(log.contains(socket), "{log}");
+    }
+}
+
+#[test]
+fn one_inherited_socket_that_is_missing_is_named_alone() {
+    let setup = Setup::new("").argument("--sockets=inherited");
+    let control = UnixListener::bind(setup.folder().join("c.sock")).unwrap();
+    let http = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, log) = setup.socket("http", http).socket("control", control).start_in_vain();
+    assert_eq!(code, 78);
+    assert!(log.contains("admin (pixeld-admin.socket)"), "{log}");
+    assert!(!log.contains("http (") && !log.contains("control ("), "{log}");
+}
+
+#[test]
+fn inherited_sockets_are_served_and_their_paths_stay() {
+    let setup = Setup::new("");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let path = setup.folder().join("inherited.sock");
+    let unix = UnixListener::bind(&path).unwrap();
+    // Who comes before the daemon is served, too.
+    let mut early = Client::tcp(address);
+    early.send(post(PIXEL));
+
+    let mut daemon = setup.socket("http", tcp).socket("http", unix).start();
+    assert_eq!(early.answer().body, ECHO);
+    assert_eq!(Client::tcp(address).ask(post(PIXEL)).body, ECHO);
+    assert_eq!(Client::unix(&path).ask(post(PIXEL)).body, ECHO);
+    let listeners = serde_json::json!([address.to_string(), format!("unix:{}", path.display())]);
+    assert_eq!(daemon.stats()["listeners"], listeners);
+    assert!(!daemon.http_socket().exists(), "what is inherited is not bound again");
+
+    assert!(daemon.stop().success());
+    assert!(path.exists(), "systemd's socket is not the daemon's to remove");
+}
+
+#[test]
+fn all_sockets_may_be_inherited() {
+    let setup = Setup::new("").argument("--sockets=inherited");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let unix = |name| UnixListener::bind(setup.folder().join("pixeld").join(name)).unwrap();
+    let (control, admin) = (unix("control.sock"), unix("admin.sock"));
+    let mut daemon = setup.socket("admin", admin).socket("http", tcp).socket("control", control).start();
+    assert_eq!(Client::tcp(address).ask(post(PIXEL)).body, ECHO);
+    assert!(ctl(&daemon.control_socket(), &["stats"]).status.success());
+    assert!(daemon.ctl(&["workers", "1"]).status.success());
+    assert!(daemon.stop().success());
+    assert!(daemon.control_socket().exists() && daemon.admin_socket().exists());
+}
+
+#[test]
+fn an_inherited_socket_of_an_unknown_name_is_closed_and_told() {
+    let setup = Setup::new("");
+    let path = setup.folder().join("other.sock");
+    let daemon = setup.socket("metrics", UnixListener::bind(&path).unwrap()).start();
+    let line = daemon.wait_for_log("\"metrics\" is not used");
+    assert!(line.contains("http, control or admin"), "{line}");
+    UnixStream::connect(&path).expect_err("nobody listens there any more");
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+}
+
+#[test]
+fn sockets_of_its_own_are_for_the_group_and_go_with_it() {
+    let mut daemon = Daemon::start("");
+    let paths = [daemon.http_socket(), daemon.control_socket(), daemon.admin_socket()];
+    for path in &paths {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o660, "{}", path.display());
+    }
+    assert!(daemon.stop().success());
+    for path in &paths {
+        assert!(!path.exists(), "{}", path.display());
+    }
+}
+
+#[test]
+fn it_is_ready_when_it_serves_and_not_before() {
+    let daemon = Daemon::start("workers = 2");
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+    assert!(daemon.ready.contains("STATUS=Serving: 2 workers"), "{}", daemon.ready);
+    let line = daemon.wait_for_log("Ready after");
+    assert!(line.contains("2 workers on 127.0.0.1:"), "{line}");
+}
+
+#[test]
+fn the_status_is_kept_current() {
+    let daemon = Daemon::start("workers = 2");
+    let mut client = daemon.client();
+    for _ in 0..7 {
+        client.ask(post(PIXEL));
+    }
+    let status = |notice: &str| notice.contains("STATUS=") && notice.contains("7 requests");
+    let notice = daemon.wait_for_notice_where("7 requests", status);
+    assert!(notice.contains("2 workers, 1 connection"), "{notice}");
+}
+
+#[test]
+fn the_watchdog_is_fed() {
+    let daemon = Setup::new("").environment("WATCHDOG_USEC", "400000").start();
+    let started = Instant::now();
+    for _ in 0..5 {
+        daemon.wait_for_notice("WATCHDOG=1");
+    }
+    assert!(started.elapsed() > Duration::from_millis(100), "it is not fed without end");
+}
+
+#[test]
+fn as_many_files_as_allowed_may_be_open() {
+    let daemon = Setup::new("").before("ulimit -Sn 64").start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
+    assert_eq!(soft, hard);
+}
+
+#[test]
+fn stopping_finishes_the_request_in_flight() {
+    let mut daemon = Daemon::start("workers = 1\n[timeouts]\ndrain = \"20s\"");
+    let address = daemon.address();
+    let (mut client, mut idle) = (daemon.client(), daemon.client());
+    let rest = begin_request(&mut client);
+    assert_eq!(idle.ask(post(PIXEL)).status, 200);
+    daemon.signal(Signal::SIGTERM);
+
+    let notice = daemon.wait_for_notice("STOPPING=1");
+    let extension = notice.lines().find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));
+    let extension: u64 = extension.expect("systemd is asked for time").parse().unwrap();
+    assert!((19_000_000..60_000_000).contains(&extension), "{notice}");
+    assert!(notice.contains("STATUS=Stopping: "), "{notice}");
+    TcpStream::connect(address).expect_err("nobody else is let in");
+    // That shows that the worker knows.
+    idle.expect_end();
+
+    let answer = client.ask(rest);
+    assert_eq!((answer.body.as_str(), answer.field("connection")), (ECHO, Some("close")));
+    client.expect_end();
+    assert_eq!(daemon.wait().code(), Some(0));
+    let log = daemon.log();
+    assert!(log.contains("Stopping (SIGTERM)") && log.contains("Stopped after"), "{log}");
+    assert!(!log.contains("cut off"), "{log}");
+}
+
+#[test]
+fn stopping_does_not_wait_for_idle_connections() {
+    let mut daemon = Daemon::start("[timeouts]\ndrain = \"1h\"");
+    let mut client = daemon.client();
+    assert_eq!(client.ask(post(PIXEL)).status, 200);
+    let never_used = daemon.client();
+    eventually("both are accepted", || (daemon.stats()["connections"]["open"] == 2).then_some(()));
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.wait().code(), Some(0));
+    client.expect_end();
+    never_used.expect_end();
+}
+
+#[test]
+fn told_twice_it_stops_at_once() {
+    let mut daemon = Daemon::start("[timeouts]\ndrain = \"1h\"");
+    let mut client = daemon.client();
+    begin_request(&mut client);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_notice("STOPPING=1");
+    assert_eq!(daemon.stop().code(), Some(0));
+    client.expect_cut();
+}
+
+#[test]
+fn a_request_that_does_not_finish_is_cut_off_at_the_drain_timeout() {
+    let mut daemon = Daemon::start("[timeouts]\ndrain = \"300ms\"");
+    let mut client = daemon.client();
+    begin_request(&mut client);
+    assert_eq!(daemon.stop().code(), Some(0));
+    client.expect_cut();
+    daemon.wait_for_log("1 connection cut off");
+}
+
+#[test]
+fn reloading_changes_what_holds_for_open_connections_too() {
+    let daemon = Daemon::start("workers = 1");
+    let mut client = daemon.client();
+    assert_eq!(client.ask(post(&format!("{PIXEL:<100}"))).status, 200);
+    daemon.configure("workers = 3\n[limits]\nbody = 64\n[log]\nlevel = \"debug\"");
+    daemon.signal(Signal::SIGHUP);
+
+    let notice = daemon.wait_for_notice("RELOADING=1");
+    assert!(notice.lines().any(|line| line.starts_with("MONOTONIC_USEC=")), "{notice}");
+    daemon.wait_for_notice("READY=1");
+    let line = daemon.wait_for_log("Reloaded: ");
+    for change in ["workers: 1 -> 3", "limits.body: \"16KiB\" -> 64", "log.level: \"info\" -> \"debug\""] {
+        assert!(line.contains(change), "{line}");
+    }
+    assert_eq!(daemon.stats()["workers"], 3);
+    let refused = eventually("the new limit holds", || {
+        let answer = client.ask(post(&format!("{PIXEL:<100}")));
+        (answer.status == 413).then_some(answer)
+    });
+    assert_eq!(refused.field("connection"), Some("close"));
+    daemon.wait_for_log("Answered 413");
+}
+
+#[test]
+fn reloading_a_wrong_file_changes_nothing() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.configure("workers = 3\n[limits]\nbody = \"lots\"");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_notice("RELOADING=1");
+    daemon.wait_for_notice("READY=1");
+    let line = daemon.wait_for_log("Nothing is changed");
+    assert!(line.contains("pixeld.toml:3: limits.body: \"lots\" is no size"), "{line}");
+    assert_eq!(daemon.stats()["workers"], 2);
+    assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+}
+
+#[test]
+fn what_needs_a_restart_is_told_at_a_reload() {
+    let daemon = Daemon::start("");
+    daemon.configure("[log]\ntarget = \"journal\"");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("only a restart applies log.target");
+}
+
+#[test]
+fn systemd_reads_the_level_of_each_line() {
+    let setup = Setup::new("[log]\ntarget = \"stderr\"");
+    let stderr = fs::metadata(setup.stderr_file()).unwrap();
+    let stream = format!("{}:{}", stderr.st_dev(), stderr.st_ino());
+    let daemon = setup.environment("JOURNAL_STREAM", &stream).start();
+    let line = daemon.wait_for_log("Ready after");
+    assert!(line.starts_with("<6>Ready after"), "{line}");
+    assert!(daemon.log().lines().all(|line| line.starts_with('<')), "{}", daemon.log());
+}
+
+#[test]
+fn a_log_in_a_file_is_plain_text() {
+    let daemon = Setup::new("").environment("JOURNAL_STREAM", "1:2").start();
+    let line = daemon.wait_for_log("Ready after");
+    assert!(line.contains("Z info  Ready after") && line.starts_with("20"), "{line}");
+    assert!(!daemon.log().contains('\x1b'), "{}", daemon.log());
+}
+
+#[test]
+fn a_refusal_is_logged_when_asked_for() {
+    let daemon = Daemon::start("workers = 1\n[log]\nlevel = \"debug\"");
+    daemon.client().ask(request("POST", "/nope", "", ""));
+    let line = daemon.wait_for_log("Answered 404: no such path");
+    assert!(line.contains("worker=1") && line.contains("client=127.0.0.1:"), "{line}");
+    daemon.unix_client().ask(request("GET", "/pixel", "", ""));
+    assert!(daemon.wait_for_log("Answered 405: not a POST").contains("client=unix"));
+    daemon.unix_client().ask(request("GET", "/", "x-real-ip: 192.0.2.7\r\n", ""));
+    daemon.wait_for_log("client=192.0.2.7");
+}
+
+#[test]
+fn requests_are_not_logged_unless_asked_for() {
+    let mut daemon = Daemon::start("");
+    let mut client = daemon.client();
+    client.ask(post(PIXEL));
+    client.ask(request("POST", "/nope", "", ""));
+    daemon.stop();
+    let log = daemon.log();
+    assert!(!log.contains("Answered") && !log.contains("client="), "{log}");
+    assert!(log.contains("2 requests answered"), "{log}");
+}

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Answer, Client, Daemon, ECHO, PIXEL, post, request};
+use support::{Answer, Client, Daemon, ECHO, PIXEL, post, post_in_two, request};
 
 const JSON: &str = "content-type: application/json\r\n";
 const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
@@ -262,7 +262,7 @@ fn a_head_that_comes_byte_by_byte_is_timed_out_all_the_same() {
 
 #[test]
 fn a_head_that_begins_behind_another_request_is_timed_out_too() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"\nkeep-alive = \"2s\"");
     let mut client = daemon.client();
     assert_eq!(client.ask(post(PIXEL) + "POST /pixel HTTP/1.1\r\n").status, 200);
     assert_timed_out(client);
@@ -272,7 +272,7 @@ fn a_head_that_begins_behind_another_request_is_timed_out_too() {
 fn a_body_that_does_not_come_to_its_end_is_timed_out() {
     let daemon = Daemon::start("[timeouts]\nbody = \"300ms\"");
     let mut silent = daemon.client();
-    silent.send(&post(PIXEL)[..80]);
+    silent.send(post_in_two().0);
     let mut slow = daemon.client();
     slow.send("POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-length: 10000\r\n\r\n");
     slow.trickle(b' ');

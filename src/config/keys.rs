@@ -77,6 +77,11 @@ pub const KEYS: &[Key] = &[
         show: |s| s.limits.connections.to_string(),
     },
     Key {
+        name: "limits.requests-per-connection", applies: Live,
+        set: |s, v| { s.limits.requests_per_connection = value::count(v, 1..=1_000_000_000)?; Ok(()) },
+        show: |s| s.limits.requests_per_connection.to_string(),
+    },
+    Key {
         name: "timeouts.head", applies: Live,
         set: |s, v| { s.timeouts.head = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.head),

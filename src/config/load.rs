@@ -178,6 +178,13 @@ impl File<'_> {
     }
 
     fn unknown(&self, at: usize, name: &str) -> Fault {
+        if is_section(name) {
+            return self.fault(
+                at,
+                Some(name.into()),
+                format!("this is a section: write [{name}] on a line of its own"),
+            );
+        }
         let hint = match nearest(name) {
             Some(known) => format!("; did you mean {known}?"),
             None => String::new(),

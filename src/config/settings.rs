@@ -51,6 +51,8 @@ pub struct Limits {
     pub head: usize,
     /// Open connections, all workers together.
     pub connections: usize,
+    /// Requests on one connection.
+    pub requests_per_connection: usize,
 }
 
 /// How long a client may take, and the daemon to stop.
@@ -64,7 +66,7 @@ pub struct Timeouts {
     pub write: Duration,
     /// Between two requests.
     pub keep_alive: Duration,
-    /// For requests to finish when the daemon stops or a worker leaves.
+    /// For requests to finish when the daemon stops.
     pub drain: Duration,
 }
 
@@ -93,7 +95,12 @@ impl Default for Settings {
                 control: Address::Unix("/run/pixeld/control.sock".into()),
                 admin: Address::Unix("/run/pixeld/admin.sock".into()),
             },
-            limits: Limits { body: 16 << 10, head: 16 << 10, connections: 10_000 },
+            limits: Limits {
+                body: 16 << 10,
+                head: 16 << 10,
+                connections: 10_000,
+                requests_per_connection: 100_000,
+            },
             timeouts: Timeouts {
                 head: Duration::from_secs(10),
                 body: Duration::from_secs(10),

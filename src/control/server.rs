@@ -1,11 +1,11 @@
-use std::{fmt, io, rc::Rc, time::Duration};
+use std::{cell::Cell, fmt, io, rc::Rc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::{
     net::{UnixListener, UnixStream},
-    task::JoinSet,
-    time::{sleep, timeout},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep, timeout},
 };
 use zlink::{
     Reply,
@@ -74,7 +74,8 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Clients that are served at once; more wait in the backlog.
+/// Clients that are served at once. One more takes the place of the one that has done nothing for
+/// longest, so that nobody can keep others out by neither asking nor reading.
 const MOST_CLIENTS: usize = 64;
 /// A client that says nothing for so long is let go.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -83,14 +84,19 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves the clients of one socket, each in a task of its own, for ever.
 pub async fn serve(listener: UnixListener, access: Access, operator: Rc<dyn Operator>, log: Log) {
-    let mut clients = JoinSet::new();
+    let mut clients = Clients::default();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if clients.len() < MOST_CLIENTS => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let session = Session { access: access.clone(), operator: operator.clone() };
+                    let active = Rc::new(Cell::new(Instant::now()));
+                    let session = Session {
+                        access: access.clone(),
+                        operator: operator.clone(),
+                        active: active.clone(),
+                    };
                     let log = log.clone();
-                    clients.spawn_local(async move {
+                    clients.add(active, async move {
                         if let Err(error) = session.run(stream).await {
                             log.send(Event::ControlFailed { client: "control".into(), reason: error.to_string() });
                         }
@@ -99,14 +105,37 @@ pub async fn serve(listener: UnixListener, access: Access, operator: Rc<dyn Oper
                 // Out of descriptors, most likely: the clients that are there are served on.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
-            Some(_) = clients.join_next() => {}
+            Some(_) = clients.tasks.join_next() => {}
         }
+    }
+}
+
+/// The clients that are served.
+#[derive(Default)]
+struct Clients {
+    tasks: JoinSet<()>,
+    known: Vec<(AbortHandle, LastActive)>,
+}
+
+/// When a client last asked something, or took a reply.
+type LastActive = Rc<Cell<Instant>>;
+
+impl Clients {
+    fn add(&mut self, active: LastActive, session: impl Future<Output = ()> + 'static) {
+        self.known.retain(|(task, _)| !task.is_finished());
+        if self.known.len() >= MOST_CLIENTS
+            && let Some((task, _)) = self.known.iter().min_by_key(|(_, active)| active.get())
+        {
+            task.abort();
+        }
+        self.known.push((self.tasks.spawn_local(session), active));
     }
 }
 
 struct Session {
     access: Access,
     operator: Rc<dyn Operator>,
+    active: LastActive,
 }
 
 /// Any reply of a method, or an error of either interface.
@@ -124,6 +153,7 @@ impl Session {
         let mut connection = BoundedConnection::new(Bounded(stream.try_into()?));
         loop {
             let received = timeout(IDLE_TIMEOUT, connection.receive_call::<AnyCall>()).await;
+            self.active.set(Instant::now());
             let call = match received.map_err(|_| timed_out("the client said nothing for too long"))? {
                 Ok((call, _)) => call,
                 Err(zlink::Error::UnexpectedEof) => return Ok(()),
@@ -134,6 +164,7 @@ impl Session {
                 timeout(WRITE_TIMEOUT, send(&mut connection, answer))
                     .await
                     .map_err(|_| timed_out("the client did not take a reply in time"))??;
+                self.active.set(Instant::now());
             }
         }
     }

@@ -39,6 +39,12 @@ pub struct Requests {
     pub timed_out: u64,
     /// 413: the body is over limits.body.
     pub too_large: u64,
+    /// 415: the body has a content encoding.
+    pub unsupported_media_type: u64,
+    /// 431: the head is over limits.head, or has too many fields.
+    pub head_too_large: u64,
+    /// 501: the transfer encoding is not chunked.
+    pub not_implemented: u64,
     /// 500: a fault of the daemon's own.
     pub failed: u64,
 }
@@ -54,6 +60,8 @@ pub struct Connections {
     pub accepted: u64,
     /// Open ones at most (limits.connections).
     pub limit: u64,
+    /// Idle ones that were closed to make room for new ones at the limit.
+    pub evicted: u64,
     /// Times that accepting paused, at the limit or for want of descriptors or memory.
     pub pauses: u64,
 }

@@ -7,6 +7,7 @@ use crate::config::Workers;
 /// Looks inside a running pixeld, and steers it.
 #[derive(Debug, Parser)]
 #[command(
+    name = "pixeldctl",
     version,
     after_help = "Examples:\n  pixeldctl stats            what the daemon has done\n  \
                   pixeldctl workers 3        serve with three threads, now\n  \
@@ -15,9 +16,9 @@ use crate::config::Workers;
                   See pixeldctl(1) and pixeld(8)."
 )]
 pub struct Args {
-    /// The daemon's control or admin socket [default: the one under /run/pixeld, else under
-    /// $XDG_RUNTIME_DIR/pixeld]
-    #[arg(long, value_name = "PATH", global = true, env = "PIXELDCTL_SOCKET")]
+    /// The daemon's control or admin socket [default: $PIXELDCTL_SOCKET, else the one under
+    /// /run/pixeld, else under $XDG_RUNTIME_DIR/pixeld]
+    #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
 
     /// Print the daemon's reply as JSON

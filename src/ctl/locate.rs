@@ -1,8 +1,4 @@
-use std::{
-    env, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, io, path::PathBuf, time::Duration};
 
 use super::failure::Failure;
 use crate::control::{CallError, Client};
@@ -17,10 +13,11 @@ pub enum Need {
 }
 
 /// Connects to the socket that was named, or to that of the running daemon.
-pub async fn connect(named: Option<&Path>, need: Need, limit: Duration) -> Result<Client, Failure> {
-    let candidates = match named {
-        Some(path) => vec![path.to_owned()],
-        None => candidates(need, env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)),
+pub async fn connect(named: Option<PathBuf>, need: Need, limit: Duration) -> Result<Client, Failure> {
+    let from_environment = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let candidates = match named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
+        Some(path) => vec![path],
+        None => candidates(need, from_environment("XDG_RUNTIME_DIR")),
     };
     let mut forbidden = None;
     for path in &candidates {

@@ -48,7 +48,7 @@ async fn run(args: &Args) -> Result<(), Failure> {
         Command::Stats | Command::Workers { count: None } => Need::Read,
         Command::Workers { count: Some(_) } | Command::Reload => Need::Change,
     };
-    let mut client = locate::connect(args.socket.as_deref(), need, ANSWER_LIMIT).await?;
+    let mut client = locate::connect(args.socket.clone(), need, ANSWER_LIMIT).await?;
     match args.command {
         Command::Stats => stats::run(&mut client, args.json).await,
         Command::Workers { count: None } => workers::show(&mut client, args.json).await,

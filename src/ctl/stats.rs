@@ -23,6 +23,9 @@ fn show(stats: &Stats) -> String {
         ("method not allowed", requests.method_not_allowed),
         ("timed out", requests.timed_out),
         ("too large", requests.too_large),
+        ("unsupported media type", requests.unsupported_media_type),
+        ("head too large", requests.head_too_large),
+        ("not implemented", requests.not_implemented),
         ("failed", requests.failed),
     ]
     .iter()
@@ -32,7 +35,7 @@ fn show(stats: &Stats) -> String {
     let connections = &stats.connections;
     let mut lines = vec![
         ("pixeld", format!("{} (pid {})", stats.version, stats.pid)),
-        ("state", format!("{state} for {}", render::duration(Duration::from_millis(stats.uptime_ms)))),
+        ("state", format!("{state}, up {}", render::duration(Duration::from_millis(stats.uptime_ms)))),
         ("listeners", stats.listeners.join(", ")),
         ("workers", stats.workers.to_string()),
         ("requests", format!("{} ({})", requests.total, outcomes.join(", "))),
@@ -48,6 +51,9 @@ fn show(stats: &Stats) -> String {
             format!("{} in, {} out", render::bytes(stats.bytes_received), render::bytes(stats.bytes_sent)),
         ),
     ];
+    if connections.evicted > 0 {
+        lines.push(("evicted", format!("{} idle connections closed at the limit", connections.evicted)));
+    }
     if connections.pauses > 0 {
         lines.push(("paused", format!("accepting stopped {} times for want of room", connections.pauses)));
     }

@@ -13,7 +13,7 @@ pub async fn set(client: &mut Client, count: WorkerCount, json: bool) -> Result<
         WorkerCount::Exactly(count) => Some(count),
     };
     let reply = client.set_workers(count).await?;
-    render::print(&reply, json, |set| format!("{} workers serve (before: {})", set.to, set.from))
+    render::print(&reply, json, |set| format!("workers: {} -> {}", set.from, set.to))
 }
 
 fn table(workers: &Workers) -> String {

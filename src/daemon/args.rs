@@ -5,6 +5,7 @@ use clap::{Parser, ValueEnum};
 /// Serves POST /pixel over sockets that systemd passes, or that the configuration names.
 #[derive(Debug, Parser)]
 #[command(
+    name = "pixeld",
     version,
     after_help = "Signals: SIGHUP reloads the configuration, SIGTERM and SIGINT finish requests and stop.\n\
                   See pixeld(8), pixeld.toml(5) and pixeldctl(1)."
@@ -29,6 +30,6 @@ pub struct Args {
 pub enum SocketMode {
     /// Open it where [listen] says
     Bind,
-    /// Fail with 78: inside the unit's sandbox nobody could reach a socket opened there
+    /// Exit with 78, as the unit wants it: nobody could reach a socket opened inside its sandbox
     Inherited,
 }

@@ -13,7 +13,7 @@ use crate::{
         WorkerState, Workers, WorkersSet,
     },
     http::Policy,
-    log::{Event, Log},
+    log::{Event, Log, counted},
     stats::Outcome,
     systemd::Notifier,
     worker::{Pool, WorkerReport},
@@ -79,12 +79,9 @@ impl House {
         let seconds = (now - before).as_secs_f64().max(0.001);
         #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
         let rate = (total - last) as f64 / seconds;
-        let workers = pool.serving();
-        format!(
-            "Serving: {workers} worker{}, {} connections, {total} requests, {rate:.0}/s",
-            if workers == 1 { "" } else { "s" },
-            pool.open(),
-        )
+        let workers = counted(pool.serving(), "worker");
+        let connections = counted(pool.open(), "connection");
+        format!("Serving: {workers}, {connections}, {}, {rate:.0}/s", counted(total, "request"))
     }
 
     /// Reads the configuration again. Either all of it holds afterwards or nothing has changed.
@@ -169,12 +166,16 @@ impl Operator for House {
                 method_not_allowed: totals.outcomes.get(Outcome::MethodNotAllowed),
                 timed_out: totals.outcomes.get(Outcome::TimedOut),
                 too_large: totals.outcomes.get(Outcome::TooLarge),
+                unsupported_media_type: totals.outcomes.get(Outcome::UnsupportedMediaType),
+                head_too_large: totals.outcomes.get(Outcome::HeadTooLarge),
+                not_implemented: totals.outcomes.get(Outcome::NotImplemented),
                 failed: totals.outcomes.get(Outcome::Failed),
             },
             connections: Connections {
                 open: pool.open() as u64,
                 accepted: accepting.accepted.get(),
                 limit: self.settings.borrow().limits.connections as u64,
+                evicted: accepting.evicted.get(),
                 pauses: accepting.pauses.get(),
             },
             bytes_received: totals.bytes_received,
@@ -218,6 +219,7 @@ pub fn policy(settings: &Settings) -> Policy {
     Policy {
         body_limit: settings.limits.body,
         head_limit: settings.limits.head,
+        requests_limit: settings.limits.requests_per_connection,
         head_timeout: settings.timeouts.head,
         body_timeout: settings.timeouts.body,
         write_timeout: settings.timeouts.write,

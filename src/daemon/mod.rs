@@ -7,7 +7,10 @@ mod panics;
 mod run;
 mod sockets;
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
 
 use clap::Parser;
 
@@ -71,13 +74,15 @@ fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
 fn check(loaded: Result<Loaded, Faults>) -> Exit {
     match loaded {
         Ok(loaded) => {
-            if loaded.files.is_empty() {
-                println!("There is no configuration file: every key has its default.");
+            let mut text: String =
+                loaded.files.iter().map(|file| format!("{}: valid\n", file.display())).collect();
+            if text.is_empty() {
+                text = "There is no configuration file: every key has its default.\n".into();
             }
-            for file in loaded.files {
-                println!("{}: valid", file.display());
+            match std::io::stdout().write_all(text.as_bytes()) {
+                Ok(()) => Exit::Ok,
+                Err(_) => Exit::IoErr,
             }
-            Exit::Ok
         }
         Err(faults) => {
             eprintln!("{faults}");

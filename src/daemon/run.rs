@@ -25,7 +25,7 @@ use crate::{
     config::{Loaded, Sources},
     control::{self, Access, ServiceState},
     exit::Exit,
-    log::{Event, Log},
+    log::{Event, Log, counted},
     net::Listener,
     systemd::{self, Inherited},
     worker::{Acceptor, Pool, Shared},
@@ -177,8 +177,8 @@ async fn stop(
 
 /// What is left to do, and for how long systemd has to wait for it.
 fn tell_drain(house: &House, left: Duration) {
-    let open = house.pool.borrow().open();
-    let status = format!("Stopping: {open} connections open, {} s left for them", left.as_secs());
+    let open = counted(house.pool.borrow().open(), "connection");
+    let status = format!("Stopping: {open} open, {} s left", left.as_secs());
     house.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
     house.notify(|notifier| notifier.alive());
 }

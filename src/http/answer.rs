@@ -28,28 +28,29 @@ impl Answer {
         Self { outcome, status, body: body.into(), close: false }
     }
 
-    pub fn not_found() -> Self {
-        Self::new(Outcome::NotFound, StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#)
-    }
-
-    pub fn method_not_allowed() -> Self {
-        let body = r#"{"detail":"Method Not Allowed"}"#;
-        Self::new(Outcome::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED, body)
-    }
-
-    pub fn too_large() -> Self {
-        let body = r#"{"detail":"Content Too Large"}"#;
-        Self::new(Outcome::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, body).and_close()
-    }
-
-    pub fn timed_out() -> Self {
-        let body = r#"{"detail":"Request Timeout"}"#;
-        Self::new(Outcome::TimedOut, StatusCode::REQUEST_TIMEOUT, body).and_close()
-    }
-
-    pub fn failed() -> Self {
-        let body = r#"{"detail":"Internal Server Error"}"#;
-        Self::new(Outcome::Failed, StatusCode::INTERNAL_SERVER_ERROR, body).and_close()
+    /// The answer to a request whose body is not looked at.
+    pub fn refusal(outcome: Outcome) -> Self {
+        let (status, body) = match outcome {
+            Outcome::NotFound => (StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#),
+            Outcome::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#)
+            }
+            Outcome::TimedOut => (StatusCode::REQUEST_TIMEOUT, r#"{"detail":"Request Timeout"}"#),
+            Outcome::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, r#"{"detail":"Content Too Large"}"#),
+            Outcome::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, r#"{"detail":"Unsupported Media Type"}"#)
+            }
+            Outcome::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                r#"{"detail":"Request Header Fields Too Large"}"#,
+            ),
+            Outcome::NotImplemented => (StatusCode::NOT_IMPLEMENTED, r#"{"detail":"Not Implemented"}"#),
+            Outcome::Ok | Outcome::Invalid | Outcome::OutOfRange | Outcome::Malformed => {
+                (StatusCode::BAD_REQUEST, r#"{"detail":"Bad Request"}"#)
+            }
+            Outcome::Failed => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"detail":"Internal Server Error"}"#),
+        };
+        Self::new(outcome, status, body)
     }
 
     /// Ends the connection with this answer, for instance because the body is not read to its end.
@@ -90,11 +91,14 @@ impl Answer {
             Outcome::Ok => "accepted",
             Outcome::Invalid => "the body is no pixel",
             Outcome::OutOfRange => "the value is not in 0..=255",
-            Outcome::Malformed => "the body cannot be read",
+            Outcome::Malformed => "the request breaks the rules of HTTP or JSON",
             Outcome::NotFound => "no such path",
             Outcome::MethodNotAllowed => "not a POST",
             Outcome::TimedOut => "the request did not arrive in time",
             Outcome::TooLarge => "the body is over limits.body",
+            Outcome::UnsupportedMediaType => "the body has a content encoding",
+            Outcome::HeadTooLarge => "the head is over limits.head, or has too many fields",
+            Outcome::NotImplemented => "the transfer encoding is not chunked",
             Outcome::Failed => "a fault of the daemon's own",
         }
     }

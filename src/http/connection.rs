@@ -1,6 +1,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
@@ -17,7 +18,7 @@ use super::{
     answer::Answer,
     context::Context,
     io::Io,
-    service::{PixelService, client},
+    service::{PixelService, client, tell_refusal},
     track::{Recall, Stage, Track},
 };
 use crate::{
@@ -53,30 +54,26 @@ pub async fn serve(parked: Parked, context: &Context) -> Ended {
             return Ended::Closed;
         }
     };
-    let entered = context.enter(Track::new(peer(&stream)));
+    let entered = context.connections.enter(peer(&stream));
     let track = &entered.track;
     let mut io = Io::new(stream, parked.unread, track.clone());
     let mut keep_alive = true;
     loop {
-        match session(&mut io, context, &entered.track, keep_alive).await {
-            Session::Finished(result) => {
-                if let Err(error) = result {
-                    if error.is_parse() {
-                        context.stats.answered(Outcome::Malformed, 0, 0);
-                    }
-                    tell(context, client(None, track), &error);
-                }
+        match session(&mut io, context, track, keep_alive).await {
+            Session::Finished(Ok(())) => {
                 close(io, track).await;
                 return Ended::Closed;
             }
+            Session::Finished(Err(error)) if error.is_parse() => {
+                refuse(io, context, track, outcome_of(&error)).await;
+                return Ended::Closed;
+            }
+            Session::Finished(Err(error)) => {
+                tell(context, client(None, track), &error);
+                return Ended::Closed;
+            }
             Session::TimedOut(Stage::Head | Stage::Body) => {
-                let answer = Answer::timed_out();
-                context.stats.answered(answer.outcome, 0, answer.body.len());
-                tell(context, client(None, track), &answer.reason());
-                let send = io.stream.write_all(&answer.into_last_bytes()).await;
-                if send.is_ok() {
-                    close(io, track).await;
-                }
+                refuse(io, context, track, Outcome::TimedOut).await;
                 return Ended::Closed;
             }
             Session::TimedOut(Stage::Idle) => return Ended::Closed,
@@ -107,7 +104,31 @@ enum Session {
     TimedOut(Stage),
 }
 
-async fn session(io: &mut Io, context: &Context, track: &std::rc::Rc<Track>, keep_alive: bool) -> Session {
+/// Answers what hyper could not, and closes.
+async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) {
+    let answer = Answer::refusal(outcome);
+    context.stats.answered(outcome, 0, answer.body.len());
+    tell_refusal(context, || client(None, track), &answer);
+    // So few bytes fit into any socket's buffer, unless the client does not take its answers.
+    let bytes = answer.into_last_bytes();
+    let send = io.stream.write_all(&bytes);
+    if let Ok(Ok(())) = timeout(context.policy().write_timeout, send).await {
+        close(io, track).await;
+    }
+}
+
+fn outcome_of(error: &hyper::Error) -> Outcome {
+    if error.is_parse_too_large() {
+        Outcome::HeadTooLarge
+    } else if error.to_string() == "invalid transfer-encoding parsed" {
+        // hyper has no better name for it; a test holds on to it.
+        Outcome::NotImplemented
+    } else {
+        Outcome::Malformed
+    }
+}
+
+async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, keep_alive: bool) -> Session {
     let policy = context.policy();
     let service = PixelService { context, track: track.clone() };
     let mut http = http1::Builder::new()

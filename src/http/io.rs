@@ -8,7 +8,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::track::Track;
+use super::track::{Stage, Track};
 use crate::net::Stream;
 
 /// A socket that tells its [`Track`] what goes over it, and can be given bytes back that were
@@ -67,8 +67,13 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
+    /// What hyper writes before a request has reached the service is its own refusal of a head that
+    /// it cannot read. It is dropped: a better one is sent when hyper has given up.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match self.track.stage() {
+            Stage::Idle | Stage::Head => Poll::Ready(Ok(buf.len())),
+            Stage::Body | Stage::Answer => Pin::new(&mut self.stream).poll_write(cx, buf),
+        }
     }
 
     /// hyper calls this when its own buffer is empty, and only then.

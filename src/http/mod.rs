@@ -2,13 +2,16 @@
 //! it, so an idle connection can be taken back unharmed and go on elsewhere.
 
 mod answer;
+mod check;
 mod connection;
 mod context;
 mod io;
 mod policy;
+mod registry;
 mod service;
 mod track;
 
 pub use connection::{Ended, Parked, serve};
 pub use context::Context;
 pub use policy::Policy;
+pub use track::Recall;

@@ -11,6 +11,8 @@ pub struct Policy {
     pub body_limit: usize,
     /// Bytes of a request's head.
     pub head_limit: usize,
+    /// Requests on one connection.
+    pub requests_limit: usize,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body.

@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     future::Future,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,15 +14,20 @@ use hyper::{
     HeaderMap, Method, Request, Response,
     body::{Body, Incoming},
     header::{CONTENT_TYPE, EXPECT},
+    http::request::Parts,
     service::Service,
 };
 
 use super::{
     answer::Answer,
+    check::{self, Framing},
     context::Context,
-    track::{Stage, Track},
+    track::Track,
 };
-use crate::log::{Event, Level};
+use crate::{
+    log::{Event, Level},
+    stats::Outcome,
+};
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -32,38 +38,53 @@ pub struct PixelService<'c> {
 
 impl<'c> Service<Request<Incoming>> for PixelService<'c> {
     type Response = Response<Full<Bytes>>;
-    type Error = hyper::Error;
+    type Error = Infallible;
     type Future = Exchange<'c>;
 
     fn call(&self, request: Request<Incoming>) -> Exchange<'c> {
-        self.track.enter(Stage::Body);
+        let nth = self.track.begin_request();
+        let policy = self.context.policy();
         let (head, body) = request.into_parts();
-        let limit = self.context.policy().body_limit as u64;
-        let refusal = if head.uri.path() != "/pixel" {
-            Some(Answer::not_found())
-        } else if head.method != Method::POST {
-            Some(Answer::method_not_allowed())
-        } else {
-            None
-        };
-        let refusal = if body.size_hint().lower() > limit {
-            Some(refusal.unwrap_or_else(Answer::too_large).and_close())
-        } else if head.headers.contains_key(EXPECT) {
-            // Who asks before sending a body is told at once that it is not wanted.
-            refusal.map(Answer::and_close)
-        } else {
-            refusal
-        };
+        let framing = check::framing(&head.headers);
         Exchange {
             context: self.context,
             track: self.track.clone(),
             real_ip: real_ip(&head.headers),
             is_json: is_json(&head.headers),
+            refusal: refusal(&head, framing, &body, policy.body_limit),
+            // hyper does not tell whether a chunked request had a Content-Length too, after which
+            // nothing may be taken for a request (RFC 9112 §6.1).
+            is_last: framing != Framing::Length || nth >= policy.requests_limit,
             body,
             received: Received::default(),
-            refusal,
         }
     }
+}
+
+/// What is wrong with a request, as far as its head tells.
+fn refusal(head: &Parts, framing: Framing, body: &Incoming, body_limit: usize) -> Option<Answer> {
+    let outcome = if framing == Framing::Unknown {
+        Outcome::NotImplemented
+    } else if !check::has_valid_host(head.version, &head.headers) {
+        Outcome::Malformed
+    } else if head.uri.path() != "/pixel" {
+        Outcome::NotFound
+    } else if head.method != Method::POST {
+        Outcome::MethodNotAllowed
+    } else if !check::is_plain(&head.headers) {
+        Outcome::UnsupportedMediaType
+    } else if body.size_hint().lower() > body_limit as u64 {
+        Outcome::TooLarge
+    } else {
+        return None;
+    };
+    // The body of a refused request is read all the same, so that the next request can follow;
+    // but not when it is too large, or its client waits to be asked for it.
+    let is_end = matches!(outcome, Outcome::NotImplemented | Outcome::Malformed)
+        || body.size_hint().lower() > body_limit as u64
+        || head.headers.contains_key(EXPECT);
+    let answer = Answer::refusal(outcome);
+    Some(if is_end { answer.and_close() } else { answer })
 }
 
 /// One request on its way to its answer.
@@ -76,19 +97,21 @@ pub struct Exchange<'c> {
     body: Incoming,
     received: Received,
     refusal: Option<Answer>,
+    is_last: bool,
 }
 
 impl Future for Exchange<'_> {
-    type Output = Result<Response<Full<Bytes>>, hyper::Error>;
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let answer = match this.refusal.take_if(|refusal| refusal.close) {
+        let mut answer = match this.refusal.take_if(|refusal| refusal.close) {
             Some(refusal) => refusal,
-            None => ready!(this.poll_answer(cx))?,
+            None => ready!(this.poll_answer(cx)),
         };
+        answer.close |= this.is_last;
         this.context.stats.answered(answer.outcome, this.received.len(), answer.body.len());
-        this.tell(&answer);
+        tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);
         Poll::Ready(Ok(answer.into_response()))
     }
@@ -96,33 +119,38 @@ impl Future for Exchange<'_> {
 
 impl Exchange<'_> {
     /// Reads the whole body, also that of a refused request, for the next one stands behind it.
-    fn poll_answer(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Answer, hyper::Error>> {
+    fn poll_answer(&mut self, cx: &mut task::Context<'_>) -> Poll<Answer> {
         let policy = self.context.policy();
         while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            if let Ok(data) = frame?.into_data() {
+            let Ok(frame) = frame else {
+                return Poll::Ready(Answer::refusal(Outcome::Malformed).and_close());
+            };
+            if let Ok(data) = frame.into_data() {
                 self.received.append(data);
             }
             if self.received.len() > policy.body_limit {
-                return Poll::Ready(Ok(Answer::too_large()));
+                return Poll::Ready(Answer::refusal(Outcome::TooLarge).and_close());
             }
         }
         if let Some(refusal) = self.refusal.take() {
-            return Poll::Ready(Ok(refusal));
+            return Poll::Ready(refusal);
         }
         let judge = || Answer::to_body(self.received.as_slice(), self.is_json, &policy);
         // A fault in here is one client's, not everybody's; the panic hook has told its message.
-        Poll::Ready(Ok(catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_| Answer::failed())))
+        let judged = catch_unwind(AssertUnwindSafe(judge));
+        Poll::Ready(judged.unwrap_or_else(|_| Answer::refusal(Outcome::Failed).and_close()))
     }
+}
 
-    fn tell(&self, answer: &Answer) {
-        if !answer.status.is_success() && self.context.log.wants(Level::Debug) {
-            self.context.log.send(Event::Refused {
-                worker: self.context.worker,
-                client: client(self.real_ip, &self.track),
-                status: answer.status.as_u16(),
-                reason: answer.reason(),
-            });
-        }
+/// Tells the log of a request that was refused.
+pub fn tell_refusal(context: &Context, client: impl FnOnce() -> String, answer: &Answer) {
+    if !answer.status.is_success() && context.log.wants(Level::Debug) {
+        context.log.send(Event::Refused {
+            worker: context.worker,
+            client: client(),
+            status: answer.status.as_u16(),
+            reason: answer.reason(),
+        });
     }
 }
 

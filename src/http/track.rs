@@ -1,10 +1,13 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    rc::Rc,
     task::Waker,
 };
 
 use tokio::time::Instant;
+
+use super::registry::Registry;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,10 @@ pub enum Recall {
 /// thread.
 #[derive(Debug)]
 pub struct Track {
+    pub id: usize,
     pub peer: Option<SocketAddr>,
+    pub registry: Rc<Registry>,
+    requests: Cell<usize>,
     stage: Cell<Stage>,
     since: Cell<Instant>,
     recall: Cell<Option<Recall>>,
@@ -42,9 +48,12 @@ pub struct Track {
 }
 
 impl Track {
-    pub fn new(peer: Option<SocketAddr>) -> Self {
+    pub fn new(id: usize, peer: Option<SocketAddr>, registry: Rc<Registry>) -> Self {
         Self {
+            id,
             peer,
+            registry,
+            requests: Cell::new(0),
             stage: Cell::new(Stage::Idle),
             since: Cell::new(Instant::now()),
             recall: Cell::new(None),
@@ -84,7 +93,15 @@ impl Track {
     pub fn flushed(&self) {
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter(Stage::Idle);
+            self.registry.became_idle(self);
         }
+    }
+
+    /// The head of one more request is here; says how many there were on this connection.
+    pub fn begin_request(&self) -> usize {
+        self.enter(Stage::Body);
+        self.requests.set(self.requests.get() + 1);
+        self.requests.get()
     }
 
     /// The peer has shut down its sending side.

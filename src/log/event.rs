@@ -190,7 +190,7 @@ impl Event {
                     counted(*requests, "request")
                 );
                 if *cut > 0 {
-                    text += &format!(", {} cut off at the drain timeout", counted(*cut, "connection"));
+                    text += &format!(", {} cut off", counted(*cut, "connection"));
                 }
                 text
             }
@@ -202,7 +202,8 @@ impl Event {
     }
 }
 
-fn counted(n: impl TryInto<u64>, what: &str) -> String {
+/// A number with its noun: `1 request`, `2 requests`.
+pub fn counted(n: impl TryInto<u64>, what: &str) -> String {
     let n = n.try_into().unwrap_or(u64::MAX);
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -5,6 +5,6 @@ mod event;
 mod queue;
 mod sink;
 
-pub use event::{Event, Level};
+pub use event::{Event, Level, counted};
 pub use queue::Log;
 pub use sink::{Sink, Target};

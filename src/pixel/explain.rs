@@ -76,7 +76,7 @@ fn refuse_document(fault: Fault) -> Refusal {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
             );
-            json::write_text(&message, &mut detail);
+            json::write_text(message, &mut detail);
             detail.push_str("}}]}");
             Refusal::Invalid(detail)
         }

@@ -39,29 +39,34 @@ pub fn from_float(number: f64) -> Result<String, NotAnInteger> {
 /// A text is taken for the integer that it spells: blanks around it, a sign, leading zeros,
 /// single underscores between digits and a fraction of zeros do not matter.
 pub fn from_text(text: &str) -> Result<String, NotAnInteger> {
-    if text.len() > MOST_DIGITS {
+    // pydantic looks at the length of plain numbers only; what it has to clean up just fails.
+    if plain_digits(text) > MOST_DIGITS {
         return Err(NotAnInteger::ParsingSize);
     }
     spelled(text.trim()).ok_or(NotAnInteger::Parsing)
 }
 
-fn spelled(text: &str) -> Option<String> {
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let digits = match digits.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => digits,
-    };
-    let well_formed = !digits.is_empty()
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'_')
-        && digits.split('_').all(|group| !group.is_empty());
-    well_formed.then(|| canonical(negative, &digits.replace('_', "")))
+/// How many digits a text begins with, if they begin as JSON's do.
+fn plain_digits(text: &str) -> usize {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.starts_with('0') { 1 } else { digits.bytes().take_while(u8::is_ascii_digit).count() }
 }
 
+/// The steps of pydantic (`clean_int_str`), because their order shows: `0__1` and `0-1` are
+/// integers, `1__0` and `1-0` are not.
+fn spelled(text: &str) -> Option<String> {
+    let (negative, text) = match text.strip_prefix('+') {
+        Some(unsigned) => (false, unsigned),
+        None => signed(text),
+    };
+    let (inner_sign, text) = signed(without_leading_zeros(text)?);
+    let text = without_fraction(text);
+    let well_formed = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    let digits = text.replace('_', "");
+    let is_json = digits == "0" || !digits.starts_with('0') && digits.len() <= MOST_DIGITS;
+    (well_formed && is_json && !(negative && inner_sign)).then(|| canonical(negative || inner_sign, &digits))
+}
 /// The one way to write the integer with these decimal digits: no leading zeros, no `-0`.
 pub fn canonical(negative: bool, digits: &str) -> String {
     match digits.trim_start_matches('0') {

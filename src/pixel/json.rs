@@ -1,7 +1,7 @@
 //! JSON as Python's `json.loads` reads it, faults and positions included: it takes `NaN` and the
 //! infinities, and of equal keys the last value wins at the place of the first.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, collections::HashMap, fmt::Write};
 
 use super::integer::{self, MOST_DIGITS};
 
@@ -21,23 +21,42 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// It breaks the grammar; `at` counts characters, not bytes.
-    Syntax { message: Cow<'static, str>, at: usize },
-    /// Not UTF-8, nested too deep, or a number too long: Python reads no further.
+    Syntax { message: &'static str, at: usize },
+    /// Not UTF-8, nested too deep, or a number too long: the Python application reads no further.
     Unreadable,
 }
 
-/// How deep arrays and objects may nest before the Python application gives up.
+/// How deep arrays and objects may nest before the Python application gives up: Python's recursion
+/// limit of 1000, less the calls that it has come through under uvicorn.
 const DEEPEST: usize = 960;
 
 /// Reads one JSON document.
 pub fn read(body: &[u8]) -> Result<Value, Fault> {
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let text = std::str::from_utf8(body).map_err(|_| Fault::Unreadable)?;
-    let mut reader = Reader { text, at: 0, depth: 0 };
+    let text = text_of(body).ok_or(Fault::Unreadable)?;
+    let mut reader = Reader { text: &text, at: 0, depth: 0 };
     reader.skip_white_space();
     let value = reader.value()?;
     reader.skip_white_space();
     if reader.at < text.len() { Err(reader.fault("Extra data", reader.at)) } else { Ok(value) }
+}
+
+/// Python takes surrogates that are encoded in UTF-8, though it cannot answer with them; here they
+/// become U+FFFD. Where it guesses UTF-16 or UTF-32 from NUL bytes, nothing is read: JSON is UTF-8.
+fn text_of(body: &[u8]) -> Option<Cow<'_, str>> {
+    if matches!(body, [0, _] | [_, 0] | [0, _, _, _, ..] | [_, 0, _, _, ..]) {
+        return None;
+    }
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    if let Ok(text) = std::str::from_utf8(body) {
+        return Some(text.into());
+    }
+    let mut body = body.to_vec();
+    for begin in 0..body.len().saturating_sub(2) {
+        if let [0xED, 0xA0..=0xBF, 0x80..=0xBF] = body[begin..begin + 3] {
+            body[begin..begin + 3].copy_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
+    String::from_utf8(body).ok().map(Cow::from)
 }
 
 struct Reader<'a> {
@@ -48,8 +67,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fault(&self, message: impl Into<Cow<'static, str>>, at: usize) -> Fault {
-        Fault::Syntax { message: message.into(), at: self.text[..at].chars().count() }
+    /// Python makes this exception where the fault is, in three calls, which count as nesting.
+    fn fault(&self, message: &'static str, at: usize) -> Fault {
+        if self.has_room_for(3) { self.syntax(message, at) } else { Fault::Unreadable }
+    }
+
+    /// This one is made at the outermost level.
+    fn no_value(&self) -> Fault {
+        self.syntax("Expecting value", self.at)
+    }
+
+    fn syntax(&self, message: &'static str, at: usize) -> Fault {
+        Fault::Syntax { message, at: self.text[..at].chars().count() }
+    }
+
+    fn has_room_for(&self, levels: usize) -> bool {
+        self.depth + levels <= DEEPEST
     }
 
     fn rest(&self) -> &str {
@@ -67,32 +100,30 @@ impl Reader<'_> {
     }
 
     fn value(&mut self) -> Result<Value, Fault> {
-        const WORDS: [(&str, Value); 6] = [
-            ("null", Value::Null),
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("NaN", Value::Float(f64::NAN)),
-            ("Infinity", Value::Float(f64::INFINITY)),
-            ("-Infinity", Value::Float(f64::NEG_INFINITY)),
-        ];
+        const WORDS: [(&str, Value); 3] =
+            [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))];
+        const CONSTANTS: [(&str, f64); 3] =
+            [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
         match self.peek() {
-            Some(b'"') => self.string().map(Value::Text),
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            _ => {
-                for (word, value) in WORDS {
-                    if self.rest().starts_with(word) {
-                        self.at += word.len();
-                        return Ok(value);
-                    }
-                }
-                self.number()
-            }
+            Some(b'"') => return self.string().map(Value::Text),
+            Some(b'{') => return self.nested(Self::object),
+            Some(b'[') => return self.nested(Self::array),
+            _ => {}
         }
+        if let Some((word, value)) = WORDS.into_iter().find(|(word, _)| self.rest().starts_with(word)) {
+            self.at += word.len();
+            return Ok(value);
+        }
+        if let Some((name, number)) = CONSTANTS.into_iter().find(|(name, _)| self.rest().starts_with(name)) {
+            self.at += name.len();
+            // Python calls a function for these.
+            return if self.has_room_for(1) { Ok(Value::Float(number)) } else { Err(Fault::Unreadable) };
+        }
+        self.number()
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {
-        if self.depth == DEEPEST {
+        if !self.has_room_for(1) {
             return Err(Fault::Unreadable);
         }
         self.depth += 1;
@@ -120,6 +151,7 @@ impl Reader<'_> {
 
     fn object(&mut self) -> Result<Value, Fault> {
         let mut members: Vec<(String, Value)> = Vec::new();
+        let mut places = HashMap::new();
         self.skip_white_space();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -137,7 +169,8 @@ impl Reader<'_> {
             self.at += 1;
             self.skip_white_space();
             let value = self.value()?;
-            match members.iter_mut().find(|(known, _)| *known == name) {
+            let place = *places.entry(name.clone()).or_insert(members.len());
+            match members.get_mut(place) {
                 Some((_, known)) => *known = value,
                 None => members.push((name, value)),
             }
@@ -165,7 +198,7 @@ impl Reader<'_> {
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let whole = if bytes.get(sign) == Some(&b'0') { 1 } else { digits(sign) };
         if whole == 0 {
-            return Err(self.fault("Expecting value", self.at));
+            return Err(self.no_value());
         }
         let mut end = sign + whole;
         let integral = end;
@@ -255,14 +288,16 @@ impl Reader<'_> {
         Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
+    /// Four hexadecimal digits that are not the end of the text.
     fn hex_at(&self, at: usize) -> Option<u32> {
-        let digits = self.text.get(at..at + 4)?;
+        let digits = self.text.get(at..at + 4).filter(|_| at + 4 < self.text.len())?;
         digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
     }
 }
 
-/// Writes a value as Python's `json.dumps` does without spaces and without escaping what is not
-/// ASCII. What it cannot write (NaN, infinities) is null.
+/// Writes a value as FastAPI does: Python's `json.dumps` without spaces and without escaping what
+/// is not ASCII. What that cannot write (NaN, infinities) is null; members whose name begins with
+/// `_sa` are left out, because FastAPI takes them for SQLAlchemy's.
 pub fn write(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
@@ -283,7 +318,8 @@ pub fn write(value: &Value, out: &mut String) {
         }
         Value::Object(members) => {
             out.push('{');
-            for (i, (name, member)) in members.iter().enumerate() {
+            let shown = members.iter().filter(|(name, _)| !name.starts_with("_sa"));
+            for (i, (name, member)) in shown.enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
@@ -348,6 +384,7 @@ mod tests {
         for (text, python) in [
             (" [ ] ", "[]"),
             (r#"{"b" : 1, "a": [true, false, null], "b": 2}"#, r#"{"b":2,"a":[true,false,null]}"#),
+            (r#"{"_sa": 1, "_s": {"_sab": 2}}"#, r#"{"_s":{}}"#),
             (r#""\u00e9\ud83d\ude00\n\u0001/""#, "\"é😀\\n\\u0001/\""),
             ("-0", "0"),
             ("123456789012345678901234567890", "123456789012345678901234567890"),
@@ -380,9 +417,10 @@ mod tests {
             (r#""abc"#, "Unterminated string starting at", 0),
             ("\"a\nb\"", "Invalid control character at", 2),
             (r#""a\x""#, "Invalid \\escape", 2),
+            (r#""\u1234"#, "Invalid \\uXXXX escape", 2),
             (r#""\u12g4""#, "Invalid \\uXXXX escape", 2),
         ] {
-            let fault = Fault::Syntax { message: message.into(), at };
+            let fault = Fault::Syntax { message, at };
             assert_eq!(read(text.as_bytes()), Err(fault), "{text}");
         }
     }
@@ -391,8 +429,33 @@ mod tests {
     fn what_python_gives_up_on_is_unreadable() {
         let deep = "[".repeat(100_000);
         let long = "1".repeat(MOST_DIGITS + 1);
-        for body in [b"\"\xff\"".as_slice(), deep.as_bytes(), long.as_bytes()] {
+        for body in [b"\"\xff\"".as_slice(), b"{\0}\0", b"\0\0\0{", deep.as_bytes(), long.as_bytes()] {
             assert_eq!(read(body), Err(Fault::Unreadable));
         }
+    }
+
+    #[test]
+    fn the_depth_of_python_is_exact() {
+        for (depth, inner, readable) in [
+            (DEEPEST, "1", true),
+            (DEEPEST + 1, "1", false),
+            (DEEPEST - 1, "NaN", true),
+            (DEEPEST, "NaN", false),
+        ] {
+            let body = format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(read(body.as_bytes()).is_ok(), readable, "{inner} {depth} deep");
+        }
+        for (depth, inner, told) in
+            [(DEEPEST, "x", true), (DEEPEST - 3, "1 1", true), (DEEPEST - 2, "1 1", false)]
+        {
+            let fault = read(("[".repeat(depth) + inner).as_bytes()).unwrap_err();
+            assert_eq!(fault != Fault::Unreadable, told, "{inner} {depth} deep");
+        }
+    }
+
+    #[test]
+    fn an_encoded_surrogate_is_one_character() {
+        let fault = Fault::Syntax { message: "Extra data", at: 3 };
+        assert_eq!(read(b"\"\xED\xA0\x80\"x"), Err(fault));
     }
 }

@@ -112,6 +112,8 @@ impl std::ops::AddAssign for Totals {
 pub struct AcceptStats {
     /// Connections accepted since the start.
     pub accepted: Counter,
+    /// Idle connections that were asked to close at the limit.
+    pub evicted: Counter,
     /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.
     pub pauses: Counter,
 }

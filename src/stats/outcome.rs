@@ -7,7 +7,7 @@ pub enum Outcome {
     Invalid,
     /// 422, or as configured: `value` is not in 0..=255.
     OutOfRange,
-    /// 400: the body cannot be read, or broke off.
+    /// 400: the request, or its body, breaks the rules or breaks off.
     Malformed,
     /// 404: another path.
     NotFound,
@@ -17,13 +17,19 @@ pub enum Outcome {
     TimedOut,
     /// 413: the body is over the limit.
     TooLarge,
+    /// 415: the body has a content encoding.
+    UnsupportedMediaType,
+    /// 431: the head is over the limit.
+    HeadTooLarge,
+    /// 501: the end of the body is marked in a way that is not understood.
+    NotImplemented,
     /// 500: a fault of the daemon's own.
     Failed,
 }
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Invalid,
         Self::OutOfRange,
@@ -32,6 +38,9 @@ impl Outcome {
         Self::MethodNotAllowed,
         Self::TimedOut,
         Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::HeadTooLarge,
+        Self::NotImplemented,
         Self::Failed,
     ];
 }

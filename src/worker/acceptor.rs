@@ -1,6 +1,13 @@
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, os::fd::AsFd, sync::Arc, thread, time::Duration};
 
-use tokio::{io::unix::AsyncFd, runtime, sync::oneshot, task::JoinSet, time::sleep};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use tokio::{
+    io::unix::AsyncFd,
+    runtime,
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::deck::Deck;
 use crate::{
@@ -67,8 +74,10 @@ impl Acceptor {
 async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
     let mut short_of_resources = false;
     loop {
-        shared.deck.wait_for_room(|| shared.paused("limits.connections is reached".into())).await;
         let Ok(mut ready) = listener.readable().await else { return };
+        if shared.deck.is_full() && somebody_waits(listener.get_ref()) {
+            shared.make_room().await;
+        }
         match ready.try_io(|listener| listener.get_ref().accept()) {
             Ok(Ok(socket)) => {
                 if std::mem::take(&mut short_of_resources) {
@@ -81,7 +90,7 @@ async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
                 if !std::mem::replace(&mut short_of_resources, true) {
                     shared.paused(format!("{}: {error}", listener.get_ref()));
                 }
-                sleep(Duration::from_millis(100)).await;
+                sleep(SHORTLY).await;
             }
             // The client has gone before it was accepted, or nobody waits any more.
             Ok(Err(_)) | Err(_) => {}
@@ -89,7 +98,37 @@ async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
     }
 }
 
+/// How long to wait before something is tried again that did not work.
+const SHORTLY: Duration = Duration::from_millis(100);
+
+/// epoll only tells when somebody comes, not whether somebody is still there.
+fn somebody_waits(listener: &Listener) -> bool {
+    let mut poll = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 impl Shared {
+    /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.
+    async fn make_room(&self) {
+        let mut told = false;
+        while self.deck.is_full() {
+            if self.deck.close_longest_idle().await {
+                self.stats.evicted.add(1);
+                // Something else may have closed before that, so what counts is that there is room.
+                while self.deck.is_full() && timeout(SHORTLY, self.deck.room()).await.is_ok() {}
+                continue;
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.paused("limits.connections is reached, and no connection is idle".into());
+            }
+            // Something may become idle without anything being closed.
+            let _ = timeout(SHORTLY, self.deck.room()).await;
+        }
+        if told {
+            self.log.send(Event::AcceptResumed);
+        }
+    }
+
     fn paused(&self, reason: String) {
         self.stats.pauses.add(1);
         self.log.send(Event::AcceptPaused { reason });

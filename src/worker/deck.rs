@@ -3,7 +3,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use tokio::sync::{Notify, mpsc::UnboundedSender};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender, oneshot},
+    time::Instant,
+};
 
 use super::thread::Order;
 use crate::{http::Parked, stats::WorkerStats};
@@ -43,15 +46,31 @@ impl Deck {
         self.room.notify_one();
     }
 
-    /// Waits until one more connection may be open; `at_limit` is called once if it has to wait.
-    pub async fn wait_for_room(&self, at_limit: impl FnOnce()) {
-        let mut at_limit = Some(at_limit);
-        while self.open() >= self.limit.load(Relaxed) {
-            if let Some(at_limit) = at_limit.take() {
-                at_limit();
+    /// Whether as many connections are open as may be.
+    pub fn is_full(&self) -> bool {
+        self.open() >= self.limit.load(Relaxed)
+    }
+
+    /// Waits until a connection has closed at the limit, or the limit has changed.
+    pub async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Asks the connection that is idle longest, of all workers, to close; `false` when none is idle.
+    pub async fn close_longest_idle(&self) -> bool {
+        let workers = self.hands().workers.clone();
+        let mut longest: Option<(Instant, &Hand)> = None;
+        for hand in &workers {
+            let (reply, answer) = oneshot::channel();
+            // A worker that is gone has nothing that is idle.
+            let _ = hand.orders.send(Order::ReportIdle(reply));
+            if let Ok(Some(since)) = answer.await
+                && longest.is_none_or(|(longest, _)| since < longest)
+            {
+                longest = Some((since, hand));
             }
-            self.room.notified().await;
         }
+        longest.is_some_and(|(_, hand)| hand.orders.send(Order::CloseIdle).is_ok())
     }
 
     /// Gives a connection that was just accepted to a worker.
@@ -214,10 +233,10 @@ mod tests {
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());
         deck.set_limit(1);
-        deck.wait_for_room(|| panic!("there is room")).await;
+        assert!(!deck.is_full());
         deck.deal_new(connection());
-        let mut waited = false;
-        tokio::join!(deck.wait_for_room(|| waited = true), async { deck.closed() });
-        assert!(waited);
+        assert!(deck.is_full());
+        tokio::join!(deck.room(), async { deck.closed() });
+        assert!(!deck.is_full());
     }
 }

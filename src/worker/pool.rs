@@ -82,7 +82,7 @@ impl Pool {
     /// themselves.
     ///
     /// # Errors
-    /// When a worker cannot be started; those that could stay.
+    /// When a worker cannot be started; then their number stays as it was.
     pub fn resize(&mut self, count: usize) -> io::Result<Resized> {
         let from = self.serving.len();
         let mut result = Ok(());
@@ -90,6 +90,7 @@ impl Pool {
             let started = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone());
             result = started.map(|worker| self.serving.push(worker));
         }
+        let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
         let hands = self.serving.iter().map(|w| Hand { orders: w.orders.clone(), stats: w.stats.clone() });
         self.shared.deck.set_workers(hands.collect());

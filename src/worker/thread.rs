@@ -2,14 +2,17 @@ use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::{JoinSet, LocalSet},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::deck::Deck;
 use crate::{
-    http::{self, Context, Ended, Parked, Policy},
+    http::{self, Context, Ended, Parked, Policy, Recall},
     log::{Event, Log},
     stats::WorkerStats,
 };
@@ -23,6 +26,10 @@ pub enum Order {
     Adopt(Policy),
     /// Give so many connections to other workers, as they become idle.
     MoveAway(usize),
+    /// Say since when the connection that is idle longest is.
+    ReportIdle(oneshot::Sender<Option<Instant>>),
+    /// Close the connection that is idle longest.
+    CloseIdle,
     /// Give all connections to other workers, as they become idle, and end.
     Leave,
     /// Close all connections, as they become idle, and end.
@@ -104,19 +111,21 @@ async fn work(
                 Some(Order::Serve(connection)) => {
                     context.stats.connections_taken.add(1);
                     connections.spawn_local(serve(connection, context.clone(), shared.deck.clone()));
-                    if leaving {
-                        context.move_away(usize::MAX);
-                    }
                 }
                 Some(Order::Adopt(policy)) => context.set_policy(policy),
-                Some(Order::MoveAway(count)) => context.move_away(count),
+                Some(Order::MoveAway(count)) => context.connections.move_away(count),
+                Some(Order::ReportIdle(reply)) => {
+                    // The acceptor may have stopped meanwhile.
+                    let _ = reply.send(context.connections.longest_idle_since());
+                }
+                Some(Order::CloseIdle) => drop(context.connections.close_longest_idle()),
                 Some(Order::Leave) => {
                     leaving = true;
-                    context.move_away(usize::MAX);
+                    context.connections.recall_all(Recall::Move);
                 }
                 Some(Order::Drain) => {
                     leaving = true;
-                    context.close_all();
+                    context.connections.recall_all(Recall::Close);
                 }
                 Some(Order::Abort) | None => break,
             },

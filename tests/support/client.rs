@@ -23,6 +23,13 @@ pub fn post(body: &str) -> String {
     request("POST", "/pixel", "content-type: application/json\r\n", body)
 }
 
+/// A valid request in two parts: the first ends in the middle of the body.
+pub fn post_in_two() -> (String, &'static str) {
+    let (begin, end) = PIXEL.split_at(10);
+    let whole = post(PIXEL);
+    (whole[..whole.len() - PIXEL.len()].to_owned() + begin, end)
+}
+
 /// An HTTP client that sends exactly what it is told to.
 pub struct Client {
     stream: Stream,

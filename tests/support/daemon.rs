@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::{
     Client, PATIENCE, Varlink, eventually,
-    program::{PIXELD, PIXELDCTL, captured, stderr, stdout},
+    program::{PIXELD, ctl, stderr, stdout},
 };
 
 /// How a daemon is to be started: in a folder of its own, which goes away with it.
@@ -36,7 +36,8 @@ impl Setup {
     /// A daemon with these settings, which do not include `[listen]`: it listens on a free TCP port
     /// and on a Unix socket.
     pub fn new(settings: &str) -> Self {
-        let home = Home { folder: tempfile::tempdir().unwrap(), tcp: ([127, 0, 0, 1], 0).into() };
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home { tcp: ([127, 0, 0, 1], 0).into(), unix: folder.path().join("http.sock"), folder };
         fs::create_dir(home.path("pixeld")).unwrap();
         Self {
             home,
@@ -48,9 +49,15 @@ impl Setup {
         }
     }
 
-    /// Listens on this TCP address.
+    /// Listens on this TCP address instead of a free one.
     pub fn tcp(mut self, address: SocketAddr) -> Self {
         self.home.tcp = address;
+        self
+    }
+
+    /// Listens on this Unix socket instead of one in its folder.
+    pub fn unix(mut self, path: &Path) -> Self {
+        self.home.unix = path.into();
         self
     }
 
@@ -125,9 +132,8 @@ impl Setup {
             shell.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
             shell.env("STDERR", &stderr_file);
             let mut sockets = sockets.into_iter().map(Stdio::from);
-            sockets.next().into_iter().for_each(|socket| drop(shell.stdin(socket)));
-            sockets.next().into_iter().for_each(|socket| drop(shell.stdout(socket)));
-            sockets.next().into_iter().for_each(|socket| drop(shell.stderr(socket)));
+            let mut next = || sockets.next().unwrap_or_else(Stdio::null);
+            shell.stdin(next()).stdout(next()).stderr(next());
         }
         script += "exec \"$0\" \"$@\"";
         shell.args(["-c", &script, PIXELD, "--config"]).arg(self.home.path("pixeld.toml"));
@@ -164,7 +170,7 @@ impl Daemon {
     }
 
     pub fn http_socket(&self) -> PathBuf {
-        self.home.path("http.sock")
+        self.home.unix.clone()
     }
 
     pub fn control_socket(&self) -> PathBuf {
@@ -203,11 +209,7 @@ impl Daemon {
 
     /// pixeldctl, told to use the admin socket.
     pub fn ctl(&self, arguments: &[&str]) -> Output {
-        self.ctl_over(&self.admin_socket(), arguments)
-    }
-
-    pub fn ctl_over(&self, socket: &Path, arguments: &[&str]) -> Output {
-        captured(Command::new(PIXELDCTL).args(arguments).env_clear().env("PIXELDCTL_SOCKET", socket))
+        ctl(&self.admin_socket(), arguments)
     }
 
     /// What pixeldctl prints as JSON; it has to succeed.
@@ -283,6 +285,7 @@ impl Drop for Daemon {
 struct Home {
     folder: TempDir,
     tcp: SocketAddr,
+    unix: PathBuf,
 }
 
 impl Home {
@@ -291,9 +294,9 @@ impl Home {
     }
 
     fn configure(&self, settings: &str) {
-        let (tcp, folder) = (self.tcp, self.folder.path().display());
+        let (tcp, unix, folder) = (self.tcp, self.unix.display(), self.folder.path().display());
         let listen = format!(
-            "[listen]\nhttp = [\"{tcp}\", \"unix:{folder}/http.sock\"]\n\
+            "[listen]\nhttp = [\"{tcp}\", \"unix:{unix}\"]\n\
              control = \"unix:{folder}/pixeld/control.sock\"\nadmin = \"unix:{folder}/pixeld/admin.sock\"\n"
         );
         // Replaced in one step, as editors do: nobody reads half a file.

@@ -13,9 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use client::{Answer, Client, ECHO, PIXEL, post, request};
+pub use client::{Answer, Client, ECHO, PIXEL, post, post_in_two, request};
 pub use daemon::{Daemon, Setup};
-pub use program::{PIXELD, PIXELDCTL, captured, code, run, stderr, stdout};
+pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
 pub use varlink::Varlink;
 
 /// Nothing that works takes as long as this, however busy the machine is.

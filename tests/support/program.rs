@@ -1,4 +1,5 @@
 use std::{
+    path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -27,6 +28,11 @@ pub fn run(command: &mut Command) -> Output {
 /// As [`run`], with stdout and stderr captured.
 pub fn captured(command: &mut Command) -> Output {
     run(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+/// pixeldctl, told which socket to use.
+pub fn ctl(socket: &Path, arguments: &[&str]) -> Output {
+    captured(Command::new(PIXELDCTL).args(arguments).env_clear().env("PIXELDCTL_SOCKET", socket))
 }
 
 pub fn stdout(output: &Output) -> String {

@@ -2,6 +2,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::Path,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,10 +14,16 @@ pub struct Varlink(BufReader<UnixStream>);
 
 impl Varlink {
     pub fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
+        let varlink = Self(BufReader::new(UnixStream::connect(path).unwrap()));
+        varlink.set_limit(PATIENCE);
+        varlink
+    }
+
+    /// From now on sending, and waiting for a reply, may take so long.
+    pub fn set_limit(&self, limit: Duration) {
+        let stream = self.0.get_ref();
+        stream.set_read_timeout(Some(limit)).unwrap();
+        stream.set_write_timeout(Some(limit)).unwrap();
     }
 
     /// Calls a method: its whole reply, be it parameters or an error.

@@ -1,0 +1,173 @@
+//! What a request's head has to look like before it is looked at as a request. hyper lets these
+//! through, and each of them is either a client that is broken or one that means harm.
+
+use std::net::Ipv6Addr;
+
+use hyper::{
+    HeaderMap, Version,
+    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+};
+
+/// How the end of a body is marked (RFC 9112 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// By Content-Length, or there is no body.
+    Length,
+    /// By chunks.
+    Chunked,
+    /// By something that is not understood, so that nobody knows where the next request begins.
+    Unknown,
+}
+
+/// Reads Transfer-Encoding; nothing but `chunked`, once, is understood.
+pub fn framing(headers: &HeaderMap) -> Framing {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Framing::Length,
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+        _ => Framing::Unknown,
+    }
+}
+
+/// Whether there is exactly one Host and it can be one (RFC 9112 §3.2); HTTP/1.0 may do without.
+pub fn has_valid_host(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => version == Version::HTTP_10,
+        (Some(only), None) => is_host(only.as_bytes()),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether the body's bytes mean what they say (RFC 9110 §8.4).
+pub fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// `uri-host [":" port]` (RFC 3986 §3.2.2), and not empty, as an http URI's host never is (RFC 9110
+/// §4.2.1).
+fn is_host(value: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(value) else { return false };
+    let (is_name, port) = if let Some(literal) = text.strip_prefix('[') {
+        let Some((address, port)) = literal.split_once(']') else { return false };
+        (is_ip_literal(address), port)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        (is_reg_name(&value[..end]), &text[end..])
+    };
+    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(text: &str) -> bool {
+    text.is_empty() || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok())
+}
+
+fn is_ip_literal(text: &str) -> bool {
+    let is_future = |version: &str, address: &str| {
+        !version.is_empty()
+            && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && !address.is_empty()
+            && address.bytes().all(|byte| byte == b':' || is_unreserved_or_sub_delim(byte))
+    };
+    text.parse::<Ipv6Addr>().is_ok()
+        || text
+            .strip_prefix(['v', 'V'])
+            .and_then(|future| future.split_once('.'))
+            .is_some_and(|(version, address)| is_future(version, address))
+}
+
+fn is_reg_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    loop {
+        rest = match rest {
+            [] => return !name.is_empty(),
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if is_unreserved_or_sub_delim(*byte) => rest,
+            _ => return false,
+        }
+    }
+}
+
+fn is_unreserved_or_sub_delim(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for host in [
+            "a",
+            "example.com",
+            "example.com:80",
+            "127.0.0.1:8000",
+            "[::1]",
+            "[::1]:8000",
+            "a_b",
+            "a:",
+            "%41.b",
+            "[v1.x:y]",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            " ",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:80:80",
+            "a:99999",
+            "[::1",
+            "::1",
+            "[::1]8000",
+            "[x]",
+            "a,b%2",
+            "%4x",
+            "é",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "[]",
+            ":80",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    fn map(name: &hyper::header::HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn one_host_is_the_right_number() {
+        assert!(has_valid_host(Version::HTTP_11, &map(&HOST, &["a"])));
+        assert!(has_valid_host(Version::HTTP_10, &map(&HOST, &[])));
+        assert!(!has_valid_host(Version::HTTP_11, &map(&HOST, &[])));
+        assert!(!has_valid_host(Version::HTTP_11, &map(&HOST, &["a", "a"])));
+        assert!(!has_valid_host(Version::HTTP_10, &map(&HOST, &["a b"])));
+    }
+
+    #[test]
+    fn chunked_once_is_the_only_encoding() {
+        for (values, expected) in [
+            (&[][..], Framing::Length),
+            (&["chunked"], Framing::Chunked),
+            (&["Chunked"], Framing::Chunked),
+            (&["chunked, chunked"], Framing::Unknown),
+            (&["chunked", "chunked"], Framing::Unknown),
+            (&["gzip, chunked"], Framing::Unknown),
+            (&["identity"], Framing::Unknown),
+            (&["xchunked"], Framing::Unknown),
+        ] {
+            assert_eq!(framing(&map(&TRANSFER_ENCODING, values)), expected, "{values:?}");
+        }
+    }
+}
