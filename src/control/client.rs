@@ -34,7 +34,7 @@ pub enum CallError {
     #[error("the answer cannot be understood: {0}")]
     Protocol(String),
     /// The daemon did not answer in time.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no answer within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
 }
 

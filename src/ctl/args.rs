@@ -1,4 +1,4 @@
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +20,10 @@ pub struct Args {
     /// /run/pixeld, else under $XDG_RUNTIME_DIR/pixeld]
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
+
+    /// How long the daemon may take to answer, such as "10s" or "500ms"
+    #[arg(long, value_name = "TIME", global = true, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
 
     /// Print the daemon's reply as JSON
     #[arg(long, global = true)]

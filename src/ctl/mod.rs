@@ -8,8 +8,6 @@ mod render;
 mod stats;
 mod workers;
 
-use std::time::Duration;
-
 use clap::Parser;
 use tokio::runtime;
 
@@ -19,9 +17,6 @@ use self::{
     locate::Need,
 };
 use crate::exit::Exit;
-
-/// How long the daemon may take for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The whole life of `pixeldctl`, from its command line to its exit code.
 pub fn main() -> Exit {
@@ -48,7 +43,7 @@ async fn run(args: &Args) -> Result<(), Failure> {
         Command::Stats | Command::Workers { count: None } => Need::Read,
         Command::Workers { count: Some(_) } | Command::Reload => Need::Change,
     };
-    let mut client = locate::connect(args.socket.clone(), need, ANSWER_LIMIT).await?;
+    let mut client = locate::connect(args.socket.clone(), need, args.timeout).await?;
     match args.command {
         Command::Stats => stats::run(&mut client, args.json).await,
         Command::Workers { count: None } => workers::show(&mut client, args.json).await,

@@ -1,6 +1,6 @@
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     log::{Event, Level},
-    net::{Socket, Stream},
+    net::Socket,
     stats::Outcome,
 };
 
@@ -45,21 +45,27 @@ pub enum Ended {
     Parked(Parked),
 }
 
-/// Serves one connection until it closes, times out, or is asked back.
-pub async fn serve(parked: Parked, context: &Context) -> Ended {
-    let stream = match parked.socket.into_stream() {
-        Ok(stream) => stream,
-        Err(error) => {
-            tell(context, "unknown".into(), &error);
-            return Ended::Closed;
+/// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
+/// this call on, not only when the future is polled.
+pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended> {
+    let opened = parked.socket.into_stream().map(|stream| {
+        let entered = context.connections.enter(stream.peer_address());
+        (Io::new(stream, parked.unread, entered.track.clone()), entered)
+    });
+    async move {
+        match opened {
+            Ok((io, entered)) => serve_io(io, &context, &entered.track).await,
+            Err(error) => {
+                tell(&context, "unknown".into(), &error);
+                Ended::Closed
+            }
         }
-    };
-    let entered = context.connections.enter(peer(&stream));
-    let track = &entered.track;
-    let mut io = Io::new(stream, parked.unread, track.clone());
-    let mut keep_alive = true;
+    }
+}
+
+async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
     loop {
-        match session(&mut io, context, track, keep_alive).await {
+        match session(&mut io, context, track).await {
             Session::Finished(Ok(())) => {
                 close(io, track).await;
                 return Ended::Closed;
@@ -86,8 +92,14 @@ pub async fn serve(parked: Parked, context: &Context) -> Ended {
                 match track.recalled() {
                     Some(Recall::Move) => return park(io),
                     // A request that has already arrived is answered, as the last one.
-                    Some(Recall::Close) if keep_alive && io.has_input() => keep_alive = false,
-                    _ => return Ended::Closed,
+                    Some(Recall::Close) if io.has_input() => {}
+                    Some(Recall::Close) => return Ended::Closed,
+                    // The beginning of a head stood behind the last request, and nothing followed.
+                    None if io.has_unread() => {
+                        refuse(io, context, track, Outcome::TimedOut).await;
+                        return Ended::Closed;
+                    }
+                    None => {}
                 }
             }
         }
@@ -98,7 +110,8 @@ pub async fn serve(parked: Parked, context: &Context) -> Ended {
 enum Session {
     /// The connection is at its end.
     Finished(hyper::Result<()>),
-    /// It was asked back and is idle; these bytes were read and not used.
+    /// It is idle, and was asked back or has been idle for a while; these bytes were read and not
+    /// used.
     Idle(Bytes),
     /// It has been in this stage for too long.
     TimedOut(Stage),
@@ -128,17 +141,16 @@ fn outcome_of(error: &hyper::Error) -> Outcome {
     }
 }
 
-async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, keep_alive: bool) -> Session {
+async fn session(io: &mut Io, context: &Context, track: &Rc<Track>) -> Session {
     let policy = context.policy();
     let service = PixelService { context, track: track.clone() };
     let mut http = http1::Builder::new()
-        .keep_alive(keep_alive)
         .half_close(true)
         .max_header_size(policy.head_limit)
         .max_buf_size(policy.head_limit.max(policy.body_limit))
         .serve_connection(TokioIo::new(io), service);
     let mut timer = pin!(sleep(policy.shortest_timeout()));
-    let mut told_to_close = !keep_alive;
+    let begun = Instant::now();
 
     let end = poll_fn(|cx| {
         track.wake(cx.waker());
@@ -146,16 +158,8 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, keep_alive: 
             if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
                 return Poll::Ready(Session::Finished(result));
             }
-            if let Some(recall) = track.recalled() {
-                if track.stage() == Stage::Idle {
-                    return Poll::Ready(Session::Idle(Bytes::new()));
-                }
-                if recall == Recall::Close && !told_to_close {
-                    // The answer in progress says `connection: close`.
-                    Pin::new(&mut http).graceful_shutdown();
-                    told_to_close = true;
-                    continue;
-                }
+            if track.stage() == Stage::Idle && track.recalled().is_some() {
+                return Poll::Ready(Session::Idle(Bytes::new()));
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -163,10 +167,15 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, keep_alive: 
             // Stages begin and end without touching the timer. It fires at least as often as any
             // stage could end, and only then is looked at when the present one does.
             let policy = context.policy();
-            let (stage, now) = (track.stage(), Instant::now());
-            let deadline = track.since() + policy.timeout(stage);
+            let (stage, since, now) = (track.stage(), track.since(), Instant::now());
+            let deadline = since + policy.timeout(stage);
             if deadline <= now {
                 return Poll::Ready(Session::TimedOut(stage));
+            }
+            // hyper may have read a part of the next head together with the last request, which
+            // shows only when it lets go of the connection.
+            if stage == Stage::Idle && begun < since && since + policy.head_timeout <= now {
+                return Poll::Ready(Session::Idle(Bytes::new()));
             }
             timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
         }
@@ -199,13 +208,6 @@ fn park(io: Io) -> Ended {
     match stream.into_socket() {
         Ok(socket) => Ended::Parked(Parked { socket, unread }),
         Err(_) => Ended::Closed,
-    }
-}
-
-fn peer(stream: &Stream) -> Option<std::net::SocketAddr> {
-    match stream {
-        Stream::Tcp(stream) => stream.peer_addr().ok(),
-        Stream::Unix(_) => None,
     }
 }
 

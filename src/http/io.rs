@@ -34,11 +34,16 @@ impl Io {
         };
     }
 
+    /// Whether there are bytes that were given back.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// Whether a read would return bytes at once.
     pub fn has_input(&self) -> bool {
         let peek = nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT;
         let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&self.stream));
-        !self.unread.is_empty() || nix::sys::socket::recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
+        self.has_unread() || nix::sys::socket::recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
     }
 
     pub fn into_parts(self) -> (Stream, Bytes) {

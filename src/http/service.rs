@@ -22,7 +22,7 @@ use super::{
     answer::Answer,
     check::{self, Framing},
     context::Context,
-    track::Track,
+    track::{Recall, Track},
 };
 use crate::{
     log::{Event, Level},
@@ -109,7 +109,7 @@ impl Future for Exchange<'_> {
             Some(refusal) => refusal,
             None => ready!(this.poll_answer(cx)),
         };
-        answer.close |= this.is_last;
+        answer.close |= this.is_last || this.track.recalled() == Some(Recall::Close);
         this.context.stats.answered(answer.outcome, this.received.len(), answer.body.len());
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);
@@ -181,12 +181,19 @@ impl Received {
 }
 
 /// `application/json` or `application/*+json`, with any parameters (RFC 9110 §8.3.1, RFC 6839 §3.1).
+/// A second slash spoils it, and blanks are those of Latin-1: so it is in Python.
 fn is_json(headers: &HeaderMap) -> bool {
+    const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
     let Some(value) = headers.get(CONTENT_TYPE) else { return false };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let Some((kind, subtype)) = essence.split_at_checked(b"application/".len()) else { return false };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let begin = essence.iter().position(|byte| !BLANKS.contains(byte)).unwrap_or_default();
+    let end = essence.iter().rposition(|byte| !BLANKS.contains(byte)).map_or(begin, |last| last + 1);
+    let Some((kind, subtype)) = essence[begin..end].split_at_checked(b"application/".len()) else {
+        return false;
+    };
     let has_suffix = subtype.len() >= 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
-    kind.eq_ignore_ascii_case(b"application/") && (subtype.eq_ignore_ascii_case(b"json") || has_suffix)
+    let is_json = subtype.eq_ignore_ascii_case(b"json") || has_suffix && !subtype.contains(&b'/');
+    kind.eq_ignore_ascii_case(b"application/") && is_json
 }
 
 /// What the proxy in front says of its client.
@@ -214,6 +221,8 @@ mod tests {
             ("Application/JSON; charset=utf-8", true),
             ("application/vnd.api+json", true),
             ("application/json ;x", true),
+            ("application/+json", true),
+            ("application/a/b+json", false),
             ("text/json", false),
             ("application/jsonx", false),
             ("application/", false),

@@ -7,7 +7,7 @@ use std::{
             net::UnixStream,
         },
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::{
@@ -25,8 +25,7 @@ use crate::sys;
 pub struct Listener {
     fd: OwnedFd,
     address: Address,
-    /// Removed when the listener goes; never set for an inherited one.
-    own_path: Option<PathBuf>,
+    is_own: bool,
 }
 
 /// Why an address could not be listened on.
@@ -64,11 +63,11 @@ impl Listener {
         match address {
             Address::Tcp(ip) => {
                 let (fd, address) = bind_tcp(&SockaddrStorage::from(*ip)).map_err(fail)?;
-                Ok(Self { fd, address, own_path: None })
+                Ok(Self { fd, address, is_own: true })
             }
             Address::Unix(path) => {
                 let fd = bind_unix(path).map_err(fail)?;
-                Ok(Self { fd, address: address.clone(), own_path: Some(path.clone()) })
+                Ok(Self { fd, address: address.clone(), is_own: true })
             }
         }
     }
@@ -94,12 +93,17 @@ impl Listener {
         if matches!(address, Address::Tcp(_)) {
             send_at_once(&fd)?;
         }
-        Ok(Self { fd, address, own_path: None })
+        Ok(Self { fd, address, is_own: false })
     }
 
     /// The address that it listens on, with the port that the kernel chose where 0 was asked for.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether nobody else has it, so that whoever waits in its backlog is lost with it.
+    pub fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// The same Unix socket for the runtime of this thread; this listener keeps its own descriptor.
@@ -143,7 +147,9 @@ impl fmt::Display for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.own_path {
+        if self.is_own
+            && let Address::Unix(path) = &self.address
+        {
             // Somebody may have removed it before us; then there is nothing to do.
             let _ = fs::remove_file(path);
         }

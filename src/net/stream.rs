@@ -1,11 +1,11 @@
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
     task::{Context, Poll},
 };
 
-use nix::sys::socket::{SockaddrStorage, getpeername};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An accepted connection that belongs to no runtime yet, so it can go to any thread.
@@ -59,12 +59,11 @@ impl Stream {
         })
     }
 
-    /// Who is at the other end, for the log: an IP address with its port, or `unix`.
-    pub fn peer(&self) -> String {
+    /// The address of the other end; a Unix socket's has none, and neither has one that is gone.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => getpeername::<SockaddrStorage>(std::os::fd::AsRawFd::as_raw_fd(stream))
-                .map_or_else(|_| "gone".into(), |address| address.to_string()),
-            Self::Unix(_) => "unix".into(),
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::{
-    Channel, Fields, OutOfRange, Pixel,
+    Channel, Fields, OutOfRange, Pixel, echo,
     integer::{self, NotAnInteger},
     json::{self, Fault, Value},
 };
@@ -76,7 +76,7 @@ fn refuse_document(fault: Fault) -> Refusal {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
             );
-            json::write_text(message, &mut detail);
+            echo::write_text(message, &mut detail);
             detail.push_str("}}]}");
             Refusal::Invalid(detail)
         }
@@ -94,7 +94,7 @@ impl Faults {
             let _ = write!(entry, r#","{field}""#);
         }
         let _ = write!(entry, r#"],"msg":"{message}","input":"#);
-        json::write(input, &mut entry);
+        echo::write(input, &mut entry);
         if let Some(context) = context {
             let _ = write!(entry, r#","ctx":{context}"#);
         }

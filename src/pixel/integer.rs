@@ -59,14 +59,49 @@ fn spelled(text: &str) -> Option<String> {
         Some(unsigned) => (false, unsigned),
         None => signed(text),
     };
-    let (inner_sign, text) = signed(without_leading_zeros(text)?);
-    let text = without_fraction(text);
-    let well_formed = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
-    let digits = text.replace('_', "");
-    let is_json = digits == "0" || !digits.starts_with('0') && digits.len() <= MOST_DIGITS;
-    (well_formed && is_json && !(negative && inner_sign)).then(|| canonical(negative || inner_sign, &digits))
+    let text = without_fraction(without_leading_zeros(text)?);
+    let text = without_underscores(text)?;
+    let (negative_behind_zeros, digits) = signed(&text);
+    let is_integer = match digits.as_bytes() {
+        [] => false,
+        [b'0', more @ ..] => more.is_empty(),
+        all => all.len() <= MOST_DIGITS && all.iter().all(u8::is_ascii_digit),
+    };
+    let signed_once = !(negative && negative_behind_zeros);
+    (is_integer && signed_once).then(|| canonical(negative || negative_behind_zeros, digits))
 }
+
+fn signed(text: &str) -> (bool, &str) {
+    text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned))
+}
+
+/// Underscores among the zeros go with them; the last zero stays where nothing else would.
+fn without_leading_zeros(text: &str) -> Option<&str> {
+    if !text.starts_with('0') {
+        return text.starts_with(|c: char| c.is_ascii_digit()).then_some(text);
+    }
+    let Some(end) = text.find(|c| c != '0' && c != '_') else {
+        return Some(&text[text.len() - 1..]);
+    };
+    match text.as_bytes()[end] {
+        b'1'..=b'9' | b'-' => Some(&text[end..]),
+        b'.' => Some(&text[end - 1..]),
+        _ => None,
+    }
+}
+
+fn without_fraction(text: &str) -> &str {
+    match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        _ => text,
+    }
+}
+
+fn without_underscores(text: &str) -> Option<String> {
+    let misplaced = text.starts_with('_') || text.ends_with('_') || text.contains("__");
+    (!misplaced).then(|| text.replace('_', ""))
+}
+
 /// The one way to write the integer with these decimal digits: no leading zeros, no `-0`.
 pub fn canonical(negative: bool, digits: &str) -> String {
     match digits.trim_start_matches('0') {
@@ -78,6 +113,8 @@ pub fn canonical(negative: bool, digits: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -86,12 +123,17 @@ mod tests {
             ("10", "10"),
             (" 7 ", "7"),
             ("\n-7\t", "-7"),
+            ("\u{2003}7\u{a0}", "7"),
             ("+7", "7"),
             ("1_000", "1000"),
             ("0255", "255"),
             ("-0", "0"),
             ("20.0", "20"),
-            ("20.000", "20"),
+            ("-20.000", "-20"),
+            ("0_0.0", "0"),
+            ("0__1", "1"),
+            ("0-1", "-1"),
+            ("00-1_0.0", "-10"),
         ] {
             assert_eq!(from_text(text).as_deref(), Ok(integer), "{text:?}");
         }
@@ -99,12 +141,54 @@ mod tests {
 
     #[test]
     fn texts_that_do_not() {
-        for text in
-            ["", " ", "a", "1a", "+-1", "--1", "1__0", "_1", "1_", "1.5", "1.", ".0", "1e3", "0x10", "1 0"]
-        {
+        for text in [
+            "",
+            " ",
+            "a",
+            "1a",
+            "+-1",
+            "-+1",
+            "--1",
+            "++1",
+            "-0-1",
+            "0--1",
+            "1-0",
+            "1__0",
+            "_1",
+            "1_",
+            "0_",
+            "1.5",
+            "1.",
+            ".0",
+            "0.",
+            "1_.0",
+            "1.0_0",
+            "1e3",
+            "0x10",
+            "1 0",
+            "\u{feff}1",
+            "\u{661}",
+        ] {
             assert_eq!(from_text(text), Err(NotAnInteger::Parsing), "{text:?}");
         }
-        assert_eq!(from_text(&"1".repeat(4301)), Err(NotAnInteger::ParsingSize));
+    }
+
+    #[test]
+    fn a_text_may_have_as_many_digits_as_python_reads() {
+        let longest = "1".repeat(MOST_DIGITS);
+        for accepted in [longest.clone(), format!(" +{longest}.0"), format!("00{longest}")] {
+            assert_eq!(from_text(&accepted).as_ref(), Ok(&longest));
+        }
+        for (too_long, reason) in [
+            (format!("{longest}1"), NotAnInteger::ParsingSize),
+            (format!("-{longest}1"), NotAnInteger::ParsingSize),
+            (format!("{longest}1x"), NotAnInteger::ParsingSize),
+            (format!("+{longest}1"), NotAnInteger::Parsing),
+            (format!(" {longest}1"), NotAnInteger::Parsing),
+            (format!("0{longest}1"), NotAnInteger::Parsing),
+        ] {
+            assert_eq!(from_text(&too_long), Err(reason));
+        }
     }
 
     #[test]
@@ -116,5 +200,79 @@ mod tests {
         assert_eq!(from_float(1e19), Err(NotAnInteger::ParsingSize));
         assert_eq!(from_float(f64::NAN), Err(NotAnInteger::NotFinite));
         assert_eq!(from_float(f64::INFINITY), Err(NotAnInteger::NotFinite));
+    }
+
+    /// The digits of a number with single underscores between some of them.
+    fn grouped(number: u128, underscores: &[bool]) -> String {
+        let mut text = String::new();
+        for (i, digit) in number.to_string().chars().enumerate() {
+            if i > 0 && underscores.get(i).copied().unwrap_or_default() {
+                text.push('_');
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn every_spelling_of_an_integer_is_taken_for_it(
+            number in any::<i128>(),
+            underscores in proptest::collection::vec(any::<bool>(), 39),
+            (before, after) in ("[ \t\r\n\u{a0}\u{2003}]{0,3}", "[ \t\r\n\u{a0}\u{2003}]{0,3}"),
+            (zeros, fraction, plus) in ("0{0,9}", "(\\.0{1,9})?", any::<bool>()),
+        ) {
+            let sign = if number < 0 { "-" } else if plus { "+" } else { "" };
+            let digits = grouped(number.unsigned_abs(), &underscores);
+            let text = format!("{before}{sign}{zeros}{digits}{fraction}{after}");
+            prop_assert_eq!(from_text(&text), Ok(number.to_string()));
+        }
+
+        #[test]
+        fn what_is_taken_has_the_digits_of_the_text(text in "[ +-]?[0-9_.+-]{1,8}") {
+            if let Ok(integer) = from_text(&text) {
+                let whole = text.split('.').next().unwrap();
+                let digits: String = whole.chars().filter(char::is_ascii_digit).collect();
+                let negative = whole.contains('-');
+                let number: i64 = digits.parse().unwrap();
+                prop_assert_eq!(integer, if negative { -number } else { number }.to_string());
+            }
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(text in any::<String>()) {
+            let plain = text.trim().parse::<i128>().ok().map(|number| number.to_string());
+            if let Some(plain) = plain {
+                prop_assert_eq!(from_text(&text), Ok(plain));
+            } else if let Ok(integer) = from_text(&text) {
+                prop_assert!(text.contains(['0', '_', '.']) || integer.len() > 38);
+            }
+        }
+
+        #[test]
+        fn a_float_is_taken_for_the_integer_that_it_equals(number in any::<i64>()) {
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+            let (float, equal) = (number as f64, number as f64 as i128);
+            let fits = -(1 << 63) < equal && equal < 1 << 63;
+            let expected = if fits { Ok(equal.to_string()) } else { Err(NotAnInteger::ParsingSize) };
+            prop_assert_eq!(from_float(float), expected);
+        }
+
+        #[test]
+        fn every_other_float_is_refused(number in any::<f64>()) {
+            let expected = match number {
+                _ if !number.is_finite() => Some(NotAnInteger::NotFinite),
+                _ if number % 1.0 != 0.0 => Some(NotAnInteger::FromFloat),
+                _ if number.abs() >= 2f64.powi(63) => Some(NotAnInteger::ParsingSize),
+                _ => None,
+            };
+            prop_assert_eq!(from_float(number).err(), expected);
+        }
+
+        #[test]
+        fn there_is_one_way_to_write_an_integer(number in any::<i128>(), zeros in "0{0,9}") {
+            let digits = format!("{zeros}{}", number.unsigned_abs());
+            prop_assert_eq!(canonical(number < 0, &digits), number.to_string());
+        }
     }
 }

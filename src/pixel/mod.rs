@@ -7,6 +7,7 @@
 
 mod answer;
 mod decode;
+mod echo;
 mod explain;
 mod integer;
 mod json;

@@ -1,11 +1,11 @@
 use std::{io, os::fd::AsFd, sync::Arc, thread, time::Duration};
 
+use futures_util::future::join_all;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use tokio::{
     io::unix::AsyncFd,
     runtime,
     sync::oneshot,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -13,7 +13,7 @@ use super::deck::Deck;
 use crate::{
     http::Parked,
     log::{Event, Log},
-    net::Listener,
+    net::{Listener, Socket},
     stats::AcceptStats,
     sys,
 };
@@ -26,7 +26,6 @@ pub struct Acceptor {
 }
 
 /// What the tasks of the listeners share.
-#[derive(Clone)]
 struct Shared {
     deck: Arc<Deck>,
     stats: Arc<AcceptStats>,
@@ -53,12 +52,16 @@ impl Acceptor {
         let shared = Shared { deck, stats, log };
         let thread = thread::Builder::new().name("pixeld-accept".into()).spawn(move || {
             runtime.block_on(async {
-                let mut tasks: JoinSet<()> =
-                    listeners.into_iter().map(|listener| accept_all(listener, shared.clone())).collect();
-                // Both an order to stop and a sender that is gone end it.
-                let _ = stopped.await;
-                tasks.shutdown().await;
+                let accepting = listeners.iter().map(|listener| accept_all(listener, &shared));
+                tokio::select! {
+                    _ = join_all(accepting) => {}
+                    // Both an order to stop and a sender that is gone end it.
+                    _ = stopped => {}
+                }
             });
+            for listener in listeners.iter().map(AsyncFd::get_ref).filter(|listener| listener.is_own()) {
+                accept_the_rest(listener, &shared);
+            }
         })?;
         Ok(Self { stop, thread })
     }
@@ -71,7 +74,7 @@ impl Acceptor {
     }
 }
 
-async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
+async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
     let mut short_of_resources = false;
     loop {
         let Ok(mut ready) = listener.readable().await else { return };
@@ -83,8 +86,7 @@ async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
                 if std::mem::take(&mut short_of_resources) {
                     shared.log.send(Event::AcceptResumed);
                 }
-                shared.stats.accepted.add(1);
-                shared.deck.deal_new(Parked { socket, unread: bytes::Bytes::new() });
+                shared.take(socket);
             }
             Ok(Err(error)) if is_shortage(&error) => {
                 if !std::mem::replace(&mut short_of_resources, true) {
@@ -98,6 +100,13 @@ async fn accept_all(listener: AsyncFd<Listener>, shared: Shared) {
     }
 }
 
+/// Nobody else will accept those who are in the backlog of a socket of our own.
+fn accept_the_rest(listener: &Listener, shared: &Shared) {
+    while let Ok(socket) = listener.accept() {
+        shared.take(socket);
+    }
+}
+
 /// How long to wait before something is tried again that did not work.
 const SHORTLY: Duration = Duration::from_millis(100);
 
@@ -108,6 +117,11 @@ fn somebody_waits(listener: &Listener) -> bool {
 }
 
 impl Shared {
+    fn take(&self, socket: Socket) {
+        self.stats.accepted.add(1);
+        self.deck.deal(Parked { socket, unread: bytes::Bytes::new() });
+    }
+
     /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.
     async fn make_room(&self) {
         let mut told = false;

@@ -73,14 +73,9 @@ impl Deck {
         longest.is_some_and(|(_, hand)| hand.orders.send(Order::CloseIdle).is_ok())
     }
 
-    /// Gives a connection that was just accepted to a worker.
-    pub fn deal_new(&self, connection: Parked) {
-        self.open.fetch_add(1, Relaxed);
-        self.deal(connection);
-    }
-
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
     pub fn deal(&self, connection: Parked) {
+        self.open.fetch_add(1, Relaxed);
         let mut order = Order::Serve(connection);
         let mut hands = self.hands();
         while let Some(i) = hands.fewest() {
@@ -175,7 +170,7 @@ mod tests {
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());
         for _ in 0..64 {
-            deck.deal_new(connection());
+            deck.deal(connection());
         }
         let mut spread = counts(&hands);
         spread.sort_unstable();
@@ -195,7 +190,7 @@ mod tests {
         let deck = Deck::default();
         deck.set_workers(hands[..2].to_vec());
         for _ in 0..64 {
-            deck.deal_new(connection());
+            deck.deal(connection());
         }
         deck.set_workers(hands.to_vec());
         let mut moved: Vec<_> = receivers[..2]
@@ -219,11 +214,11 @@ mod tests {
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());
         for _ in 0..4 {
-            deck.deal_new(connection());
+            deck.deal(connection());
         }
         assert_eq!((second.len(), deck.open()), (4, 4));
         drop(second);
-        deck.deal_new(connection());
+        deck.deal(connection());
         assert_eq!(deck.open(), 4);
     }
 
@@ -234,7 +229,7 @@ mod tests {
         deck.set_workers(hands.to_vec());
         deck.set_limit(1);
         assert!(!deck.is_full());
-        deck.deal_new(connection());
+        deck.deal(connection());
         assert!(deck.is_full());
         tokio::join!(deck.room(), async { deck.closed() });
         assert!(!deck.is_full());

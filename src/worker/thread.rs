@@ -139,22 +139,27 @@ async fn work(
         .send(Event::WorkerEnded { worker: context.worker, moved: context.stats.connections_moved.get() });
 }
 
-async fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) {
-    /// Counts the connection as closed even when serving it panics.
-    struct Open<'a>(&'a Context, &'a Deck);
-
-    impl Drop for Open<'_> {
-        fn drop(&mut self) {
-            self.0.stats.gone();
-            self.1.closed();
+fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Future<Output = ()> {
+    let service = http::serve(connection, context.clone());
+    let open = Open { context, deck: deck.clone() };
+    async move {
+        if let Ended::Parked(connection) = service.await {
+            open.context.stats.connections_moved.add(1);
+            drop(open);
+            deck.deal(connection);
         }
     }
+}
 
-    let open = Open(&context, &deck);
-    if let Ended::Parked(connection) = http::serve(connection, &context).await {
-        std::mem::forget(open);
-        context.stats.gone();
-        context.stats.connections_moved.add(1);
-        deck.deal(connection);
+/// Counts a connection as closed when it ends, also when serving it panics.
+struct Open {
+    context: Rc<Context>,
+    deck: Arc<Deck>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.context.stats.gone();
+        self.deck.closed();
     }
 }

@@ -1,0 +1,3 @@
+//! Checks for the fuzz targets; see README.md.
+
+pub mod checks;

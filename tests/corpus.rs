@@ -1,0 +1,38 @@
+//! Every input that the fuzz targets started from or found once (see fuzz/README.md) is checked
+//! again as they check it.
+
+#[path = "../fuzz/src/checks/mod.rs"]
+mod checks;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let mut inputs = 0;
+    for folder in ["seeds", "corpus"].map(|kind| fuzz.join(kind).join(target)) {
+        // What fuzzing found is committed only once it has found something.
+        let Ok(files) = fs::read_dir(&folder) else { continue };
+        for file in files {
+            let path = file.expect("a file of the corpus").path();
+            let input = fs::read(&path).expect("a file that can be read");
+            let passed = catch_unwind(AssertUnwindSafe(|| check(&input))).is_ok();
+            assert!(passed, "{} failed, see above", path.display());
+            inputs += 1;
+        }
+    }
+    assert!(inputs >= 20, "only {inputs} inputs for {target}");
+}
+
+#[test]
+fn bodies_are_judged_as_the_oracle_judges_them() {
+    replay("body", checks::body);
+}
+
+#[test]
+fn connections_are_answered_with_http_however_they_are_cut() {
+    replay("connection", checks::connection);
+}

@@ -1,0 +1,109 @@
+//! Very many clients at once, most of which do nothing and some of which do it slowly.
+
+mod support;
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post};
+
+/// Descriptors that both sides need for anything but these connections.
+const SPARE: u64 = 500;
+
+#[test]
+fn ten_thousand_idle_and_two_thousand_slow_clients_hold_up_nobody() {
+    let (hard_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(hard > 2 * SPARE, "this test needs more than {hard_soft} open files");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let crowd = usize::try_from((hard - SPARE).min(12_000)).unwrap();
+    let (idle, slow) = (crowd * 10 / 12, crowd * 2 / 12);
+
+    let daemon =
+        Setup::new("workers = 2\n[limits]\nconnections = 20000\n[timeouts]\nhead = \"1h\"\n").start();
+    let mut normal = daemon.client();
+    assert_eq!(normal.ask(post(PIXEL)).body, ECHO);
+    let before = resident_kib(&daemon);
+
+    let idle: Vec<_> = (0..idle).map(|_| answered_once(&daemon)).collect();
+    let with_idle = resident_kib(&daemon);
+    let slow: Vec<_> = (0..slow).map(|_| amid_a_head(&daemon)).collect();
+    eventually("all of them are open", || {
+        (daemon.stats()["connections"]["open"] == idle.len() + slow.len() + 1).then_some(())
+    });
+    for _ in 0..200 {
+        assert_eq!(normal.ask(post(PIXEL)).body, ECHO);
+        assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+    }
+    let with_all = resident_kib(&daemon);
+
+    let bytes_of_each = |kib: usize, connections: &[Client]| kib * 1024 / connections.len();
+    let each_idle = bytes_of_each(with_idle - before, &idle);
+    let each_slow = bytes_of_each(with_all - with_idle, &slow);
+    println!("{each_idle} bytes for an idle connection, {each_slow} bytes for one amid a head");
+    assert!(each_idle.max(each_slow) < 32 << 10, "{each_idle} and {each_slow} bytes a connection");
+}
+
+fn answered_once(daemon: &Daemon) -> Client {
+    let mut client = daemon.unix_client();
+    assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    client
+}
+
+fn amid_a_head(daemon: &Daemon) -> Client {
+    let mut client = daemon.unix_client();
+    client.send("POST /pixel HTTP/1.1\r\nHost: a\r\nContent-Le");
+    client
+}
+
+/// VmRSS (proc_pid_status(5)).
+fn resident_kib(daemon: &Daemon) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn slow_heads_bodies_and_readers_hold_up_nobody() {
+    const SECONDS: &str = "5";
+
+    let daemon = Daemon::start("[limits]\nconnections = 2000\n[timeouts]\nhead = \"2s\"\nbody = \"2s\"\n");
+    let url = format!("http://{}/pixel", daemon.address());
+    let mut attackers: Vec<_> = [
+        &["-H", "-i", "1"][..],
+        &["-B", "-i", "1", "-f", "application/json"],
+        &["-X", "-k", "100", "-n", "1", "-t", "POST"],
+    ]
+    .iter()
+    .map(|mode| {
+        let load = ["-c", "400", "-r", "400", "-l", SECONDS, "-u", &url];
+        let command = Command::new("slowhttptest").args(*mode).args(load).stdout(Stdio::null()).spawn();
+        Attacker(command.expect("start slowhttptest, of the Debian package of that name"))
+    })
+    .collect();
+    let mut kept = daemon.client();
+    let mut answered = 0;
+    while attackers.iter_mut().any(|attacker| attacker.0.try_wait().unwrap().is_none()) {
+        assert_eq!(kept.ask(post(PIXEL)).body, ECHO);
+        assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+        answered += 2;
+    }
+    let requests = daemon.stats()["requests"].clone();
+    println!("{answered} answers beside {requests}");
+    assert_eq!(requests["ok"], answered);
+    let timed_out = requests["timedOut"].as_u64().unwrap();
+    assert!(timed_out > 100, "the attackers were hardly there: {requests}");
+}
+
+/// Ends with the test, also when it fails.
+struct Attacker(Child);
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        // It has ended already when all is well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
