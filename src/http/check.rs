@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 use hyper::{
-    HeaderMap, Version,
+    HeaderMap, Uri, Version,
     header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
 };
 
@@ -29,8 +29,12 @@ pub fn framing(headers: &HeaderMap) -> Framing {
     }
 }
 
-/// Whether there is exactly one Host and it can be one (RFC 9112 §3.2); HTTP/1.0 may do without.
-pub fn has_valid_host(version: Version, headers: &HeaderMap) -> bool {
+/// Whether there is exactly one Host and it can be one, and so can the target's own, if it has one
+/// (RFC 9112 §3.2). HTTP/1.0 may do without Host.
+pub fn has_valid_host(version: Version, target: &Uri, headers: &HeaderMap) -> bool {
+    if target.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
+        return false;
+    }
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => version == Version::HTTP_10,
@@ -148,11 +152,17 @@ mod tests {
 
     #[test]
     fn one_host_is_the_right_number() {
-        assert!(has_valid_host(Version::HTTP_11, &map(&HOST, &["a"])));
-        assert!(has_valid_host(Version::HTTP_10, &map(&HOST, &[])));
-        assert!(!has_valid_host(Version::HTTP_11, &map(&HOST, &[])));
-        assert!(!has_valid_host(Version::HTTP_11, &map(&HOST, &["a", "a"])));
-        assert!(!has_valid_host(Version::HTTP_10, &map(&HOST, &["a b"])));
+        let valid = |version, target: &'static str, hosts: &[&str]| {
+            has_valid_host(version, &Uri::from_static(target), &map(&HOST, hosts))
+        };
+        assert!(valid(Version::HTTP_11, "/pixel", &["a"]));
+        assert!(valid(Version::HTTP_10, "/pixel", &[]));
+        assert!(!valid(Version::HTTP_11, "/pixel", &[]));
+        assert!(!valid(Version::HTTP_11, "/pixel", &["a", "a"]));
+        assert!(!valid(Version::HTTP_10, "/pixel", &["a b"]));
+        assert!(valid(Version::HTTP_11, "http://b/pixel", &["a"]));
+        assert!(!valid(Version::HTTP_11, "http://b/pixel", &[]));
+        assert!(!valid(Version::HTTP_11, "http://user@b/pixel", &["b"]));
     }
 
     #[test]

@@ -34,6 +34,15 @@ pub struct Parked {
     pub socket: Socket,
     /// What was read from it and not answered.
     pub unread: Bytes,
+    /// Requests that were answered on it.
+    pub requests: usize,
+}
+
+impl From<Socket> for Parked {
+    /// A connection that was just accepted.
+    fn from(socket: Socket) -> Self {
+        Self { socket, unread: Bytes::new(), requests: 0 }
+    }
 }
 
 /// How serving a connection ended.
@@ -49,7 +58,7 @@ pub enum Ended {
 /// this call on, not only when the future is polled.
 pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended> {
     let opened = parked.socket.into_stream().map(|stream| {
-        let entered = context.connections.enter(stream.peer_address());
+        let entered = context.connections.enter(stream.peer_address(), parked.requests);
         (Io::new(stream, parked.unread, entered.track.clone()), entered)
     });
     async move {
@@ -70,33 +79,49 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 close(io, track).await;
                 return Ended::Closed;
             }
-            Session::Finished(Err(error)) if error.is_parse() => {
+            Session::Finished(Err(error)) if track.is_own_refusal_dropped() => {
                 refuse(io, context, track, outcome_of(&error)).await;
+                return Ended::Closed;
+            }
+            Session::Finished(Err(error)) if error.is_parse() => {
+                let answer = Answer::refusal(outcome_of(&error));
+                context.stats.answered(answer.outcome, 0, 0);
+                tell_refusal(context, || client(None, track), &answer);
+                close(io, track).await;
+                return Ended::Closed;
+            }
+            Session::Finished(Err(_)) if track.is_broken_off() => {
+                refuse(io, context, track, Outcome::Malformed).await;
                 return Ended::Closed;
             }
             Session::Finished(Err(error)) => {
                 tell(context, client(None, track), &error);
                 return Ended::Closed;
             }
-            Session::TimedOut(Stage::Head | Stage::Body) => {
+            Session::TimedOut(Stage::Head | Stage::Body) if track.unsent_since().is_none() => {
                 refuse(io, context, track, Outcome::TimedOut).await;
                 return Ended::Closed;
             }
-            Session::TimedOut(Stage::Idle) => return Ended::Closed,
-            Session::TimedOut(Stage::Answer) => {
-                tell(context, client(None, track), &"the client did not take its answer in time");
+            // Another answer would stand inside the one that is on its way.
+            Session::TimedOut(_) => {
+                tell(context, client(None, track), &"the client did not take its answers in time");
                 return Ended::Closed;
             }
             Session::Idle(unread) => {
                 io.unread(unread);
                 match track.recalled() {
-                    Some(Recall::Move) => return park(io),
+                    Some(Recall::Move) => return park(io, track),
                     // A request that has already arrived is answered, as the last one.
                     Some(Recall::Close) if io.has_input() => {}
                     Some(Recall::Close) => return Ended::Closed,
                     // The beginning of a head stood behind the last request, and nothing followed.
                     None if io.has_unread() => {
                         refuse(io, context, track, Outcome::TimedOut).await;
+                        return Ended::Closed;
+                    }
+                    // A request that has just arrived is answered, though it is late.
+                    None if track.is_expired(&context.policy()) && !io.has_input() => {
+                        close(io, track).await;
                         return Ended::Closed;
                     }
                     None => {}
@@ -168,9 +193,19 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>) -> Session {
             // stage could end, and only then is looked at when the present one does.
             let policy = context.policy();
             let (stage, since, now) = (track.stage(), track.since(), Instant::now());
-            let deadline = since + policy.timeout(stage);
+            let mut deadline = since + policy.timeout(stage);
             if deadline <= now {
-                return Poll::Ready(Session::TimedOut(stage));
+                return Poll::Ready(match stage {
+                    Stage::Idle => Session::Idle(Bytes::new()),
+                    stage => Session::TimedOut(stage),
+                });
+            }
+            if let Some(unsent_since) = track.unsent_since() {
+                // The client may have sent more requests meanwhile; that does not give it more time.
+                deadline = deadline.min(unsent_since + policy.write_timeout);
+                if deadline <= now {
+                    return Poll::Ready(Session::TimedOut(Stage::Answer));
+                }
             }
             // hyper may have read a part of the next head together with the last request, which
             // shows only when it lets go of the connection.
@@ -203,10 +238,10 @@ async fn close(mut io: Io, track: &Track) {
     let _ = timeout(LONGEST, discard).await;
 }
 
-fn park(io: Io) -> Ended {
+fn park(io: Io, track: &Track) -> Ended {
     let (stream, unread) = io.into_parts();
     match stream.into_socket() {
-        Ok(socket) => Ended::Parked(Parked { socket, unread }),
+        Ok(socket) => Ended::Parked(Parked { socket, unread, requests: track.requests() }),
         Err(_) => Ended::Closed,
     }
 }

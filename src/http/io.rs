@@ -73,10 +73,14 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     /// What hyper writes before a request has reached the service is its own refusal of a head that
-    /// it cannot read. It is dropped: a better one is sent when hyper has given up.
+    /// it cannot read. It is dropped: a better one is sent when hyper has given up. Behind an answer
+    /// that waits to be sent, the two cannot be told apart, and hyper's stands.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.track.stage() {
-            Stage::Idle | Stage::Head => Poll::Ready(Ok(buf.len())),
+            Stage::Idle | Stage::Head => {
+                self.track.drop_own_refusal();
+                Poll::Ready(Ok(buf.len()))
+            }
             Stage::Body | Stage::Answer => Pin::new(&mut self.stream).poll_write(cx, buf),
         }
     }

@@ -23,10 +23,10 @@ pub struct Registry {
 
 impl Registry {
     /// Takes note of a connection, until what is returned is dropped.
-    pub fn enter(self: &Rc<Self>, peer: Option<std::net::SocketAddr>) -> Entered {
+    pub fn enter(self: &Rc<Self>, peer: Option<std::net::SocketAddr>, requests: usize) -> Entered {
         let mut tracks = self.tracks.borrow_mut();
         let entry = tracks.vacant_entry();
-        let track = Rc::new(Track::new(entry.key(), peer, self.clone()));
+        let track = Rc::new(Track::new(entry.key(), peer, requests, self.clone()));
         entry.insert(track.clone());
         drop(tracks);
         if let Some(recall) = self.standing.get() {
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn the_connection_that_is_idle_longest_is_closed() {
         let registry = Rc::new(Registry::default());
-        let connections: Vec<_> = (0..3).map(|_| registry.enter(None)).collect();
+        let connections: Vec<_> = (0..3).map(|_| registry.enter(None, 0)).collect();
         work_on(&connections[0]);
         connections[1].track.received();
         assert!(registry.close_longest_idle());
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_gone_or_busy_is_forgotten_in_time() {
         let registry = Rc::new(Registry::default());
-        let first = registry.enter(None);
+        let first = registry.enter(None, 0);
         for _ in 0..10_000 {
             work_on(&first);
         }

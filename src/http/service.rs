@@ -65,7 +65,7 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
 fn refusal(head: &Parts, framing: Framing, body: &Incoming, body_limit: usize) -> Option<Answer> {
     let outcome = if framing == Framing::Unknown {
         Outcome::NotImplemented
-    } else if !check::has_valid_host(head.version, &head.headers) {
+    } else if !check::has_valid_host(head.version, &head.uri, &head.headers) {
         Outcome::Malformed
     } else if head.uri.path() != "/pixel" {
         Outcome::NotFound

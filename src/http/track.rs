@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::registry::Registry;
+use super::{policy::Policy, registry::Registry};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,21 +43,26 @@ pub struct Track {
     since: Cell<Instant>,
     recall: Cell<Option<Recall>>,
     last_answer: Cell<bool>,
+    /// Since when an answer waits to be sent whole.
+    unsent: Cell<Option<Instant>>,
+    own_refusal_dropped: Cell<bool>,
     ended_by_peer: Cell<bool>,
     waker: RefCell<Waker>,
 }
 
 impl Track {
-    pub fn new(id: usize, peer: Option<SocketAddr>, registry: Rc<Registry>) -> Self {
+    pub fn new(id: usize, peer: Option<SocketAddr>, requests: usize, registry: Rc<Registry>) -> Self {
         Self {
             id,
             peer,
             registry,
-            requests: Cell::new(0),
+            requests: Cell::new(requests),
             stage: Cell::new(Stage::Idle),
             since: Cell::new(Instant::now()),
             recall: Cell::new(None),
             last_answer: Cell::new(false),
+            unsent: Cell::new(None),
+            own_refusal_dropped: Cell::new(false),
             ended_by_peer: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
         }
@@ -87,10 +92,28 @@ impl Track {
     pub fn answer(&self, last: bool) {
         self.last_answer.set(last);
         self.enter(Stage::Answer);
+        if self.unsent.get().is_none() {
+            self.unsent.set(Some(self.since.get()));
+        }
+    }
+
+    /// Since when an answer, or several, wait to be sent whole.
+    pub fn unsent_since(&self) -> Option<Instant> {
+        self.unsent.get()
+    }
+
+    /// hyper's own refusal was not sent, so that ours can be.
+    pub fn drop_own_refusal(&self) {
+        self.own_refusal_dropped.set(true);
+    }
+
+    pub fn is_own_refusal_dropped(&self) -> bool {
+        self.own_refusal_dropped.get()
     }
 
     /// Everything that was to be sent is sent.
     pub fn flushed(&self) {
+        self.unsent.set(None);
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter(Stage::Idle);
             self.registry.became_idle(self);
@@ -102,6 +125,20 @@ impl Track {
         self.enter(Stage::Body);
         self.requests.set(self.requests.get() + 1);
         self.requests.get()
+    }
+
+    pub fn requests(&self) -> usize {
+        self.requests.get()
+    }
+
+    /// Whether it has been idle for as long as it may be.
+    pub fn is_expired(&self, policy: &Policy) -> bool {
+        self.stage.get() == Stage::Idle && self.since.get() + policy.keep_alive_timeout <= Instant::now()
+    }
+
+    /// Whether the peer has ended amid a head, with nothing else under way.
+    pub fn is_broken_off(&self) -> bool {
+        self.stage.get() == Stage::Head && self.ended_by_peer.get() && self.unsent.get().is_none()
     }
 
     /// The peer has shut down its sending side.

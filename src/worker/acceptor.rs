@@ -1,4 +1,10 @@
-use std::{io, os::fd::AsFd, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -11,7 +17,6 @@ use tokio::{
 
 use super::deck::Deck;
 use crate::{
-    http::Parked,
     log::{Event, Log},
     net::{Listener, Socket},
     stats::AcceptStats,
@@ -75,7 +80,7 @@ impl Acceptor {
 }
 
 async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
-    let mut short_of_resources = false;
+    let mut shortage = Shortage::default();
     loop {
         let Ok(mut ready) = listener.readable().await else { return };
         if shared.deck.is_full() && somebody_waits(listener.get_ref()) {
@@ -83,13 +88,13 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
         }
         match ready.try_io(|listener| listener.get_ref().accept()) {
             Ok(Ok(socket)) => {
-                if std::mem::take(&mut short_of_resources) {
+                if shortage.ends() {
                     shared.log.send(Event::AcceptResumed);
                 }
                 shared.take(socket);
             }
             Ok(Err(error)) if is_shortage(&error) => {
-                if !std::mem::replace(&mut short_of_resources, true) {
+                if shortage.begins() {
                     shared.paused(format!("{}: {error}", listener.get_ref()));
                 }
                 sleep(SHORTLY).await;
@@ -97,6 +102,33 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
             // The client has gone before it was accepted, or nobody waits any more.
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+}
+
+/// Whether descriptors or memory are short. They may be so again and again, whenever a few have been
+/// given back; that is told only now and then.
+#[derive(Debug, Default)]
+struct Shortage {
+    told: Option<Instant>,
+    is_told: bool,
+}
+
+impl Shortage {
+    const NOW_AND_THEN: Duration = Duration::from_secs(10);
+
+    /// Something was short; says whether to tell.
+    fn begins(&mut self) -> bool {
+        let is_due = self.told.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
+        if is_due {
+            self.told = Some(Instant::now());
+            self.is_told = true;
+        }
+        is_due
+    }
+
+    /// Nothing is short any more; says whether to tell.
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.is_told)
     }
 }
 
@@ -119,7 +151,7 @@ fn somebody_waits(listener: &Listener) -> bool {
 impl Shared {
     fn take(&self, socket: Socket) {
         self.stats.accepted.add(1);
-        self.deck.deal(Parked { socket, unread: bytes::Bytes::new() });
+        self.deck.deal(socket.into());
     }
 
     /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.

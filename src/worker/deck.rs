@@ -147,7 +147,7 @@ mod tests {
 
     fn connection() -> Parked {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Parked { socket: crate::net::Socket::Unix(fd), unread: bytes::Bytes::new() }
+        Parked::from(crate::net::Socket::Unix(fd))
     }
 
     fn hands<const N: usize>() -> ([Hand; N], [UnboundedReceiver<Order>; N]) {

@@ -1,6 +1,10 @@
-use std::{os::unix::net::UnixStream as StdStream, sync::LazyLock, time::Duration};
+use std::{
+    os::unix::net::UnixStream as StdStream,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use bytes::Bytes;
 use hyper::StatusCode;
 use pixeld::{
     http::{self, Context, Ended, Parked, Policy},
@@ -86,13 +90,13 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
     static LOG: LazyLock<Log> =
         LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Debug).expect("a thread for the log"));
 
-    let context = std::rc::Rc::new(Context::new(0, std::sync::Arc::default(), LOG.clone(), policy(manner)));
+    let context = Rc::new(Context::new(0, Arc::default(), LOG.clone(), policy(manner)));
     let exchange = async {
         let (server, client) = StdStream::pair().expect("a pair of sockets");
         server.set_nonblocking(true).expect("a socket that does not block");
         client.set_nonblocking(true).expect("a socket that does not block");
         let serve = async {
-            let mut parked = Parked { socket: Socket::Unix(server), unread: Bytes::new() };
+            let mut parked = Parked::from(Socket::Unix(server));
             while let Ended::Parked(again) = http::serve(parked, context.clone()).await {
                 parked = again;
             }
