@@ -74,60 +74,77 @@ pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended
 
 async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
     loop {
-        match session(&mut io, context, track).await {
-            Session::Finished(Ok(())) => {
-                close(io, track).await;
-                return Ended::Closed;
-            }
-            Session::Finished(Err(error)) if track.is_own_refusal_dropped() => {
-                refuse(io, context, track, outcome_of(&error)).await;
-                return Ended::Closed;
-            }
-            Session::Finished(Err(error)) if error.is_parse() => {
-                let answer = Answer::refusal(outcome_of(&error));
-                context.stats.answered(answer.outcome, 0, 0);
-                tell_refusal(context, || client(None, track), &answer);
-                close(io, track).await;
-                return Ended::Closed;
-            }
-            Session::Finished(Err(_)) if track.is_broken_off() => {
-                refuse(io, context, track, Outcome::Malformed).await;
-                return Ended::Closed;
-            }
-            Session::Finished(Err(error)) => {
-                tell(context, client(None, track), &error);
-                return Ended::Closed;
-            }
-            Session::TimedOut(Stage::Head | Stage::Body) if track.unsent_since().is_none() => {
-                refuse(io, context, track, Outcome::TimedOut).await;
-                return Ended::Closed;
-            }
-            // Another answer would stand inside the one that is on its way.
-            Session::TimedOut(_) => {
-                tell(context, client(None, track), &"the client did not take its answers in time");
-                return Ended::Closed;
-            }
+        let next = match session(&mut io, context, track).await {
+            Session::Finished(result) => after_end(result, context, track),
+            Session::TimedOut(stage) => after_timeout(stage, track),
             Session::Idle(unread) => {
                 io.unread(unread);
-                match track.recalled() {
-                    Some(Recall::Move) => return park(io, track),
-                    // A request that has already arrived is answered, as the last one.
-                    Some(Recall::Close) if io.has_input() => {}
-                    Some(Recall::Close) => return Ended::Closed,
-                    // The beginning of a head stood behind the last request, and nothing followed.
-                    None if io.has_unread() => {
-                        refuse(io, context, track, Outcome::TimedOut).await;
-                        return Ended::Closed;
-                    }
-                    // A request that has just arrived is answered, though it is late.
-                    None if track.is_expired(&context.policy()) && !io.has_input() => {
-                        close(io, track).await;
-                        return Ended::Closed;
-                    }
-                    None => {}
-                }
+                while_idle(&io, context, track)
             }
+        };
+        match next {
+            Next::Serve => continue,
+            Next::Park => return park(io, track),
+            Next::Close => close(io, track).await,
+            Next::Refuse(outcome) => refuse(io, context, track, outcome).await,
+            Next::Drop => {}
+            Next::Cut(reason) => tell(context, client(None, track), &reason),
         }
+        return Ended::Closed;
+    }
+}
+
+/// What to do with a connection that hyper has let go of.
+enum Next {
+    /// Go on.
+    Serve,
+    /// Give it to another worker.
+    Park,
+    /// Close it, and see that what was sent arrives.
+    Close,
+    /// Send this answer, as the last one.
+    Refuse(Outcome),
+    /// Make room at once; everything that was sent has arrived long ago.
+    Drop,
+    /// Drop it, for this reason; nothing can be sent on it any more.
+    Cut(String),
+}
+
+fn after_end(result: hyper::Result<()>, context: &Context, track: &Track) -> Next {
+    let Err(error) = result else { return Next::Close };
+    if track.is_own_refusal_dropped() || error.is_parse_version_h2() {
+        Next::Refuse(outcome_of(&error))
+    } else if error.is_parse() {
+        let answer = Answer::refusal(outcome_of(&error));
+        count_refusal(context, track, &answer);
+        Next::Close
+    } else if track.is_broken_off() {
+        Next::Refuse(Outcome::Malformed)
+    } else {
+        Next::Cut(error.to_string())
+    }
+}
+
+fn after_timeout(stage: Stage, track: &Track) -> Next {
+    if stage == Stage::Answer || track.unsent_since().is_some() {
+        // Another answer would stand inside the one that is on its way.
+        Next::Cut("the client did not take its answers in time".into())
+    } else {
+        Next::Refuse(Outcome::TimedOut)
+    }
+}
+
+fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
+    match track.recalled() {
+        Some(Recall::Move) => Next::Park,
+        // A request that has already arrived is answered, as the last one.
+        Some(Recall::Close) if io.has_input() => Next::Serve,
+        Some(Recall::Close) => Next::Drop,
+        // The beginning of a head stood behind the last request, and nothing followed.
+        None if io.has_unread() => Next::Refuse(Outcome::TimedOut),
+        // A request that has just arrived is answered, though it is late.
+        None if track.is_expired(&context.policy()) && !io.has_input() => Next::Close,
+        None => Next::Serve,
     }
 }
 
@@ -145,14 +162,18 @@ enum Session {
 /// Answers what hyper could not, and closes.
 async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) {
     let answer = Answer::refusal(outcome);
-    context.stats.answered(outcome, 0, answer.body.len());
-    tell_refusal(context, || client(None, track), &answer);
+    count_refusal(context, track, &answer);
     // So few bytes fit into any socket's buffer, unless the client does not take its answers.
     let bytes = answer.into_last_bytes();
     let send = io.stream.write_all(&bytes);
     if let Ok(Ok(())) = timeout(context.policy().write_timeout, send).await {
         close(io, track).await;
     }
+}
+
+fn count_refusal(context: &Context, track: &Track, answer: &Answer) {
+    context.stats.answered(answer.outcome, 0, answer.body.len());
+    tell_refusal(context, || client(None, track), answer);
 }
 
 fn outcome_of(error: &hyper::Error) -> Outcome {

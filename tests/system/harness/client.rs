@@ -128,6 +128,11 @@ impl Client {
         self.namespace.enter(|| Connection::open(&to))
     }
 
+    /// Runs something that connects by itself.
+    pub fn in_its_network<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        self.namespace.enter(run)
+    }
+
     /// Starts constant load in the background.
     pub fn load(&self, load: Load) -> LoadHandle {
         LoadHandle::start(&self.namespace, load)
