@@ -1,4 +1,4 @@
-//! What pixeldctl and other Varlink clients see of a running daemon.
+//! What pixeldctl sees of a running daemon, and does to it.
 
 mod support;
 
@@ -6,20 +6,16 @@ use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
     io::Write,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     process::{Command, Output},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use support::{
-    Client, Daemon, ECHO, PIXEL, PIXELDCTL, Setup, Varlink, captured, code, ctl, eventually, post,
-    post_in_two, request, run, stderr, stdout,
+    Client, Daemon, ECHO, PIXEL, PIXELDCTL, Varlink, captured, code, ctl, eventually, post, post_in_two,
+    request, run, stderr, stdout,
 };
 
 /// Has to fail with this code and say something that contains `part`, on stderr alone.
@@ -404,147 +400,4 @@ fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
         let output = run(ctl.stdout(writer).stderr(std::process::Stdio::piped()));
         assert_eq!(stderr(&output), "");
     }
-}
-
-// --- other Varlink clients ---
-
-#[test]
-fn a_varlink_client_can_find_out_what_there_is() {
-    let daemon = Daemon::start("");
-    for path in [daemon.control_socket(), daemon.admin_socket()] {
-        let mut varlink = Varlink::connect(&path);
-        let info = &varlink.call("org.varlink.service.GetInfo", &json!({}))["parameters"];
-        assert_eq!([&info["product"], &info["version"]], ["pixeld", env!("CARGO_PKG_VERSION")]);
-        let interfaces = info["interfaces"].as_array().unwrap();
-        for (interface, method) in [("io.pixeld.Control", "GetStats"), ("org.varlink.service", "GetInfo")] {
-            assert!(interfaces.contains(&interface.into()), "{info}");
-            let asked = json!({ "interface": interface });
-            let reply = varlink.call("org.varlink.service.GetInterfaceDescription", &asked);
-            let description = reply["parameters"]["description"].as_str().unwrap();
-            assert!(description.contains(&format!("interface {interface}\n")), "{description}");
-            assert!(description.contains(&format!("method {method}(")), "{description}");
-        }
-    }
-}
-
-#[test]
-fn a_varlink_client_is_told_what_is_wrong_with_its_call() {
-    const DESCRIPTION: &str = "org.varlink.service.GetInterfaceDescription";
-
-    let daemon = Daemon::start("workers = 2");
-    let mut varlink = daemon.varlink();
-    let unknown = json!({ "interface": "com.example" });
-    for (method, parameters, error, names) in [
-        (
-            "io.pixeld.Control.Nope",
-            json!({}),
-            "MethodNotFound",
-            json!({ "method": "io.pixeld.Control.Nope" }),
-        ),
-        (
-            "org.varlink.service.No",
-            json!({}),
-            "MethodNotFound",
-            json!({ "method": "org.varlink.service.No" }),
-        ),
-        ("com.example.Nope", json!({}), "InterfaceNotFound", unknown.clone()),
-        (DESCRIPTION, unknown.clone(), "InterfaceNotFound", unknown.clone()),
-        (DESCRIPTION, json!({}), "InvalidParameter", json!({ "parameter": "interface" })),
-        ("io.pixeld.Control.GetStats", json!({ "x": 1 }), "InvalidParameter", json!({ "parameter": "x" })),
-        ("io.pixeld.Control.SetWorkers", json!({ "y": 1 }), "InvalidParameter", json!({ "parameter": "y" })),
-    ] {
-        let error = format!("org.varlink.service.{error}");
-        assert_eq!(varlink.call(method, &parameters), json!({ "error": error, "parameters": names }));
-    }
-    // None of that has harmed the connection.
-    assert_eq!(varlink.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
-}
-
-#[test]
-fn a_varlink_client_is_told_which_value_cannot_be() {
-    let daemon = Daemon::start("workers = 2");
-    let mut varlink = daemon.varlink();
-    for count in [json!(0), json!(1025), json!(-1), json!(1.5), json!("3"), json!([3])] {
-        let reply = varlink.call("io.pixeld.Control.SetWorkers", &json!({ "count": count }));
-        assert_eq!(reply["error"], "io.pixeld.Control.InvalidValue");
-        assert_eq!(reply["parameters"]["field"], "count");
-        let reason = reply["parameters"]["reason"].as_str().unwrap();
-        assert!(reason.contains(&count.to_string()) && reason.contains("1 to 1024"), "{reason}");
-    }
-    let mut reader = Varlink::connect(&daemon.control_socket());
-    let reply = reader.call("io.pixeld.Control.SetWorkers", &json!({ "count": 3 }));
-    assert_eq!(reply["error"], "io.pixeld.Control.NotPermitted");
-    assert_eq!(reply["parameters"]["socket"], daemon.admin_socket().to_str().unwrap());
-    assert_eq!(daemon.stats()["workers"], 2);
-}
-
-#[test]
-fn a_varlink_client_may_leave_out_and_null_what_is_optional() {
-    let daemon = Daemon::start("workers = 2");
-    let mut varlink = daemon.varlink();
-    varlink.send("{\"method\":\"io.pixeld.Control.SetWorkers\"}\0").unwrap();
-    assert_eq!(varlink.reply().unwrap()["parameters"]["to"], 2);
-    let reply = varlink.call("io.pixeld.Control.SetWorkers", &json!({ "count": null }));
-    assert_eq!(reply["parameters"]["to"], 2);
-}
-
-#[test]
-fn varlink_calls_that_come_together_are_answered_in_order() {
-    let daemon = Daemon::start("workers = 2");
-    let mut varlink = daemon.varlink();
-    let call = |count, oneway| {
-        let parameters = json!({ "count": count });
-        json!({ "method": "io.pixeld.Control.SetWorkers", "parameters": parameters, "oneway": oneway })
-    };
-    varlink.send(format!("{}\0{}\0{}\0", call(3, false), call(5, true), call(4, false))).unwrap();
-    assert_eq!(varlink.reply().unwrap()["parameters"], json!({ "from": 2, "to": 3 }));
-    assert_eq!(varlink.reply().unwrap()["parameters"], json!({ "from": 5, "to": 4 }));
-}
-
-#[test]
-fn garbage_closes_only_the_connection_that_it_came_over() {
-    let daemon = Daemon::start("workers = 2");
-    let mut other = daemon.varlink();
-    for garbage in
-        [&b"garbage\0"[..], b"\0", b"[]\0", b"{\"method\":7}\0", b"\xff\xfe\0", b"GET / HTTP/1.1\r\n\r\n\0"]
-    {
-        let mut varlink = daemon.varlink();
-        varlink.send(garbage).unwrap();
-        assert_eq!(varlink.reply(), None, "{garbage:?}");
-        assert_eq!(other.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
-    }
-}
-
-#[test]
-fn a_message_without_end_is_cut_off() {
-    let daemon = Daemon::start("workers = 2");
-    let mut varlink = daemon.varlink();
-    let blanks = " ".repeat(1 << 16);
-    let sent = (0..64).take_while(|_| varlink.send(&blanks).is_ok()).count() << 16;
-    assert!(sent < 4 << 20, "4 MiB were taken");
-    assert_eq!(varlink.reply(), None);
-    assert_eq!(daemon.stats()["workers"], 2);
-}
-
-#[test]
-fn silent_control_clients_do_not_keep_others_from_asking() {
-    let daemon = Daemon::start("workers = 2");
-    let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(daemon.admin_socket()).unwrap()).collect();
-    let mut varlink = daemon.varlink();
-    varlink.set_limit(Duration::from_secs(3));
-    assert_eq!(varlink.call("io.pixeld.Control.GetStats", &json!({}))["parameters"]["workers"], 2);
-    drop(silent);
-}
-
-#[test]
-fn who_is_at_the_control_socket_does_not_slow_down_http() {
-    let daemon = Setup::new("workers = 1").start();
-    let mut never_reads = daemon.varlink();
-    let call = "{\"method\":\"io.pixeld.Control.GetStats\"}\0".repeat(1000);
-    // Its replies fill the socket, and then the daemon would wait for it.
-    never_reads.set_limit(Duration::from_millis(200));
-    let stuck = (0..100).any(|_| never_reads.send(&call).is_err());
-    assert!(stuck, "a client that reads no replies may not ask without end");
-    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
-    assert_eq!(daemon.stats()["workers"], 1);
 }
