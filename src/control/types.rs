@@ -62,6 +62,8 @@ pub struct Connections {
     pub limit: u64,
     /// Idle ones that were closed to make room for new ones at the limit.
     pub evicted: u64,
+    /// Cut off because their client did not take its answers in time (timeouts.write).
+    pub cut: u64,
     /// Times that accepting paused, at the limit or for want of descriptors or memory.
     pub pauses: u64,
 }

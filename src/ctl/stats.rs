@@ -54,6 +54,9 @@ fn show(stats: &Stats) -> String {
     if connections.evicted > 0 {
         lines.push(("evicted", format!("{} idle connections closed at the limit", connections.evicted)));
     }
+    if connections.cut > 0 {
+        lines.push(("cut", format!("{} connections whose answers were not taken in time", connections.cut)));
+    }
     if connections.pauses > 0 {
         lines.push(("paused", format!("accepting stopped {} times for want of room", connections.pauses)));
     }

@@ -176,6 +176,7 @@ impl Operator for House {
                 accepted: accepting.accepted.get(),
                 limit: self.settings.borrow().limits.connections as u64,
                 evicted: accepting.evicted.get(),
+                cut: totals.connections_cut,
                 pauses: accepting.pauses.get(),
             },
             bytes_received: totals.bytes_received,

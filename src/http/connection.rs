@@ -88,7 +88,11 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             Next::Close => close(io, track).await,
             Next::Refuse(outcome) => refuse(io, context, track, outcome).await,
             Next::Drop => {}
-            Next::Cut(reason) => tell(context, client(None, track), &reason),
+            Next::Abandon(reason) => tell(context, client(None, track), &reason),
+            Next::Cut => {
+                context.stats.connections_cut.add(1);
+                tell(context, client(None, track), &"the client did not take its answers in time");
+            }
         }
         return Ended::Closed;
     }
@@ -106,8 +110,10 @@ enum Next {
     Refuse(Outcome),
     /// Make room at once; everything that was sent has arrived long ago.
     Drop,
-    /// Drop it, for this reason; nothing can be sent on it any more.
-    Cut(String),
+    /// Drop it, for its client does not take its answers.
+    Cut,
+    /// Drop it, for it has broken off.
+    Abandon(String),
 }
 
 fn after_end(result: hyper::Result<()>, context: &Context, track: &Track) -> Next {
@@ -121,14 +127,14 @@ fn after_end(result: hyper::Result<()>, context: &Context, track: &Track) -> Nex
     } else if track.is_broken_off() {
         Next::Refuse(Outcome::Malformed)
     } else {
-        Next::Cut(error.to_string())
+        Next::Abandon(error.to_string())
     }
 }
 
 fn after_timeout(stage: Stage, track: &Track) -> Next {
     if stage == Stage::Answer || track.unsent_since().is_some() {
         // Another answer would stand inside the one that is on its way.
-        Next::Cut("the client did not take its answers in time".into())
+        Next::Cut
     } else {
         Next::Refuse(Outcome::TimedOut)
     }

@@ -21,6 +21,8 @@ pub struct WorkerStats {
     pub bytes_received: Counter,
     /// Bytes of answer bodies that were written.
     pub bytes_sent: Counter,
+    /// Connections that were cut off because their client did not take its answers in time.
+    pub connections_cut: Counter,
     /// Connections that were dealt to this worker, moved ones included.
     pub connections_taken: Counter,
     /// Connections that this worker gave to another one.
@@ -36,6 +38,7 @@ impl Default for WorkerStats {
             outcomes: Default::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
+            connections_cut: Counter::default(),
             connections_taken: Counter::default(),
             connections_moved: Counter::default(),
             open: AtomicI64::new(0),
@@ -84,6 +87,7 @@ impl WorkerStats {
             outcomes: Outcomes::new(|outcome| self.outcomes[outcome as usize].get()),
             bytes_received: self.bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
+            connections_cut: self.connections_cut.get(),
         }
     }
 }
@@ -97,6 +101,8 @@ pub struct Totals {
     pub bytes_received: u64,
     /// Bytes of answer bodies that were written.
     pub bytes_sent: u64,
+    /// Connections that were cut off because their client did not take its answers in time.
+    pub connections_cut: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -104,6 +110,7 @@ impl std::ops::AddAssign for Totals {
         self.outcomes += other.outcomes;
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
+        self.connections_cut += other.connections_cut;
     }
 }
 
