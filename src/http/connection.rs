@@ -73,8 +73,9 @@ pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended
 }
 
 async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
+    let mut to_finish = false;
     loop {
-        let next = match session(&mut io, context, track).await {
+        let next = match session(&mut io, context, track, to_finish).await {
             Session::Finished(result) => after_end(result, context, track),
             Session::TimedOut(stage) => after_timeout(stage, track),
             Session::Idle(unread) => {
@@ -84,6 +85,10 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
         };
         match next {
             Next::Serve => continue,
+            Next::Finish => {
+                to_finish = true;
+                continue;
+            }
             Next::Park => return park(io, track),
             Next::Close => close(io, track).await,
             Next::Refuse(outcome) => refuse(io, context, track, outcome).await,
@@ -102,6 +107,8 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
 enum Next {
     /// Go on.
     Serve,
+    /// Go on until the request that has already arrived is answered, as the last one.
+    Finish,
     /// Give it to another worker.
     Park,
     /// Close it, and see that what was sent arrives.
@@ -143,8 +150,7 @@ fn after_timeout(stage: Stage, track: &Track) -> Next {
 fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
     match track.recalled() {
         Some(Recall::Move) => Next::Park,
-        // A request that has already arrived is answered, as the last one.
-        Some(Recall::Close) if io.has_input() => Next::Serve,
+        Some(Recall::Close) if io.has_input() => Next::Finish,
         Some(Recall::Close) => Next::Drop,
         // The beginning of a head stood behind the last request, and nothing followed.
         None if io.has_unread() => Next::Refuse(Outcome::TimedOut),
@@ -193,7 +199,9 @@ fn outcome_of(error: &hyper::Error) -> Outcome {
     }
 }
 
-async fn session(io: &mut Io, context: &Context, track: &Rc<Track>) -> Session {
+/// Lets hyper have the connection until one of these. When it is `to_finish`, being idle is no reason
+/// to stop: its input is there, only hyper has not been told yet.
+async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: bool) -> Session {
     let policy = context.policy();
     let service = PixelService { context, track: track.clone() };
     let mut http = http1::Builder::new()
@@ -210,7 +218,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>) -> Session {
             if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
                 return Poll::Ready(Session::Finished(result));
             }
-            if track.stage() == Stage::Idle && track.recalled().is_some() {
+            if track.stage() == Stage::Idle && track.recalled().is_some() && !to_finish {
                 return Poll::Ready(Session::Idle(Bytes::new()));
             }
             if timer.as_mut().poll(cx).is_pending() {

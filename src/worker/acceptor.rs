@@ -84,7 +84,7 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
     loop {
         let Ok(mut ready) = listener.readable().await else { return };
         if shared.deck.is_full() && somebody_waits(listener.get_ref()) {
-            shared.make_room().await;
+            shared.make_room(&mut shortage).await;
         }
         match ready.try_io(|listener| listener.get_ref().accept()) {
             Ok(Ok(socket)) => {
@@ -105,8 +105,8 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
     }
 }
 
-/// Whether descriptors or memory are short. They may be so again and again, whenever a few have been
-/// given back; that is told only now and then.
+/// Whether descriptors, memory or connections are short. They may be so again and again, whenever a
+/// few have been given back; that is told only now and then.
 #[derive(Debug, Default)]
 struct Shortage {
     told: Option<Instant>,
@@ -155,23 +155,22 @@ impl Shared {
     }
 
     /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.
-    async fn make_room(&self) {
-        let mut told = false;
+    async fn make_room(&self, shortage: &mut Shortage) {
+        /// A connection that was asked to close may have a last request to answer.
+        const EVICTION: Duration = Duration::from_secs(1);
+
         while self.deck.is_full() {
             if self.deck.close_longest_idle().await {
                 self.stats.evicted.add(1);
                 // Something else may have closed before that, so what counts is that there is room.
-                while self.deck.is_full() && timeout(SHORTLY, self.deck.room()).await.is_ok() {}
+                while self.deck.is_full() && timeout(EVICTION, self.deck.room()).await.is_ok() {}
                 continue;
             }
-            if !std::mem::replace(&mut told, true) {
+            if shortage.begins() {
                 self.paused("limits.connections is reached, and no connection is idle".into());
             }
             // Something may become idle without anything being closed.
             let _ = timeout(SHORTLY, self.deck.room()).await;
-        }
-        if told {
-            self.log.send(Event::AcceptResumed);
         }
     }
 
