@@ -27,6 +27,15 @@ pub enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// Prints what the command line is answered with: the help that it asked for, or what is wrong.
+    pub fn after_usage(error: &clap::Error) -> Self {
+        // Nothing can be done about a terminal that is gone.
+        let _ = error.print();
+        if error.use_stderr() { Self::Usage } else { Self::Ok }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -27,11 +27,7 @@ pub use args::Args;
 pub fn main() -> Exit {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            // Nothing can be done about a terminal that is gone.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-        }
+        Err(error) => return Exit::after_usage(&error),
     };
     let sources = args.config.clone().map_or_else(Sources::system, Sources::File);
     let loaded = sources.load();
