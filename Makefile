@@ -9,7 +9,7 @@ CARGO ?= cargo
 INSTALL ?= install
 
 # Where `make install` takes the binaries from.
-BUILD = target/release
+BUILD = $(or $(CARGO_TARGET_DIR),target)/release
 
 .PHONY: help build run test install install-nginx uninstall clean
 
@@ -32,9 +32,9 @@ test:
 
 install: $(BUILD)/pixeld $(BUILD)/pixeldctl
 	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $^
-	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
 	for unit in systemd/*.service systemd/*.socket; do \
-		sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit > $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
+		sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit | \
+			$(INSTALL) -D -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
 	done
 	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml ] || \

@@ -30,9 +30,12 @@ pub enum Exit {
 impl Exit {
     /// Prints what the command line is answered with: the help that it asked for, or what is wrong.
     pub fn after_usage(error: &clap::Error) -> Self {
-        // Nothing can be done about a terminal that is gone.
-        let _ = error.print();
-        if error.use_stderr() { Self::Usage } else { Self::Ok }
+        match error.print() {
+            // A fault is told by the code as well.
+            _ if error.use_stderr() => Self::Usage,
+            Ok(()) => Self::Ok,
+            Err(_) => Self::IoErr,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::{
         linux::fs::MetadataExt,
@@ -13,6 +14,7 @@ use std::{
         },
     },
     process::{Command, Output},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -296,6 +298,46 @@ fn stopping_does_not_wait_for_idle_connections() {
     assert_eq!(daemon.wait().code(), Some(0));
     client.expect_end();
     never_used.expect_end();
+}
+
+#[test]
+fn stopping_under_load_cuts_nobody_off() {
+    for _ in 0..5 {
+        let mut daemon = Daemon::start("workers = 2");
+        let path = daemon.http_socket();
+        let clients: Vec<_> = (0..32).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let asking: Vec<_> =
+            clients.into_iter().map(|client| thread::spawn(|| ask_until_closed(client))).collect();
+        eventually("that all of them are at it", || {
+            (daemon.stats()["requests"]["ok"].as_u64().unwrap() > 320).then_some(())
+        });
+        assert!(daemon.stop().success());
+        for client in asking {
+            client.join().unwrap();
+        }
+        let stopped = daemon.wait_for_log("Stopped after");
+        assert!(!stopped.contains("cut off"), "{stopped}");
+    }
+}
+
+/// Whatever comes, the daemon is asked again as long as it takes requests.
+fn ask_until_closed(mut client: UnixStream) {
+    let request = post(PIXEL);
+    let mut answer = [0; 1024];
+    while client.write_all(request.as_bytes()).is_ok() && client.read(&mut answer).is_ok_and(|n| n > 0) {}
+}
+
+#[test]
+fn who_cannot_be_told_gets_the_exit_code_all_the_same() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (arguments, code) in [(&["--check", "--config", "/nowhere"][..], 78), (&["--walk"], 64)] {
+        let status = Command::new(PIXELD).args(arguments).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+    for argument in ["--check", "--help", "--version"] {
+        let status = Command::new(PIXELD).arg(argument).stdout(full()).status().unwrap();
+        assert_eq!(status.code(), Some(74), "{argument}");
+    }
 }
 
 #[test]

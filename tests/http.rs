@@ -379,3 +379,23 @@ fn every_answer_says_what_it_is_and_not_what_made_it() {
         client.expect_end();
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_request_does_not_depend_on_its_body() {
+    let daemon = Daemon::start("");
+    let body = "x".repeat(20_000);
+    let chunked = format!("4e20\r\n{body}\r\n0\r\n\r\n");
+    for (method, path, status) in [("POST", "/other", 404), ("PUT", "/pixel", 405)] {
+        let line = format!("{method} {path} HTTP/1.1\r\nhost: h\r\n");
+        for request in [
+            format!("{line}content-length: 20000\r\n\r\n{body}"),
+            format!("{line}transfer-encoding: chunked\r\n\r\n{chunked}"),
+        ] {
+            assert_eq!(daemon.client().ask(request).status, status, "{method} {path}");
+        }
+        let mut client = daemon.client();
+        client.send(format!("{line}content-length: 10\r\n\r\nx"));
+        client.finish_sending();
+        assert_eq!(client.answer().status, status, "{method} {path}, broken off");
+    }
+}

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
@@ -29,21 +30,29 @@ impl Sources {
         Self::Folders(["/usr/lib", "/run", "/etc"].map(PathBuf::from).into())
     }
 
-    /// The files that exist, weakest first.
-    fn files(&self) -> Vec<PathBuf> {
-        let (main, drop_ins) = match self {
-            Self::Folders(folders) => {
-                let main = folders.iter().rev().map(|folder| folder.join("pixeld/pixeld.toml"));
-                let drop_ins = liboverdrop::scan(folders, "pixeld/pixeld.toml.d", &["toml"], true);
-                (main.into_iter().find(|path| path.try_exists().unwrap_or(true)), drop_ins)
+    /// The files that exist, weakest first, and the folders that cannot be read.
+    fn files(&self) -> (Vec<PathBuf>, Vec<Fault>) {
+        let (main, folders) = match self {
+            Self::Folders(roots) => {
+                let main = roots.iter().rev().map(|root| root.join("pixeld/pixeld.toml"));
+                let main = main.into_iter().find(|path| path.try_exists().unwrap_or(true));
+                (main, roots.iter().map(|root| root.join("pixeld/pixeld.toml.d")).collect())
             }
             Self::File(path) => {
                 let mut folder = path.clone().into_os_string();
                 folder.push(".d");
-                (Some(path.clone()), liboverdrop::scan([folder], "", &["toml"], true))
+                (Some(path.clone()), vec![PathBuf::from(folder)])
             }
         };
-        main.into_iter().chain(drop_ins.into_values()).collect()
+        let (mut drop_ins, mut faults) = (BTreeMap::new(), Vec::new());
+        for folder in folders {
+            if let Err(error) = scan(&folder, &mut drop_ins)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                faults.push(unreadable(&folder, &error));
+            }
+        }
+        (main.into_iter().chain(drop_ins.into_values()).collect(), faults)
     }
 
     /// Reads, merges and checks all files.
@@ -51,17 +60,35 @@ impl Sources {
     /// # Errors
     /// All faults of all files, not only the first.
     pub fn load(&self) -> Result<Loaded, Faults> {
-        let mut loaded =
-            Loaded { settings: Settings::default(), origins: BTreeMap::new(), files: self.files() };
-        let mut faults = Vec::new();
+        let (files, mut faults) = self.files();
+        let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new(), files };
         for path in loaded.files.clone() {
             match fs::read_to_string(&path) {
                 Ok(text) => faults.extend(File { path: &path, text: &text }.apply(&mut loaded)),
                 Err(error) => faults.push(unreadable(&path, &error)),
             }
         }
+        if faults.is_empty() {
+            faults.extend(loaded.contradiction());
+        }
         if faults.is_empty() { Ok(loaded) } else { Err(Faults(faults)) }
     }
+}
+
+/// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes
+/// that of a weaker folder away.
+fn scan(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let is_drop_in =
+            path.extension() == Some("toml".as_ref()) && !name.as_encoded_bytes().starts_with(b".");
+        if is_drop_in && fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) {
+            drop_ins.remove(&name);
+        } else if is_drop_in {
+            drop_ins.insert(name, path);
+        }
+    }
+    Ok(())
 }
 
 /// A configuration that is valid, and where each of its values comes from.
@@ -73,6 +100,25 @@ pub struct Loaded {
     pub origins: BTreeMap<&'static str, Origin>,
     /// The files that were read, weakest first.
     pub files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// Each socket needs an address of its own.
+    fn contradiction(&self) -> Option<Fault> {
+        let listen = &self.settings.listen;
+        let (key, other) = if listen.admin == listen.control {
+            ("listen.admin", "listen.control")
+        } else if listen.http.contains(&listen.control) {
+            ("listen.control", "listen.http")
+        } else if listen.http.contains(&listen.admin) {
+            ("listen.admin", "listen.http")
+        } else {
+            return None;
+        };
+        let origin = self.origins.get(key).or_else(|| self.origins.get(other))?;
+        let message = format!("{other} is the same address: each socket needs its own");
+        Some(Fault { path: origin.path.clone(), line: Some(origin.line), key: Some(key.into()), message })
+    }
 }
 
 /// A line of a file.
@@ -301,6 +347,37 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         std::os::unix::fs::symlink("/dev/null", folder.join("50-a.toml")).unwrap();
         assert_eq!(tree.load().unwrap().settings.workers.count(), 2);
+    }
+
+    #[test]
+    fn a_drop_in_may_be_a_link_and_what_cannot_be_read_is_told() {
+        let tree = Tree::new(&[("elsewhere.toml", "workers = 3"), ("run/pixeld/pixeld.toml.d", "a file")]);
+        let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(tree.0.path().join("elsewhere.toml"), folder.join("a.toml")).unwrap();
+        let faults = tree.faults();
+        assert!(
+            faults[0].starts_with("run/pixeld/pixeld.toml.d: cannot be read: Not a directory"),
+            "{faults:?}"
+        );
+        fs::remove_file(tree.0.path().join("run/pixeld/pixeld.toml.d")).unwrap();
+        assert_eq!(tree.load().unwrap().settings.workers.count(), 3);
+        fs::remove_file(tree.0.path().join("elsewhere.toml")).unwrap();
+        assert!(
+            tree.faults()[0].starts_with("etc/pixeld/pixeld.toml.d/a.toml: cannot be read: No such file")
+        );
+    }
+
+    #[test]
+    fn each_socket_has_an_address_of_its_own() {
+        let tree =
+            Tree::new(&[("etc/pixeld/pixeld.toml", "[listen]\nadmin = \"unix:/s\"\nhttp = [\"unix:/s\"]")]);
+        assert_eq!(
+            tree.faults(),
+            [
+                "etc/pixeld/pixeld.toml:2: listen.admin: listen.http is the same address: each socket needs its own"
+            ]
+        );
     }
 
     #[test]

@@ -1,4 +1,8 @@
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use crate::{
     control::{CallError, ControlError},
@@ -12,6 +16,8 @@ pub enum Failure {
     NoDaemon(Vec<PathBuf>),
     /// The socket is there, and this user may not connect to it.
     NoPermission(PathBuf),
+    /// Connecting failed in another way.
+    Connect(PathBuf, io::Error),
     /// The daemon did not answer as it should.
     Call(CallError),
     /// The result cannot be written to stdout.
@@ -26,10 +32,9 @@ impl Failure {
         // Whoever reads the output has seen enough.
         let is_closed_pipe = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
         if !is_closed_pipe {
-            eprintln!("pixeldctl: {self}");
-            if let Some(hint) = self.hint() {
-                eprintln!("hint: {hint}");
-            }
+            let hint = self.hint().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+            // Where nobody can be told, the code still tells.
+            let _ = write!(io::stderr(), "pixeldctl: {self}\n{hint}");
         }
         self.exit()
     }
@@ -38,6 +43,9 @@ impl Failure {
         match self {
             Self::NoDaemon(_) => Exit::Unavailable,
             Self::NoPermission(_) => Exit::NoPerm,
+            // Its backlog is full.
+            Self::Connect(_, error) if error.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
+            Self::Connect(..) => Exit::Unavailable,
             Self::Output(_) => Exit::IoErr,
             Self::Os(_) => Exit::OsErr,
             Self::Call(CallError::Refused(error)) => match error {
@@ -87,6 +95,7 @@ impl fmt::Display for Failure {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
                 write!(f, "pixeld is not running: nobody listens at {}", paths.join(" or "))
             }
+            Self::Connect(path, error) => write!(f, "cannot connect to {}: {error}", path.display()),
             Self::NoPermission(path) => write!(f, "you may not connect to {}", path.display()),
             Self::Call(CallError::Refused(ControlError::InvalidConfiguration { faults })) => {
                 write!(f, "the configuration is refused\n{}", faults.join("\n"))

@@ -26,7 +26,7 @@ pub async fn connect(named: Option<PathBuf>, need: Need, limit: Duration) -> Res
             Err(CallError::Connect(error)) => match error.kind() {
                 io::ErrorKind::PermissionDenied => forbidden = forbidden.or_else(|| Some(path.clone())),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
-                _ => return Err(CallError::Connect(error).into()),
+                _ => return Err(Failure::Connect(path.clone(), error)),
             },
             Err(error) => return Err(error.into()),
         }

@@ -31,6 +31,7 @@ pub struct House {
     settings: RefCell<Settings>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
+    stuck_worker: Cell<Option<usize>>,
     last_total: Cell<(Instant, u64)>,
 }
 
@@ -53,6 +54,7 @@ impl House {
             settings: RefCell::new(settings),
             notifier: RefCell::default(),
             notify_failed: Cell::new(false),
+            stuck_worker: Cell::new(None),
             last_total: Cell::new((started, 0)),
         }
     }
@@ -68,6 +70,20 @@ impl House {
             && !self.notify_failed.replace(true)
         {
             self.log.send(Event::NotifyFailed { reason: error.to_string() });
+        }
+    }
+
+    /// Whether every worker has come round within `limit`; the log is told of one that has not, once.
+    pub fn all_workers_progress(&self, limit: Duration) -> bool {
+        let reports = self.pool.borrow().reports();
+        let stuck = reports.into_iter().find(|report| report.since_progress > limit);
+        let before = self.stuck_worker.replace(stuck.as_ref().map(|report| report.number));
+        match stuck {
+            Some(report) if before != Some(report.number) => {
+                self.log.send(Event::WorkerStuck { worker: report.number, since: report.since_progress });
+                false
+            }
+            stuck => stuck.is_none(),
         }
     }
 

@@ -61,7 +61,7 @@ const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
     Log::start(Sink::open(target), level).map_err(|error| {
-        eprintln!("pixeld: cannot start the thread of the log: {error}");
+        tell(&format!("pixeld: cannot start the thread of the log: {error}"));
         Exit::OsErr
     })
 }
@@ -81,7 +81,7 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
             }
         }
         Err(faults) => {
-            eprintln!("{faults}");
+            tell(&faults);
             Exit::Config
         }
     }
@@ -98,7 +98,12 @@ fn refuse(faults: &Faults) -> Exit {
     // Who started it by hand sees the log; who looks at `systemctl status` sees this.
     let _ = Notifier::default().status(&status);
     if std::io::stderr().is_terminal() {
-        eprintln!("pixeld: mend the files and try `pixeld --check`");
+        tell(&"pixeld: mend the files and try `pixeld --check`");
     }
     Exit::Config
+}
+
+/// Says something on stderr. Where nobody can be told, the exit code still tells.
+fn tell(text: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

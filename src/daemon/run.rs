@@ -34,6 +34,9 @@ use crate::{
 /// How often the status is told and everything is looked after.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A worker that has not come round for so long is stuck, where no watchdog says how long that is.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Runs the daemon until it is told to stop, or until it cannot start.
 pub fn run(args: &Args, inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
@@ -119,13 +122,9 @@ async fn live(
 fn look_after(house: &House, watchdog: Option<Duration>) {
     let status = house.status();
     house.notify(|notifier| notifier.status(&status));
-    let Some(limit) = watchdog else { return };
-    let stuck = house.pool.borrow().reports().into_iter().find(|report| report.since_progress > limit / 2);
-    match stuck {
-        None => house.notify(|notifier| notifier.alive()),
-        Some(report) => {
-            house.log.send(Event::WorkerStuck { worker: report.number, since: report.since_progress });
-        }
+    let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
+    if house.all_workers_progress(limit) && watchdog.is_some() {
+        house.notify(|notifier| notifier.alive());
     }
 }
 

@@ -263,6 +263,7 @@ async fn close(mut io: Io, track: &Track) {
     const LONGEST: Duration = Duration::from_secs(1);
     const MOST: u64 = 1 << 20;
 
+    track.close();
     if track.is_ended_by_peer() || io.stream.shutdown().await.is_err() {
         return;
     }

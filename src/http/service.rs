@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response,
-    body::{Body, Incoming},
+    body::{Body, Frame, Incoming},
     header::{CONTENT_TYPE, EXPECT},
     http::request::Parts,
     service::Service,
@@ -57,6 +57,7 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
             is_last: framing != Framing::Length || nth >= policy.requests_limit,
             body,
             received: Received::default(),
+            bytes_received: 0,
         }
     }
 }
@@ -96,6 +97,7 @@ pub struct Exchange<'c> {
     is_json: bool,
     body: Incoming,
     received: Received,
+    bytes_received: usize,
     refusal: Option<Answer>,
     is_last: bool,
 }
@@ -110,7 +112,7 @@ impl Future for Exchange<'_> {
             None => ready!(this.poll_answer(cx)),
         };
         answer.close |= this.is_last || this.track.recalled() == Some(Recall::Close);
-        this.context.stats.answered(answer.outcome, this.received.len(), answer.body.len());
+        this.context.stats.answered(answer.outcome, this.bytes_received, answer.body.len());
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);
         Poll::Ready(Ok(answer.into_response()))
@@ -122,14 +124,22 @@ impl Exchange<'_> {
     fn poll_answer(&mut self, cx: &mut task::Context<'_>) -> Poll<Answer> {
         let policy = self.context.policy();
         while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            let Ok(frame) = frame else {
-                return Poll::Ready(Answer::refusal(Outcome::Malformed).and_close());
+            let fault = match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => {
+                    self.bytes_received += data.len();
+                    if self.refusal.is_none() {
+                        self.received.append(data);
+                    }
+                    (self.bytes_received > policy.body_limit).then_some(Outcome::TooLarge)
+                }
+                // Trailers.
+                Ok(Err(_)) => None,
+                Err(_) => Some(Outcome::Malformed),
             };
-            if let Ok(data) = frame.into_data() {
-                self.received.append(data);
-            }
-            if self.received.len() > policy.body_limit {
-                return Poll::Ready(Answer::refusal(Outcome::TooLarge).and_close());
+            if let Some(fault) = fault {
+                // What was wrong before is still what is wrong.
+                let refusal = self.refusal.take().unwrap_or_else(|| Answer::refusal(fault));
+                return Poll::Ready(refusal.and_close());
             }
         }
         if let Some(refusal) = self.refusal.take() {
@@ -173,10 +183,6 @@ impl Received {
 
     fn as_slice(&self) -> &[u8] {
         if self.all.is_empty() { &self.first } else { &self.all }
-    }
-
-    fn len(&self) -> usize {
-        self.as_slice().len()
     }
 }
 

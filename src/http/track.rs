@@ -97,6 +97,12 @@ impl Track {
         }
     }
 
+    /// Nothing more will be answered; it is only waited for its client to close.
+    pub fn close(&self) {
+        self.last_answer.set(true);
+        self.enter(Stage::Answer);
+    }
+
     /// Since when an answer, or several, wait to be sent whole.
     pub fn unsent_since(&self) -> Option<Instant> {
         self.unsent.get()

@@ -30,7 +30,7 @@ pub struct Listener {
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}{}", hint(cause))]
+#[error("cannot listen on {address}: {cause}{}", hint(address, cause))]
 pub struct BindError {
     /// The address as the configuration has it.
     pub address: Address,
@@ -213,8 +213,12 @@ fn local_address(fd: &OwnedFd) -> Result<Address, AdoptError> {
     }
 }
 
-fn hint(cause: &io::Error) -> &'static str {
+fn hint(address: &Address, cause: &io::Error) -> &'static str {
+    let is_socket = |path| fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     match cause.kind() {
+        io::ErrorKind::AddrInUse if address.path().is_some_and(|path| !is_socket(path)) => {
+            " (a file that is no socket is in the way: remove it, or choose another path)"
+        }
         io::ErrorKind::AddrInUse => " (another process listens there: stop it, or choose another address)",
         io::ErrorKind::NotFound => " (its folder does not exist: create it)",
         io::ErrorKind::PermissionDenied => {
@@ -255,7 +259,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let address = unix_in(&folder);
         fs::write(address.path().unwrap(), "precious").unwrap();
-        Listener::bind(&address).unwrap_err();
+        let error = Listener::bind(&address).unwrap_err().to_string();
+        assert!(error.contains("a file that is no socket is in the way"), "{error}");
         assert_eq!(fs::read_to_string(address.path().unwrap()).unwrap(), "precious");
     }
 

@@ -134,7 +134,10 @@ impl Shortage {
 
 /// Nobody else will accept those who are in the backlog of a socket of our own.
 fn accept_the_rest(listener: &Listener, shared: &Shared) {
-    while let Ok(socket) = listener.accept() {
+    /// As many as a backlog holds (net.core.somaxconn); others may come meanwhile, without end.
+    const MOST: usize = 4096;
+
+    for socket in std::iter::from_fn(|| listener.accept().ok()).take(MOST) {
         shared.take(socket);
     }
 }

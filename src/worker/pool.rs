@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     http::Policy,
+    log::Event,
     net::Listener,
     stats::{AcceptStats, Totals},
 };
@@ -133,14 +134,28 @@ impl Pool {
         }
     }
 
-    /// Takes note that a worker has ended by itself.
+    /// Takes note that a worker has ended. One that was not asked to, because its thread has panicked,
+    /// is replaced.
     pub fn ended(&mut self, number: usize) {
-        if let Some(i) = self.leaving.iter().position(|worker| worker.number == number) {
+        let is_it = |worker: &Worker| worker.number == number;
+        if let Some(i) = self.leaving.iter().position(is_it) {
             let worker = self.leaving.swap_remove(i);
-            // A panic was told by the hook, and its counters are read all the same.
-            let _ = worker.thread.join();
-            self.ended += worker.stats.totals();
+            self.bury(worker);
+        } else if let Some(i) = self.serving.iter().position(is_it) {
+            let count = self.serving.len();
+            let worker = self.serving.remove(i);
+            self.bury(worker);
+            if let Err(error) = self.resize(count) {
+                let reason = format!("cannot replace worker {number}: {error}");
+                self.shared.log.send(Event::SystemRefused { reason });
+            }
         }
+    }
+
+    fn bury(&mut self, worker: Worker) {
+        // A panic was told by the hook, and its counters are read all the same.
+        let _ = worker.thread.join();
+        self.ended += worker.stats.totals();
     }
 
     /// Whether there is no worker left.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::deck::Deck;
 use crate::{
-    http::{self, Context, Ended, Parked, Policy, Recall},
+    http::{self, Context, Parked, Policy, Recall},
     log::{Event, Log},
     stats::WorkerStats,
 };
@@ -51,6 +51,19 @@ pub struct Shared {
     pub ended: UnboundedSender<usize>,
 }
 
+/// Tells that a worker's thread is at its end, also when it has panicked.
+struct Ended {
+    number: usize,
+    tell: UnboundedSender<usize>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nobody waits for this any more when the daemon itself is about to end.
+        let _ = self.tell.send(self.number);
+    }
+}
+
 /// A worker, seen from outside.
 #[derive(Debug)]
 pub struct Worker {
@@ -73,10 +86,9 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             move || {
+                let _ended = Ended { number, tell: shared.ended.clone() };
                 let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
                 LocalSet::new().block_on(&runtime, work(received, &context, &shared, ready));
-                // Nobody waits for this any more when the daemon itself is about to end.
-                let _ = shared.ended.send(number);
             }
         })?;
         // A thread that does not come this far has panicked, which drops its end.
@@ -143,7 +155,7 @@ fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Futu
     let service = http::serve(connection, context.clone());
     let open = Open { context, deck: deck.clone() };
     async move {
-        if let Ended::Parked(connection) = service.await {
+        if let http::Ended::Parked(connection) = service.await {
             open.context.stats.connections_moved.add(1);
             drop(open);
             deck.deal(connection);
