@@ -1,11 +1,13 @@
 use std::{
     io,
+    os::fd::{AsFd, AsRawFd},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::track::{Stage, Track};
@@ -41,9 +43,9 @@ impl Io {
 
     /// Whether a read would return bytes at once.
     pub fn has_input(&self) -> bool {
-        let peek = nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT;
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&self.stream));
-        self.has_unread() || nix::sys::socket::recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
+        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let fd = self.stream.as_fd().as_raw_fd();
+        self.has_unread() || recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
     }
 
     pub fn into_parts(self) -> (Stream, Bytes) {
@@ -56,7 +58,7 @@ impl AsyncRead for Io {
         let this = self.get_mut();
         let before = buf.filled().len();
         if this.unread.is_empty() {
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         } else {
             let n = this.unread.len().min(buf.remaining());
             buf.put_slice(&this.unread[..n]);
