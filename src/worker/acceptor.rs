@@ -94,9 +94,7 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
                 shared.take(socket);
             }
             Ok(Err(error)) if is_shortage(&error) => {
-                if shortage.begins() {
-                    shared.paused(format!("{}: {error}", listener.get_ref()));
-                }
+                shared.pause(&mut shortage, || format!("{}: {error}", listener.get_ref()));
                 sleep(SHORTLY).await;
             }
             // The client has gone before it was accepted, or nobody waits any more.
@@ -106,9 +104,10 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
 }
 
 /// Whether descriptors, memory or connections are short. They may be so again and again, whenever a
-/// few have been given back; that is told only now and then.
+/// few have been given back; each time is counted, and told only now and then.
 #[derive(Debug, Default)]
 struct Shortage {
+    is_on: bool,
     told: Option<Instant>,
     is_told: bool,
 }
@@ -116,18 +115,18 @@ struct Shortage {
 impl Shortage {
     const NOW_AND_THEN: Duration = Duration::from_secs(10);
 
-    /// Something was short; says whether to tell.
-    fn begins(&mut self) -> bool {
-        let is_due = self.told.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
-        if is_due {
+    /// Whether to tell that one has begun.
+    fn is_to_be_told(&mut self) -> bool {
+        self.is_told = self.told.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
+        if self.is_told {
             self.told = Some(Instant::now());
-            self.is_told = true;
         }
-        is_due
+        self.is_told
     }
 
     /// Nothing is short any more; says whether to tell.
     fn ends(&mut self) -> bool {
+        self.is_on = false;
         std::mem::take(&mut self.is_told)
     }
 }
@@ -169,17 +168,20 @@ impl Shared {
                 while self.deck.is_full() && timeout(EVICTION, self.deck.room()).await.is_ok() {}
                 continue;
             }
-            if shortage.begins() {
-                self.paused("limits.connections is reached, and no connection is idle".into());
-            }
+            self.pause(shortage, || "limits.connections is reached, and no connection is idle".into());
             // Something may become idle without anything being closed.
             let _ = timeout(SHORTLY, self.deck.room()).await;
         }
     }
 
-    fn paused(&self, reason: String) {
-        self.stats.pauses.add(1);
-        self.log.send(Event::AcceptPaused { reason });
+    /// Counts each pause once, however often it is tried again meanwhile.
+    fn pause(&self, shortage: &mut Shortage, reason: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut shortage.is_on, true) {
+            self.stats.pauses.add(1);
+            if shortage.is_to_be_told() {
+                self.log.send(Event::AcceptPaused { reason: reason() });
+            }
+        }
     }
 }
 
@@ -189,4 +191,27 @@ fn is_shortage(error: &io::Error) -> bool {
 
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Level, Sink};
+
+    #[test]
+    fn each_pause_is_counted_once_and_few_are_told() {
+        let (lines, told) = std::sync::mpsc::channel();
+        let log =
+            Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
+        let shared = Shared { deck: Arc::default(), stats: Arc::default(), log };
+        let mut shortage = Shortage::default();
+        for _ in 0..3 {
+            shared.pause(&mut shortage, || "none left".into());
+            shared.pause(&mut shortage, || "still none left".into());
+            shortage.ends();
+        }
+        assert_eq!(shared.stats.pauses.get(), 3);
+        shared.log.flush(Duration::from_secs(10));
+        assert!(matches!(told.try_iter().collect::<Vec<_>>()[..], [Event::AcceptPaused { .. }]));
+    }
 }

@@ -157,5 +157,6 @@ fn when_descriptors_run_out_it_goes_on_with_those_it_has() {
             (daemon.log().matches(RESUMED).count() > resumed).then_some(())
         });
         assert_eq!(pauses(), before + 1, "a pause is told once: {}", daemon.log());
+        assert!(daemon.stats()["connections"]["pauses"].as_u64().unwrap() >= pauses() as u64);
     }
 }
