@@ -28,6 +28,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The one of this number, if it is one of ours and no success.
+    pub fn from_code(code: i32) -> Option<Self> {
+        use Exit::{Config, DataErr, IoErr, NoPerm, OsErr, Protocol, TempFail, Unavailable, Usage};
+
+        let all = [Usage, DataErr, Unavailable, OsErr, IoErr, TempFail, Protocol, NoPerm, Config];
+        all.into_iter().find(|exit| *exit as i32 == code)
+    }
+
     /// Prints what the command line is answered with: the help that it asked for, or what is wrong.
     pub fn after_usage(error: &clap::Error) -> Self {
         match error.print() {

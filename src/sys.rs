@@ -1,16 +1,28 @@
-//! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, and lends
-//! owned ones to epoll.
+//! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, lends owned
+//! ones to epoll, and maps memory that outlives a process.
 #![allow(unsafe_code)]
 
 use std::{
     io,
+    num::NonZeroUsize,
+    ops::Deref,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    ptr::NonNull,
 };
 
-use nix::sys::socket::{SockFlag, accept4};
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, munmap},
+        socket::{SockFlag, accept4},
+        stat::fstat,
+    },
+    unistd::ftruncate,
+};
 use tokio::io::unix::AsyncFd;
 
-use crate::net::Listener;
+use crate::{net::Listener, stats::Region};
 
 /// Takes the descriptors that the service manager passed, with their names, and removes
 /// `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` from the environment (`sd_listen_fds(3)`).
@@ -47,3 +59,79 @@ pub fn watch(listener: Listener) -> io::Result<AsyncFd<Listener>> {
     // AsyncFd does only after it has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
 }
+
+/// Nobody can take pages away under a mapping.
+const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
+
+/// A file of zeros that lies in memory and has no path, only descriptors (memfd_create(2)). Its size
+/// can never change.
+///
+/// # Errors
+/// When memory or descriptors are short.
+pub fn shareable_file(name: &str, bytes: usize) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    ftruncate(&file, i64::try_from(bytes).map_err(io::Error::other)?)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(FIXED_SIZE | SealFlag::F_SEAL_SEAL))?;
+    Ok(file)
+}
+
+/// What may lie in memory that other processes wrote.
+///
+/// # Safety
+/// It consists of atomics only: every value of its bytes is valid, and they may change at any time.
+pub unsafe trait Shareable: Sync {}
+
+// SAFETY: it is made of atomic words and nothing else.
+unsafe impl Shareable for Region {}
+
+/// A `T` in a [`shareable_file`].
+#[derive(Debug)]
+pub struct Mapping<T>(NonNull<T>);
+
+impl<T: Shareable> Mapping<T> {
+    const SIZE: NonZeroUsize = NonZeroUsize::new(size_of::<T>()).expect("nobody maps nothing");
+
+    /// Maps the whole file.
+    ///
+    /// # Errors
+    /// When the file is not a [`shareable_file`] of this size, or memory is short.
+    pub fn new(file: &OwnedFd) -> io::Result<Self> {
+        let not_ours = |_| io::Error::other("that is no memory to share");
+        let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;
+        let size = fstat(file)?.st_size;
+        if !SealFlag::from_bits_retain(seals).contains(FIXED_SIZE) {
+            return Err(io::Error::other("the size of that memory is not sealed"));
+        }
+        if usize::try_from(size) != Ok(size_of::<T>()) {
+            return Err(io::Error::other(format!("they take {size} bytes, not {}", size_of::<T>())));
+        }
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe { mmap(None, Self::SIZE, access, MapFlags::MAP_SHARED, file, 0) }?;
+        Ok(Self(start.cast()))
+    }
+}
+
+impl<T: Shareable> Deref for Mapping<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the mapping is as large as a T, is aligned to a page, can be read and written, and
+        // stays until self is dropped; the file cannot shrink. Whatever bytes are there make a valid
+        // T, and others change them through atomics only, for a T has nothing else.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Drop for Mapping<T> {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this size, and nobody can borrow from it any more.
+        let unmapped = unsafe { munmap(self.0.cast(), size_of::<T>()) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+// SAFETY: a mapping is at the same address in every thread, and a Shareable may be used by several.
+unsafe impl<T: Shareable> Send for Mapping<T> {}
+// SAFETY: as above.
+unsafe impl<T: Shareable> Sync for Mapping<T> {}

@@ -114,9 +114,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "log.level", applies: Live,
         set: |s, v| { s.log.level = value::word::<Level>(v, &["error", "warn", "info", "debug"])?; Ok(()) },
-        show: |s| value::show_text(match s.log.level {
-            Level::Error => "error", Level::Warn => "warn", Level::Info => "info", Level::Debug => "debug",
-        }),
+        show: |s| value::show_text(s.log.level.name()),
     },
     Key {
         name: "log.target", applies: AtRestart,

@@ -130,6 +130,12 @@ pub struct Origin {
     pub line: usize,
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

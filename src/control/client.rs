@@ -8,7 +8,10 @@ use zlink::{Call, varlink_service};
 use super::{
     INTERFACE,
     message::{AnyCall, Bounded, BoundedConnection},
-    types::{ControlError, Reloaded, Stats, Workers, WorkersSet},
+    types::{
+        ControlError, Drained, Events, LogLevelSet, MoreEvents, Reloaded, Resumed, Settings, Stats,
+        StatsReply, Workers, WorkersSet,
+    },
 };
 
 /// A connection to a running daemon.
@@ -30,7 +33,10 @@ pub enum CallError {
     /// The daemon does not know the method: another version, or another program.
     #[error("the daemon does not understand: {0}")]
     Unknown(String),
-    /// The daemon went away, or sent something that is no Varlink.
+    /// The daemon has gone.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// The daemon sent something that is no Varlink.
     #[error("the answer cannot be understood: {0}")]
     Protocol(String),
     /// The daemon did not answer in time.
@@ -46,48 +52,143 @@ impl Client {
     pub async fn connect(path: &Path, limit: Duration) -> Result<Self, CallError> {
         let stream =
             timeout(limit, UnixStream::connect(path)).await.map_err(|_| CallError::TimedOut(limit))?;
-        let stream = stream.map_err(CallError::Connect)?;
-        let stream =
-            stream.try_into().map_err(|error: zlink::Error| CallError::Protocol(error.to_string()))?;
+        Self::over(stream.map_err(CallError::Connect)?, limit)
+    }
+
+    /// Speaks over a stream at whose other end is a control socket, however far away; each call may
+    /// take up to `limit`.
+    ///
+    /// # Errors
+    /// When the operating system refuses to prepare the stream.
+    pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
+        let stream = stream.try_into().map_err(transport)?;
         Ok(Self { connection: BoundedConnection::new(Bounded(stream)), limit })
     }
 
     /// GetStats.
     pub async fn stats(&mut self) -> Result<Stats, CallError> {
-        self.call("GetStats", None).await
+        Ok(self.call::<StatsReply>("GetStats", Map::new()).await?.stats)
+    }
+
+    /// WatchStats, with a reply after each `interval`.
+    pub async fn watch_stats(mut self, interval: Duration) -> Result<StatsStream, CallError> {
+        let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.send("WatchStats", parameter("intervalMs", milliseconds), true).await?;
+        self.limit += interval;
+        Ok(StatsStream(self))
     }
 
     /// GetWorkers.
     pub async fn workers(&mut self) -> Result<Workers, CallError> {
-        self.call("GetWorkers", None).await
+        self.call("GetWorkers", Map::new()).await
     }
 
     /// SetWorkers; `None` means as configured.
     pub async fn set_workers(&mut self, count: Option<u64>) -> Result<WorkersSet, CallError> {
-        self.call("SetWorkers", Some(Map::from_iter([("count".into(), count.into())]))).await
+        self.call("SetWorkers", parameter("count", count)).await
+    }
+
+    /// GetConfig.
+    pub async fn config(&mut self) -> Result<Settings, CallError> {
+        self.call("GetConfig", Map::new()).await
     }
 
     /// Reload.
-    pub async fn reload(&mut self) -> Result<Reloaded, CallError> {
-        self.call("Reload", None).await
+    pub async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, CallError> {
+        self.call("Reload", parameter("dryRun", dry_run)).await
+    }
+
+    /// SetLogLevel; `None` means as configured.
+    pub async fn set_log_level(&mut self, level: Option<&str>) -> Result<LogLevelSet, CallError> {
+        self.call("SetLogLevel", parameter("level", level)).await
+    }
+
+    /// Drain.
+    pub async fn drain(&mut self) -> Result<Drained, CallError> {
+        self.call("Drain", Map::new()).await
+    }
+
+    /// Resume.
+    pub async fn resume(&mut self) -> Result<Resumed, CallError> {
+        self.call("Resume", Map::new()).await
+    }
+
+    /// GetEvents.
+    pub async fn events(&mut self) -> Result<Events, CallError> {
+        self.call("GetEvents", Map::new()).await
+    }
+
+    /// WatchEvents.
+    pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
+        self.send("WatchEvents", Map::new(), true).await?;
+        Ok(EventStream(self))
     }
 
     async fn call<R: DeserializeOwned + std::fmt::Debug>(
         &mut self,
         method: &str,
-        parameters: Option<Map<String, Value>>,
+        parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
-        let call = Call::new(AnyCall { method: format!("{INTERFACE}.{method}"), parameters });
+        self.send(method, parameters, false).await?;
         let limit = self.limit;
-        let exchange = self.connection.call_method::<AnyCall, R, ReceivedError>(&call, vec![]);
-        let reply = timeout(limit, exchange).await.map_err(|_| CallError::TimedOut(limit))?;
-        match reply.map_err(transport)?.0 {
+        timeout(limit, self.receive()).await.map_err(|_| CallError::TimedOut(limit))?
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        parameters: Map<String, Value>,
+        more: bool,
+    ) -> Result<(), CallError> {
+        let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
+        let call = Call::new(AnyCall { method: format!("{INTERFACE}.{method}"), parameters }).set_more(more);
+        let limit = self.limit;
+        let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
+        sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport)
+    }
+
+    async fn receive<R: DeserializeOwned + std::fmt::Debug>(&mut self) -> Result<R, CallError> {
+        match self.connection.receive_reply::<R, ReceivedError>().await.map_err(transport)?.0 {
             Ok(reply) => {
                 reply.into_parameters().ok_or_else(|| CallError::Protocol("the reply is empty".into()))
             }
             Err(ReceivedError(error)) => Err(CallError::Refused(error)),
         }
     }
+}
+
+/// The replies to WatchStats.
+#[derive(Debug)]
+pub struct StatsStream(Client);
+
+impl StatsStream {
+    /// Waits for the next reply.
+    ///
+    /// # Errors
+    /// When the daemon refuses, goes away, or sends nothing for much longer than the interval.
+    pub async fn next(&mut self) -> Result<Stats, CallError> {
+        let limit = self.0.limit;
+        let reply = timeout(limit, self.0.receive::<StatsReply>()).await;
+        Ok(reply.map_err(|_| CallError::TimedOut(limit))??.stats)
+    }
+}
+
+/// The replies to WatchEvents.
+#[derive(Debug)]
+pub struct EventStream(Client);
+
+impl EventStream {
+    /// Waits for the next reply, for as long as nothing happens.
+    ///
+    /// # Errors
+    /// When the daemon refuses or goes away.
+    pub async fn next(&mut self) -> Result<MoreEvents, CallError> {
+        self.0.receive().await
+    }
+}
+
+fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+    Map::from_iter([(name.into(), value.into())])
 }
 
 /// zlink borrows from its buffer where it can; an error outlives it.
@@ -103,7 +204,12 @@ fn transport(error: zlink::Error) -> CallError {
             }
             error => CallError::Unknown(error.to_string()),
         },
-        zlink::Error::UnexpectedEof => CallError::Protocol("the connection was closed".into()),
+        zlink::Error::UnexpectedEof => CallError::Closed,
+        zlink::Error::Io(error)
+            if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+        {
+            CallError::Closed
+        }
         zlink::Error::UnknownErrorReply(name) => CallError::Unknown(format!("error {name}")),
         error => CallError::Protocol(error.to_string()),
     }

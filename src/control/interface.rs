@@ -10,8 +10,9 @@ mod tests {
 
     use super::*;
     use crate::control::types::{
-        Connections, ControlError, Reloaded, Requests, ServiceState, Stats, Worker, WorkerState, Workers,
-        WorkersSet,
+        Act, Connections, ControlError, Drained, Event, EventLevel, Events, Latency, LatencyBucket,
+        LogLevelSet, MoreEvents, Process, Rates, Reloaded, Requests, Resumed, ServiceState, Setting,
+        SettingChange, Settings, Stats, StatsReply, Worker, WorkerState, Workers, WorkersSet,
     };
 
     fn described() -> Interface<'static> {
@@ -35,10 +36,20 @@ mod tests {
         let interface = described();
         let sent = [
             ServiceState::CUSTOM_TYPE,
+            Act::CUSTOM_TYPE,
+            Process::CUSTOM_TYPE,
             Requests::CUSTOM_TYPE,
+            Rates::CUSTOM_TYPE,
+            LatencyBucket::CUSTOM_TYPE,
+            Latency::CUSTOM_TYPE,
             Connections::CUSTOM_TYPE,
+            Stats::CUSTOM_TYPE,
             WorkerState::CUSTOM_TYPE,
             Worker::CUSTOM_TYPE,
+            Setting::CUSTOM_TYPE,
+            SettingChange::CUSTOM_TYPE,
+            EventLevel::CUSTOM_TYPE,
+            Event::CUSTOM_TYPE,
         ];
         assert_eq!(interface.custom_types().count(), sent.len());
         for (described, sent) in interface.custom_types().zip(sent) {
@@ -51,10 +62,17 @@ mod tests {
     fn the_described_replies_are_those_that_are_sent() {
         let interface = described();
         let sent = [
-            ("GetStats", Stats::TYPE),
+            ("GetStats", StatsReply::TYPE),
+            ("WatchStats", StatsReply::TYPE),
             ("GetWorkers", Workers::TYPE),
             ("SetWorkers", WorkersSet::TYPE),
+            ("GetConfig", Settings::TYPE),
             ("Reload", Reloaded::TYPE),
+            ("SetLogLevel", LogLevelSet::TYPE),
+            ("Drain", Drained::TYPE),
+            ("Resume", Resumed::TYPE),
+            ("GetEvents", Events::TYPE),
+            ("WatchEvents", MoreEvents::TYPE),
         ];
         assert_eq!(interface.methods().count(), sent.len());
         for (method, (name, reply)) in interface.methods().zip(sent) {

@@ -2,7 +2,7 @@
 //! from sending without end.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use zlink::{
     Connection,
     connection::socket::{self, ReadResult},
@@ -14,9 +14,9 @@ use zlink::{
 pub struct AnyCall {
     /// The interface and the method, joined by a dot.
     pub method: String,
-    /// What the method is to be called with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    /// What the method is to be called with: an object, or nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub parameters: Value,
 }
 
 /// A socket whose messages have a limit.

@@ -2,16 +2,23 @@
 //! both ends, and the description that clients can ask for is checked against them.
 
 mod client;
+mod feed;
 mod interface;
 mod message;
+mod methods;
+mod operator;
 mod server;
+mod standard;
 mod types;
 
-pub use client::{CallError, Client};
-pub use server::{Access, Caller, Operator, serve};
+pub use client::{CallError, Client, EventStream, StatsStream};
+pub use methods::Access;
+pub use operator::{Caller, Operator};
+pub use server::serve;
 pub use types::{
-    Connections, ControlError, Reloaded, Requests, ServiceState, Stats, Worker, WorkerState, Workers,
-    WorkersSet,
+    Act, Connections, ControlError, Drained, Event, EventLevel, Events, Latency, LatencyBucket, LogLevelSet,
+    MoreEvents, Process, Rates, Reloaded, Requests, Resumed, ServiceState, Setting, SettingChange, Settings,
+    Stats, StatsReply, Worker, WorkerState, Workers, WorkersSet, unix_ms,
 };
 
 /// The name of the interface.

@@ -1,22 +1,48 @@
-//! pixeldctl: finds the daemon's socket, makes one call, shows the reply.
+//! pixeldctl: finds the daemons, here and on other hosts, asks them, shows what they reply.
 
 mod args;
+mod bridge;
+mod config;
+mod drain;
+mod events;
+mod everywhere;
 mod failure;
+mod figures;
 mod locate;
+mod log_level;
+mod place;
+mod prometheus;
 mod reload;
 mod render;
 mod stats;
+mod status;
+mod watch;
 mod workers;
 
-use clap::Parser;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
 use self::{
     args::{Args, Command},
-    failure::Failure,
-    locate::Need,
+    failure::{Failure, Failures},
+    place::Place,
 };
 use crate::exit::Exit;
+
+/// What every command needs to know.
+#[derive(Debug)]
+pub struct Options {
+    /// Whom to ask.
+    pub places: Vec<Place>,
+    /// Whether the places were named, so that what they reply is shown with their names.
+    pub several: bool,
+    /// How long each call may take.
+    pub timeout: Duration,
+    /// Whether to print JSON.
+    pub json: bool,
+}
 
 /// The whole life of `pixeldctl`, from its command line to its exit code.
 pub fn main() -> Exit {
@@ -28,22 +54,43 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Os(error).tell(),
     };
-    match runtime.block_on(run(&args)) {
+    let done = runtime.block_on(run(args));
+    // A thread that reads stdin cannot be waited for.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => Exit::Ok,
-        Err(failure) => failure.tell(),
+        Err(failures) => failures.tell(),
     }
 }
 
-async fn run(args: &Args) -> Result<(), Failure> {
-    let need = match args.command {
-        Command::Stats | Command::Workers { count: None } => Need::Read,
-        Command::Workers { count: Some(_) } | Command::Reload => Need::Change,
+async fn run(args: Args) -> Result<(), Failures> {
+    let options = Options {
+        places: Place::all(&args.hosts, args.socket.clone()),
+        several: !args.hosts.is_empty(),
+        timeout: args.timeout,
+        json: args.json,
     };
-    let mut client = locate::connect(args.socket.clone(), need, args.timeout).await?;
+    let options = &options;
     match args.command {
-        Command::Stats => stats::run(&mut client, args.json).await,
-        Command::Workers { count: None } => workers::show(&mut client, args.json).await,
-        Command::Workers { count: Some(count) } => workers::set(&mut client, count, args.json).await,
-        Command::Reload => reload::run(&mut client, args.json).await,
+        Command::Status => status::run(options).await,
+        Command::Stats { prometheus: true, .. } => prometheus::run(options).await,
+        Command::Stats { watch: Some(interval), .. } => watch::run(options, interval).await,
+        Command::Stats { .. } => stats::run(options).await,
+        Command::Workers { count: None } => workers::show(options).await,
+        Command::Workers { count: Some(count) } => workers::set(options, count).await,
+        Command::Events { follow: false } => events::show(options).await,
+        Command::Events { follow: true } => events::follow(options).await,
+        Command::Config => config::run(options).await,
+        Command::Reload { dry_run } => reload::run(options, dry_run).await,
+        Command::LogLevel { level: None } => log_level::show(options).await,
+        Command::LogLevel { level: Some(level) } => log_level::set(options, level).await,
+        Command::Drain => drain::drain(options).await,
+        Command::Resume => drain::resume(options).await,
+        Command::Top => todo!(),
+        Command::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut std::io::stdout());
+            Ok(())
+        }
     }
 }

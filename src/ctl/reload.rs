@@ -1,18 +1,25 @@
-use super::{failure::Failure, render};
-use crate::control::{Client, Reloaded};
+use super::{Options, args::Purpose, everywhere, failure::Failures};
+use crate::control::Reloaded;
 
 /// `pixeldctl reload`
-pub async fn run(client: &mut Client, json: bool) -> Result<(), Failure> {
-    render::print(&client.reload().await?, json, show)
+pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Change, async |line| line.reload(dry_run).await);
+    replies.await.print_each(options, show)
 }
 
 fn show(reloaded: &Reloaded) -> String {
-    let mut text = match reloaded.changed.as_slice() {
-        [] => "Nothing changed.\n".into(),
-        changed => format!("{}\n", changed.join("\n")),
-    };
-    for key in &reloaded.needs_restart {
-        text += &format!("{key} has changed too, and needs a restart\n");
+    let lines: Vec<_> = reloaded
+        .changes
+        .iter()
+        .map(|change| {
+            let restart = if change.needs_restart { " (only a restart applies it)" } else { "" };
+            format!("{}: {} -> {}{restart}", change.key, change.from, change.to)
+        })
+        .collect();
+    match (lines.as_slice(), reloaded.applied) {
+        ([], true) => "Nothing changed.".into(),
+        ([], false) => "Nothing would change.".into(),
+        (lines, true) => lines.join("\n"),
+        (lines, false) => format!("{}\nThis would change; nothing is changed yet.", lines.join("\n")),
     }
-    text
 }

@@ -1,27 +1,75 @@
 use std::{
-    io::{Write, stdout},
-    time::Duration,
+    fmt::Display,
+    io::Write,
+    time::{Duration, SystemTime},
 };
 
+use anstyle::{AnsiColor, Style};
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::Failure;
+use crate::control::Act;
+
+/// The name of a host, or of a part.
+pub const HEADING: Style = Style::new().bold();
+/// All is well.
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// Something is not as it usually is.
+pub const ODD: Style = AnsiColor::Yellow.on_default().bold();
+/// Something is wrong.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What matters less.
+pub const DIM: Style = Style::new().dimmed();
+
+/// Text in a style, which a terminal shows and anything else does not get.
+pub fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
 
 /// Prints a reply as JSON, or else as the text that `show` makes of it.
+///
+/// # Errors
+/// When stdout cannot be written to.
 pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-    let text = if json {
-        serde_json::to_string_pretty(reply).map_err(|error| Failure::Output(error.into()))?
+    if json {
+        let value: Value = serde_json::to_value(reply).map_err(|error| Failure::Output(error.into()))?;
+        print_text(&format!("{value:#}"))
     } else {
-        show(reply)
-    };
-    let mut out = stdout().lock();
+        print_text(&show(reply))
+    }
+}
+
+/// Prints one reply of many as a line of JSON.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
+    print_text(&serde_json::to_string(reply).map_err(|error| Failure::Output(error.into()))?)
+}
+
+/// Prints text, which ends with one newline whatever it ended with. Colours are left out unless
+/// stdout is a terminal, and where `NO_COLOR` is set.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Names and values, one pair to a line, the names right-aligned before a colon.
+pub fn pairs<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, String)>) -> String {
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    let width = pairs.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
+    pairs.iter().map(|(name, value)| format!("{:>width$}: {value}\n", name.as_ref())).collect()
 }
 
 /// Columns as wide as their widest cell, two blanks apart; numbers stand to the right.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     let widths: Vec<_> = (0..columns)
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
         .collect();
@@ -47,9 +95,83 @@ pub fn duration(time: Duration) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// A latency in the unit that fits, with three digits at most.
+pub fn latency(us: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // three digits are shown
+    let us = us as f64;
+    let (value, unit) = match us {
+        ..1e3 => (us, "us"),
+        ..1e6 => (us / 1e3, "ms"),
+        _ => (us / 1e6, "s"),
+    };
+    if value >= 10.0 || value.fract() == 0.0 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// A rate: with a decimal where it is small.
+pub fn rate(per_second: f64) -> String {
+    if per_second < 10.0 && per_second > 0.0 {
+        format!("{per_second:.1}/s")
+    } else {
+        format!("{per_second:.0}/s")
+    }
+}
+
+/// CPU time.
+pub fn cpu(ms: u64) -> String {
+    if ms < 60_000 {
+        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    } else {
+        duration(Duration::from_millis(ms))
+    }
+}
+
+/// A share, from 0 to 1.
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
 /// Bytes with one decimal in the unit that fits.
 pub fn bytes(count: u64) -> String {
     bytesize::ByteSize(count).display().iec().to_string()
+}
+
+/// A moment in the operator's time zone, as systemctl shows it: `Sun 2026-11-22 23:46:53 UTC`.
+pub fn moment(unix_ms: u64) -> String {
+    zoned(unix_ms, "%a %F %T %Z")
+}
+
+/// The time of day in the operator's time zone.
+pub fn time_of_day(unix_ms: u64) -> String {
+    zoned(unix_ms, "%T")
+}
+
+/// A moment as the journal shows it: `Nov 22 23:46:53`.
+pub fn journal_time(unix_ms: u64) -> String {
+    zoned(unix_ms, "%b %d %T")
+}
+
+fn zoned(unix_ms: u64, format: &str) -> String {
+    let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(
+        || "an unknown time".into(),
+        |time| time.to_zoned(TimeZone::system()).strftime(format).to_string(),
+    )
+}
+
+/// How long ago something was.
+pub fn ago(unix_ms: u64) -> String {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
+    // Clocks of two hosts may differ.
+    format!("{} ago", duration(then.elapsed().unwrap_or_default()))
+}
+
+/// Who did something, and when.
+pub fn act(act: &Act) -> String {
+    format!("by {} at {}", act.by, moment(act.at_unix_ms))
 }
 
 #[cfg(test)]
@@ -68,5 +190,19 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(3_192_700)), "53m 12s");
         assert_eq!(duration(Duration::from_secs(200_000)), "2days 7h");
         assert_eq!(duration(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn figures_have_as_many_digits_as_matter() {
+        let latencies: Vec<_> = [0, 7, 950, 1_000, 1_234, 12_345, 2_000_000].map(latency).into();
+        assert_eq!(latencies, ["0 us", "7 us", "950 us", "1 ms", "1.2 ms", "12 ms", "2 s"]);
+        assert_eq!([0.0, 0.25, 9.5, 1234.5].map(rate), ["0/s", "0.2/s", "9.5/s", "1234/s"]);
+        assert_eq!(percent(0.126), "13 %");
+    }
+
+    #[test]
+    fn styles_go_around_text() {
+        assert_eq!(anstream::adapter::strip_str(&styled(BAD, "no")).to_string(), "no");
+        assert_ne!(styled(BAD, "no"), "no");
     }
 }

@@ -1,67 +1,69 @@
 use std::time::Duration;
 
-use super::{failure::Failure, render};
-use crate::control::{Client, ServiceState, Stats};
+use super::{
+    Options,
+    args::Purpose,
+    everywhere,
+    failure::Failures,
+    figures::{self, Sum},
+    render,
+};
+use crate::control::{Connections, Latency, Rates, Requests, Stats};
 
 /// `pixeldctl stats`
-pub async fn run(client: &mut Client, json: bool) -> Result<(), Failure> {
-    render::print(&client.stats().await?, json, show)
+pub async fn run(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Read, async |line| line.stats().await).await;
+    replies.print(options, show, |all| {
+        let sum = Sum::of(all);
+        let text = show_sum(&sum);
+        serde_json::to_value(sum).ok().map(|value| (value, text))
+    })
 }
 
 fn show(stats: &Stats) -> String {
-    let state = match stats.state {
-        ServiceState::Serving => "serving",
-        ServiceState::Stopping => "stopping",
-    };
-    let requests = &stats.requests;
-    let outcomes: Vec<_> = [
-        ("ok", requests.ok),
-        ("invalid", requests.invalid),
-        ("out of range", requests.out_of_range),
-        ("malformed", requests.malformed),
-        ("not found", requests.not_found),
-        ("method not allowed", requests.method_not_allowed),
-        ("timed out", requests.timed_out),
-        ("too large", requests.too_large),
-        ("unsupported media type", requests.unsupported_media_type),
-        ("head too large", requests.head_too_large),
-        ("not implemented", requests.not_implemented),
-        ("failed", requests.failed),
-    ]
-    .iter()
-    .filter(|(name, count)| *count > 0 || *name == "ok")
-    .map(|(name, count)| format!("{count} {name}"))
-    .collect();
-    let connections = &stats.connections;
+    let process = &stats.process;
+    let uptime = render::duration(Duration::from_millis(process.uptime_ms));
     let mut lines = vec![
-        ("pixeld", format!("{} (pid {})", stats.version, stats.pid)),
-        ("state", format!("{state}, up {}", render::duration(Duration::from_millis(stats.uptime_ms)))),
+        ("pixeld", format!("{} (pid {})", process.version, process.pid)),
+        ("state", format!("{}, up {uptime}", figures::state(stats))),
         ("listeners", stats.listeners.join(", ")),
-        ("workers", stats.workers.to_string()),
-        ("requests", format!("{} ({})", requests.total, outcomes.join(", "))),
-        (
-            "connections",
-            format!(
-                "{} open of {} at most, {} accepted",
-                connections.open, connections.limit, connections.accepted
-            ),
-        ),
-        (
-            "bodies",
-            format!("{} in, {} out", render::bytes(stats.bytes_received), render::bytes(stats.bytes_sent)),
-        ),
     ];
-    if connections.evicted > 0 {
-        lines.push(("evicted", format!("{} idle connections closed at the limit", connections.evicted)));
+    lines.extend(counted(
+        stats.workers,
+        &stats.requests,
+        &stats.rates,
+        &stats.latency,
+        &stats.connections,
+        (stats.bytes_received, stats.bytes_sent),
+    ));
+    lines.extend(figures::oddities(stats));
+    render::pairs(lines)
+}
+
+fn show_sum(sum: &Sum) -> String {
+    let bytes = (sum.bytes_received, sum.bytes_sent);
+    render::pairs(counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes))
+}
+
+fn counted(
+    workers: u64,
+    requests: &Requests,
+    rates: &Rates,
+    latency: &Latency,
+    connections: &Connections,
+    (received, sent): (u64, u64),
+) -> Vec<(&'static str, String)> {
+    let Connections { open, idle, limit, accepted, restored, .. } = connections;
+    let mut connections = format!("{open} open ({idle} idle) of {limit} at most, {accepted} accepted");
+    if *restored > 0 {
+        connections += &format!(", {restored} restored");
     }
-    if connections.cut > 0 {
-        lines.push(("cut", format!("{} connections whose answers were not taken in time", connections.cut)));
-    }
-    if connections.pauses > 0 {
-        lines.push(("paused", format!("accepting stopped {} times for want of room", connections.pauses)));
-    }
-    if stats.log_lines_dropped > 0 {
-        lines.push(("log", format!("{} lines dropped", stats.log_lines_dropped)));
-    }
-    lines.iter().map(|(name, value)| format!("{name:>11}: {value}\n")).collect()
+    vec![
+        ("workers", workers.to_string()),
+        ("requests", figures::requests(requests)),
+        ("rate", figures::rates(rates)),
+        ("latency", figures::latency(latency)),
+        ("connections", connections),
+        ("bytes", format!("{} in, {} out", render::bytes(received), render::bytes(sent))),
+    ]
 }

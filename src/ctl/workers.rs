@@ -1,38 +1,78 @@
-use super::{args::WorkerCount, failure::Failure, render};
-use crate::control::{Client, WorkerState, Workers};
+use super::{
+    Options,
+    args::{Purpose, WorkerCount},
+    everywhere,
+    failure::Failures,
+    render,
+};
+use crate::control::{CallError, Client, WorkerState, Workers, WorkersSet};
 
 /// `pixeldctl workers`
-pub async fn show(client: &mut Client, json: bool) -> Result<(), Failure> {
-    render::print(&client.workers().await?, json, table)
+pub async fn show(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Read, async |line| line.workers().await).await;
+    replies.print_each(options, table)
 }
 
 /// `pixeldctl workers N`
-pub async fn set(client: &mut Client, count: WorkerCount, json: bool) -> Result<(), Failure> {
-    let count = match count {
+pub async fn set(options: &Options, count: WorkerCount) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Change, async |line| {
+        let count = target(line, count).await?;
+        line.set_workers(count).await
+    });
+    replies.await.print_each(options, change)
+}
+
+/// The daemon is told how many there are to be, never how many more: said twice, it stays the same.
+async fn target(client: &mut Client, count: WorkerCount) -> Result<Option<u64>, CallError> {
+    Ok(match count {
         WorkerCount::Configured => None,
         WorkerCount::Exactly(count) => Some(count),
-    };
-    let reply = client.set_workers(count).await?;
-    render::print(&reply, json, |set| format!("workers: {} -> {}", set.from, set.to))
+        WorkerCount::Relative(by) => Some(serving(&client.workers().await?).saturating_add_signed(by)),
+    })
+}
+
+fn serving(workers: &Workers) -> u64 {
+    workers.workers.iter().filter(|worker| worker.state == WorkerState::Serving).count() as u64
+}
+
+fn change(set: &WorkersSet) -> String {
+    let mut text = format!("workers: {} -> {}", set.from, set.to);
+    if set.moved > 0 {
+        text += &format!(", {} connections moved", set.moved);
+    }
+    if set.leaving > 0 {
+        text += &format!("\n{} more still finish their requests", set.leaving);
+    }
+    text
 }
 
 fn table(workers: &Workers) -> String {
-    let header = ["WORKER", "STATE", "REQUESTS", "CONNECTIONS", "TAKEN", "PROGRESS"].map(String::from);
-    let mut rows = vec![header.to_vec()];
+    let header = ["WORKER", "STATE", "REQUESTS", "CONNECTIONS", "IDLE", "TAKEN", "BUSY", "CPU", "PROGRESS"];
+    let mut rows = vec![header.map(String::from).to_vec()];
     rows.extend(workers.workers.iter().map(|worker| {
-        let state = match worker.state {
-            WorkerState::Serving => "serving",
-            WorkerState::Leaving => "leaving",
-        };
         vec![
             worker.number.to_string(),
-            state.into(),
+            match worker.state {
+                WorkerState::Serving => "serving".into(),
+                WorkerState::Leaving => "leaving".into(),
+            },
             worker.requests.to_string(),
             worker.connections.to_string(),
+            worker.idle_connections.to_string(),
             worker.connections_taken.to_string(),
+            render::percent(worker.busy),
+            render::cpu(worker.cpu_ms),
             format!("{} ms ago", worker.progress_age_ms),
         ]
     }));
-    let serving = workers.workers.iter().filter(|worker| worker.state == WorkerState::Serving).count();
-    format!("{}\n{serving} serving, {} configured", render::table(&rows), workers.configured)
+    format!("{}\n{}", render::table(&rows), summary(workers))
+}
+
+/// How many serve, and why as many.
+pub fn summary(workers: &Workers) -> String {
+    let text = format!("{} serving, {} configured", serving(workers), workers.configured);
+    match (workers.set_to, &workers.set_by) {
+        (Some(count), Some(by)) => format!("{text}, set to {count} {}", render::act(by)),
+        _ => text,
+    }
 }

@@ -1,22 +1,22 @@
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     io,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use hyper::StatusCode;
 
+use super::trend::{Sample, Trend};
 use crate::{
-    config::{self, Applies, Loaded, Settings, Sources},
-    control::{
-        Caller, Connections, ControlError, Operator, Reloaded, Requests, ServiceState, Stats, Worker,
-        WorkerState, Workers, WorkersSet,
-    },
+    config::{self, Applies, Key, Loaded, Origin, Settings, Sources},
+    control::{Act, ControlError, Reloaded, ServiceState, SettingChange, unix_ms},
     http::Policy,
-    log::{Event, Log, counted},
-    stats::Outcome,
+    log::{Event, Level, Log, counted},
+    stats::{Memory, Totals, latency},
     systemd::Notifier,
-    worker::{Pool, WorkerReport},
+    worker::Pool,
 };
 
 /// The running daemon: what signals and control clients act on. It lives on the main thread.
@@ -24,39 +24,83 @@ use crate::{
 pub struct House {
     pub log: Log,
     pub pool: RefCell<Pool>,
+    pub memory: Arc<Memory>,
     pub listeners: Vec<String>,
     pub started: Instant,
-    pub state: Cell<ServiceState>,
+    pub started_at: SystemTime,
+    pub stopping: Cell<bool>,
+    /// As the configuration says; what was set by hand is kept apart.
+    pub settings: RefCell<Settings>,
+    pub origins: RefCell<BTreeMap<&'static str, Origin>>,
+    pub by_hand: RefCell<ByHand>,
+    pub trend: RefCell<Trend>,
+    /// Whether a call of SetWorkers is at it.
+    pub resizing: Cell<bool>,
     sources: Sources,
-    settings: RefCell<Settings>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
     stuck_worker: Cell<Option<usize>>,
-    last_total: Cell<(Instant, u64)>,
+    lines_dropped_told: Cell<u64>,
+}
+
+/// What was set by hand and holds in place of the configuration, until it is taken back or the daemon
+/// ends.
+#[derive(Debug, Default)]
+pub struct ByHand {
+    pub workers: Option<(usize, Act)>,
+    pub log_level: Option<(Level, Act)>,
+}
+
+/// What the daemon consists of once it has started.
+#[derive(Debug)]
+pub struct Parts {
+    pub sources: Sources,
+    pub loaded: Loaded,
+    pub pool: Pool,
+    pub memory: Arc<Memory>,
+    pub listeners: Vec<String>,
+    pub log: Log,
+    pub started: Instant,
 }
 
 impl House {
-    pub fn new(
-        sources: Sources,
-        settings: Settings,
-        pool: Pool,
-        listeners: Vec<String>,
-        log: Log,
-        started: Instant,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let trend = Trend::new(sample(&parts.memory, &parts.pool));
         Self {
-            log,
-            pool: RefCell::new(pool),
-            listeners,
-            started,
-            state: Cell::new(ServiceState::Serving),
-            sources,
-            settings: RefCell::new(settings),
+            log: parts.log,
+            pool: RefCell::new(parts.pool),
+            memory: parts.memory,
+            listeners: parts.listeners,
+            started: parts.started,
+            started_at: SystemTime::now() - parts.started.elapsed(),
+            stopping: Cell::new(false),
+            settings: RefCell::new(parts.loaded.settings),
+            origins: RefCell::new(parts.loaded.origins),
+            by_hand: RefCell::default(),
+            trend: RefCell::new(trend),
+            resizing: Cell::new(false),
+            sources: parts.sources,
             notifier: RefCell::default(),
             notify_failed: Cell::new(false),
             stuck_worker: Cell::new(None),
-            last_total: Cell::new((started, 0)),
+            lines_dropped_told: Cell::new(0),
         }
+    }
+
+    /// What the daemon is doing.
+    pub fn state(&self) -> ServiceState {
+        if self.stopping.get() {
+            ServiceState::Stopping
+        } else if self.memory.is_drained() {
+            ServiceState::Drained
+        } else {
+            ServiceState::Serving
+        }
+    }
+
+    /// Refuses changes once the daemon is stopping.
+    pub fn is_to_change(&self) -> Result<(), ControlError> {
+        if self.stopping.get() { Err(ControlError::Stopping) } else { Ok(()) }
     }
 
     /// How long requests may take to finish when the daemon stops.
@@ -87,148 +131,130 @@ impl House {
         }
     }
 
-    /// One line on how it goes, with the rate since it was last asked for.
+    /// Takes note of what is counted by now, for the rates.
+    pub fn remember(&self) {
+        let mut trend = self.trend.borrow_mut();
+        if trend.is_due(Instant::now()) {
+            trend.add(self.sample());
+        }
+        self.keep_lines_dropped();
+    }
+
+    /// What is counted by now.
+    pub fn sample(&self) -> Sample {
+        sample(&self.memory, &self.pool.borrow())
+    }
+
+    /// The log counts for this process; what it counted goes to the counters that outlive it.
+    pub fn keep_lines_dropped(&self) {
+        let dropped = self.log.dropped();
+        self.memory.log_lines_dropped.add(dropped - self.lines_dropped_told.replace(dropped));
+    }
+
+    /// One line on how it goes.
     pub fn status(&self) -> String {
+        let now = self.sample();
+        let rate = self.trend.borrow().rate(&now, Duration::from_secs(1));
         let pool = self.pool.borrow();
-        let (now, total) = (Instant::now(), pool.totals().outcomes.total());
-        let (before, last) = self.last_total.replace((now, total));
-        let seconds = (now - before).as_secs_f64().max(0.001);
-        #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
-        let rate = (total - last) as f64 / seconds;
         let workers = counted(pool.serving(), "worker");
         let connections = counted(pool.open(), "connection");
-        format!("Serving: {workers}, {connections}, {}, {rate:.0}/s", counted(total, "request"))
+        let state = if self.memory.is_drained() { "Drained (answers 503)" } else { "Serving" };
+        format!("{state}: {workers}, {connections}, {}, {rate:.0}/s", counted(now.total, "request"))
     }
 
     /// Reads the configuration again. Either all of it holds afterwards or nothing has changed.
     ///
     /// # Errors
     /// Every fault of every file.
-    pub fn reload(&self) -> Result<Reloaded, ControlError> {
-        if self.state.get() == ServiceState::Stopping {
-            return Err(ControlError::Stopping);
-        }
+    pub fn reload(&self, by: &str) -> Result<Reloaded, ControlError> {
+        self.is_to_change()?;
         self.notify(|notifier| notifier.reloading());
-        let result = self.sources.load().map_err(|faults| {
+        let loaded = self.sources.load().map_err(|faults| {
             let faults = faults.lines();
-            self.log.send(Event::ReloadRefused { faults: faults.clone() });
+            self.log.send(Event::ReloadRefused { faults: faults.clone(), by: by.into() });
             ControlError::InvalidConfiguration { faults }
         });
-        let result = result.and_then(|loaded| self.apply(loaded));
+        let result = loaded.and_then(|loaded| self.apply(loaded, by));
         let status = self.status();
         self.notify(|notifier| notifier.ready(&status));
         result
     }
 
-    fn apply(&self, loaded: Loaded) -> Result<Reloaded, ControlError> {
+    /// What a reload would do.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn try_reload(&self) -> Result<Reloaded, ControlError> {
+        let refused = |faults: config::Faults| ControlError::InvalidConfiguration { faults: faults.lines() };
+        let loaded = self.sources.load().map_err(refused)?;
+        let settings = self.settings.borrow();
+        Ok(Reloaded { applied: false, changes: changes(&settings, &loaded.settings) })
+    }
+
+    fn apply(&self, loaded: Loaded, by: &str) -> Result<Reloaded, ControlError> {
         let mut settings = self.settings.borrow_mut();
-        let changed = config::changes(&settings, &loaded.settings);
-        let mut next = loaded.settings;
-        let reloaded = Reloaded {
-            changed: changed
-                .iter()
-                .filter(|key| key.applies == Applies::Live)
-                .map(|key| format!("{}: {} -> {}", key.name, (key.show)(&settings), (key.show)(&next)))
-                .collect(),
-            needs_restart: changed
-                .iter()
-                .filter(|key| key.applies == Applies::AtRestart)
-                .map(|key| key.name.into())
-                .collect(),
-        };
+        let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
+        let changes = changes(&settings, &next);
+        let by_hand = self.by_hand.borrow();
         let mut pool = self.pool.borrow_mut();
-        if settings.workers != next.workers {
+        if settings.workers != next.workers && by_hand.workers.is_none() {
             pool.resize(next.workers.count()).map_err(|error| self.no_workers(&error))?;
         }
         pool.adopt(&policy(&next), next.limits.connections);
-        self.log.set_level(next.log.level);
+        if by_hand.log_level.is_none() {
+            self.log.set_level(next.log.level);
+        }
         // What waits for a restart is reported as changed again by the next reload.
         next.listen = settings.listen.clone();
         next.log.target = settings.log.target;
+        let mut origins = self.origins.borrow_mut();
+        for key in config::KEYS.iter().filter(|key| key.applies == Applies::AtRestart) {
+            match origins.remove(key.name) {
+                Some(origin) => next_origins.insert(key.name, origin),
+                None => next_origins.remove(key.name),
+            };
+        }
         *settings = next;
+        *origins = next_origins;
+        let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.needs_restart);
+        let line = |change: &&SettingChange| format!("{}: {} -> {}", change.key, change.from, change.to);
         self.log.send(Event::Reloaded {
-            changed: reloaded.changed.clone(),
-            needs_restart: reloaded.needs_restart.clone(),
+            changed: now.iter().map(line).collect(),
+            needs_restart: later.iter().map(|change| change.key.clone()).collect(),
+            by: by.into(),
         });
-        Ok(reloaded)
+        Ok(Reloaded { applied: true, changes })
     }
 
-    fn no_workers(&self, error: &io::Error) -> ControlError {
+    pub fn no_workers(&self, error: &io::Error) -> ControlError {
         let reason = format!("cannot start another worker: {error}");
         self.log.send(Event::SystemRefused { reason: reason.clone() });
         ControlError::Failed { reason }
     }
 }
 
-impl Operator for House {
-    fn stats(&self) -> Stats {
-        let pool = self.pool.borrow();
-        let totals = pool.totals();
-        let accepting = pool.accept_stats();
-        Stats {
-            state: self.state.get(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            uptime_ms: self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
-            listeners: self.listeners.clone(),
-            workers: pool.serving() as u64,
-            requests: Requests {
-                total: totals.outcomes.total(),
-                ok: totals.outcomes.get(Outcome::Ok),
-                invalid: totals.outcomes.get(Outcome::Invalid),
-                out_of_range: totals.outcomes.get(Outcome::OutOfRange),
-                malformed: totals.outcomes.get(Outcome::Malformed),
-                not_found: totals.outcomes.get(Outcome::NotFound),
-                method_not_allowed: totals.outcomes.get(Outcome::MethodNotAllowed),
-                timed_out: totals.outcomes.get(Outcome::TimedOut),
-                too_large: totals.outcomes.get(Outcome::TooLarge),
-                unsupported_media_type: totals.outcomes.get(Outcome::UnsupportedMediaType),
-                head_too_large: totals.outcomes.get(Outcome::HeadTooLarge),
-                not_implemented: totals.outcomes.get(Outcome::NotImplemented),
-                failed: totals.outcomes.get(Outcome::Failed),
-            },
-            connections: Connections {
-                open: pool.open() as u64,
-                accepted: accepting.accepted.get(),
-                limit: self.settings.borrow().limits.connections as u64,
-                evicted: accepting.evicted.get(),
-                cut: totals.connections_cut,
-                pauses: accepting.pauses.get(),
-            },
-            bytes_received: totals.bytes_received,
-            bytes_sent: totals.bytes_sent,
-            log_lines_dropped: self.log.dropped(),
-        }
+fn sample(memory: &Memory, pool: &Pool) -> Sample {
+    Sample {
+        at: Instant::now(),
+        total: Totals::sum(memory.workers()).outcomes.total(),
+        latency: latency(memory.workers()),
+        busy: pool.reports().iter().map(|report| (report.number, report.busy)).collect(),
     }
+}
 
-    fn workers(&self) -> Workers {
-        let worker = |report: WorkerReport| Worker {
-            number: report.number as u64,
-            state: if report.leaving { WorkerState::Leaving } else { WorkerState::Serving },
-            requests: report.totals.outcomes.total(),
-            connections: report.open,
-            connections_taken: report.taken,
-            progress_age_ms: report.since_progress.as_millis().try_into().unwrap_or(u64::MAX),
-        };
-        Workers {
-            configured: self.settings.borrow().workers.count() as u64,
-            workers: self.pool.borrow().reports().into_iter().map(worker).collect(),
-        }
-    }
+fn changes(from: &Settings, to: &Settings) -> Vec<SettingChange> {
+    let change = |key: &Key| SettingChange {
+        key: key.name.into(),
+        from: (key.show)(from),
+        to: (key.show)(to),
+        needs_restart: key.applies == Applies::AtRestart,
+    };
+    config::changes(from, to).into_iter().map(change).collect()
+}
 
-    fn set_workers(&self, count: Option<usize>, caller: &Caller) -> Result<WorkersSet, ControlError> {
-        if self.state.get() == ServiceState::Stopping {
-            return Err(ControlError::Stopping);
-        }
-        let count = count.unwrap_or_else(|| self.settings.borrow().workers.count());
-        let resized = self.pool.borrow_mut().resize(count).map_err(|error| self.no_workers(&error))?;
-        self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.to_string() });
-        Ok(WorkersSet { from: resized.from as u64, to: resized.to as u64 })
-    }
-
-    fn reload(&self, _: &Caller) -> Result<Reloaded, ControlError> {
-        House::reload(self)
-    }
+/// Now, as the control interface tells times.
+pub fn now_unix_ms() -> u64 {
+    unix_ms(SystemTime::now())
 }
 
 /// What the settings mean for clients.

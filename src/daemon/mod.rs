@@ -2,10 +2,14 @@
 //! say that it is ready; then follow signals and control clients until it is told to stop.
 
 mod args;
+mod counters;
 mod house;
+mod operator;
 mod panics;
+mod process;
 mod run;
 mod sockets;
+mod trend;
 
 use std::{
     io::{IsTerminal, Write},

@@ -1,12 +1,17 @@
 use std::{
     future::pending,
     io,
+    os::fd::OwnedFd,
+    path::Path,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::stat::stat,
+    unistd::{Gid, Group},
+};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -17,13 +22,14 @@ use tokio::{
 
 use super::{
     args::Args,
-    house::{House, policy},
-    panics,
+    counters,
+    house::{House, Parts, policy},
+    panics, process,
     sockets::{Sockets, gather},
 };
 use crate::{
     config::{Loaded, Sources},
-    control::{self, Access, ServiceState},
+    control::{self, Access},
     exit::Exit,
     log::{Event, Log, counted},
     net::Listener,
@@ -38,20 +44,21 @@ const TICK: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop, or until it cannot start.
-pub fn run(args: &Args, inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
+pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
+    let kept_counters = inherited.counters.take();
     let sockets = match gather(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
     };
     panics::tell_log(log.clone());
-    raise_file_limit();
+    process::raise_descriptor_limit();
     if !loaded.files.is_empty() {
         log.send(Event::ConfigRead { files: loaded.files.clone() });
     }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {
-            let life = live(sources, loaded, sockets, log, started);
+            let life = live(sources, loaded, sockets, kept_counters, log, started);
             LocalSet::new()
                 .block_on(&runtime, life)
                 .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}")))
@@ -65,35 +72,30 @@ fn cannot_start(log: &Log, reason: String) -> Exit {
     Exit::OsErr
 }
 
-/// Each connection is a descriptor, so as many as the hard limit allows may be open.
-fn raise_file_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Then the soft limit holds, as it would have anyway.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
 async fn live(
     sources: Sources,
     loaded: Loaded,
     sockets: Sockets,
+    kept_counters: Option<OwnedFd>,
     log: &Log,
     started: Instant,
 ) -> io::Result<Exit> {
-    let settings = loaded.settings;
+    let settings = &loaded.settings;
     let watchdog = systemd::watchdog_timeout();
     let tick = watchdog.map_or(TICK, |timeout| TICK.min(timeout / 4));
     let mut hangup = signal(SignalKind::hangup())?;
     let mut stop_signals = StopSignals::new()?;
     let (ended, mut ended_workers) = unbounded_channel();
 
-    let shared = Shared { deck: Arc::default(), log: log.clone(), heartbeat: tick, ended };
-    let pool = Pool::start(settings.workers.count(), policy(&settings), settings.limits.connections, shared)?;
+    let memory = Arc::new(counters::open(kept_counters, log)?);
+    let shared =
+        Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
+    let pool = Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
     let listeners: Vec<_> = sockets.http.iter().map(ToString::to_string).collect();
     let acceptor = pool.accept(sockets.http)?;
-    let house = Rc::new(House::new(sources, settings, pool, listeners, log.clone(), started));
+    let log = log.clone();
+    let house = Rc::new(House::new(Parts { sources, loaded, pool, memory, listeners, log, started }));
+    house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
     serve_control(&house, &sockets.control, &sockets.admin)?;
 
     house.log.send(Event::Ready {
@@ -109,7 +111,7 @@ async fn live(
     let cause = loop {
         tokio::select! {
             cause = stop_signals.recv() => break cause,
-            Some(()) = hangup.recv() => drop(house.reload()),
+            Some(()) = hangup.recv() => drop(house.reload("SIGHUP")),
             Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
             _ = ticks.tick() => look_after(&house, watchdog),
         }
@@ -120,6 +122,7 @@ async fn live(
 
 /// Keeps the status current, and feeds the watchdog while every worker makes progress.
 fn look_after(house: &House, watchdog: Option<Duration>) {
+    house.remember();
     let status = house.status();
     house.notify(|notifier| notifier.status(&status));
     let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
@@ -131,12 +134,28 @@ fn look_after(house: &House, watchdog: Option<Duration>) {
 /// Serves the control clients for as long as the daemon lives. The listeners themselves stay with
 /// the caller, who removes the paths of its own ones in the end.
 fn serve_control(house: &Rc<House>, control: &Listener, admin: &Listener) -> io::Result<()> {
-    let admin_path = admin.address().path().map_or_else(String::new, |path| path.display().to_string());
-    for (listener, access) in [(control, Access::Read { admin: admin_path }), (admin, Access::Change)] {
+    let admin_path = admin.address().path().unwrap_or(Path::new(""));
+    let read = Access::Read { admin: admin_path.display().to_string(), group: group_of(admin_path) };
+    for (listener, access) in [(control, read), (admin, Access::Change)] {
         let listener = listener.to_unix()?;
         tokio::task::spawn_local(control::serve(listener, access, house.clone(), house.log.clone()));
     }
     Ok(())
+}
+
+/// The group whose members may write to a socket, if it is not its owner's alone.
+fn group_of(socket: &Path) -> Option<String> {
+    /// What a group outside the daemon's namespace looks like (user_namespaces(7)).
+    const OVERFLOW_GID: u32 = 65534;
+    /// The group of the installed unit, which is outside.
+    const INSTALLED: &str = "pixeld-admin";
+
+    let file = stat(socket).ok().filter(|file| file.st_mode & 0o020 != 0)?;
+    match Group::from_gid(Gid::from_raw(file.st_gid)) {
+        _ if file.st_gid == OVERFLOW_GID => Some(INSTALLED.into()),
+        Ok(Some(group)) => Some(group.name),
+        _ => Some(file.st_gid.to_string()),
+    }
 }
 
 async fn stop(
@@ -148,7 +167,7 @@ async fn stop(
 ) {
     let begun = Instant::now();
     let limit = house.drain_limit();
-    house.state.set(ServiceState::Stopping);
+    house.stopping.set(true);
     house.log.send(Event::Stopping { cause, open: house.pool.borrow().open() as u64 });
     acceptor.stop();
     house.pool.borrow_mut().drain();
@@ -167,11 +186,7 @@ async fn stop(
     let _ = drained.await;
     let cut = house.pool.borrow().open() as u64;
     house.pool.borrow().abort();
-    house.log.send(Event::Stopped {
-        requests: house.pool.borrow().totals().outcomes.total(),
-        cut,
-        took: begun.elapsed(),
-    });
+    house.log.send(Event::Stopped { requests: house.sample().total, cut, took: begun.elapsed() });
 }
 
 /// What is left to do, and for how long systemd has to wait for it.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 
 use super::policy::Policy;
@@ -48,6 +48,7 @@ impl Answer {
             Outcome::Ok | Outcome::Invalid | Outcome::OutOfRange | Outcome::Malformed => {
                 (StatusCode::BAD_REQUEST, r#"{"detail":"Bad Request"}"#)
             }
+            Outcome::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, r#"{"detail":"Service Unavailable"}"#),
             Outcome::Failed => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"detail":"Internal Server Error"}"#),
         };
         Self::new(outcome, status, body)
@@ -99,6 +100,7 @@ impl Answer {
             Outcome::UnsupportedMediaType => "the body has a content encoding",
             Outcome::HeadTooLarge => "the head is over limits.head, or has too many fields",
             Outcome::NotImplemented => "the transfer encoding is not chunked",
+            Outcome::Unavailable => "the daemon is drained",
             Outcome::Failed => "a fault of the daemon's own",
         }
     }
@@ -111,6 +113,10 @@ impl Answer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.outcome == Outcome::MethodNotAllowed {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if self.outcome == Outcome::Unavailable {
+            // For a proxy that has no other host: this one may be back soon.
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

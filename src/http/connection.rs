@@ -95,7 +95,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             Next::Drop => {}
             Next::Abandon(reason) => tell(context, client(None, track), &reason),
             Next::Cut => {
-                context.stats.connections_cut.add(1);
+                context.stats.cut();
                 tell(context, client(None, track), &"the client did not take its answers in time");
             }
         }
@@ -179,12 +179,14 @@ async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) 
     let bytes = answer.into_last_bytes();
     let send = io.stream.write_all(&bytes);
     if let Ok(Ok(())) = timeout(context.policy().write_timeout, send).await {
+        context.stats.sent(bytes.len());
+        context.stats.took(track.begun().elapsed(), 1);
         close(io, track).await;
     }
 }
 
 fn count_refusal(context: &Context, track: &Track, answer: &Answer) {
-    context.stats.answered(answer.outcome, 0, answer.body.len());
+    context.stats.answered(answer.outcome);
     tell_refusal(context, || client(None, track), answer);
 }
 

@@ -20,7 +20,8 @@ pub struct Context {
 impl Context {
     /// A context without connections.
     pub fn new(worker: usize, stats: Arc<WorkerStats>, log: Log, policy: Policy) -> Self {
-        Self { worker, stats, log, connections: Rc::default(), policy: RefCell::new(Rc::new(policy)) }
+        let connections = Rc::new(Registry::new(stats.clone()));
+        Self { worker, stats, log, connections, policy: RefCell::new(Rc::new(policy)) }
     }
 
     /// What holds now.

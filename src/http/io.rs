@@ -59,6 +59,7 @@ impl AsyncRead for Io {
         let before = buf.filled().len();
         if this.unread.is_empty() {
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            this.track.registry.stats.received(buf.filled().len() - before);
         } else {
             let n = this.unread.len().min(buf.remaining());
             buf.put_slice(&this.unread[..n]);
@@ -83,7 +84,11 @@ impl AsyncWrite for Io {
                 self.track.drop_own_refusal();
                 Poll::Ready(Ok(buf.len()))
             }
-            Stage::Body | Stage::Answer => Pin::new(&mut self.stream).poll_write(cx, buf),
+            Stage::Body | Stage::Answer => {
+                let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+                self.track.registry.stats.sent(sent);
+                Poll::Ready(Ok(sent))
+            }
         }
     }
 

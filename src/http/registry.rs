@@ -2,16 +2,20 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
+    sync::Arc,
 };
 
 use slab::Slab;
 use tokio::time::Instant;
 
 use super::track::{Recall, Stage, Track};
+use crate::stats::WorkerStats;
 
 /// The connections of one worker, and in which order they became idle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
+    /// The worker's counters.
+    pub stats: Arc<WorkerStats>,
     tracks: RefCell<Slab<Rc<Track>>>,
     /// Idle connections, the longest first. Those that are busy again, or gone, are left in and
     /// passed over: taking them out at once would cost every request more than it costs to skip
@@ -19,9 +23,21 @@ pub struct Registry {
     idle: RefCell<VecDeque<(usize, Instant)>>,
     /// What every connection is asked for as it comes.
     standing: Cell<Option<Recall>>,
+    idle_count: Cell<usize>,
 }
 
 impl Registry {
+    /// No connections yet, of a worker that counts there.
+    pub fn new(stats: Arc<WorkerStats>) -> Self {
+        Self {
+            stats,
+            tracks: RefCell::default(),
+            idle: RefCell::default(),
+            standing: Cell::new(None),
+            idle_count: Cell::new(0),
+        }
+    }
+
     /// Takes note of a connection, until what is returned is dropped.
     pub fn enter(self: &Rc<Self>, peer: Option<std::net::SocketAddr>, requests: usize) -> Entered {
         let mut tracks = self.tracks.borrow_mut();
@@ -32,8 +48,21 @@ impl Registry {
         if let Some(recall) = self.standing.get() {
             track.recall(recall);
         }
+        self.begins_idle();
         self.became_idle(&track);
         Entered { track }
+    }
+
+    /// One more connection waits for its next request.
+    pub fn begins_idle(&self) {
+        self.idle_count.set(self.idle_count.get() + 1);
+        self.stats.set_idle(self.idle_count.get());
+    }
+
+    /// A connection waits no longer for its next request.
+    pub fn ends_idle(&self) {
+        self.idle_count.set(self.idle_count.get() - 1);
+        self.stats.set_idle(self.idle_count.get());
     }
 
     /// Takes note that a connection waits for its next request.
@@ -100,6 +129,9 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        if self.track.stage() == Stage::Idle {
+            self.track.registry.ends_idle();
+        }
         self.track.registry.tracks.borrow_mut().remove(self.track.id);
     }
 }
@@ -107,6 +139,12 @@ impl Drop for Entered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Memory;
+
+    fn registry() -> Rc<Registry> {
+        let memory = Arc::new(Memory::create(0).unwrap());
+        Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1))))
+    }
 
     fn work_on(entered: &Entered) {
         entered.track.received();
@@ -116,10 +154,11 @@ mod tests {
 
     #[test]
     fn the_connection_that_is_idle_longest_is_closed() {
-        let registry = Rc::new(Registry::default());
+        let registry = registry();
         let connections: Vec<_> = (0..3).map(|_| registry.enter(None, 0)).collect();
         work_on(&connections[0]);
         connections[1].track.received();
+        assert_eq!(registry.stats.idle(), 2);
         assert!(registry.close_longest_idle());
         assert_eq!(connections[2].track.recalled(), Some(Recall::Close));
         assert!(registry.close_longest_idle());
@@ -129,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_or_busy_is_forgotten_in_time() {
-        let registry = Rc::new(Registry::default());
+        let registry = registry();
         let first = registry.enter(None, 0);
         for _ in 0..10_000 {
             work_on(&first);
@@ -137,5 +176,6 @@ mod tests {
         assert!(registry.idle.borrow().len() < 100);
         drop(first);
         assert_eq!(registry.longest_idle_since(), None);
+        assert_eq!(registry.stats.idle(), 0);
     }
 }

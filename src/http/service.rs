@@ -51,7 +51,7 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
             track: self.track.clone(),
             real_ip: real_ip(&head.headers),
             is_json: is_json(&head.headers),
-            refusal: refusal(&head, framing, &body, policy.body_limit),
+            refusal: refusal(self.context, &head, framing, &body),
             // hyper does not tell whether a chunked request had a Content-Length too, after which
             // nothing may be taken for a request (RFC 9112 §6.1).
             is_last: framing != Framing::Length || nth >= policy.requests_limit,
@@ -63,26 +63,29 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
 }
 
 /// What is wrong with a request, as far as its head tells.
-fn refusal(head: &Parts, framing: Framing, body: &Incoming, body_limit: usize) -> Option<Answer> {
+fn refusal(context: &Context, head: &Parts, framing: Framing, body: &Incoming) -> Option<Answer> {
+    let is_too_large = body.size_hint().lower() > context.policy().body_limit as u64;
     let outcome = if framing == Framing::Unknown {
         Outcome::NotImplemented
     } else if !check::has_valid_host(head.version, &head.uri, &head.headers) {
         Outcome::Malformed
+    } else if context.stats.is_drained() {
+        Outcome::Unavailable
     } else if head.uri.path() != "/pixel" {
         Outcome::NotFound
     } else if head.method != Method::POST {
         Outcome::MethodNotAllowed
     } else if !check::is_plain(&head.headers) {
         Outcome::UnsupportedMediaType
-    } else if body.size_hint().lower() > body_limit as u64 {
+    } else if is_too_large {
         Outcome::TooLarge
     } else {
         return None;
     };
     // The body of a refused request is read all the same, so that the next request can follow;
     // but not when it is too large, or its client waits to be asked for it.
-    let is_end = matches!(outcome, Outcome::NotImplemented | Outcome::Malformed)
-        || body.size_hint().lower() > body_limit as u64
+    let is_end = matches!(outcome, Outcome::NotImplemented | Outcome::Malformed | Outcome::Unavailable)
+        || is_too_large
         || head.headers.contains_key(EXPECT);
     let answer = Answer::refusal(outcome);
     Some(if is_end { answer.and_close() } else { answer })
@@ -112,7 +115,7 @@ impl Future for Exchange<'_> {
             None => ready!(this.poll_answer(cx)),
         };
         answer.close |= this.is_last || this.track.recalled() == Some(Recall::Close);
-        this.context.stats.answered(answer.outcome, this.bytes_received, answer.body.len());
+        this.context.stats.answered(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);
         Poll::Ready(Ok(answer.into_response()))

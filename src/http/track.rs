@@ -43,6 +43,10 @@ pub struct Track {
     since: Cell<Instant>,
     recall: Cell<Option<Recall>>,
     last_answer: Cell<bool>,
+    /// When the first byte of the request under way came in.
+    begun: Cell<Instant>,
+    /// Answers that wait to be sent whole.
+    answers: Cell<u32>,
     /// Since when an answer waits to be sent whole.
     unsent: Cell<Option<Instant>>,
     own_refusal_dropped: Cell<bool>,
@@ -52,15 +56,18 @@ pub struct Track {
 
 impl Track {
     pub fn new(id: usize, peer: Option<SocketAddr>, requests: usize, registry: Rc<Registry>) -> Self {
+        let now = Instant::now();
         Self {
             id,
             peer,
             registry,
             requests: Cell::new(requests),
             stage: Cell::new(Stage::Idle),
-            since: Cell::new(Instant::now()),
+            since: Cell::new(now),
             recall: Cell::new(None),
             last_answer: Cell::new(false),
+            begun: Cell::new(now),
+            answers: Cell::new(0),
             unsent: Cell::new(None),
             own_refusal_dropped: Cell::new(false),
             ended_by_peer: Cell::new(false),
@@ -76,9 +83,27 @@ impl Track {
         self.since.get()
     }
 
-    pub fn enter(&self, stage: Stage) {
-        self.stage.set(stage);
-        self.since.set(Instant::now());
+    fn enter(&self, stage: Stage) {
+        self.enter_at(stage, Instant::now());
+    }
+
+    fn enter_at(&self, stage: Stage, now: Instant) {
+        match (self.stage.replace(stage), stage) {
+            (Stage::Idle, Stage::Idle) => {}
+            (Stage::Idle, _) => {
+                self.begun.set(now);
+                self.registry.ends_idle();
+            }
+            (_, Stage::Idle) => self.registry.begins_idle(),
+            _ => {}
+        }
+        self.since.set(now);
+    }
+
+    /// When the first byte of the request under way came in; of several that came together, the
+    /// first.
+    pub fn begun(&self) -> Instant {
+        self.begun.get()
     }
 
     /// Bytes of a request came in.
@@ -92,6 +117,7 @@ impl Track {
     pub fn answer(&self, last: bool) {
         self.last_answer.set(last);
         self.enter(Stage::Answer);
+        self.answers.set(self.answers.get() + 1);
         if self.unsent.get().is_none() {
             self.unsent.set(Some(self.since.get()));
         }
@@ -119,9 +145,16 @@ impl Track {
 
     /// Everything that was to be sent is sent.
     pub fn flushed(&self) {
+        let answers = self.answers.take();
+        if answers == 0 {
+            return;
+        }
+        let now = Instant::now();
+        self.registry.stats.took(now - self.begun.get(), answers.into());
+        self.begun.set(now);
         self.unsent.set(None);
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
-            self.enter(Stage::Idle);
+            self.enter_at(Stage::Idle, now);
             self.registry.became_idle(self);
         }
     }

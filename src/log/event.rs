@@ -16,6 +16,21 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// Something that an operator may want to know.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)] // each field is named after what it holds
@@ -33,9 +48,9 @@ pub enum Event {
     /// The operating system refused something without which the daemon cannot go on as asked.
     SystemRefused { reason: String },
     /// A reload changed these keys, each as "key: from -> to".
-    Reloaded { changed: Vec<String>, needs_restart: Vec<String> },
+    Reloaded { changed: Vec<String>, needs_restart: Vec<String>, by: String },
     /// A reload was refused and changed nothing.
-    ReloadRefused { faults: Vec<String> },
+    ReloadRefused { faults: Vec<String>, by: String },
     /// A worker thread serves.
     WorkerStarted { worker: usize },
     /// A worker thread has ended; `moved` connections went to others.
@@ -44,6 +59,18 @@ pub enum Event {
     WorkerStuck { worker: usize, since: Duration },
     /// Somebody changed the number of workers.
     WorkersSet { from: usize, to: usize, by: String },
+    /// Somebody changed how much is logged.
+    LogLevelSet { from: Level, to: Level, by: String },
+    /// Somebody had requests answered with 503.
+    Drained { by: String },
+    /// Somebody had requests answered again.
+    Resumed { by: String },
+    /// The daemon was drained before it started, and still is.
+    StillDrained { by: String },
+    /// The counters of the process before cannot be gone on with.
+    CountersLost { reason: String },
+    /// As many connections are open as may be, so idle ones are closed.
+    LimitReached { limit: usize },
     /// Accepting stopped, for the reason given.
     AcceptPaused { reason: String },
     /// Accepting goes on.
@@ -60,6 +87,8 @@ pub enum Event {
     Stopping { cause: &'static str, open: u64 },
     /// The daemon has stopped; `cut` connections were closed with a request in flight.
     Stopped { requests: u64, cut: u64, took: Duration },
+    /// Lines do not fit into the queue at the moment; the log itself cannot be told.
+    LogStalled,
     /// Lines did not fit into the queue.
     LinesDropped { lines: u64 },
     /// A notification did not reach the service manager.
@@ -87,7 +116,10 @@ impl Event {
             | Self::WorkerStuck { .. }
             | Self::Panicked { .. } => Level::Error,
             Self::SocketRejected { .. }
+            | Self::CountersLost { .. }
+            | Self::LimitReached { .. }
             | Self::AcceptPaused { .. }
+            | Self::LogStalled
             | Self::LinesDropped { .. }
             | Self::NotifyFailed { .. } => Level::Warn,
             Self::Refused { .. } | Self::Disconnected { .. } | Self::ControlFailed { .. } => Level::Debug,
@@ -95,35 +127,74 @@ impl Event {
         }
     }
 
-    pub(super) fn line(&self) -> Line {
-        let mut line =
-            Line { message: self.message(), worker: None, client: None, status: None, reason: None };
+    /// Its name for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::ConfigRefused { .. } => "configurationRefused",
+            Self::ConfigRead { .. } => "configurationRead",
+            Self::SocketRejected { .. } => "socketRejected",
+            Self::SocketFailed { .. } => "socketFailed",
+            Self::SystemRefused { .. } => "systemRefused",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadRefused { .. } => "reloadRefused",
+            Self::WorkerStarted { .. } => "workerStarted",
+            Self::WorkerEnded { .. } => "workerEnded",
+            Self::WorkerStuck { .. } => "workerStuck",
+            Self::WorkersSet { .. } => "workersSet",
+            Self::LogLevelSet { .. } => "logLevelSet",
+            Self::Drained { .. } => "drained",
+            Self::Resumed { .. } => "resumed",
+            Self::StillDrained { .. } => "stillDrained",
+            Self::CountersLost { .. } => "countersLost",
+            Self::LimitReached { .. } => "limitReached",
+            Self::AcceptPaused { .. } => "acceptPaused",
+            Self::AcceptResumed => "acceptResumed",
+            Self::Refused { .. } => "requestRefused",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Panicked { .. } => "panicked",
+            Self::ControlFailed { .. } => "controlFailed",
+            Self::Stopping { .. } => "stopping",
+            Self::Stopped { .. } => "stopped",
+            Self::LogStalled => "logStalled",
+            Self::LinesDropped { .. } => "logLinesDropped",
+            Self::NotifyFailed { .. } => "notifyFailed",
+        }
+    }
+
+    /// The worker that it happened to.
+    pub fn worker(&self) -> Option<usize> {
         match self {
             Self::WorkerStarted { worker }
             | Self::WorkerEnded { worker, .. }
-            | Self::WorkerStuck { worker, .. } => line.worker = Some(*worker),
-            Self::Refused { worker, client, status, reason } => {
-                line.worker = Some(*worker);
+            | Self::WorkerStuck { worker, .. }
+            | Self::Refused { worker, .. }
+            | Self::Disconnected { worker, .. } => Some(*worker),
+            _ => None,
+        }
+    }
+
+    pub(super) fn line(&self) -> Line {
+        let mut line =
+            Line { message: self.message(), worker: self.worker(), client: None, status: None, reason: None };
+        match self {
+            Self::Refused { client, status, reason, .. } => {
                 line.client = Some(client.clone());
                 line.status = Some(*status);
                 line.reason = Some((*reason).into());
             }
-            Self::Disconnected { worker, client, reason } => {
-                line.worker = Some(*worker);
-                line.client = Some(client.clone());
-                line.reason = Some(reason.clone());
-            }
-            Self::ControlFailed { client, reason } => {
+            Self::Disconnected { client, reason, .. } | Self::ControlFailed { client, reason } => {
                 line.client = Some(client.clone());
                 line.reason = Some(reason.clone());
             }
             Self::SocketRejected { reason, .. }
             | Self::SocketFailed { reason }
             | Self::SystemRefused { reason }
+            | Self::CountersLost { reason }
             | Self::AcceptPaused { reason }
             | Self::Panicked { reason }
             | Self::NotifyFailed { reason } => line.reason = Some(reason.clone()),
-            Self::ConfigRefused { faults } | Self::ReloadRefused { faults } => {
+            Self::ConfigRefused { faults } | Self::ReloadRefused { faults, .. } => {
                 line.reason = Some(faults.join("\n"));
             }
             Self::Stopping { cause, .. } => line.reason = Some((*cause).into()),
@@ -132,7 +203,8 @@ impl Event {
         line
     }
 
-    fn message(&self) -> String {
+    /// A sentence for people.
+    pub fn message(&self) -> String {
         match self {
             Self::Ready { listeners, workers, took } => format!(
                 "Ready after {:.1} ms: {} on {}",
@@ -153,18 +225,19 @@ impl Event {
             Self::SocketFailed { reason } | Self::SystemRefused { reason } | Self::Panicked { reason } => {
                 reason.clone()
             }
-            Self::Reloaded { changed, needs_restart } => {
+            Self::Reloaded { changed, needs_restart, by } => {
                 let mut text = match changed.as_slice() {
-                    [] => "Reloaded: nothing changed".into(),
-                    changed => format!("Reloaded: {}", changed.join(", ")),
+                    [] => format!("Reloaded by {by}: nothing changed"),
+                    changed => format!("Reloaded by {by}: {}", changed.join(", ")),
                 };
                 if !needs_restart.is_empty() {
                     text += &format!("; only a restart applies {}", needs_restart.join(", "));
                 }
                 text
             }
-            Self::ReloadRefused { faults } => {
-                format!("Nothing is changed, the configuration is refused: {}", faults.join("; "))
+            Self::ReloadRefused { faults, by } => {
+                let faults = faults.join("; ");
+                format!("A reload by {by} changed nothing, the configuration is refused: {faults}")
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
             Self::WorkerEnded { worker, moved: 0 } => format!("Worker {worker} has ended"),
@@ -175,6 +248,21 @@ impl Event {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
             }
             Self::WorkersSet { from, to, by } => format!("Workers set from {from} to {to} by {by}"),
+            Self::LogLevelSet { from, to, by } => {
+                format!("Log level set from {} to {} by {by}", from.name(), to.name())
+            }
+            Self::Drained { by } => format!("Drained by {by}: requests are answered with 503"),
+            Self::Resumed { by } => format!("Resumed by {by}: requests are answered again"),
+            Self::StillDrained { by } => {
+                format!("Still drained, by {by}: requests are answered with 503 until `pixeldctl resume`")
+            }
+            Self::CountersLost { reason } => {
+                format!("The counters begin anew, those of the process before cannot be used: {reason}")
+            }
+            Self::LimitReached { limit } => {
+                format!("limits.connections ({limit}) is reached: idle connections are closed for new ones")
+            }
+            Self::LogStalled => "The log is not taken, lines are dropped".into(),
             Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
             Self::AcceptResumed => "Accepting goes on".into(),
             Self::Refused { status, reason, .. } => format!("Answered {status}: {reason}"),

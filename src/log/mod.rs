@@ -2,9 +2,11 @@
 //! queue, one thread writes it out, and what does not fit is counted.
 
 mod event;
+mod news;
 mod queue;
 mod sink;
 
 pub use event::{Event, Level, counted};
+pub use news::Told;
 pub use queue::Log;
 pub use sink::{Sink, Target};

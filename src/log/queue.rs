@@ -2,14 +2,19 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Event, Level, Sink};
+use tokio::sync::broadcast;
+
+use super::{
+    Event, Level, Sink,
+    news::{News, Told},
+};
 
 /// Lines that may wait to be written.
 const CAPACITY: usize = 1024;
@@ -20,6 +25,8 @@ pub struct Log {
     queue: SyncSender<Message>,
     level: Arc<AtomicU8>,
     dropped: Arc<AtomicU64>,
+    is_stalled: Arc<AtomicBool>,
+    news: Arc<News>,
 }
 
 #[derive(Debug)]
@@ -37,8 +44,19 @@ impl Log {
     pub fn start(sink: Sink, level: Level) -> io::Result<Self> {
         let (queue, events) = sync_channel(CAPACITY);
         let dropped = Arc::new(AtomicU64::new(0));
-        let log = Self { queue, level: Arc::new(AtomicU8::new(level as u8)), dropped: dropped.clone() };
-        thread::Builder::new().name("pixeld-log".into()).spawn(move || write_out(&events, sink, &dropped))?;
+        let log = Self {
+            queue,
+            level: Arc::new(AtomicU8::new(level as u8)),
+            dropped,
+            is_stalled: Arc::default(),
+            news: Arc::default(),
+        };
+        let writer = Writer {
+            dropped: log.dropped.clone(),
+            is_stalled: log.is_stalled.clone(),
+            news: log.news.clone(),
+        };
+        thread::Builder::new().name("pixeld-log".into()).spawn(move || writer.write_out(&events, sink))?;
         Ok(log)
     }
 
@@ -53,11 +71,29 @@ impl Log {
         self.level.store(level as u8, Relaxed);
     }
 
-    /// Hands over one event, or counts it as dropped when the queue is full.
+    /// The most that is written.
+    pub fn level(&self) -> Level {
+        Level::ALL.into_iter().find(|level| *level as u8 == self.level.load(Relaxed)).unwrap_or(Level::Debug)
+    }
+
+    /// Hands over one event, or counts it as dropped when the queue is full. Those who watch hear of
+    /// it in any case, unless it is for debugging.
     pub fn send(&self, event: Event) {
-        if self.wants(event.level()) && self.queue.try_send(Message::Event(event)).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+        let level = event.level();
+        if level < Level::Debug {
+            self.news.tell(&event);
         }
+        if self.wants(level) && self.queue.try_send(Message::Event(event)).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+            if !self.is_stalled.swap(true, Relaxed) {
+                self.news.tell(&Event::LogStalled);
+            }
+        }
+    }
+
+    /// The last events that are not for debugging, whatever the level, and those that follow.
+    pub fn watch(&self) -> (Vec<Told>, broadcast::Receiver<Told>) {
+        self.news.watch()
     }
 
     /// Lines that did not fit into the queue, since the start.
@@ -81,17 +117,29 @@ impl Log {
     }
 }
 
-fn write_out(events: &Receiver<Message>, mut sink: Sink, dropped: &AtomicU64) {
-    let mut reported = 0;
-    while let Ok(message) = events.recv() {
-        match message {
-            Message::Event(event) => sink.write(&event),
-            Message::Flush(done) => drop(done.try_send(())),
-        }
-        let lost = dropped.load(Relaxed);
-        if lost > reported {
-            sink.write(&Event::LinesDropped { lines: lost - reported });
-            reported = lost;
+/// The far end of the queue.
+struct Writer {
+    dropped: Arc<AtomicU64>,
+    is_stalled: Arc<AtomicBool>,
+    news: Arc<News>,
+}
+
+impl Writer {
+    fn write_out(&self, events: &Receiver<Message>, mut sink: Sink) {
+        let mut reported = 0;
+        while let Ok(message) = events.recv() {
+            match message {
+                Message::Event(event) => sink.write(&event),
+                Message::Flush(done) => drop(done.try_send(())),
+            }
+            let lost = self.dropped.load(Relaxed);
+            if lost > reported {
+                self.is_stalled.store(false, Relaxed);
+                let event = Event::LinesDropped { lines: lost - reported };
+                sink.write(&event);
+                self.news.tell(&event);
+                reported = lost;
+            }
         }
     }
 }

@@ -1,14 +1,22 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A count that only one thread writes, so adding is a plain load and store and never waits for
-/// another core; any thread may read it.
+/// another core; any thread, of any process that maps it, may read it.
 #[derive(Debug, Default)]
+#[repr(transparent)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds `n`. Two threads that add at the same time would lose a count.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Raises it to `n`, if it is less. Single writer, as [`Self::add`].
+    pub fn raise(&self, n: u64) {
+        if self.0.load(Relaxed) < n {
+            self.0.store(n, Relaxed);
+        }
     }
 
     /// The count.

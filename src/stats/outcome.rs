@@ -23,13 +23,15 @@ pub enum Outcome {
     HeadTooLarge,
     /// 501: the end of the body is marked in a way that is not understood.
     NotImplemented,
+    /// 503: the daemon is drained.
+    Unavailable,
     /// 500: a fault of the daemon's own.
     Failed,
 }
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Invalid,
         Self::OutOfRange,
@@ -41,6 +43,7 @@ impl Outcome {
         Self::UnsupportedMediaType,
         Self::HeadTooLarge,
         Self::NotImplemented,
+        Self::Unavailable,
         Self::Failed,
     ];
 }

@@ -15,9 +15,14 @@ pub struct Inherited {
     pub control: Option<Listener>,
     /// `admin`: one Unix socket.
     pub admin: Option<Listener>,
+    /// `counters`: the memory that the process before has counted in.
+    pub counters: Option<OwnedFd>,
     /// What was passed and is not used; these descriptors are closed.
     pub rejected: Vec<Rejected>,
 }
+
+/// What the memory that the counters lie in is stored as.
+pub const COUNTERS: &str = "counters";
 
 /// A descriptor that was passed and is not used.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +54,10 @@ fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
 
 impl Inherited {
     fn add(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
+        if name == COUNTERS {
+            self.counters = Some(fd);
+            return Ok(());
+        }
         let only = match name {
             "http" => None,
             "control" => Some(&mut self.control),

@@ -1,4 +1,8 @@
-use std::{io, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 
@@ -47,6 +51,18 @@ impl Notifier {
             NotifyState::Status(status),
             NotifyState::ExtendTimeoutUsec(limit),
         ])
+    }
+
+    /// Has the manager keep a descriptor, and pass it to the next process under this name. It does
+    /// so over restarts and crashes, not over a stop (`FileDescriptorStoreMax=`).
+    pub fn store(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+        let descriptors: [BorrowedFd<'_>; 1] = [descriptor.as_fd()];
+        sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], &descriptors)
+    }
+
+    /// Has the manager forget what it keeps under this name.
+    pub fn remove_stored(&self, name: &str) -> io::Result<()> {
+        sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])
     }
 
     /// Everything makes progress.

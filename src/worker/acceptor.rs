@@ -19,7 +19,7 @@ use super::deck::Deck;
 use crate::{
     log::{Event, Log},
     net::{Listener, Socket},
-    stats::AcceptStats,
+    stats::Memory,
     sys,
 };
 
@@ -33,7 +33,7 @@ pub struct Acceptor {
 /// What the tasks of the listeners share.
 struct Shared {
     deck: Arc<Deck>,
-    stats: Arc<AcceptStats>,
+    memory: Arc<Memory>,
     log: Log,
 }
 
@@ -45,7 +45,7 @@ impl Acceptor {
     pub(super) fn start(
         listeners: Vec<Listener>,
         deck: Arc<Deck>,
-        stats: Arc<AcceptStats>,
+        memory: Arc<Memory>,
         log: Log,
     ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -54,7 +54,7 @@ impl Acceptor {
             let _guard = runtime.enter();
             listeners.into_iter().map(sys::watch).collect::<io::Result<Vec<_>>>()?
         };
-        let shared = Shared { deck, stats, log };
+        let shared = Shared { deck, memory, log };
         let thread = thread::Builder::new().name("pixeld-accept".into()).spawn(move || {
             runtime.block_on(async {
                 let accepting = listeners.iter().map(|listener| accept_all(listener, &shared));
@@ -110,6 +110,7 @@ struct Shortage {
     is_on: bool,
     told: Option<Instant>,
     is_told: bool,
+    told_evicting: Option<Instant>,
 }
 
 impl Shortage {
@@ -122,6 +123,15 @@ impl Shortage {
             self.told = Some(Instant::now());
         }
         self.is_told
+    }
+
+    /// Somebody is sent away for somebody else; says whether to tell.
+    fn evicts(&mut self) -> bool {
+        let is_due = self.told_evicting.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
+        if is_due {
+            self.told_evicting = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Nothing is short any more; says whether to tell.
@@ -152,7 +162,7 @@ fn somebody_waits(listener: &Listener) -> bool {
 
 impl Shared {
     fn take(&self, socket: Socket) {
-        self.stats.accepted.add(1);
+        self.memory.accept.accepted.add(1);
         self.deck.deal(socket.into());
     }
 
@@ -163,7 +173,10 @@ impl Shared {
 
         while self.deck.is_full() {
             if self.deck.close_longest_idle().await {
-                self.stats.evicted.add(1);
+                if shortage.evicts() {
+                    self.log.send(Event::LimitReached { limit: self.deck.limit() });
+                }
+                self.memory.accept.evicted.add(1);
                 // Something else may have closed before that, so what counts is that there is room.
                 while self.deck.is_full() && timeout(EVICTION, self.deck.room()).await.is_ok() {}
                 continue;
@@ -177,7 +190,7 @@ impl Shared {
     /// Counts each pause once, however often it is tried again meanwhile.
     fn pause(&self, shortage: &mut Shortage, reason: impl FnOnce() -> String) {
         if !std::mem::replace(&mut shortage.is_on, true) {
-            self.stats.pauses.add(1);
+            self.memory.accept.pauses.add(1);
             if shortage.is_to_be_told() {
                 self.log.send(Event::AcceptPaused { reason: reason() });
             }
@@ -203,14 +216,15 @@ mod tests {
         let (lines, told) = std::sync::mpsc::channel();
         let log =
             Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
-        let shared = Shared { deck: Arc::default(), stats: Arc::default(), log };
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let shared = Shared { deck: Arc::default(), memory, log };
         let mut shortage = Shortage::default();
         for _ in 0..3 {
             shared.pause(&mut shortage, || "none left".into());
             shared.pause(&mut shortage, || "still none left".into());
             shortage.ends();
         }
-        assert_eq!(shared.stats.pauses.get(), 3);
+        assert_eq!(shared.memory.accept.pauses.get(), 3);
         shared.log.flush(Duration::from_secs(10));
         assert!(matches!(told.try_iter().collect::<Vec<_>>()[..], [Event::AcceptPaused { .. }]));
     }

@@ -1,6 +1,6 @@
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::{
@@ -17,6 +17,7 @@ pub struct Deck {
     hands: Mutex<Hands>,
     open: AtomicUsize,
     limit: AtomicUsize,
+    moved: AtomicU64,
     room: Notify,
 }
 
@@ -93,6 +94,22 @@ impl Deck {
         self.closed();
     }
 
+    /// Gives a connection that one worker gave away to another one.
+    pub fn deal_on(&self, connection: Parked) {
+        self.moved.fetch_add(1, Relaxed);
+        self.deal(connection);
+    }
+
+    /// Connections that went from one worker to another.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
+    }
+
+    /// Connections that may be open.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
     /// A connection is closed for good.
     pub fn closed(&self) {
         let before = self.open.fetch_sub(1, Relaxed);
@@ -102,12 +119,13 @@ impl Deck {
     }
 
     /// Deals to these workers from now on, and asks those that have more than their share to move
-    /// the surplus.
-    pub fn set_workers(&self, workers: Vec<Hand>) {
+    /// the surplus; says how many connections that is.
+    pub fn set_workers(&self, workers: Vec<Hand>) -> u64 {
         let mut hands = self.hands();
         let open: Vec<_> =
             workers.iter().map(|hand| usize::try_from(hand.stats.open()).unwrap_or(0)).collect();
         let total: usize = open.iter().sum();
+        let mut surplus = 0;
         let (share, mut odd) = (total / workers.len().max(1), total % workers.len().max(1));
         for (hand, open) in workers.iter().zip(open) {
             let mut fair = share;
@@ -118,9 +136,11 @@ impl Deck {
             if open > fair {
                 // A worker that is gone has nothing to move.
                 let _ = hand.orders.send(Order::MoveAway(open - fair));
+                surplus += (open - fair) as u64;
             }
         }
         *hands = Hands { workers, next: 0 };
+        surplus
     }
 
     fn hands(&self) -> MutexGuard<'_, Hands> {
@@ -144,6 +164,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
+    use crate::stats::Memory;
 
     fn connection() -> Parked {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -152,10 +173,11 @@ mod tests {
 
     fn hands<const N: usize>() -> ([Hand; N], [UnboundedReceiver<Order>; N]) {
         let mut receivers = Vec::new();
-        let hands = std::array::from_fn(|_| {
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let hands = std::array::from_fn(|i| {
             let (orders, receiver) = unbounded_channel();
             receivers.push(receiver);
-            Hand { orders, stats: Arc::default() }
+            Hand { orders, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
         });
         (hands, receivers.try_into().unwrap())
     }

@@ -1,27 +1,19 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use super::{
     acceptor::Acceptor,
     deck::Hand,
     thread::{Order, Shared, Worker},
 };
-use crate::{
-    http::Policy,
-    log::Event,
-    net::Listener,
-    stats::{AcceptStats, Totals},
-};
+use crate::{http::Policy, log::Event, net::Listener};
 
 /// All workers, and what is left of those that have ended.
 #[derive(Debug)]
 pub struct Pool {
     shared: Shared,
     policy: Policy,
-    accept_stats: Arc<AcceptStats>,
     serving: Vec<Worker>,
     leaving: Vec<Worker>,
-    /// What ended workers have counted.
-    ended: Totals,
 }
 
 /// What changing the number of workers did.
@@ -31,6 +23,8 @@ pub struct Resized {
     pub from: usize,
     /// Workers that serve now.
     pub to: usize,
+    /// Connections that go from one worker to another because of it.
+    pub moving: u64,
 }
 
 /// One worker, as it is now.
@@ -42,10 +36,16 @@ pub struct WorkerReport {
     pub leaving: bool,
     /// Connections that it has.
     pub open: u64,
+    /// Of those, the ones that wait for their next request.
+    pub idle: u64,
     /// Connections that it was dealt since it started.
     pub taken: u64,
-    /// What it has counted.
-    pub totals: Totals,
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// CPU time that it has used.
+    pub cpu: Duration,
+    /// For how long it has had something to do, since it started.
+    pub busy: Duration,
     /// For how long it has not come round.
     pub since_progress: Duration,
 }
@@ -57,14 +57,7 @@ impl Pool {
     /// When the operating system has not enough threads or descriptors.
     pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
         shared.deck.set_limit(connection_limit);
-        let mut pool = Self {
-            shared,
-            policy,
-            accept_stats: Arc::default(),
-            serving: Vec::new(),
-            leaving: Vec::new(),
-            ended: Totals::default(),
-        };
+        let mut pool = Self { shared, policy, serving: Vec::new(), leaving: Vec::new() };
         pool.resize(count)?;
         Ok(pool)
     }
@@ -74,8 +67,8 @@ impl Pool {
     /// # Errors
     /// When the operating system has no thread left.
     pub fn accept(&self, listeners: Vec<Listener>) -> io::Result<Acceptor> {
-        let Shared { deck, log, .. } = self.shared.clone();
-        Acceptor::start(listeners, deck, self.accept_stats.clone(), log)
+        let Shared { deck, memory, log, .. } = self.shared.clone();
+        Acceptor::start(listeners, deck, memory, log)
     }
 
     /// Makes it `count` workers. New ones serve when this returns, and take their share of the open
@@ -94,12 +87,13 @@ impl Pool {
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
         let hands = self.serving.iter().map(|w| Hand { orders: w.orders.clone(), stats: w.stats.clone() });
-        self.shared.deck.set_workers(hands.collect());
+        let surplus = self.shared.deck.set_workers(hands.collect());
+        let given_up: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
             worker.order(Order::Leave);
         }
         self.leaving.extend(leaving);
-        result.map(|()| Resized { from, to: self.serving.len() })
+        result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
     }
 
     fn free_number(&self) -> usize {
@@ -140,22 +134,16 @@ impl Pool {
         let is_it = |worker: &Worker| worker.number == number;
         if let Some(i) = self.leaving.iter().position(is_it) {
             let worker = self.leaving.swap_remove(i);
-            self.bury(worker);
+            bury(worker);
         } else if let Some(i) = self.serving.iter().position(is_it) {
             let count = self.serving.len();
             let worker = self.serving.remove(i);
-            self.bury(worker);
+            bury(worker);
             if let Err(error) = self.resize(count) {
                 let reason = format!("cannot replace worker {number}: {error}");
                 self.shared.log.send(Event::SystemRefused { reason });
             }
         }
-    }
-
-    fn bury(&mut self, worker: Worker) {
-        // A panic was told by the hook, and its counters are read all the same.
-        let _ = worker.thread.join();
-        self.ended += worker.stats.totals();
     }
 
     /// Whether there is no worker left.
@@ -173,18 +161,14 @@ impl Pool {
         self.shared.deck.open()
     }
 
-    /// Connections as they were accepted.
-    pub fn accept_stats(&self) -> &AcceptStats {
-        &self.accept_stats
+    /// Workers that finish what they have.
+    pub fn leaving(&self) -> usize {
+        self.leaving.len()
     }
 
-    /// Everything that was counted since the start.
-    pub fn totals(&self) -> Totals {
-        let mut totals = self.ended;
-        for worker in self.all() {
-            totals += worker.stats.totals();
-        }
-        totals
+    /// Connections that went from one worker to another, since the start.
+    pub fn moved(&self) -> u64 {
+        self.shared.deck.moved()
     }
 
     /// Each worker as it is now, by number.
@@ -193,8 +177,11 @@ impl Pool {
             number: worker.number,
             leaving,
             open: worker.stats.open(),
+            idle: worker.stats.idle(),
             taken: worker.stats.connections_taken.get(),
-            totals: worker.stats.totals(),
+            requests: worker.stats.requests(),
+            cpu: worker.stats.cpu(),
+            busy: worker.busy(),
             since_progress: worker.stats.since_progress(),
         };
         let serving = self.serving.iter().map(|worker| report(worker, false));
@@ -206,4 +193,9 @@ impl Pool {
     fn all(&self) -> impl Iterator<Item = &Worker> {
         self.serving.iter().chain(&self.leaving)
     }
+}
+
+fn bury(worker: Worker) {
+    // A panic was told by the hook.
+    let _ = worker.thread.join();
 }

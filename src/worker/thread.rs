@@ -1,5 +1,6 @@
 use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime,
     sync::{
@@ -14,7 +15,7 @@ use super::deck::Deck;
 use crate::{
     http::{self, Context, Parked, Policy, Recall},
     log::{Event, Log},
-    stats::WorkerStats,
+    stats::{Memory, WorkerStats},
 };
 
 /// What a worker is asked to do.
@@ -43,6 +44,8 @@ pub enum Order {
 pub struct Shared {
     /// Where connections come from and go back to.
     pub deck: Arc<Deck>,
+    /// Where they count.
+    pub memory: Arc<Memory>,
     /// Where they tell what happens.
     pub log: Log,
     /// How often each shows that it makes progress.
@@ -71,6 +74,7 @@ pub struct Worker {
     pub stats: Arc<WorkerStats>,
     pub orders: UnboundedSender<Order>,
     pub thread: thread::JoinHandle<()>,
+    runtime: runtime::Handle,
 }
 
 impl Worker {
@@ -79,10 +83,11 @@ impl Worker {
     /// # Errors
     /// When the operating system has no thread or no epoll instance left.
     pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
-        let stats = Arc::new(WorkerStats::default());
+        let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (orders, received) = unbounded_channel();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let handle = runtime.handle().clone();
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             move || {
@@ -93,7 +98,12 @@ impl Worker {
         })?;
         // A thread that does not come this far has panicked, which drops its end.
         is_ready.recv().map_err(|_| io::Error::other("the worker's thread ended at once"))?;
-        Ok(Self { number, stats, orders, thread })
+        Ok(Self { number, stats, orders, thread, runtime: handle })
+    }
+
+    /// For how long it has not waited for something to do, since it started.
+    pub fn busy(&self) -> Duration {
+        self.runtime.metrics().worker_total_busy_duration(0)
     }
 
     /// A worker that has ended takes no orders, and needs none.
@@ -112,7 +122,7 @@ async fn work(
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leaving = false;
-    context.stats.progressed();
+    context.stats.progressed(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
     // Whoever started this thread waits for it.
     let _ = ready.send(());
@@ -142,13 +152,18 @@ async fn work(
                 Some(Order::Abort) | None => break,
             },
             Some(_) = connections.join_next() => {}
-            _ = heartbeat.tick() => context.stats.progressed(),
+            _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
         }
     }
     connections.shutdown().await;
     shared
         .log
         .send(Event::WorkerEnded { worker: context.worker, moved: context.stats.connections_moved.get() });
+}
+
+/// What this thread has used.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Future<Output = ()> {
@@ -158,7 +173,7 @@ fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Futu
         if let http::Ended::Parked(connection) = service.await {
             open.context.stats.connections_moved.add(1);
             drop(open);
-            deck.deal(connection);
+            deck.deal_on(connection);
         }
     }
 }

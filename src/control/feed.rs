@@ -1,0 +1,71 @@
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::{
+    methods::to_value,
+    operator::Operator,
+    types::{Event, MoreEvents, StatsReply},
+};
+use crate::log::{Log, Told};
+
+/// The replies of a call that has more than one, without end.
+#[derive(Debug)]
+pub enum Feed {
+    /// WatchStats.
+    Stats(Interval),
+    /// WatchEvents.
+    Events {
+        /// The last events, until the first reply.
+        recent: Option<Vec<Event>>,
+        /// Those that follow.
+        next: broadcast::Receiver<Told>,
+    },
+}
+
+impl Feed {
+    pub fn stats(every: Duration) -> Self {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self::Stats(ticks)
+    }
+
+    pub fn events(log: &Log) -> Self {
+        let (recent, next) = log.watch();
+        Self::Events { recent: Some(recent.iter().map(Event::from).collect()), next }
+    }
+
+    /// Waits for the parameters of the next reply; may be dropped while it waits.
+    pub async fn next(&mut self, operator: &impl Operator) -> Value {
+        match self {
+            Self::Stats(ticks) => {
+                ticks.tick().await;
+                to_value(&StatsReply { stats: operator.stats() })
+            }
+            Self::Events { recent, next } => to_value(&match recent.take() {
+                Some(events) => MoreEvents { events, missed: 0 },
+                None => next_events(next).await,
+            }),
+        }
+    }
+}
+
+/// Waits for one event, and takes those along that are there by then.
+async fn next_events(next: &mut broadcast::Receiver<Told>) -> MoreEvents {
+    let mut more = MoreEvents { events: Vec::new(), missed: 0 };
+    loop {
+        match next.recv().await {
+            Ok(told) => more.events.push(Event::from(&told)),
+            Err(RecvError::Lagged(missed)) => more.missed += missed,
+            // The log lives as long as the daemon does.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+        if next.is_empty() {
+            return more;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The interfaces that are not ours: the one that every Varlink service has, and the one that systemd
+//! gives its own.
+
+use serde_json::{Map, Value, json};
+use zlink::varlink_service::{self, Info, InterfaceDescription};
+
+use super::{INTERFACE, interface::DESCRIPTION, methods::Answer, types::ControlError};
+use crate::log::Level;
+
+/// What every Varlink service answers.
+pub const SERVICE: &str = "org.varlink.service";
+/// What systemd's own services answer.
+pub const SYSTEMD: &str = "io.systemd.service";
+
+const SYSTEMD_DESCRIPTION: &str = include_str!("io.systemd.service.varlink");
+
+/// `org.varlink.service`.
+pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> Answer {
+    match method {
+        "GetInfo" => {
+            let version = env!("CARGO_PKG_VERSION");
+            let interfaces = [SERVICE, SYSTEMD, INTERFACE];
+            match Info::new("pixeld", "pixeld", version, "man:pixeld-control(7)", interfaces) {
+                Ok(info) => Answer::Service(varlink_service::Reply::Info(info)),
+                Err(error) => Answer::Error(ControlError::Failed { reason: error.to_string() }),
+            }
+        }
+        "GetInterfaceDescription" => match parameters.get("interface").and_then(Value::as_str) {
+            Some(INTERFACE) => described(DESCRIPTION),
+            Some(SYSTEMD) => described(SYSTEMD_DESCRIPTION),
+            Some(SERVICE) => Answer::Service(varlink_service::Reply::InterfaceDescription(
+                InterfaceDescription::from(varlink_service::DESCRIPTION),
+            )),
+            Some(unknown) => Answer::interface_not_found(unknown),
+            None => Answer::invalid_parameter("interface"),
+        },
+        _ => Answer::method_not_found(&format!("{SERVICE}.{method}")),
+    }
+}
+
+fn described(description: &str) -> Answer {
+    Answer::Parameters(json!({ "description": description }))
+}
+
+/// A level of syslog(3) as one of ours; `None` means as configured.
+pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(0..=3) => Ok(Some(Level::Error)),
+            Some(4) => Ok(Some(Level::Warn)),
+            Some(5..=6) => Ok(Some(Level::Info)),
+            Some(7) => Ok(Some(Level::Debug)),
+            _ => Err(()),
+        },
+    }
+}
+
+/// The reply to GetEnvironment.
+pub fn environment() -> Answer {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    let variables: Vec<_> =
+        std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+    Answer::Parameters(json!({ "environment": variables }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_valid() {
+        let interface: zlink::idl::Interface<'_> = SYSTEMD_DESCRIPTION.try_into().unwrap();
+        assert_eq!(interface.methods().count(), 4);
+    }
+}

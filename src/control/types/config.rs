@@ -1,0 +1,39 @@
+use serde::{Deserialize, Serialize};
+use zlink::introspect::CustomType;
+
+use super::Act;
+
+/// A key of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Setting {
+    /// Its dotted name, such as "limits.body".
+    pub key: String,
+    /// The value that the configuration gives it, as TOML.
+    pub value: String,
+    /// The file that it comes from, with its line ("/etc/pixeld/pixeld.toml:3"); null means the default.
+    pub origin: Option<String>,
+    /// Whether a change of it in the files needs a restart.
+    pub needs_restart: bool,
+    /// The value that was set by hand and holds instead, as TOML, until it is taken back or the daemon
+    /// ends.
+    pub set_to: Option<String>,
+    /// Who set it by hand.
+    pub set_by: Option<Act>,
+}
+
+/// A key whose value differs between what holds and what the files say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct SettingChange {
+    /// Its dotted name.
+    pub key: String,
+    /// The value that held, as TOML.
+    pub from: String,
+    /// The value that the files give it, as TOML.
+    pub to: String,
+    /// Whether only a restart applies it.
+    pub needs_restart: bool,
+}

@@ -1,0 +1,112 @@
+use serde::{Deserialize, Serialize};
+use zlink::introspect::Type;
+
+use super::{Act, Event, Setting, SettingChange, Stats, Worker};
+
+/// The reply to GetStats, and each one to WatchStats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct StatsReply {
+    /// All of it.
+    pub stats: Stats,
+}
+
+/// The reply to GetWorkers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Workers {
+    /// How many the configuration asks for; "auto" is counted.
+    pub configured: u64,
+    /// How many were asked for by hand, which holds until it is taken back or the daemon ends.
+    pub set_to: Option<u64>,
+    /// Who asked for them.
+    pub set_by: Option<Act>,
+    /// Each worker, by number.
+    pub workers: Vec<Worker>,
+}
+
+/// The reply to SetWorkers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct WorkersSet {
+    /// Workers that served before.
+    pub from: u64,
+    /// Workers that serve now.
+    pub to: u64,
+    /// Connections that went from one worker to another.
+    pub moved: u64,
+    /// Workers that still finish their requests.
+    pub leaving: u64,
+}
+
+/// The reply to GetConfig.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Settings {
+    /// Each key, in the order of pixeld.toml.
+    pub settings: Vec<Setting>,
+}
+
+/// The reply to Reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Reloaded {
+    /// Whether the changes hold from now on; false for a dry run.
+    pub applied: bool,
+    /// The keys that differ, in the order of pixeld.toml.
+    pub changes: Vec<SettingChange>,
+}
+
+/// The reply to SetLogLevel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct LogLevelSet {
+    /// The level before.
+    pub from: String,
+    /// The level now.
+    pub to: String,
+}
+
+/// The reply to Drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Drained {
+    /// Whether the daemon was drained already.
+    pub already: bool,
+}
+
+/// The reply to Resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Resumed {
+    /// Whether the daemon was not drained.
+    pub already: bool,
+}
+
+/// The reply to GetEvents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Events {
+    /// The last events, the oldest first.
+    pub events: Vec<Event>,
+}
+
+/// Each reply to WatchEvents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct MoreEvents {
+    /// The last events in the first reply, then those that are new.
+    pub events: Vec<Event>,
+    /// Events that were left out because the client did not take them fast enough.
+    pub missed: u64,
+}

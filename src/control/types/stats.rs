@@ -1,0 +1,217 @@
+use serde::{Deserialize, Serialize};
+use zlink::introspect::CustomType;
+
+use crate::stats::Distribution;
+
+/// What the daemon is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub enum ServiceState {
+    /// Requests are answered.
+    Serving,
+    /// Requests are answered with 503, so that a proxy goes to another host.
+    Drained,
+    /// Requests in flight are finished, then the daemon ends.
+    Stopping,
+}
+
+/// Something that was done by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Act {
+    /// Who did it, such as "root (pid 4711)".
+    pub by: String,
+    /// When.
+    pub at_unix_ms: u64,
+}
+
+/// The daemon's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Process {
+    /// The daemon's version.
+    pub version: String,
+    /// Its process ID.
+    pub pid: u32,
+    /// When it started.
+    pub started_unix_ms: u64,
+    /// How long ago that was.
+    pub uptime_ms: u64,
+    /// How often the daemon has started since the counters began, this time included.
+    pub starts: u64,
+    /// CPU time that it has used.
+    pub cpu_ms: u64,
+    /// Bytes of memory that are resident.
+    pub memory_bytes: u64,
+    /// Descriptors that are open.
+    pub descriptors_used: u64,
+    /// Descriptors that may be open (RLIMIT_NOFILE).
+    pub descriptors_allowed: u64,
+}
+
+/// Answered requests by their outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Requests {
+    /// All of them.
+    pub total: u64,
+    /// 200: the pixel was accepted.
+    pub ok: u64,
+    /// 422: the body is no pixel.
+    pub invalid: u64,
+    /// 422, or as configured: the value is not in 0..=255.
+    pub out_of_range: u64,
+    /// 400: the request or its body cannot be read.
+    pub malformed: u64,
+    /// 404: another path.
+    pub not_found: u64,
+    /// 405: another method.
+    pub method_not_allowed: u64,
+    /// 408: head or body did not arrive in time.
+    pub timed_out: u64,
+    /// 413: the body is over limits.body.
+    pub too_large: u64,
+    /// 415: the body has a content encoding.
+    pub unsupported_media_type: u64,
+    /// 431: the head is over limits.head, or has too many fields.
+    pub head_too_large: u64,
+    /// 501: the transfer encoding is not chunked.
+    pub not_implemented: u64,
+    /// 503: the daemon was drained.
+    pub unavailable: u64,
+    /// 500: a fault of the daemon's own.
+    pub failed: u64,
+}
+
+/// Answered requests for each second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Rates {
+    /// Over the last second.
+    pub last_second: f64,
+    /// Over the last ten seconds.
+    pub last_ten_seconds: f64,
+    /// Over the last minute.
+    pub last_minute: f64,
+}
+
+/// Requests that took less than a bound, and no less than the bound before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct LatencyBucket {
+    /// The bound.
+    pub below_us: u64,
+    /// Requests.
+    pub count: u64,
+}
+
+/// How long requests took, from the first byte of the request to the last byte of the answer. A
+/// quantile is the bound of the bucket that it falls into, which is at most a sixteenth too high.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Latency {
+    /// Requests whose answer was sent to its last byte.
+    pub count: u64,
+    /// The time of all of them together.
+    pub sum_us: u64,
+    /// Half of them took no longer.
+    pub p50_us: u64,
+    /// 90 % of them took no longer.
+    pub p90_us: u64,
+    /// 99 % of them took no longer.
+    pub p99_us: u64,
+    /// 99.9 % of them took no longer.
+    pub p999_us: u64,
+    /// None of them took longer.
+    pub max_us: u64,
+    /// All of them, in buckets that are not empty, by their bounds.
+    pub buckets: Vec<LatencyBucket>,
+}
+
+/// Client connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Connections {
+    /// Open now.
+    pub open: u64,
+    /// Of those, the ones that wait for their next request.
+    pub idle: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Taken over from the process before, at a restart.
+    pub restored: u64,
+    /// Open ones at most (limits.connections).
+    pub limit: u64,
+    /// Idle ones that were closed to make room for new ones at the limit.
+    pub evicted: u64,
+    /// Cut off because their client did not take its answers in time (timeouts.write).
+    pub cut: u64,
+    /// Times that accepting paused, at the limit or for want of descriptors or memory.
+    pub pauses: u64,
+}
+
+/// What the daemon is doing, and what it has counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "camelCase")]
+#[zlink(rename_all = "camelCase")]
+pub struct Stats {
+    /// What the daemon is doing.
+    pub state: ServiceState,
+    /// Who drained it, where it is drained.
+    pub drained_by: Option<Act>,
+    /// The daemon's process.
+    pub process: Process,
+    /// When the counters began.
+    pub counting_since_unix_ms: u64,
+    /// Where requests are taken.
+    pub listeners: Vec<String>,
+    /// Threads that serve.
+    pub workers: u64,
+    /// Answered requests.
+    pub requests: Requests,
+    /// Answered requests for each second.
+    pub rates: Rates,
+    /// How long they took.
+    pub latency: Latency,
+    /// How long those of the last ten seconds took.
+    pub recent_latency: Latency,
+    /// Client connections.
+    pub connections: Connections,
+    /// Bytes that came in on client connections.
+    pub bytes_received: u64,
+    /// Bytes that went out on client connections.
+    pub bytes_sent: u64,
+    /// Log lines that were dropped because the log was not taken fast enough.
+    pub log_lines_dropped: u64,
+}
+
+impl From<&Distribution> for Latency {
+    fn from(distribution: &Distribution) -> Self {
+        let buckets = distribution.buckets().map(|(below_us, count)| LatencyBucket { below_us, count });
+        Self {
+            count: distribution.count(),
+            sum_us: distribution.sum_us(),
+            p50_us: distribution.quantile_us(0.5),
+            p90_us: distribution.quantile_us(0.9),
+            p99_us: distribution.quantile_us(0.99),
+            p999_us: distribution.quantile_us(0.999),
+            max_us: distribution.max_us(),
+            buckets: buckets.collect(),
+        }
+    }
+}
+
+impl From<&Latency> for Distribution {
+    fn from(latency: &Latency) -> Self {
+        let buckets = latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count));
+        Self::from_buckets(buckets, latency.sum_us, latency.max_us)
+    }
+}

@@ -1,0 +1,31 @@
+use std::{future::pending, path::PathBuf, time::Duration};
+
+use tokio::{
+    io::{AsyncWriteExt, copy, stdin, stdout},
+    select,
+};
+
+use super::{args::Purpose, failure::Failure, locate};
+
+/// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
+/// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered.
+pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
+    let stream = locate::connect(socket, purpose, limit).await?;
+    let (mut from_daemon, mut to_daemon) = stream.into_split();
+    let (mut input, mut output) = (stdin(), stdout());
+    let asking = async {
+        // Where nobody takes it any more, the daemon hangs up.
+        let _ = copy(&mut input, &mut to_daemon).await;
+        let _ = to_daemon.shutdown().await;
+        pending().await
+    };
+    let answering = async {
+        copy(&mut from_daemon, &mut output).await?;
+        output.flush().await
+    };
+    let done = select! {
+        done = answering => done,
+        never = asking => never,
+    };
+    done.map_err(Failure::Os)
+}

@@ -1,0 +1,23 @@
+use super::{Options, args::Purpose, everywhere, failure::Failures, render};
+use crate::control::{Setting, Settings};
+
+/// `pixeldctl config`
+pub async fn run(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Read, async |line| line.config().await).await;
+    replies.print_each(options, show)
+}
+
+fn show(settings: &Settings) -> String {
+    let mut rows = vec![["KEY", "VALUE", "FROM"].map(String::from).to_vec()];
+    rows.extend(settings.settings.iter().map(|setting| {
+        let origin = setting.origin.clone().unwrap_or_else(|| "default".into());
+        vec![setting.key.clone(), setting.value.clone(), origin]
+    }));
+    let mut text = render::table(&rows);
+    for Setting { key, set_to, set_by, .. } in &settings.settings {
+        if let (Some(value), Some(by)) = (set_to, set_by) {
+            text += &format!("\n{key} is set to {value} {}", render::act(by));
+        }
+    }
+    text
+}

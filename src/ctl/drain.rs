@@ -1,0 +1,18 @@
+use super::{Options, args::Purpose, everywhere, failure::Failures};
+
+/// `pixeldctl drain`
+pub async fn drain(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Change, async |line| line.drain().await).await;
+    replies.print_each(options, |drained| {
+        let already = if drained.already { "Drained already" } else { "Drained" };
+        format!("{already}: requests are answered with 503 until `pixeldctl resume`.")
+    })
+}
+
+/// `pixeldctl resume`
+pub async fn resume(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Change, async |line| line.resume().await).await;
+    replies.print_each(options, |resumed| {
+        if resumed.already { "It was not drained.".into() } else { "Resumed: requests are answered.".into() }
+    })
+}

@@ -1,0 +1,95 @@
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Options,
+    args::Purpose,
+    failure::{Failure, Failures},
+    place::{Line, Place},
+    render::{self, HEADING},
+};
+use crate::control::CallError;
+
+/// What the daemons replied, in the order in which their places were named.
+#[derive(Debug)]
+pub struct Replies<R>(pub Vec<(Place, Result<R, Failure>)>);
+
+/// Asks all daemons at once.
+pub async fn ask<R>(
+    options: &Options,
+    purpose: Purpose,
+    question: impl AsyncFn(&mut Line) -> Result<R, CallError>,
+) -> Replies<R> {
+    let question = &question;
+    let ask_one = async |place: &Place| {
+        let mut line = place.connect(purpose, options.timeout).await?;
+        match question(&mut line).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(line.explain(error).await),
+        }
+    };
+    let asking = options.places.iter().map(async |place| (place.clone(), ask_one(place).await));
+    Replies(join_all(asking).await)
+}
+
+impl<R: Serialize> Replies<R> {
+    /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
+    /// their names, and behind them what `sum` makes of all.
+    ///
+    /// # Errors
+    /// Whatever went wrong at any of the places, once everything else is printed.
+    pub fn print(
+        self,
+        options: &Options,
+        show: impl Fn(&R) -> String,
+        sum: impl FnOnce(&[&R]) -> Option<(Value, String)>,
+    ) -> Result<(), Failures> {
+        if !options.several {
+            let replies = self.0.into_iter().map(|(_, reply)| reply);
+            let reply = replies.collect::<Result<Vec<_>, _>>().map_err(Failures::from)?;
+            return reply
+                .iter()
+                .try_for_each(|reply| render::print(reply, options.json, &show).map_err(Failures::from));
+        }
+        let good: Vec<_> = self.0.iter().filter_map(|(_, reply)| reply.as_ref().ok()).collect();
+        let sum = if good.len() > 1 { sum(&good) } else { None };
+        let text = if options.json {
+            let hosts: Vec<_> = self.0.iter().map(|(place, reply)| to_json(place, reply)).collect();
+            let mut all = json!({ "hosts": hosts });
+            if let Some((value, _)) = sum {
+                all["sum"] = value;
+            }
+            format!("{all:#}")
+        } else {
+            let section = |name: String, text: String| format!("{HEADING}{name}{HEADING:#}\n{text}\n");
+            let mut text: String = self
+                .0
+                .iter()
+                .filter_map(|(place, reply)| Some(section(place.to_string(), show(reply.as_ref().ok()?))))
+                .collect();
+            if let Some((_, all)) = sum {
+                text += &section(format!("all {}", good.len()), all);
+            }
+            text
+        };
+        let printed = render::print_text(&text);
+        let failures = self.0.into_iter().filter_map(|(place, reply)| Some(reply.err()?.at(&place)));
+        Failures::all(failures.chain(printed.err()))
+    }
+
+    /// As [`Self::print`], without a sum.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn print_each(self, options: &Options, show: impl Fn(&R) -> String) -> Result<(), Failures> {
+        self.print(options, show, |_| None)
+    }
+}
+
+fn to_json<R: Serialize>(place: &Place, reply: &Result<R, Failure>) -> Value {
+    match reply {
+        Ok(reply) => json!({ "host": place.to_string(), "reply": reply }),
+        Err(failure) => json!({ "host": place.to_string(), "error": failure.to_string() }),
+    }
+}

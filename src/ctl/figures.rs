@@ -1,0 +1,163 @@
+//! What several views say in the same words, and the sum of several daemons.
+
+use super::render::{self, ODD, styled};
+use crate::{
+    control::{Connections, Latency, Rates, Requests, ServiceState, Stats},
+    stats::Distribution,
+};
+
+/// Each outcome: its name for people, its name for programs, its count.
+pub fn outcomes(requests: &Requests) -> [(&'static str, &'static str, u64); 13] {
+    [
+        ("ok", "ok", requests.ok),
+        ("invalid", "invalid", requests.invalid),
+        ("out of range", "out_of_range", requests.out_of_range),
+        ("malformed", "malformed", requests.malformed),
+        ("not found", "not_found", requests.not_found),
+        ("method not allowed", "method_not_allowed", requests.method_not_allowed),
+        ("timed out", "timed_out", requests.timed_out),
+        ("too large", "too_large", requests.too_large),
+        ("unsupported media type", "unsupported_media_type", requests.unsupported_media_type),
+        ("head too large", "head_too_large", requests.head_too_large),
+        ("not implemented", "not_implemented", requests.not_implemented),
+        ("unavailable", "unavailable", requests.unavailable),
+        ("failed", "failed", requests.failed),
+    ]
+}
+
+/// `7 (5 ok, 1 out of range, 1 not found)`
+pub fn requests(requests: &Requests) -> String {
+    let counts: Vec<_> = outcomes(requests)
+        .iter()
+        .filter(|(name, _, count)| *count > 0 || *name == "ok")
+        .map(|(name, _, count)| format!("{count} {name}"))
+        .collect();
+    format!("{} ({})", requests.total, counts.join(", "))
+}
+
+/// `12/s over 1 s, 10/s over 10 s, 9.5/s over 1 min`
+pub fn rates(rates: &Rates) -> String {
+    format!(
+        "{} over 1 s, {} over 10 s, {} over 1 min",
+        render::rate(rates.last_second),
+        render::rate(rates.last_ten_seconds),
+        render::rate(rates.last_minute)
+    )
+}
+
+/// `p50 12 us, p90 15 us, p99 40 us, p99.9 61 us, max 87 us`
+pub fn latency(latency: &Latency) -> String {
+    if latency.count == 0 {
+        return "no requests".into();
+    }
+    let figures = [
+        ("p50", latency.p50_us),
+        ("p90", latency.p90_us),
+        ("p99", latency.p99_us),
+        ("p99.9", latency.p999_us),
+        ("max", latency.max_us),
+    ];
+    figures.map(|(name, us)| format!("{name} {}", render::latency(us))).join(", ")
+}
+
+/// The state in a word, and who is to thank for it.
+pub fn state(stats: &Stats) -> String {
+    match (stats.state, &stats.drained_by) {
+        (ServiceState::Serving, _) => styled(render::GOOD, "serving"),
+        (ServiceState::Stopping, _) => styled(ODD, "stopping"),
+        (ServiceState::Drained, Some(by)) => {
+            format!("{}, answers 503, {}", styled(ODD, "drained"), render::act(by))
+        }
+        (ServiceState::Drained, None) => styled(ODD, "drained"),
+    }
+}
+
+/// What is not as it should be, or at least not usual; nothing where there is nothing to tell.
+pub fn oddities(stats: &Stats) -> Vec<(&'static str, String)> {
+    let connections = &stats.connections;
+    [
+        ("evicted", connections.evicted, "idle connections closed at the limit"),
+        ("cut", connections.cut, "connections whose answers were not taken in time"),
+        ("paused", connections.pauses, "times that accepting stopped for want of room"),
+        ("log", stats.log_lines_dropped, "lines dropped"),
+    ]
+    .into_iter()
+    .filter(|(_, count, _)| *count > 0)
+    .map(|(name, count, what)| (name, format!("{count} {what}")))
+    .collect()
+}
+
+/// What several daemons have counted together.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    /// Threads that serve.
+    pub workers: u64,
+    /// Answered requests.
+    pub requests: Requests,
+    /// Answered requests for each second.
+    pub rates: Rates,
+    /// How long they took.
+    pub latency: Latency,
+    /// How long those of the last ten seconds took.
+    pub recent_latency: Latency,
+    /// Client connections.
+    pub connections: Connections,
+    /// Bytes that came in on client connections.
+    pub bytes_received: u64,
+    /// Bytes that went out on client connections.
+    pub bytes_sent: u64,
+}
+
+impl Sum {
+    /// Adds them up; quantiles are those of all requests together.
+    pub fn of(all: &[&Stats]) -> Self {
+        let sum = |count: fn(&Stats) -> u64| all.iter().map(|stats| count(stats)).sum();
+        let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();
+        let latency = |latency: fn(&Stats) -> &Latency| {
+            let mut together = Distribution::default();
+            for stats in all {
+                together += &Distribution::from(latency(stats));
+            }
+            Latency::from(&together)
+        };
+        Self {
+            workers: sum(|stats| stats.workers),
+            requests: Requests {
+                total: sum(|stats| stats.requests.total),
+                ok: sum(|stats| stats.requests.ok),
+                invalid: sum(|stats| stats.requests.invalid),
+                out_of_range: sum(|stats| stats.requests.out_of_range),
+                malformed: sum(|stats| stats.requests.malformed),
+                not_found: sum(|stats| stats.requests.not_found),
+                method_not_allowed: sum(|stats| stats.requests.method_not_allowed),
+                timed_out: sum(|stats| stats.requests.timed_out),
+                too_large: sum(|stats| stats.requests.too_large),
+                unsupported_media_type: sum(|stats| stats.requests.unsupported_media_type),
+                head_too_large: sum(|stats| stats.requests.head_too_large),
+                not_implemented: sum(|stats| stats.requests.not_implemented),
+                unavailable: sum(|stats| stats.requests.unavailable),
+                failed: sum(|stats| stats.requests.failed),
+            },
+            rates: Rates {
+                last_second: rate(|stats| stats.rates.last_second),
+                last_ten_seconds: rate(|stats| stats.rates.last_ten_seconds),
+                last_minute: rate(|stats| stats.rates.last_minute),
+            },
+            latency: latency(|stats| &stats.latency),
+            recent_latency: latency(|stats| &stats.recent_latency),
+            connections: Connections {
+                open: sum(|stats| stats.connections.open),
+                idle: sum(|stats| stats.connections.idle),
+                accepted: sum(|stats| stats.connections.accepted),
+                restored: sum(|stats| stats.connections.restored),
+                limit: sum(|stats| stats.connections.limit),
+                evicted: sum(|stats| stats.connections.evicted),
+                cut: sum(|stats| stats.connections.cut),
+                pauses: sum(|stats| stats.connections.pauses),
+            },
+            bytes_received: sum(|stats| stats.bytes_received),
+            bytes_sent: sum(|stats| stats.bytes_sent),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+use clap::ValueEnum;
+
+use super::{
+    Options,
+    args::{LogLevel, Purpose},
+    everywhere,
+    failure::Failures,
+    render,
+};
+use crate::control::{CallError, Setting};
+
+/// `pixeldctl log-level`
+pub async fn show(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Read, async |line| {
+        let settings = line.config().await?.settings;
+        let level = settings.into_iter().find(|setting| setting.key == "log.level");
+        level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
+    });
+    replies.await.print_each(options, |level: &Setting| match (&level.set_to, &level.set_by) {
+        (Some(set), Some(by)) => format!("{set}, set {}; configured {}", render::act(by), level.value),
+        _ => level.value.clone(),
+    })
+}
+
+/// `pixeldctl log-level LEVEL`
+pub async fn set(options: &Options, level: LogLevel) -> Result<(), Failures> {
+    let value = level.to_possible_value();
+    let name = value.as_ref().map(clap::builder::PossibleValue::get_name);
+    let name = name.filter(|_| level != LogLevel::Auto);
+    let replies = everywhere::ask(options, Purpose::Change, async |line| line.set_log_level(name).await);
+    replies.await.print_each(options, |set| format!("log level: {} -> {}", set.from, set.to))
+}

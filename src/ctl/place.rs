@@ -1,0 +1,189 @@
+use std::{
+    env, fmt,
+    ops::{Deref, DerefMut},
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::{args::Purpose, failure::Failure, locate};
+use crate::control::{CallError, Client};
+
+/// Where a daemon runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On this host.
+    Here {
+        /// Its socket, if it was named.
+        socket: Option<PathBuf>,
+    },
+    /// On another host, as ssh knows it.
+    There(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here { .. } => THIS_HOST,
+            // Whoever logs in there is the same daemon's visitor.
+            Self::There(host) => host.rsplit_once('@').map_or(host, |(_, host)| host),
+        })
+    }
+}
+
+/// What systemd's tools call it too.
+const THIS_HOST: &str = ".host";
+
+impl Place {
+    /// The places that the command line names; without any, this host.
+    pub fn all(hosts: &[String], socket: Option<PathBuf>) -> Vec<Self> {
+        let place = |host: &String| match host.as_str() {
+            THIS_HOST => Self::Here { socket: None },
+            host => Self::There(host.into()),
+        };
+        if hosts.is_empty() { vec![Self::Here { socket }] } else { hosts.iter().map(place).collect() }
+    }
+
+    /// Connects to the daemon there. Each call may then take up to `limit`.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be reached, or this user may not connect.
+    pub async fn connect(&self, purpose: Purpose, limit: Duration) -> Result<Line, Failure> {
+        match self {
+            Self::Here { socket } => {
+                let stream = locate::connect(socket.clone(), purpose, limit).await?;
+                Ok(Line { client: Client::over(stream, limit)?, ssh: None })
+            }
+            Self::There(host) => {
+                let (ssh, stream) = Ssh::start(host, bridge(purpose))?;
+                Ok(Line { client: Client::over(stream, limit)?, ssh: Some(ssh) })
+            }
+        }
+    }
+}
+
+fn bridge(purpose: Purpose) -> &'static [&'static str] {
+    match purpose {
+        Purpose::Read => &["pixeldctl", "bridge", "read"],
+        Purpose::Change => &["pixeldctl", "bridge", "change"],
+    }
+}
+
+/// A connection to a daemon, here or there.
+#[derive(Debug)]
+pub struct Line {
+    client: Client,
+    ssh: Option<Ssh>,
+}
+
+impl Deref for Line {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Line {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Line {
+    /// Parts with the way there, which has to be kept while the client is used.
+    pub fn into_parts(self) -> (Client, Way) {
+        (self.client, Way(self.ssh))
+    }
+
+    /// Why a call really failed: where the way there has broken, ssh knows better.
+    pub async fn explain(self, error: CallError) -> Failure {
+        Way(self.ssh).explain(error).await
+    }
+}
+
+/// What a connection goes by.
+#[derive(Debug)]
+pub struct Way(Option<Ssh>);
+
+impl Way {
+    /// As [`Line::explain`].
+    pub async fn explain(self, error: CallError) -> Failure {
+        match (error, self.0) {
+            (CallError::Closed, Some(ssh)) => ssh.explain().await,
+            (error, _) => error.into(),
+        }
+    }
+}
+
+/// A running ssh, whose stdin and stdout are a stream of ours. It ends with this value.
+#[derive(Debug)]
+pub struct Ssh {
+    host: String,
+    child: Child,
+}
+
+impl Ssh {
+    /// Has `command` run on another host.
+    ///
+    /// # Errors
+    /// When there is no ssh.
+    pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), Failure> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(Failure::Os)?;
+        ours.set_nonblocking(true).map_err(Failure::Os)?;
+        let stdin = OwnedFd::from(theirs.try_clone().map_err(Failure::Os)?);
+        let program = env::var_os("PIXELDCTL_SSH").filter(|program| !program.is_empty());
+        let program = program.unwrap_or_else(|| "ssh".into());
+        let child = Command::new(&program)
+            .args(["-xT", "--", host])
+            .args(command)
+            .stdin(Stdio::from(stdin))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Failure::NoSsh(program, error))?;
+        let stream = UnixStream::from_std(ours).map_err(Failure::Os)?;
+        Ok((Self { host: host.into(), child }, stream))
+    }
+
+    /// Why it ended.
+    pub async fn explain(mut self) -> Failure {
+        /// It has closed its stdout, so it is about to end.
+        const SOON: Duration = Duration::from_secs(5);
+
+        let mut message = String::new();
+        let end = async {
+            if let Some(stderr) = &mut self.child.stderr {
+                // What is no text is no message either.
+                let _ = stderr.read_to_string(&mut message).await;
+            }
+            self.child.wait().await.ok().as_ref().and_then(ExitStatus::code)
+        };
+        let code = timeout(SOON, end).await.ok().flatten();
+        Failure::There { host: self.host, code, message: message.trim_end().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_have_the_names_of_their_hosts() {
+        let names = |hosts: &[&str]| -> Vec<_> {
+            let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+            Place::all(&hosts, None).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(&["c5", "admin@t2", ".host"]), ["c5", "t2", ".host"]);
+        assert_eq!(names(&[]), [".host"]);
+    }
+}

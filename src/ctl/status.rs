@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Options,
+    args::Purpose,
+    events, everywhere,
+    failure::Failures,
+    figures,
+    render::{self, BAD, GOOD, ODD, styled},
+    workers,
+};
+use crate::control::{Event, ServiceState, Stats, Workers};
+
+/// Everything that one screen shows.
+#[derive(Debug, Serialize)]
+struct Status {
+    stats: Stats,
+    workers: Workers,
+    events: Vec<Event>,
+}
+
+/// `pixeldctl status`
+pub async fn run(options: &Options) -> Result<(), Failures> {
+    let replies = everywhere::ask(options, Purpose::Read, async |line| {
+        Ok(Status {
+            stats: line.stats().await?,
+            workers: line.workers().await?,
+            events: line.events().await?.events,
+        })
+    });
+    replies.await.print_each(options, show)
+}
+
+fn show(status: &Status) -> String {
+    /// As many as systemctl shows lines of the log.
+    const EVENTS: usize = 10;
+    /// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
+    const STUCK_MS: u64 = 3000;
+
+    let Status { stats, workers, events } = status;
+    let (process, connections) = (&stats.process, &stats.connections);
+    let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.progress_age_ms > STUCK_MS).collect();
+    let dot = match stats.state {
+        _ if !stuck.is_empty() => styled(BAD, "●"),
+        ServiceState::Serving => styled(GOOD, "●"),
+        ServiceState::Drained | ServiceState::Stopping => styled(ODD, "●"),
+    };
+    let busiest = workers.workers.iter().map(|worker| worker.busy).fold(0.0, f64::max);
+    let mut lines = vec![
+        ("State", figures::state(stats)),
+        (
+            "Since",
+            format!("{}; {}", render::moment(process.started_unix_ms), render::ago(process.started_unix_ms)),
+        ),
+        ("Listeners", stats.listeners.join(", ")),
+        ("Workers", format!("{}; the busiest {}", workers::summary(workers), render::percent(busiest))),
+        ("Requests", figures::requests(&stats.requests)),
+        ("Rate", figures::rates(&stats.rates)),
+        ("Latency", format!("{} (last 10 s)", figures::latency(&stats.recent_latency))),
+        (
+            "Connections",
+            format!("{} open ({} idle) of {} at most", connections.open, connections.idle, connections.limit),
+        ),
+        (
+            "Process",
+            format!(
+                "pid {}, {} CPU, {} memory, {} of {} descriptors",
+                process.pid,
+                render::cpu(process.cpu_ms),
+                render::bytes(process.memory_bytes),
+                process.descriptors_used,
+                process.descriptors_allowed
+            ),
+        ),
+        (
+            "Counting",
+            format!(
+                "since {}, over {} of the daemon",
+                render::moment(stats.counting_since_unix_ms),
+                crate::log::counted(process.starts, "start")
+            ),
+        ),
+    ];
+    lines.extend(stuck.iter().map(|worker| {
+        let since = render::duration(Duration::from_millis(worker.progress_age_ms));
+        ("Stuck", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))
+    }));
+    lines.extend(figures::oddities(stats));
+    let last: String = events[events.len().saturating_sub(EVENTS)..]
+        .iter()
+        .map(|event| events::line(event) + "\n")
+        .collect();
+    format!("{dot} pixeld {}\n{}\n{last}", process.version, render::pairs(lines))
+}

@@ -1,0 +1,80 @@
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use super::{
+    Options,
+    args::Purpose,
+    failure::Failures,
+    place::Place,
+    render::{self, HEADING, styled},
+};
+use crate::control::{Stats, unix_ms};
+
+/// `pixeldctl stats --watch SECONDS`: until a daemon ends.
+pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> {
+    if !options.json {
+        let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "BUSY"]);
+        render::print_text(&styled(HEADING, header))?;
+    }
+    try_join_all(options.places.iter().map(|place| watch(options, place, interval))).await.map(drop)
+}
+
+async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<(), Failures> {
+    let (client, way) = place.connect(Purpose::Read, options.timeout).await?.into_parts();
+    let mut stream = client.watch_stats(interval).await?;
+    let mut before: Option<Stats> = None;
+    loop {
+        let stats = match stream.next().await {
+            Ok(stats) => stats,
+            Err(error) => {
+                let failure = way.explain(error).await;
+                return Err(if options.several { failure.at(place) } else { failure }.into());
+            }
+        };
+        match &before {
+            _ if options.json && options.several => {
+                render::print_json_line(&json!({ "host": place.to_string(), "stats": stats }))?;
+            }
+            _ if options.json => render::print_json_line(&stats)?,
+            Some(before) => render::print_text(&figures(options, place, before, &stats))?,
+            // The first one only says where counting begins.
+            None => {}
+        }
+        before = Some(stats);
+    }
+}
+
+fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> String {
+    #[allow(clippy::cast_precision_loss)] // rates, to be read by people
+    let rate = |count: fn(&Stats) -> u64| {
+        let seconds = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1) as f64 / 1e3;
+        count(now).saturating_sub(count(before)) as f64 / seconds
+    };
+    let cpu_ms = now.process.cpu_ms.saturating_sub(before.process.cpu_ms);
+    let uptime_ms = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1);
+    #[allow(clippy::cast_precision_loss)] // a share, to be read by people
+    let busy = cpu_ms as f64 / uptime_ms as f64;
+    row(
+        options,
+        &place.to_string(),
+        [
+            &render::time_of_day(unix_ms(std::time::SystemTime::now())),
+            &format!("{:.0}", rate(|stats| stats.requests.total)),
+            &format!("{:.0}", rate(|stats| stats.requests.total - stats.requests.ok)),
+            &render::latency(now.recent_latency.p50_us),
+            &render::latency(now.recent_latency.p99_us),
+            &now.connections.open.to_string(),
+            &now.connections.idle.to_string(),
+            &render::percent(busy),
+        ],
+    )
+}
+
+/// One line of fixed columns, so that lines can follow each other for hours.
+fn row(options: &Options, host: &str, cells: [&str; 8]) -> String {
+    let host = if options.several { format!("{host:<10} ") } else { String::new() };
+    let [time, cells @ ..] = cells;
+    cells.iter().fold(format!("{host}{time:<8}"), |line, cell| line + &format!(" {cell:>7}"))
+}

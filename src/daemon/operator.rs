@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    house::{House, now_unix_ms},
+    process,
+};
+use crate::{
+    config::{Applies, KEYS},
+    control::{
+        Act, Caller, Connections, ControlError, Drained, Latency, LogLevelSet, Operator, Process, Rates,
+        Reloaded, Requests, Resumed, Setting, Settings, Stats, Worker, WorkerState, Workers, WorkersSet,
+        unix_ms,
+    },
+    log::{Event, Level},
+    stats::{DrainedBy, Outcome, Outcomes, Totals},
+    worker::WorkerReport,
+};
+
+/// Connections that were asked to move are waited for so long, for a request may be in flight on them.
+const MOVES: Duration = Duration::from_secs(1);
+/// How often to look whether a change has come true.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Operator for House {
+    fn stats(&self) -> Stats {
+        self.keep_lines_dropped();
+        let now = self.sample();
+        let trend = self.trend.borrow();
+        let rate = |seconds| trend.rate(&now, Duration::from_secs(seconds));
+        let recent = now.latency.since(&trend.before(now.at, Duration::from_secs(10)).latency);
+        let totals = Totals::sum(self.memory.workers());
+        let (pool, accept) = (self.pool.borrow(), &self.memory.accept);
+        Stats {
+            state: self.state(),
+            drained_by: self.memory.drained_by().map(|by| Act {
+                by: Caller { pid: by.pid, uid: by.uid }.to_string(),
+                at_unix_ms: by.unix_ms,
+            }),
+            process: Process {
+                version: env!("CARGO_PKG_VERSION").into(),
+                pid: std::process::id(),
+                started_unix_ms: unix_ms(self.started_at),
+                uptime_ms: millis(self.started.elapsed()),
+                starts: self.memory.starts.get(),
+                cpu_ms: millis(process::cpu_time()),
+                memory_bytes: process::resident_bytes(),
+                descriptors_used: process::descriptors_used(),
+                descriptors_allowed: process::descriptors_allowed(),
+            },
+            counting_since_unix_ms: self.memory.since_unix_ms(),
+            listeners: self.listeners.clone(),
+            workers: pool.serving() as u64,
+            requests: requests(&totals.outcomes),
+            rates: Rates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
+            latency: Latency::from(&now.latency),
+            recent_latency: Latency::from(&recent),
+            connections: Connections {
+                open: pool.open() as u64,
+                idle: pool.reports().iter().map(|report| report.idle).sum(),
+                accepted: accept.accepted.get(),
+                restored: accept.restored.get(),
+                limit: self.settings.borrow().limits.connections as u64,
+                evicted: accept.evicted.get(),
+                cut: totals.connections_cut,
+                pauses: accept.pauses.get(),
+            },
+            bytes_received: totals.bytes_received,
+            bytes_sent: totals.bytes_sent,
+            log_lines_dropped: self.memory.log_lines_dropped.get(),
+        }
+    }
+
+    fn workers(&self) -> Workers {
+        let (now, trend) = (std::time::Instant::now(), self.trend.borrow());
+        let worker = |report: WorkerReport| Worker {
+            number: report.number as u64,
+            state: if report.leaving { WorkerState::Leaving } else { WorkerState::Serving },
+            requests: report.requests,
+            connections: report.open,
+            idle_connections: report.idle,
+            connections_taken: report.taken,
+            cpu_ms: millis(report.cpu),
+            busy: trend.busy(now, report.number, report.busy),
+            progress_age_ms: millis(report.since_progress),
+        };
+        let (set_to, set_by) = self.by_hand.borrow().workers.clone().unzip();
+        Workers {
+            configured: self.settings.borrow().workers.count() as u64,
+            set_to: set_to.map(|count| count as u64),
+            set_by,
+            workers: self.pool.borrow().reports().into_iter().map(worker).collect(),
+        }
+    }
+
+    fn config(&self) -> Settings {
+        let (settings, origins, by_hand) =
+            (self.settings.borrow(), self.origins.borrow(), self.by_hand.borrow());
+        let set_by_hand = |key| match key {
+            "workers" => by_hand.workers.as_ref().map(|(count, by)| (count.to_string(), by.clone())),
+            "log.level" => {
+                by_hand.log_level.as_ref().map(|(level, by)| (format!("{:?}", level.name()), by.clone()))
+            }
+            _ => None,
+        };
+        let setting = |key: &crate::config::Key| {
+            let (set_to, set_by) = set_by_hand(key.name).unzip();
+            Setting {
+                key: key.name.into(),
+                value: (key.show)(&settings),
+                origin: origins.get(key.name).map(ToString::to_string),
+                needs_restart: key.applies == Applies::AtRestart,
+                set_to,
+                set_by,
+            }
+        };
+        Settings { settings: KEYS.iter().map(setting).collect() }
+    }
+
+    async fn set_workers(&self, count: Option<usize>, caller: &Caller) -> Result<WorkersSet, ControlError> {
+        self.is_to_change()?;
+        if self.resizing.replace(true) {
+            return Err(ControlError::Busy { method: "SetWorkers".into() });
+        }
+        let result = self.resize(count, caller).await;
+        self.resizing.set(false);
+        result
+    }
+
+    fn reload(&self, dry_run: bool, caller: &Caller) -> Result<Reloaded, ControlError> {
+        if dry_run { self.try_reload() } else { House::reload(self, &caller.to_string()) }
+    }
+
+    fn set_log_level(&self, level: Option<Level>, caller: &Caller) -> LogLevelSet {
+        let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
+        self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
+        self.log.set_level(from.max(to));
+        self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
+        self.log.set_level(to);
+        LogLevelSet { from: from.name().into(), to: to.name().into() }
+    }
+
+    fn drain(&self, caller: &Caller) -> Result<Drained, ControlError> {
+        self.is_to_change()?;
+        let already = self.memory.is_drained();
+        if !already {
+            let by = DrainedBy { unix_ms: now_unix_ms(), pid: caller.pid, uid: caller.uid };
+            self.memory.set_drained(Some(by));
+            self.log.send(Event::Drained { by: caller.to_string() });
+            self.tell_status();
+        }
+        Ok(Drained { already })
+    }
+
+    fn resume(&self, caller: &Caller) -> Result<Resumed, ControlError> {
+        self.is_to_change()?;
+        let already = !self.memory.is_drained();
+        if !already {
+            self.memory.set_drained(None);
+            self.log.send(Event::Resumed { by: caller.to_string() });
+            self.tell_status();
+        }
+        Ok(Resumed { already })
+    }
+}
+
+impl House {
+    async fn resize(&self, count: Option<usize>, caller: &Caller) -> Result<WorkersSet, ControlError> {
+        let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
+        let moved_before = self.pool.borrow().moved();
+        let resized = self.pool.borrow_mut().resize(target).map_err(|error| self.no_workers(&error))?;
+        self.by_hand.borrow_mut().workers = count.map(|count| (count, act(caller)));
+        self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.to_string() });
+
+        let begun = Instant::now();
+        let moved = || self.pool.borrow().moved() - moved_before;
+        let has_left = || self.pool.borrow().leaving() == 0 || begun.elapsed() >= self.drain_limit();
+        let has_moved = || moved() >= resized.moving || begun.elapsed() >= MOVES;
+        while !(has_left() && has_moved()) {
+            sleep(LOOK).await;
+        }
+        Ok(WorkersSet {
+            from: resized.from as u64,
+            to: resized.to as u64,
+            moved: moved(),
+            leaving: self.pool.borrow().leaving() as u64,
+        })
+    }
+
+    fn tell_status(&self) {
+        let status = self.status();
+        self.notify(|notifier| notifier.status(&status));
+    }
+}
+
+fn act(caller: &Caller) -> Act {
+    Act { by: caller.to_string(), at_unix_ms: now_unix_ms() }
+}
+
+fn requests(outcomes: &Outcomes) -> Requests {
+    Requests {
+        total: outcomes.total(),
+        ok: outcomes.get(Outcome::Ok),
+        invalid: outcomes.get(Outcome::Invalid),
+        out_of_range: outcomes.get(Outcome::OutOfRange),
+        malformed: outcomes.get(Outcome::Malformed),
+        not_found: outcomes.get(Outcome::NotFound),
+        method_not_allowed: outcomes.get(Outcome::MethodNotAllowed),
+        timed_out: outcomes.get(Outcome::TimedOut),
+        too_large: outcomes.get(Outcome::TooLarge),
+        unsupported_media_type: outcomes.get(Outcome::UnsupportedMediaType),
+        head_too_large: outcomes.get(Outcome::HeadTooLarge),
+        not_implemented: outcomes.get(Outcome::NotImplemented),
+        unavailable: outcomes.get(Outcome::Unavailable),
+        failed: outcomes.get(Outcome::Failed),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

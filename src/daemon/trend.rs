@@ -1,0 +1,107 @@
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::stats::Distribution;
+
+/// What was counted at some moment of the last minute.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub at: Instant,
+    /// Requests.
+    pub total: u64,
+    pub latency: Distribution,
+    /// For how long each worker had been busy, by its number.
+    pub busy: Vec<(usize, Duration)>,
+}
+
+/// The samples of the last minute, from which rates are made.
+#[derive(Debug)]
+pub struct Trend(VecDeque<Sample>);
+
+/// The longest that anybody asks about.
+const KEPT: Duration = Duration::from_secs(60);
+/// Between two samples, whatever the tick.
+const APART: Duration = Duration::from_millis(900);
+
+impl Trend {
+    /// Begins with what is counted at the start.
+    pub fn new(first: Sample) -> Self {
+        Self(VecDeque::from([first]))
+    }
+
+    /// Whether the last sample is old enough for another one.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.0.back().is_none_or(|last| now - last.at >= APART)
+    }
+
+    /// Adds one, and forgets those that nobody needs any more.
+    pub fn add(&mut self, sample: Sample) {
+        while self.0.get(1).is_some_and(|second| sample.at - second.at >= KEPT) {
+            self.0.pop_front();
+        }
+        self.0.push_back(sample);
+    }
+
+    /// The youngest sample that is at least so old, or else the oldest.
+    pub fn before(&self, now: Instant, age: Duration) -> &Sample {
+        let old_enough = self.0.iter().rev().find(|sample| now - sample.at >= age);
+        old_enough.unwrap_or(&self.0[0])
+    }
+
+    /// Requests for each second, over at least the last `age`, if the samples reach back so far.
+    pub fn rate(&self, now: &Sample, age: Duration) -> f64 {
+        let before = self.before(now.at, age);
+        let seconds = (now.at - before.at).as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
+        let requests = now.total.saturating_sub(before.total) as f64;
+        // Right after the start there is nothing to divide by yet.
+        if seconds < 0.01 { 0.0 } else { requests / seconds }
+    }
+
+    /// The share of the last ten seconds in which a worker was busy, from 0 to 1.
+    pub fn busy(&self, now: Instant, worker: usize, busy: Duration) -> f64 {
+        let before = self.before(now, Duration::from_secs(10));
+        let earlier = before.busy.iter().find(|(number, _)| *number == worker).map(|(_, busy)| *busy);
+        // A number may have been given to another worker meanwhile.
+        let earlier = earlier.filter(|earlier| *earlier <= busy).unwrap_or_default();
+        let seconds = (now - before.at).as_secs_f64().max(0.01);
+        ((busy - earlier).as_secs_f64() / seconds).clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(start: Instant, second: u64, total: u64) -> Sample {
+        let at = start + Duration::from_secs(second);
+        let busy = vec![(1, Duration::from_millis(500 * second))];
+        Sample { at, total, latency: Distribution::default(), busy }
+    }
+
+    #[test]
+    fn rates_are_those_of_their_windows() {
+        let start = Instant::now();
+        let mut trend = Trend::new(sample(start, 0, 0));
+        for second in 1..=100 {
+            // 10 a second at first, 100 a second in the last ten seconds.
+            trend.add(sample(start, second, second * 10 + second.saturating_sub(90) * 90));
+        }
+        let now = sample(start, 100, 1_900);
+        let rate = |seconds| trend.rate(&now, Duration::from_secs(seconds));
+        assert!((rate(1) - 100.0).abs() < 0.1 && (rate(10) - 100.0).abs() < 0.1);
+        assert!((rate(60) - 25.0).abs() < 0.1, "{}", rate(60));
+        assert!(trend.0.len() <= 62);
+        assert!((trend.busy(now.at, 1, Duration::from_secs(50)) - 0.5).abs() < 0.01);
+        assert!(trend.busy(now.at, 2, Duration::ZERO) < 0.01);
+    }
+
+    #[test]
+    fn there_is_no_rate_right_after_the_start() {
+        let start = Instant::now();
+        let trend = Trend::new(sample(start, 0, 0));
+        assert!(trend.rate(&sample(start, 0, 5), Duration::from_secs(1)) < 0.1);
+    }
+}

@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use super::counter::Counter;
+
+/// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
+const SUB_BITS: u32 = 4;
+const SUB: usize = 1 << SUB_BITS;
+/// What takes 2^27 µs (134 s) or longer falls into the last bucket.
+const OCTAVES: usize = 23;
+const BUCKETS: usize = SUB + OCTAVES * SUB;
+
+/// How often something took how long: buckets of microseconds, exact up to 16 and a sixteenth of their
+/// value wide above. One thread writes, any may read.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Histogram {
+    buckets: [Counter; BUCKETS],
+    sum_us: Counter,
+    max_us: Counter,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        let buckets = std::array::from_fn(|_| Counter::default());
+        Self { buckets, sum_us: Counter::default(), max_us: Counter::default() }
+    }
+}
+
+impl Histogram {
+    /// Counts `times` events that took so long each.
+    pub fn record(&self, took: Duration, times: u64) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[bucket(us)].add(times);
+        self.sum_us.add(us.saturating_mul(times));
+        self.max_us.raise(us);
+    }
+
+    /// Adds what was recorded so far to `sum`.
+    pub fn add_to(&self, sum: &mut Distribution) {
+        for (total, counter) in sum.buckets.iter_mut().zip(&self.buckets) {
+            *total += counter.get();
+        }
+        sum.sum_us = sum.sum_us.wrapping_add(self.sum_us.get());
+        sum.max_us = sum.max_us.max(self.max_us.get());
+    }
+}
+
+/// What histograms held at one moment; several can be added up, and an earlier one taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution {
+    buckets: Box<[u64; BUCKETS]>,
+    sum_us: u64,
+    max_us: u64,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self { buckets: Box::new([0; BUCKETS]), sum_us: 0, max_us: 0 }
+    }
+}
+
+impl Distribution {
+    /// Puts one together from its [`Self::buckets`]; bounds that are none of a bucket's go into the
+    /// bucket that they fall into.
+    pub fn from_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum_us: u64, max_us: u64) -> Self {
+        let mut distribution = Self { sum_us, max_us, ..Self::default() };
+        for (below_us, count) in buckets {
+            distribution.buckets[bucket(below_us.saturating_sub(1))] += count;
+        }
+        distribution
+    }
+
+    /// How many events.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The time of all events together, in microseconds.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
+    }
+
+    /// The longest, in microseconds.
+    pub fn max_us(&self) -> u64 {
+        self.max_us
+    }
+
+    /// The time that a share of the events, from 0 to 1, did not exceed, in microseconds; 0 without
+    /// events.
+    pub fn quantile_us(&self, share: f64) -> u64 {
+        let count = self.count();
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let wanted = ((count as f64 * share).ceil() as u64).clamp(1, count.max(1));
+        let mut so_far = 0;
+        for (bound, n) in self.buckets() {
+            so_far += n;
+            if so_far >= wanted {
+                return bound.min(self.max_us);
+            }
+        }
+        0
+    }
+
+    /// The buckets that are not empty: each one's bound, which it does not include, and its count.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let counted = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        counted.map(|(i, count)| (bound(i), *count))
+    }
+
+    /// What came since `earlier`; the maximum is then only known as a bucket's bound.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut recent = self.clone();
+        for (count, before) in recent.buckets.iter_mut().zip(earlier.buckets.iter()) {
+            *count = count.saturating_sub(*before);
+        }
+        recent.sum_us = self.sum_us.wrapping_sub(earlier.sum_us);
+        let longest = recent.buckets().last().map_or(0, |(bound, _)| bound);
+        recent.max_us = longest.min(self.max_us);
+        recent
+    }
+}
+
+impl std::ops::AddAssign<&Self> for Distribution {
+    fn add_assign(&mut self, other: &Self) {
+        for (mine, its) in self.buckets.iter_mut().zip(other.buckets.iter()) {
+            *mine += its;
+        }
+        self.sum_us = self.sum_us.wrapping_add(other.sum_us);
+        self.max_us = self.max_us.max(other.max_us);
+    }
+}
+
+/// Where so many microseconds belong.
+fn bucket(us: u64) -> usize {
+    let Some(octave) = us.checked_ilog2().and_then(|log| log.checked_sub(SUB_BITS)) else {
+        return usize::try_from(us).unwrap_or(0);
+    };
+    // Within SUB, whatever the octave.
+    let sub = usize::try_from(us >> octave).unwrap_or(0) - SUB;
+    (SUB + octave as usize * SUB + sub).min(BUCKETS - 1)
+}
+
+/// The microseconds that a bucket ends before.
+fn bound(bucket: usize) -> u64 {
+    match bucket.checked_sub(SUB) {
+        None => bucket as u64 + 1,
+        // The longest that Varlink has an integer for.
+        Some(_) if bucket == BUCKETS - 1 => i64::MAX as u64,
+        Some(above) => ((SUB + above % SUB + 1) as u64) << (above / SUB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(times: &[u64]) -> Distribution {
+        let histogram = Histogram::default();
+        for us in times {
+            histogram.record(Duration::from_micros(*us), 1);
+        }
+        let mut distribution = Distribution::default();
+        histogram.add_to(&mut distribution);
+        distribution
+    }
+
+    #[test]
+    fn every_time_is_below_its_bound_by_a_sixteenth_at_most() {
+        let times = (0..27).flat_map(|log| [1_u64 << log, (1 << log) + 1, (2 << log) - 1]);
+        for us in times.chain([0, 15, 16, 17, 31, 32, 33, 1000]) {
+            let (low, high) = (bucket(us).checked_sub(1).map_or(0, bound), bound(bucket(us)));
+            assert!((low..high).contains(&us), "{us} is not in {low}..{high}");
+            assert!(high - low <= 1 + us / 16, "{us}: {low}..{high} is too wide");
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+        assert_eq!(bound(BUCKETS - 2), (1 << 27) - (1 << 22));
+    }
+
+    #[test]
+    fn quantiles_of_a_known_distribution() {
+        let all = of(&(1..=1000).collect::<Vec<_>>());
+        assert_eq!((all.count(), all.sum_us(), all.max_us()), (1000, 500_500, 1000));
+        for (share, exact) in [(0.5, 500), (0.9, 900), (0.99, 990), (0.999, 999)] {
+            let quantile = all.quantile_us(share);
+            assert!((exact..=exact + exact / 16 + 1).contains(&quantile), "{share}: {quantile}");
+        }
+        assert_eq!(all.quantile_us(1.0), 1000);
+        assert_eq!(of(&[]).quantile_us(0.5), 0);
+        assert_eq!(of(&[7]).quantile_us(0.001), 7);
+    }
+
+    #[test]
+    fn distributions_add_up_and_can_be_taken_away() {
+        let (mut sum, late) = (of(&[3, 70]), of(&[500, 9_000]));
+        let early = sum.clone();
+        sum += &late;
+        assert_eq!((sum.count(), sum.sum_us(), sum.max_us()), (4, 9_573, 9_000));
+        let recent = sum.since(&early);
+        assert_eq!((recent.count(), recent.sum_us()), (2, 9_500));
+        assert_eq!(recent.max_us(), 9_000);
+        assert_eq!(early.since(&early).max_us(), 0);
+    }
+
+    #[test]
+    fn its_buckets_say_everything() {
+        let all = of(&[1, 1, 40, 41, 12_345, 1 << 40]);
+        assert_eq!(Distribution::from_buckets(all.buckets(), all.sum_us(), all.max_us()), all);
+    }
+}

@@ -1,0 +1,92 @@
+use std::{
+    io,
+    ops::Deref,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use super::region::Region;
+use crate::sys;
+
+/// The memory that counters live in. It is a file without a name, so that it can outlive the process
+/// in the hands of the service manager.
+#[derive(Debug)]
+pub struct Memory {
+    mapping: sys::Mapping<Region>,
+    file: OwnedFd,
+}
+
+impl Memory {
+    /// Counters that begin now.
+    ///
+    /// # Errors
+    /// When the operating system has no memory or no descriptor left.
+    pub fn create(unix_ms: u64) -> io::Result<Self> {
+        let file = sys::shareable_file("pixeld-counters", size_of::<Region>())?;
+        let mapping = sys::Mapping::<Region>::new(&file)?;
+        mapping.begin(unix_ms);
+        Ok(Self { mapping, file })
+    }
+
+    /// Goes on with the counters of a process before.
+    ///
+    /// # Errors
+    /// When the file is something else, or was left by a version that counts otherwise.
+    pub fn adopt(file: OwnedFd) -> io::Result<Self> {
+        let mapping = sys::Mapping::<Region>::new(&file)?;
+        if !mapping.is_ours() {
+            return Err(io::Error::other("they are those of another version"));
+        }
+        Ok(Self { mapping, file })
+    }
+}
+
+impl Deref for Memory {
+    type Target = Region;
+
+    fn deref(&self) -> &Region {
+        &self.mapping
+    }
+}
+
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::stats::DrainedBy;
+
+    #[test]
+    fn counters_go_on_in_the_next_process() {
+        let first = Memory::create(1_700_000_000_000).unwrap();
+        first.starts.add(1);
+        first.use_worker(3);
+        first.worker(3).bytes_sent.add(80);
+        let by = DrainedBy { unix_ms: 1_700_000_000_500, pid: 4711, uid: 1000 };
+        first.set_drained(Some(by));
+
+        let kept = first.as_fd().try_clone_to_owned().unwrap();
+        drop(first);
+        let second = Memory::adopt(kept).unwrap();
+        assert_eq!((second.since_unix_ms(), second.starts.get()), (1_700_000_000_000, 1));
+        assert_eq!(second.workers().iter().map(|worker| worker.bytes_sent.get()).sum::<u64>(), 80);
+        assert_eq!((second.is_drained(), second.drained_by()), (true, Some(by)));
+        second.set_drained(None);
+        assert_eq!((second.is_drained(), second.drained_by()), (false, None));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let reason = |file: OwnedFd| Memory::adopt(file).unwrap_err().to_string();
+        assert!(reason(File::open("/dev/null").unwrap().into()).contains("memory"));
+        let short = sys::shareable_file("short", 4096).unwrap();
+        assert!(reason(short).contains("bytes"));
+        let other = sys::shareable_file("other", size_of::<Region>()).unwrap();
+        assert!(reason(other).contains("another version"));
+    }
+}

@@ -1,0 +1,151 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{counter::Counter, histogram::Histogram, outcome::Outcome};
+
+/// Workers, leaving ones included, that have counters of their own; more share them.
+pub const SLOTS: usize = 2048;
+
+/// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
+/// bits, each valid whatever its value, and zero at the beginning.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Region {
+    /// [`Self::MAGIC`] when the region is in use.
+    magic: AtomicU64,
+    /// When the counters began, in ms since 1970.
+    since_unix_ms: AtomicU64,
+    /// Starts of the daemon.
+    pub starts: Counter,
+    /// Log lines that were dropped.
+    pub log_lines_dropped: Counter,
+    /// When the daemon was drained, in ms since 1970; 0 when it is not.
+    drained_unix_ms: AtomicU64,
+    /// Who drained it: process and user.
+    drained_by: AtomicU64,
+    /// Slots that were used so far.
+    slots_used: AtomicU64,
+    /// What the accepting thread counts.
+    pub accept: AcceptStats,
+    workers: [WorkerCounters; SLOTS],
+}
+
+/// Connections of the whole daemon, counted where they are accepted.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct AcceptStats {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections that were taken over from the process before.
+    pub restored: Counter,
+    /// Idle connections that were asked to close at the limit.
+    pub evicted: Counter,
+    /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.
+    pub pauses: Counter,
+}
+
+/// What one worker counts, on cache lines that no other worker writes to.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct WorkerCounters {
+    /// Answered requests by [`Outcome`].
+    pub outcomes: [Counter; Outcome::ALL.len()],
+    /// Bytes that came in on client connections.
+    pub bytes_received: Counter,
+    /// Bytes that went out on client connections.
+    pub bytes_sent: Counter,
+    /// Connections that were cut off because their client did not take its answers in time.
+    pub connections_cut: Counter,
+    /// How long requests took.
+    pub latency: Histogram,
+}
+
+/// Who drained the daemon, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainedBy {
+    /// In ms since 1970.
+    pub unix_ms: u64,
+    /// The process.
+    pub pid: u32,
+    /// The user, as far as it was visible.
+    pub uid: u32,
+}
+
+impl Region {
+    /// "pixeld", and the version of this layout. Any change to what lies where needs another one.
+    const MAGIC: u64 = u64::from_be_bytes(*b"pixeld\0\x01");
+
+    /// Whether it was begun by a process that knew the same layout.
+    pub fn is_ours(&self) -> bool {
+        self.magic.load(Relaxed) == Self::MAGIC
+    }
+
+    /// Begins to count, in a region of zeros.
+    pub fn begin(&self, unix_ms: u64) {
+        self.since_unix_ms.store(unix_ms, Relaxed);
+        self.magic.store(Self::MAGIC, Relaxed);
+    }
+
+    /// When the counters began, in ms since 1970.
+    pub fn since_unix_ms(&self) -> u64 {
+        self.since_unix_ms.load(Relaxed)
+    }
+
+    /// The counters of a worker, by its number from 1.
+    pub fn worker(&self, number: usize) -> &WorkerCounters {
+        &self.workers[(number - 1) % SLOTS]
+    }
+
+    /// From now on the counters of this worker count.
+    pub fn use_worker(&self, number: usize) {
+        self.slots_used.fetch_max(number.min(SLOTS) as u64, Relaxed);
+    }
+
+    /// The counters that were ever in use.
+    pub fn workers(&self) -> &[WorkerCounters] {
+        let used = usize::try_from(self.slots_used.load(Relaxed)).unwrap_or(SLOTS).min(SLOTS);
+        &self.workers[..used]
+    }
+
+    /// Whether requests are to be answered with 503.
+    pub fn is_drained(&self) -> bool {
+        self.drained_unix_ms.load(Relaxed) != 0
+    }
+
+    /// Who drained the daemon; `None` where it is not drained.
+    pub fn drained_by(&self) -> Option<DrainedBy> {
+        let unix_ms = self.drained_unix_ms.load(Relaxed);
+        let by = self.drained_by.load(Relaxed).to_be_bytes();
+        let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
+        (unix_ms != 0).then(|| DrainedBy { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]) })
+    }
+
+    /// Drains the daemon, or with `None` resumes it.
+    pub fn set_drained(&self, by: Option<DrainedBy>) {
+        let (unix_ms, who) =
+            by.map_or((0, 0), |by| (by.unix_ms, u64::from(by.pid) << 32 | u64::from(by.uid)));
+        self.drained_by.store(who, Relaxed);
+        self.drained_unix_ms.store(unix_ms, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{offset_of, size_of};
+
+    use super::*;
+
+    /// A process may find a region that another version has left. When this fails, give
+    /// [`Region::MAGIC`] another version, and then mend this test.
+    #[test]
+    fn the_layout_is_that_of_its_version() {
+        assert_eq!(Region::MAGIC & 0xff, 1);
+        let shape = [
+            offset_of!(Region, accept),
+            offset_of!(Region, workers),
+            size_of::<WorkerCounters>(),
+            offset_of!(WorkerCounters, latency),
+            size_of::<Region>(),
+        ];
+        assert_eq!(shape, [128, 256, 3328, 128, 256 + 2048 * 3328]);
+    }
+}

@@ -1,0 +1,208 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    counter::Counter,
+    histogram::Distribution,
+    memory::Memory,
+    outcome::{Outcome, Outcomes},
+    region::WorkerCounters,
+};
+
+/// What one worker counts, and how it is doing. Its own thread writes, any thread reads.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    memory: Arc<Memory>,
+    number: usize,
+    /// What was counted under this number before this worker started.
+    before: Totals,
+    /// Connections that were dealt to this worker, moved ones included.
+    pub connections_taken: Counter,
+    /// Connections that this worker gave to another one.
+    pub connections_moved: Counter,
+    open: AtomicI64,
+    idle: AtomicU64,
+    cpu_us: AtomicU64,
+    born: Instant,
+    last_progress: AtomicU64,
+}
+
+impl WorkerStats {
+    /// The counters of a worker, by its number from 1, which go on where those of an earlier worker
+    /// of this number ended.
+    pub fn new(memory: Arc<Memory>, number: usize) -> Self {
+        memory.use_worker(number);
+        Self {
+            before: Totals::of(memory.worker(number)),
+            memory,
+            number,
+            connections_taken: Counter::default(),
+            connections_moved: Counter::default(),
+            open: AtomicI64::new(0),
+            idle: AtomicU64::new(0),
+            cpu_us: AtomicU64::new(0),
+            born: Instant::now(),
+            last_progress: AtomicU64::new(0),
+        }
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        self.memory.worker(self.number)
+    }
+
+    /// Counts one answered request. This and what follows is to be called by the worker's own thread
+    /// only.
+    pub fn answered(&self, outcome: Outcome) {
+        self.counters().outcomes[outcome as usize].add(1);
+    }
+
+    /// Counts `times` requests that were answered to the last byte, and took so long each.
+    pub fn took(&self, time: Duration, times: u64) {
+        self.counters().latency.record(time, times);
+    }
+
+    /// Counts bytes that came in.
+    pub fn received(&self, bytes: usize) {
+        self.counters().bytes_received.add(bytes as u64);
+    }
+
+    /// Counts bytes that went out.
+    pub fn sent(&self, bytes: usize) {
+        self.counters().bytes_sent.add(bytes as u64);
+    }
+
+    /// Counts a connection that was cut off because its client did not take its answers in time.
+    pub fn cut(&self) {
+        self.counters().connections_cut.add(1);
+    }
+
+    /// So many connections wait for their next request.
+    pub fn set_idle(&self, count: usize) {
+        self.idle.store(count as u64, Relaxed);
+    }
+
+    /// The worker's runtime has come round once more, and its thread has used so much CPU time.
+    pub fn progressed(&self, cpu: Duration) {
+        self.cpu_us.store(cpu.as_micros().try_into().unwrap_or(u64::MAX), Relaxed);
+        self.last_progress.store(millis(self.born.elapsed()), Relaxed);
+    }
+
+    /// A connection was sent to this worker; from any thread.
+    pub fn dealt(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    /// A connection of this worker ended or moved away; from any thread.
+    pub fn gone(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether requests are to be answered with 503.
+    pub fn is_drained(&self) -> bool {
+        self.memory.is_drained()
+    }
+
+    /// Connections that are open, or on their way to this worker.
+    pub fn open(&self) -> u64 {
+        self.open.load(Relaxed).try_into().unwrap_or(0)
+    }
+
+    /// Connections that wait for their next request.
+    pub fn idle(&self) -> u64 {
+        self.idle.load(Relaxed)
+    }
+
+    /// CPU time that the worker had used when it last came round.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_micros(self.cpu_us.load(Relaxed))
+    }
+
+    /// For how long the worker's runtime has not come round.
+    pub fn since_progress(&self) -> Duration {
+        self.born.elapsed().saturating_sub(Duration::from_millis(self.last_progress.load(Relaxed)))
+    }
+
+    /// Requests that this worker has answered.
+    pub fn requests(&self) -> u64 {
+        Totals::of(self.counters()).outcomes.total().saturating_sub(self.before.outcomes.total())
+    }
+}
+
+/// What workers have counted together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Answered requests by their outcome.
+    pub outcomes: Outcomes,
+    /// Bytes that came in on client connections.
+    pub bytes_received: u64,
+    /// Bytes that went out on client connections.
+    pub bytes_sent: u64,
+    /// Connections that were cut off because their client did not take its answers in time.
+    pub connections_cut: u64,
+}
+
+impl Totals {
+    /// What one worker has counted.
+    fn of(counters: &WorkerCounters) -> Self {
+        Self {
+            outcomes: Outcomes::new(|outcome| counters.outcomes[outcome as usize].get()),
+            bytes_received: counters.bytes_received.get(),
+            bytes_sent: counters.bytes_sent.get(),
+            connections_cut: counters.connections_cut.get(),
+        }
+    }
+
+    /// What all workers have counted, those included that have ended.
+    pub fn sum(workers: &[WorkerCounters]) -> Self {
+        workers.iter().map(Self::of).fold(Self::default(), |mut sum, totals| {
+            sum.outcomes += totals.outcomes;
+            sum.bytes_received += totals.bytes_received;
+            sum.bytes_sent += totals.bytes_sent;
+            sum.connections_cut += totals.connections_cut;
+            sum
+        })
+    }
+}
+
+/// How long the requests of all workers took, those included that have ended.
+pub fn latency(workers: &[WorkerCounters]) -> Distribution {
+    let mut sum = Distribution::default();
+    for worker in workers {
+        worker.latency.add_to(&mut sum);
+    }
+    sum
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_also_when_a_worker_has_ended() {
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let worker = |number| WorkerStats::new(memory.clone(), number);
+        let (one, two) = (worker(1), worker(2));
+        one.answered(Outcome::Ok);
+        one.answered(Outcome::Invalid);
+        one.sent(180);
+        two.answered(Outcome::Ok);
+        two.took(Duration::from_micros(30), 1);
+        drop(two);
+        let again = worker(2);
+        again.answered(Outcome::Ok);
+        assert_eq!((one.requests(), again.requests()), (2, 1));
+        let sum = Totals::sum(memory.workers());
+        assert_eq!((sum.outcomes.get(Outcome::Ok), sum.outcomes.get(Outcome::Invalid)), (3, 1));
+        assert_eq!((sum.outcomes.total(), sum.bytes_sent, latency(memory.workers()).count()), (4, 180, 1));
+    }
+}
