@@ -34,6 +34,12 @@ fn busy_clients(daemon: &Daemon, count: usize) -> Vec<Client> {
     clients
 }
 
+/// How the daemon calls this user.
+fn me() -> String {
+    let uid = nix::unistd::getuid();
+    if uid.is_root() { "root (pid ".into() } else { format!("uid {uid} (pid ") }
+}
+
 /// How many connections each worker has, once no worker is leaving any more.
 fn spread(daemon: &Daemon) -> Option<Vec<u64>> {
     let reply = daemon.ctl_json(&["workers"]);
@@ -99,12 +105,23 @@ fn stats_count_every_request_by_its_outcome_exactly() {
         [&connections["accepted"], &connections["limit"], &connections["pauses"]],
         [&json!(36), &json!(10_000), &json!(0)]
     );
-    let received = 12 * PIXEL.len() + 7 * 2 + 5 * out_of_range.len() + 4 + 3 * 3;
-    assert_eq!(stats["bytesReceived"], received);
+    let requests = mix.iter().map(|(_, count, _, request)| *count * request.len() as u64).sum::<u64>();
+    assert_eq!(stats["bytesReceived"], requests + post(PIXEL).len() as u64);
     assert!(stats["bytesSent"].as_u64().unwrap() > 12 * ECHO.len() as u64);
+    let latency = &stats["latency"];
+    let in_buckets: u64 =
+        latency["buckets"].as_array().unwrap().iter().map(|bucket| bucket["count"].as_u64().unwrap()).sum();
+    assert_eq!((&latency["count"], in_buckets), (&json!(36), 36), "{latency}");
+    assert!(latency["p50Us"].as_u64() <= latency["p99Us"].as_u64(), "{latency}");
+    assert!(latency["maxUs"].as_u64() >= Some(200_000), "two requests took timeouts.head: {latency}");
     assert_eq!(
-        [&stats["state"], &stats["version"], &stats["pid"], &stats["workers"], &stats["logLinesDropped"]],
-        [&json!("serving"), &json!(env!("CARGO_PKG_VERSION")), &json!(daemon.pid()), &json!(3), &json!(0)],
+        [&stats["state"], &stats["drainedBy"], &stats["workers"], &stats["logLinesDropped"]],
+        [&json!("serving"), &Value::Null, &json!(3), &json!(0)],
+    );
+    let process = &stats["process"];
+    assert_eq!(
+        [&process["version"], &process["pid"], &process["starts"]],
+        [&json!(env!("CARGO_PKG_VERSION")), &json!(daemon.pid()), &json!(1)],
     );
 }
 
@@ -154,7 +171,7 @@ fn each_worker_is_shown() {
     assert!(lines[0].starts_with("WORKER"), "{text}");
     for (line, number) in lines[1..4].iter().zip(1..) {
         let cells: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(cells[..5], [&number.to_string(), "serving", "2", "2", "2"], "{text}");
+        assert_eq!(cells[..6], [&number.to_string(), "serving", "2", "2", "2", "2"], "{text}");
     }
     assert!(text.ends_with("3 serving, 3 configured\n"), "{text}");
     assert!(!text.contains('\x1b'), "{text:?}");
@@ -170,8 +187,11 @@ fn the_number_of_workers_is_changed_and_taken_back() {
     let output = daemon.ctl(&["workers", "4"]);
     assert_eq!((code(&output), stdout(&output).as_str()), (0, "workers: 2 -> 4\n"));
     assert_eq!(daemon.stats()["workers"], 4);
-    assert_eq!(daemon.ctl_json(&["workers", "auto"]), json!({ "from": 4, "to": 2 }));
-    daemon.wait_for_log("Workers set from 2 to 4 by uid");
+    assert_eq!(stdout(&daemon.ctl(&["workers", "-1"])), "workers: 4 -> 3\n");
+    assert_eq!(stdout(&daemon.ctl(&["workers", "+2"])), "workers: 3 -> 5\n");
+    let back = json!({ "from": 5, "to": 2, "moved": 0, "leaving": 0 });
+    assert_eq!(daemon.ctl_json(&["workers", "auto"]), back);
+    daemon.wait_for_log(&format!("Workers set from 2 to 4 by {}", me()));
 }
 
 #[test]
@@ -246,9 +266,10 @@ fn a_worker_that_leaves_gives_new_connections_away_too() {
 #[test]
 fn numbers_of_workers_that_cannot_be_are_usage_errors() {
     let daemon = Daemon::start("workers = 2");
-    for count in ["0", "1025", "abc", "-1", "1.5"] {
+    for count in ["0", "1025", "abc", "-0", "1.5"] {
         assert_fails(&daemon.ctl(&["workers", count]), 64, count);
     }
+    assert_fails(&daemon.ctl(&["workers", "-2"]), 65, "count: 0 is not a number from 1 to 1024");
     assert_fails(&daemon.ctl(&["walkers"]), 64, "walkers");
     assert_eq!(daemon.stats()["workers"], 2);
 }
@@ -257,13 +278,22 @@ fn numbers_of_workers_that_cannot_be_are_usage_errors() {
 fn the_control_socket_is_for_reading_only() {
     let daemon = Daemon::start("workers = 2");
     let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
-    for reading in ["stats", "workers"] {
+    for reading in ["status", "stats", "workers", "events", "config", "log-level"] {
         assert_eq!(code(&ctl(&control, &[reading])), 0);
     }
-    for changing in [&["workers", "3"][..], &["reload"]] {
+    let changing = [
+        &["workers", "3"][..],
+        &["reload"],
+        &["reload", "--dry-run"],
+        &["log-level", "debug"],
+        &["drain"],
+        &["resume"],
+    ];
+    for changing in changing {
         assert_fails(&ctl(&control, changing), 77, admin.to_str().unwrap());
     }
-    assert_eq!(daemon.stats()["workers"], 2);
+    let stats = daemon.stats();
+    assert_eq!((&stats["workers"], &stats["state"]), (&json!(2), &json!("serving")));
 }
 
 // --- pixeldctl reload ---
@@ -271,11 +301,18 @@ fn the_control_socket_is_for_reading_only() {
 #[test]
 fn a_reload_shows_what_it_changed() {
     let daemon = Daemon::start("workers = 2");
-    daemon.configure("workers = 2\n[limits]\nbody = 100\n[log]\ntarget = \"journal\"");
+    daemon.configure("workers = 2\n[limits]\nbody = 100\n[log]\ntarget = \"stderr\"");
     let output = daemon.ctl(&["reload"]);
-    let expected = "limits.body: \"16KiB\" -> 100\nlog.target has changed too, and needs a restart\n";
+    let expected = "limits.body: \"16KiB\" -> 100\n\
+                    log.target: \"auto\" -> \"stderr\" (only a restart applies it)\n";
     assert_eq!((code(&output), stdout(&output).as_str()), (0, expected));
-    assert_eq!(daemon.ctl_json(&["reload"]), json!({ "changed": [], "needsRestart": ["log.target"] }));
+    assert_eq!(
+        daemon.ctl_json(&["reload"]),
+        json!({
+            "applied": true,
+            "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true }],
+        })
+    );
 }
 
 #[test]
@@ -364,10 +401,13 @@ fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
 
 #[test]
 fn another_server_behind_the_socket_is_told_as_such() {
+    for words in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 75, "the daemon closed the connection");
+        assert_fails(&output, 75, "hint: ");
+    }
     for words in [
-        &b""[..],
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        b"garbage\0",
+        &b"garbage\0"[..],
         b"{\"parameters\":{}}\0",
         b"{\"error\":\"com.example.Other\",\"parameters\":{}}\0",
         b"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"GetStats\"}}\0",

@@ -372,7 +372,7 @@ fn reloading_changes_what_holds_for_open_connections_too() {
     let notice = daemon.wait_for_notice("RELOADING=1");
     assert!(notice.lines().any(|line| line.starts_with("MONOTONIC_USEC=")), "{notice}");
     daemon.wait_for_notice("READY=1");
-    let line = daemon.wait_for_log("Reloaded: ");
+    let line = daemon.wait_for_log("Reloaded by ");
     for change in ["workers: 1 -> 3", "limits.body: \"16KiB\" -> 64", "log.level: \"info\" -> \"debug\""] {
         assert!(line.contains(change), "{line}");
     }
@@ -392,7 +392,7 @@ fn reloading_a_wrong_file_changes_nothing() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_notice("RELOADING=1");
     daemon.wait_for_notice("READY=1");
-    let line = daemon.wait_for_log("Nothing is changed");
+    let line = daemon.wait_for_log("changed nothing");
     assert!(line.contains("pixeld.toml:3: limits.body: \"lots\" is no size"), "{line}");
     assert_eq!(daemon.stats()["workers"], 2);
     assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);

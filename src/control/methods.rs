@@ -50,7 +50,7 @@ pub enum Answer {
 }
 
 impl<O: Operator> Desk<O> {
-    pub async fn answer(&self, call: &AnyCall, more: bool, caller: &Caller) -> Answer {
+    pub async fn answer(&self, call: &AnyCall, more: bool, caller: Caller) -> Answer {
         let none = Map::new();
         let parameters = match &call.parameters {
             Value::Null => &none,
@@ -73,7 +73,7 @@ impl<O: Operator> Desk<O> {
         method: &str,
         parameters: &Map<String, Value>,
         more: bool,
-        caller: &Caller,
+        caller: Caller,
     ) -> Answer {
         let (known, needs): (&[&str], _) = match method {
             "GetStats" | "GetWorkers" | "GetConfig" | "GetEvents" => (&[], Need::Nothing),
@@ -102,7 +102,7 @@ impl<O: Operator> Desk<O> {
         &self,
         method: &str,
         parameters: &Map<String, Value>,
-        caller: &Caller,
+        caller: Caller,
     ) -> Result<Answer, ControlError> {
         let operator = &self.operator;
         Ok(match method {
@@ -124,7 +124,7 @@ impl<O: Operator> Desk<O> {
     }
 
     /// What systemd asks of the services that it brings along.
-    fn answer_systemd(&self, method: &str, parameters: &Map<String, Value>, caller: &Caller) -> Answer {
+    fn answer_systemd(&self, method: &str, parameters: &Map<String, Value>, caller: Caller) -> Answer {
         let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
             return Answer::invalid_parameter(unknown);

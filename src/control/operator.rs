@@ -21,25 +21,25 @@ pub trait Operator {
     fn set_workers(
         &self,
         count: Option<usize>,
-        caller: &Caller,
+        caller: Caller,
     ) -> impl Future<Output = Result<WorkersSet, ControlError>>;
     /// Reload.
     ///
     /// # Errors
     /// When the configuration has faults, or the daemon is stopping.
-    fn reload(&self, dry_run: bool, caller: &Caller) -> Result<Reloaded, ControlError>;
+    fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError>;
     /// SetLogLevel; `None` means as configured.
-    fn set_log_level(&self, level: Option<Level>, caller: &Caller) -> LogLevelSet;
+    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> LogLevelSet;
     /// Drain.
     ///
     /// # Errors
     /// When the daemon is stopping.
-    fn drain(&self, caller: &Caller) -> Result<Drained, ControlError>;
+    fn drain(&self, caller: Caller) -> Result<Drained, ControlError>;
     /// Resume.
     ///
     /// # Errors
     /// When the daemon is stopping.
-    fn resume(&self, caller: &Caller) -> Result<Resumed, ControlError>;
+    fn resume(&self, caller: Caller) -> Result<Resumed, ControlError>;
 }
 
 /// Who called, as far as it can be seen: in a user namespace others' users are not.

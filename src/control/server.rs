@@ -96,7 +96,7 @@ impl<O: Operator> Session<O> {
                 Err(zlink::Error::UnexpectedEof) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            match self.desk.answer(call.method(), call.more(), &caller).await {
+            match self.desk.answer(call.method(), call.more(), caller).await {
                 Answer::Feed(feed) => return self.stream(feed, &mut read, &mut write).await,
                 answer if !call.oneway() => self.in_time(send(&mut write, answer)).await?,
                 _ => {}

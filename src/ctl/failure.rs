@@ -156,7 +156,9 @@ impl Failure {
             Self::Call(CallError::Unknown(_)) => {
                 "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade".into()
             }
-            Self::Call(CallError::Closed) => "it may have restarted: try again".into(),
+            Self::Call(CallError::Closed) => {
+                "it may have restarted: try again; or is this not the socket of a pixeld?".into()
+            }
             Self::Call(CallError::Protocol(_)) => "is this the socket of a pixeld?".into(),
             _ => return None,
         })

@@ -118,7 +118,7 @@ impl Operator for House {
         Settings { settings: KEYS.iter().map(setting).collect() }
     }
 
-    async fn set_workers(&self, count: Option<usize>, caller: &Caller) -> Result<WorkersSet, ControlError> {
+    async fn set_workers(&self, count: Option<usize>, caller: Caller) -> Result<WorkersSet, ControlError> {
         self.is_to_change()?;
         if self.resizing.replace(true) {
             return Err(ControlError::Busy { method: "SetWorkers".into() });
@@ -128,11 +128,11 @@ impl Operator for House {
         result
     }
 
-    fn reload(&self, dry_run: bool, caller: &Caller) -> Result<Reloaded, ControlError> {
+    fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError> {
         if dry_run { self.try_reload() } else { House::reload(self, &caller.to_string()) }
     }
 
-    fn set_log_level(&self, level: Option<Level>, caller: &Caller) -> LogLevelSet {
+    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> LogLevelSet {
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
         self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
         self.log.set_level(from.max(to));
@@ -141,7 +141,7 @@ impl Operator for House {
         LogLevelSet { from: from.name().into(), to: to.name().into() }
     }
 
-    fn drain(&self, caller: &Caller) -> Result<Drained, ControlError> {
+    fn drain(&self, caller: Caller) -> Result<Drained, ControlError> {
         self.is_to_change()?;
         let already = self.memory.is_drained();
         if !already {
@@ -153,7 +153,7 @@ impl Operator for House {
         Ok(Drained { already })
     }
 
-    fn resume(&self, caller: &Caller) -> Result<Resumed, ControlError> {
+    fn resume(&self, caller: Caller) -> Result<Resumed, ControlError> {
         self.is_to_change()?;
         let already = !self.memory.is_drained();
         if !already {
@@ -166,7 +166,7 @@ impl Operator for House {
 }
 
 impl House {
-    async fn resize(&self, count: Option<usize>, caller: &Caller) -> Result<WorkersSet, ControlError> {
+    async fn resize(&self, count: Option<usize>, caller: Caller) -> Result<WorkersSet, ControlError> {
         let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
         let moved_before = self.pool.borrow().moved();
         let resized = self.pool.borrow_mut().resize(target).map_err(|error| self.no_workers(&error))?;
@@ -194,7 +194,7 @@ impl House {
     }
 }
 
-fn act(caller: &Caller) -> Act {
+fn act(caller: Caller) -> Act {
     Act { by: caller.to_string(), at_unix_ms: now_unix_ms() }
 }
 

@@ -64,10 +64,10 @@ impl Trend {
     pub fn busy(&self, now: Instant, worker: usize, busy: Duration) -> f64 {
         let before = self.before(now, Duration::from_secs(10));
         let earlier = before.busy.iter().find(|(number, _)| *number == worker).map(|(_, busy)| *busy);
-        // A number may have been given to another worker meanwhile.
-        let earlier = earlier.filter(|earlier| *earlier <= busy).unwrap_or_default();
         let seconds = (now - before.at).as_secs_f64().max(0.01);
-        ((busy - earlier).as_secs_f64() / seconds).clamp(0.0, 1.0)
+        // A number may have been given to another worker meanwhile.
+        let recent = busy.checked_sub(earlier.unwrap_or_default()).unwrap_or(busy);
+        (recent.as_secs_f64() / seconds).clamp(0.0, 1.0)
     }
 }
 

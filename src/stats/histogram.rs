@@ -108,6 +108,7 @@ impl Distribution {
     }
 
     /// What came since `earlier`; the maximum is then only known as a bucket's bound.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut recent = self.clone();
         for (count, before) in recent.buckets.iter_mut().zip(earlier.buckets.iter()) {

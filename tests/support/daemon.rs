@@ -1,11 +1,17 @@
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, OpenOptions},
+    io::IoSliceMut,
+    mem::MaybeUninit,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +20,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -120,7 +127,7 @@ impl Setup {
         self.home.configure(&self.settings);
         let stderr_file = self.stderr_file();
         let notify = self.home.path("notify.sock");
-        let notices = receive_notices(&notify);
+        let (notices, stored) = receive_notices(&notify);
         let mut script = self.before;
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().envs(self.environment).env("NOTIFY_SOCKET", &notify);
@@ -138,7 +145,7 @@ impl Setup {
         script += "exec \"$0\" \"$@\"";
         shell.args(["-c", &script, PIXELD, "--config"]).arg(self.home.path("pixeld.toml"));
         let child = shell.args(self.arguments).spawn().unwrap();
-        Daemon { child, notices, ready: String::new(), home: self.home }
+        Daemon { child, notices, stored, ready: String::new(), home: self.home }
     }
 }
 
@@ -146,6 +153,7 @@ impl Setup {
 pub struct Daemon {
     child: Child,
     notices: Receiver<String>,
+    stored: Store,
     home: Home,
     /// The notification that said that it is ready.
     pub ready: String,
@@ -221,6 +229,14 @@ impl Daemon {
 
     pub fn stats(&self) -> Value {
         self.ctl_json(&["stats"])
+    }
+
+    /// The descriptor that it had stored under this name, as systemd passes it to the next process.
+    pub fn stored(&self, name: &str) -> OwnedFd {
+        eventually(&format!("{name} is stored"), || {
+            let stored = self.stored.lock().unwrap();
+            stored.get(name).map(|descriptor| descriptor.try_clone().unwrap())
+        })
     }
 
     /// Everything that it has written to stderr.
@@ -306,20 +322,35 @@ impl Home {
     }
 }
 
+/// What a daemon has stored, by its names.
+type Store = Arc<Mutex<BTreeMap<String, OwnedFd>>>;
+
 /// Takes notifications at once, as systemd does: a daemon that nobody listens to would wait.
-fn receive_notices(path: &Path) -> Receiver<String> {
+fn receive_notices(path: &Path) -> (Receiver<String>, Store) {
     let socket = UnixDatagram::bind(path).unwrap();
     let (sender, notices) = channel();
+    let stored = Store::default();
+    let store = stored.clone();
     thread::spawn(move || {
-        let mut datagram = [0; 4096];
-        while let Ok(length @ 1..) = socket.recv(&mut datagram) {
-            let notice = String::from_utf8_lossy(&datagram[..length]).into_owned();
-            if sender.send(notice).is_err() {
+        loop {
+            let mut datagram = [0; 4096];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut passed = RecvAncillaryBuffer::new(&mut space);
+            let pieces = &mut [IoSliceMut::new(&mut datagram)];
+            let Ok(received) = recvmsg(&socket, pieces, &mut passed, RecvFlags::CMSG_CLOEXEC) else { return };
+            let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
+            let name = notice.lines().find_map(|line| line.strip_prefix("FDNAME="));
+            for message in passed.drain() {
+                if let (RecvAncillaryMessage::ScmRights(descriptors), Some(name)) = (message, name) {
+                    store.lock().unwrap().extend(descriptors.map(|descriptor| (name.into(), descriptor)));
+                }
+            }
+            if notice.is_empty() || sender.send(notice).is_err() {
                 return;
             }
         }
     });
-    notices
+    (notices, stored)
 }
 
 fn has_line(notice: &str, line: &str) -> bool {

@@ -1,0 +1,362 @@
+//! What an operator does to a running daemon, and what is left of it over restarts.
+
+mod support;
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use support::{Daemon, ECHO, PIXEL, PIXELDCTL, Setup, code, eventually, post, post_in_two, stderr, stdout};
+
+/// The reply to a method that may be called at any time.
+fn call(daemon: &Daemon, method: &str, parameters: &Value) -> Value {
+    daemon.varlink().call(&format!("io.pixeld.Control.{method}"), parameters)
+}
+
+/// The names of the events so far.
+fn events(daemon: &Daemon) -> Vec<String> {
+    let reply = daemon.ctl_json(&["events"]);
+    let events = reply["events"].as_array().unwrap();
+    events.iter().map(|event| event["name"].as_str().unwrap().into()).collect()
+}
+
+/// What GetConfig says of a key.
+fn setting(daemon: &Daemon, key: &str) -> Value {
+    let reply = daemon.ctl_json(&["config"]);
+    let settings = reply["settings"].as_array().unwrap();
+    settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
+}
+
+/// Starts a daemon that gets the counters that this one has stored, as systemd does at a restart.
+fn restart(daemon: &Daemon, settings: &str) -> Daemon {
+    Setup::new(settings).socket("counters", daemon.stored("counters")).start()
+}
+
+// --- drain ---
+
+#[test]
+fn a_drained_daemon_sends_everybody_elsewhere() {
+    let daemon = Daemon::start("workers = 2");
+    let mut client = daemon.client();
+    assert_eq!(client.ask(post(PIXEL)).status, 200);
+    assert!(stdout(&daemon.ctl(&["drain"])).starts_with("Drained: "));
+
+    let answer = client.ask(post(PIXEL));
+    assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
+    assert_eq!([answer.field("retry-after"), answer.field("connection")], [Some("1"), Some("close")]);
+    assert_eq!(daemon.unix_client().ask("GET /nothing HTTP/1.1\r\nhost: h\r\n\r\n").status, 503);
+    let stats = daemon.stats();
+    assert_eq!((&stats["state"], &stats["requests"]["unavailable"]), (&json!("drained"), &json!(2)));
+    assert!(stats["drainedBy"]["atUnixMs"].as_u64() > Some(1_600_000_000_000), "{stats}");
+    daemon.wait_for_notice_where("the status says so", |notice| notice.contains("STATUS=Drained"));
+    for view in ["status", "stats"] {
+        assert!(stdout(&daemon.ctl(&[view])).contains("drained, answers 503, by "), "{view}");
+    }
+    assert_eq!(daemon.ctl_json(&["drain"]), json!({ "already": true }));
+
+    assert_eq!(daemon.ctl_json(&["resume"]), json!({ "already": false }));
+    assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+    assert_eq!(daemon.ctl_json(&["resume"]), json!({ "already": true }));
+    assert_eq!(daemon.stats()["drainedBy"], Value::Null);
+    assert_eq!(events(&daemon)[events(&daemon).len() - 2..], ["drained", "resumed"]);
+}
+
+#[test]
+fn a_request_that_is_under_way_is_answered_when_the_daemon_is_drained() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.client();
+    let (first, rest) = post_in_two();
+    client.send(first);
+    eventually("its head is read", || (daemon.stats()["connections"]["idle"] == 0).then_some(()));
+    daemon.ctl(&["drain"]);
+    client.send(rest);
+    assert_eq!(client.answer().status, 200);
+}
+
+// --- what is left over a restart ---
+
+#[test]
+fn counters_go_on_over_a_restart_and_a_crash() {
+    let mut first = Daemon::start("workers = 3");
+    for _ in 0..7 {
+        assert_eq!(first.unix_client().ask(post(PIXEL)).status, 200);
+    }
+    let since = first.stats()["countingSinceUnixMs"].clone();
+    assert!(first.stop().success());
+
+    let second = restart(&first, "workers = 1");
+    assert_eq!(second.client().ask(post(PIXEL)).status, 200);
+    let stats = second.stats();
+    assert_eq!((&stats["requests"]["ok"], &stats["latency"]["count"]), (&json!(8), &json!(8)));
+    assert_eq!((&stats["connections"]["accepted"], &stats["countingSinceUnixMs"]), (&json!(8), &since));
+    let worker = &second.ctl_json(&["workers"])["workers"][0];
+    assert_eq!(worker["requests"], 1, "a worker counts from its own start");
+
+    second.signal(Signal::SIGKILL);
+    let third = restart(&second, "");
+    let stats = third.stats();
+    assert_eq!((&stats["requests"]["ok"], &stats["process"]["starts"]), (&json!(8), &json!(3)));
+    assert_eq!(stats["process"]["pid"], third.pid());
+}
+
+#[test]
+fn a_drained_daemon_is_drained_after_a_restart_and_says_so() {
+    let first = Daemon::start("");
+    first.ctl(&["drain"]);
+    let by = first.stats()["drainedBy"].clone();
+    let second = restart(&first, "");
+    assert!(second.ready.contains("STATUS=Drained"), "{}", second.ready);
+    assert_eq!(second.stats()["drainedBy"], by);
+    assert_eq!(second.client().ask(post(PIXEL)).status, 503);
+    second.wait_for_log("Still drained");
+    second.ctl(&["resume"]);
+    assert_eq!(second.client().ask(post(PIXEL)).status, 200);
+}
+
+#[test]
+fn counters_of_another_version_are_left_and_this_is_told() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let daemon = Setup::new("").socket("counters", file).start();
+    daemon.wait_for_log("The counters begin anew");
+    assert_eq!(daemon.stats()["process"]["starts"], 1);
+    daemon.stored("counters");
+}
+
+// --- what was set by hand ---
+
+#[test]
+fn workers_set_by_hand_survive_a_reload_and_are_said_to() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.ctl(&["workers", "4"]);
+    daemon.configure("workers = 3");
+    assert_eq!(code(&daemon.ctl(&["reload"])), 0);
+    let workers = daemon.ctl_json(&["workers"]);
+    assert_eq!(workers["workers"].as_array().unwrap().len(), 4);
+    assert_eq!((&workers["configured"], &workers["setTo"]), (&json!(3), &json!(4)));
+    assert!(stdout(&daemon.ctl(&["workers"])).contains("4 serving, 3 configured, set to 4 by "));
+    let key = setting(&daemon, "workers");
+    assert_eq!((&key["value"], &key["setTo"]), (&json!("3"), &json!("4")));
+    assert!(key["origin"].as_str().unwrap().ends_with("pixeld.toml:1"), "{key}");
+
+    daemon.ctl(&["workers", "auto"]);
+    assert_eq!(daemon.stats()["workers"], 3);
+    assert_eq!(daemon.ctl_json(&["workers"])["setBy"], Value::Null);
+    assert_eq!(setting(&daemon, "workers")["setTo"], Value::Null);
+}
+
+#[test]
+fn the_log_level_can_be_set_by_hand_and_taken_back() {
+    let daemon = Daemon::start("");
+    assert_eq!(daemon.ctl_json(&["log-level", "debug"]), json!({ "from": "info", "to": "debug" }));
+    assert_eq!(daemon.client().ask("GET /no HTTP/1.1\r\nhost: h\r\n\r\n").status, 404);
+    daemon.wait_for_log("Answered 404");
+    daemon.configure("[log]\nlevel = \"warn\"");
+    daemon.ctl(&["reload"]);
+    assert!(stdout(&daemon.ctl(&["log-level"])).starts_with("\"debug\", set by "));
+    assert_eq!(daemon.ctl_json(&["log-level", "auto"]), json!({ "from": "debug", "to": "warn" }));
+    assert_eq!(stdout(&daemon.ctl(&["log-level"])), "\"warn\"\n");
+    assert_eq!(code(&daemon.ctl(&["log-level", "loud"])), 64);
+}
+
+// --- reload ---
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.configure("workers = 3\n[log]\ntarget = \"stderr\"");
+    let change = |key, from, to, needs_restart| json!({ "key": key, "from": from, "to": to, "needsRestart": needs_restart });
+    let changes = [change("workers", "2", "3", false), change("log.target", "\"auto\"", "\"stderr\"", true)];
+    let reply = daemon.ctl_json(&["reload", "--dry-run"]);
+    assert_eq!(reply, json!({ "applied": false, "changes": changes }));
+    assert_eq!(daemon.stats()["workers"], 2);
+    assert!(stdout(&daemon.ctl(&["reload", "--dry-run"])).ends_with("nothing is changed yet.\n"));
+    daemon.configure("workers = \"many\"");
+    let refused = daemon.ctl(&["reload", "--dry-run"]);
+    assert!(code(&refused) == 78 && stderr(&refused).contains("pixeld.toml:1: workers:"), "{refused:?}");
+    assert!(!daemon.log().contains("Reloaded"));
+}
+
+// --- changes that take their time ---
+
+#[test]
+fn changing_workers_waits_for_those_that_leave_and_counts_what_moved() {
+    let daemon = Daemon::start("workers = 2");
+    let mut clients: Vec<_> = (0..8).map(|_| daemon.unix_client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).status, 200);
+    }
+    let set = daemon.ctl_json(&["workers", "1"]);
+    assert_eq!(set, json!({ "from": 2, "to": 1, "moved": 4, "leaving": 0 }));
+    assert_eq!(daemon.ctl_json(&["workers"])["workers"][0]["connections"], 8);
+    let set = daemon.ctl_json(&["workers", "4"]);
+    assert_eq!(set, json!({ "from": 1, "to": 4, "moved": 6, "leaving": 0 }));
+}
+
+#[test]
+fn two_changes_of_the_workers_do_not_mix() {
+    let daemon = Daemon::start("workers = 4\n[timeouts]\ndrain = \"500ms\"\nbody = \"20s\"");
+    // Requests in flight everywhere keep those that leave from leaving.
+    let mut clients: Vec<_> = (0..4).map(|_| daemon.unix_client()).collect();
+    for client in &mut clients {
+        client.send(post_in_two().0);
+    }
+    eventually("all heads are read", || {
+        let connections = &daemon.stats()["connections"];
+        (connections["open"] == 4 && connections["idle"] == 0).then_some(())
+    });
+    let mut first = daemon.varlink();
+    first
+        .send(r#"{"method":"io.pixeld.Control.SetWorkers","parameters":{"count":1}}"#.to_owned() + "\0")
+        .unwrap();
+    eventually("it is at it", || (daemon.stats()["workers"] == 1).then_some(()));
+    let busy = call(&daemon, "SetWorkers", &json!({ "count": 2 }));
+    assert_eq!(busy, json!({ "error": "io.pixeld.Control.Busy", "parameters": { "method": "SetWorkers" } }));
+    let set = &first.reply().unwrap()["parameters"];
+    assert_eq!((&set["to"], &set["leaving"]), (&json!(1), &json!(3)), "after timeouts.drain it says so");
+    for client in &mut clients {
+        client.send(post_in_two().1);
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+// --- streams ---
+
+#[test]
+fn events_are_followed_as_they_happen() {
+    let daemon = Daemon::start("workers = 1");
+    let mut stream = daemon.varlink();
+    stream.send(r#"{"method":"io.pixeld.Control.WatchEvents","more":true}"#.to_owned() + "\0").unwrap();
+    let first = stream.reply().unwrap();
+    assert_eq!(first["continues"], true);
+    let names: Vec<_> =
+        first["parameters"]["events"].as_array().unwrap().iter().map(|event| event["name"].clone()).collect();
+    assert_eq!(names, ["configurationRead", "workerStarted", "ready"]);
+    daemon.ctl(&["workers", "2"]);
+    let mut followed = Vec::new();
+    while followed.len() < 2 {
+        let reply = stream.reply().unwrap();
+        followed.extend(reply["parameters"]["events"].as_array().unwrap().iter().cloned());
+    }
+    let worker = followed.iter().find(|event| event["name"] == "workerStarted").unwrap();
+    assert_eq!((&worker["worker"], &worker["level"]), (&json!(2), &json!("info")));
+    assert!(followed.iter().any(|event| event["name"] == "workersSet"));
+}
+
+#[test]
+fn stats_are_streamed_as_often_as_asked() {
+    let daemon = Daemon::start("");
+    let mut stream = daemon.varlink();
+    let watch = json!({ "method": "io.pixeld.Control.WatchStats", "more": true, "parameters": { "intervalMs": 100 } });
+    stream.send(watch.to_string() + "\0").unwrap();
+    let uptime = |reply: Value| reply["parameters"]["stats"]["process"]["uptimeMs"].as_u64().unwrap();
+    let begin = uptime(stream.reply().unwrap());
+    let end = (0..3).map(|_| uptime(stream.reply().unwrap())).last().unwrap();
+    assert!(end >= begin + 290, "{begin} to {end}");
+    assert_eq!(call(&daemon, "WatchStats", &json!({}))["error"], "org.varlink.service.ExpectedMore");
+}
+
+#[test]
+fn pixeldctl_follows_events_until_the_daemon_ends() {
+    let mut daemon = Daemon::start("workers = 1");
+    let child = Command::new(PIXELDCTL)
+        .env_clear()
+        .args(["events", "--follow", "--socket"])
+        .arg(daemon.control_socket())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it is connected", || {
+        (daemon.stats()["process"]["descriptorsUsed"].as_u64() > Some(0)).then_some(())
+    });
+    daemon.ctl(&["workers", "2"]);
+    daemon.stop();
+    let output = child.wait_with_output().unwrap();
+    let text = stdout(&output);
+    assert_eq!((code(&output), text.contains("Worker 1 serves\n")), (75, true), "{output:?}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+// --- what is told of time ---
+
+#[test]
+fn rates_and_latencies_are_those_of_the_requests() {
+    let daemon = Daemon::start("workers = 2");
+    let mut client = daemon.client();
+    for _ in 0..200 {
+        assert_eq!(client.ask(post(PIXEL)).status, 200);
+    }
+    let stats = eventually("a second has gone by", || {
+        let stats = daemon.stats();
+        (stats["process"]["uptimeMs"].as_u64() > Some(1_000)).then_some(stats)
+    });
+    let rate = stats["rates"]["lastMinute"].as_f64().unwrap();
+    let uptime = stats["process"]["uptimeMs"].as_f64().unwrap() / 1e3;
+    assert!((rate - 200.0 / uptime).abs() < 0.2 * rate, "{rate} over {uptime} s");
+    assert_eq!((&stats["latency"]["count"], &stats["recentLatency"]["count"]), (&json!(200), &json!(200)));
+    let worker_busy: f64 = daemon.ctl_json(&["workers"])["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|worker| worker["busy"].as_f64().unwrap())
+        .sum();
+    assert!(worker_busy > 0.0 && worker_busy <= 2.0, "{worker_busy}");
+    let process = &stats["process"];
+    assert!(process["memoryBytes"].as_u64() > Some(1 << 20), "{process}");
+    assert!(process["descriptorsUsed"].as_u64() < process["descriptorsAllowed"].as_u64(), "{process}");
+}
+
+#[test]
+fn idle_connections_are_counted_as_such() {
+    let daemon = Daemon::start("");
+    let mut clients: Vec<_> = (0..5).map(|_| daemon.unix_client()).collect();
+    let counts = || {
+        let connections = &daemon.stats()["connections"];
+        (connections["open"].as_u64().unwrap(), connections["idle"].as_u64().unwrap())
+    };
+    eventually("all are idle", || (counts() == (5, 5)).then_some(()));
+    for client in &mut clients[..2] {
+        client.send(post_in_two().0);
+    }
+    eventually("two are busy", || (counts() == (5, 3)).then_some(()));
+    for client in &mut clients[..2] {
+        client.send(post_in_two().1);
+        assert_eq!(client.answer().status, 200);
+    }
+    drop(clients.split_off(4));
+    eventually("one has gone", || (counts() == (4, 4)).then_some(()));
+}
+
+#[test]
+fn status_shows_it_all_on_one_screen() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.client().ask(post(PIXEL));
+    let text = stdout(&daemon.ctl(&["status"]));
+    for part in [
+        "pixeld 0.",
+        "State: serving",
+        "Workers: 2 serving, 2 configured",
+        "Requests: 1 (1 ok)",
+        "Latency: p50 ",
+        "Ready after ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.lines().count() <= 24, "{text}");
+    let json = daemon.ctl_json(&["status"]);
+    assert_eq!((&json["stats"]["requests"]["ok"], &json["workers"]["configured"]), (&json!(1), &json!(2)));
+}
+
+#[test]
+fn figures_are_watched_line_by_line() {
+    let daemon = Daemon::start("");
+    let output = Command::new("timeout")
+        .args(["--preserve-status", "-s", "TERM", "1.5", PIXELDCTL, "stats", "--watch", "0.2", "--socket"])
+        .arg(daemon.control_socket())
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() > 2 && lines[0].starts_with("TIME "), "{text}");
+    assert!(lines.iter().all(|line| line.len() <= 80 && line.split_whitespace().count() >= 8), "{text}");
+}
