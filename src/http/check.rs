@@ -50,7 +50,7 @@ pub fn is_plain(headers: &HeaderMap) -> bool {
 
 /// `uri-host [":" port]` (RFC 3986 §3.2.2), and not empty, as an http URI's host never is (RFC 9110
 /// §4.2.1).
-fn is_host(value: &[u8]) -> bool {
+pub fn is_host(value: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(value) else { return false };
     let (is_name, port) = if let Some(literal) = text.strip_prefix('[') {
         let Some((address, port)) = literal.split_once(']') else { return false };

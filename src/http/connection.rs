@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     answer::Answer,
     context::Context,
+    express::{self, Leaves},
     io::Io,
     service::{PixelService, client, tell_refusal},
     track::{Recall, Stage, Track},
@@ -73,20 +74,35 @@ pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended
 }
 
 async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
-    let mut to_finish = false;
+    let mut way = Way::new(context);
     loop {
-        let next = match session(&mut io, context, track, to_finish).await {
-            Session::Finished(result) => after_end(result, context, track),
-            Session::TimedOut(stage) => after_timeout(stage, track),
-            Session::Idle(unread) => {
-                io.unread(unread);
-                while_idle(&io, context, track)
-            }
+        let next = match way {
+            Way::Express => after_express(express::run(&mut io, context, track).await, &io, context, track),
+            // Boxed, for it is large, and few connections are on it at a time.
+            Way::Hyper { to_finish } => match Box::pin(session(&mut io, context, track, to_finish)).await {
+                Session::Finished(result) => after_end(result, context, track),
+                Session::TimedOut(stage) => after_timeout(stage, track),
+                Session::Idle(unread) => {
+                    io.unread(unread);
+                    while_idle(&io, context, track)
+                }
+                Session::Answered(unread) => {
+                    io.unread(unread);
+                    if track.recalled().is_some() { while_idle(&io, context, track) } else { Next::Serve }
+                }
+            },
         };
         match next {
-            Next::Serve => continue,
+            Next::Serve => {
+                way = Way::new(context);
+                continue;
+            }
+            Next::Hyper => {
+                way = Way::Hyper { to_finish: false };
+                continue;
+            }
             Next::Finish => {
-                to_finish = true;
+                way = Way::Hyper { to_finish: true };
                 continue;
             }
             Next::Park => return park(io, track),
@@ -103,10 +119,26 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
     }
 }
 
-/// What to do with a connection that hyper has let go of.
+/// Which way the next request goes.
+enum Way {
+    /// The short one.
+    Express,
+    /// Through hyper. When it is `to_finish`, the input is there and is answered, as the last.
+    Hyper { to_finish: bool },
+}
+
+impl Way {
+    fn new(context: &Context) -> Self {
+        if context.express { Self::Express } else { Self::Hyper { to_finish: false } }
+    }
+}
+
+/// What to do with a connection next.
 enum Next {
     /// Go on.
     Serve,
+    /// Go on through hyper: the next request asks for it.
+    Hyper,
     /// Go on until the request that has already arrived is answered, as the last one.
     Finish,
     /// Give it to another worker.
@@ -121,6 +153,19 @@ enum Next {
     Cut,
     /// Drop it, for it has broken off.
     Abandon(String),
+}
+
+fn after_express(leaves: Leaves, io: &Io, context: &Context, track: &Track) -> Next {
+    match leaves {
+        Leaves::Odd => Next::Hyper,
+        Leaves::Idle => while_idle(io, context, track),
+        Leaves::Ended => {
+            track.peer_ended();
+            Next::Close
+        }
+        Leaves::Stuck => Next::Cut,
+        Leaves::Failed(error) => Next::Abandon(error.to_string()),
+    }
 }
 
 fn after_end(result: hyper::Result<()>, context: &Context, track: &Track) -> Next {
@@ -167,6 +212,9 @@ enum Session {
     /// It is idle, and was asked back or has been idle for a while; these bytes were read and not
     /// used.
     Idle(Bytes),
+    /// A request was answered, and the next one may go the short way; these bytes were read and not
+    /// used.
+    Answered(Bytes),
     /// It has been in this stage for too long.
     TimedOut(Stage),
 }
@@ -213,6 +261,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .serve_connection(TokioIo::new(io), service);
     let mut timer = pin!(sleep(policy.shortest_timeout()));
     let begun = Instant::now();
+    let answered_before = track.requests();
 
     let end = poll_fn(|cx| {
         track.wake(cx.waker());
@@ -220,8 +269,13 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
                 return Poll::Ready(Session::Finished(result));
             }
-            if track.stage() == Stage::Idle && track.recalled().is_some() && !to_finish {
-                return Poll::Ready(Session::Idle(Bytes::new()));
+            if track.stage() == Stage::Idle && !to_finish {
+                if track.recalled().is_some() {
+                    return Poll::Ready(Session::Idle(Bytes::new()));
+                }
+                if context.express && track.requests() > answered_before {
+                    return Poll::Ready(Session::Answered(Bytes::new()));
+                }
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -255,6 +309,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
     .await;
     match end {
         Session::Idle(_) => Session::Idle(http.into_parts().read_buf),
+        Session::Answered(_) => Session::Answered(http.into_parts().read_buf),
         other => other,
     }
 }

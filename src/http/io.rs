@@ -29,6 +29,9 @@ impl Io {
 
     /// Gives back what was read last and not used; the next read returns it first.
     pub fn unread(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         self.unread = if self.unread.is_empty() {
             bytes
         } else {
@@ -53,18 +56,27 @@ impl Io {
     }
 }
 
+impl Io {
+    /// Reads without telling the track; an end of the input is nothing read.
+    pub fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            self.track.registry.stats.received(buf.filled().len() - before);
+        } else {
+            let n = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..n]);
+            self.unread.advance(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.unread.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-            this.track.registry.stats.received(buf.filled().len() - before);
-        } else {
-            let n = this.unread.len().min(buf.remaining());
-            buf.put_slice(&this.unread[..n]);
-            this.unread.advance(n);
-        }
+        ready!(this.poll_input(cx, buf))?;
         if buf.filled().len() > before {
             this.track.received();
         } else {

@@ -46,7 +46,7 @@ pub struct Track {
     /// When the first byte of the request under way came in.
     begun: Cell<Instant>,
     /// Answers that wait to be sent whole.
-    answers: Cell<u32>,
+    answers: Cell<usize>,
     /// Since when an answer waits to be sent whole.
     unsent: Cell<Option<Instant>>,
     own_refusal_dropped: Cell<bool>,
@@ -150,13 +150,30 @@ impl Track {
             return;
         }
         let now = Instant::now();
-        self.registry.stats.took(now - self.begun.get(), answers.into());
+        self.registry.stats.took(now - self.begun.get(), answers as u64);
         self.begun.set(now);
         self.unsent.set(None);
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter_at(Stage::Idle, now);
             self.registry.became_idle(self);
         }
+    }
+
+    /// So many requests came in at `begun`, and their answers are sent already.
+    pub fn answered_at_once(&self, begun: Instant, answers: usize) {
+        let now = Instant::now();
+        self.requests.set(self.requests.get() + answers);
+        self.registry.stats.took(now - begun, answers as u64);
+        self.since.set(now);
+        self.registry.became_idle(self);
+    }
+
+    /// So many requests came in at `begun`, and their answers wait to be sent whole.
+    pub fn begin_sending(&self, begun: Instant, answers: usize) {
+        self.requests.set(self.requests.get() + answers);
+        self.answer(false);
+        self.begun.set(begun);
+        self.answers.set(answers);
     }
 
     /// The head of one more request is here; says how many there were on this connection.

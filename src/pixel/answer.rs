@@ -24,6 +24,13 @@ pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes [`write_accepted`] appends.
+pub fn accepted_length(pixel: &Pixel<'_>) -> usize {
+    const AROUND: usize = r#"{"status":"ok","received":{"x":,"y":,"channel":"R","value":}}"#.len();
+
+    AROUND + pixel.x.len() + pixel.y.len() + decimal(pixel.value, &mut [0; 3]).len()
+}
+
 fn decimal(number: u8, digits: &mut [u8; 3]) -> &str {
     *digits = [b'0' + number / 100, b'0' + number / 10 % 10, b'0' + number % 10];
     let leading_zeros = if number < 10 { 2 } else { usize::from(number < 100) };
@@ -43,6 +50,7 @@ mod tests {
             write_accepted(&pixel, &mut out);
             let expected =
                 format!(r#"{{"status":"ok","received":{{"x":10,"y":-20,"channel":"R","value":{value}}}}}"#);
+            assert_eq!(accepted_length(&pixel), out.len());
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

@@ -14,7 +14,7 @@ mod json;
 
 use std::borrow::Cow;
 
-pub use answer::{BAD_BODY, OUT_OF_RANGE, write_accepted};
+pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use decode::decode;
 pub use explain::{Refusal, explain, explain_text};
 

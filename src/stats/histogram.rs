@@ -5,9 +5,10 @@ use super::counter::Counter;
 /// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
 const SUB_BITS: u32 = 4;
 const SUB: usize = 1 << SUB_BITS;
-/// What takes 2^27 µs (134 s) or longer falls into the last bucket.
+/// What takes 2^27 µs (134 s) or longer falls into a last bucket of its own.
 const OCTAVES: usize = 23;
-const BUCKETS: usize = SUB + OCTAVES * SUB;
+const LAST: usize = SUB + OCTAVES * SUB;
+const BUCKETS: usize = LAST + 1;
 
 /// How often something took how long: buckets of microseconds, exact up to 16 and a sixteenth of their
 /// value wide above. One thread writes, any may read.
@@ -138,7 +139,7 @@ fn bucket(us: u64) -> usize {
     };
     // Within SUB, whatever the octave.
     let sub = usize::try_from(us >> octave).unwrap_or(0) - SUB;
-    (SUB + octave as usize * SUB + sub).min(BUCKETS - 1)
+    (SUB + octave as usize * SUB + sub).min(LAST)
 }
 
 /// The microseconds that a bucket ends before.
@@ -146,7 +147,7 @@ fn bound(bucket: usize) -> u64 {
     match bucket.checked_sub(SUB) {
         None => bucket as u64 + 1,
         // The longest that Varlink has an integer for.
-        Some(_) if bucket == BUCKETS - 1 => i64::MAX as u64,
+        Some(_) if bucket == LAST => i64::MAX as u64,
         Some(above) => ((SUB + above % SUB + 1) as u64) << (above / SUB),
     }
 }
@@ -173,8 +174,8 @@ mod tests {
             assert!((low..high).contains(&us), "{us} is not in {low}..{high}");
             assert!(high - low <= 1 + us / 16, "{us}: {low}..{high} is too wide");
         }
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
-        assert_eq!(bound(BUCKETS - 2), (1 << 27) - (1 << 22));
+        assert_eq!((bucket(1 << 27), bucket(u64::MAX)), (LAST, LAST));
+        assert_eq!((bucket((1 << 27) - 1), bound(LAST - 1)), (LAST - 1, 1 << 27));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use pixeld::{
     http::{self, Context, Ended, Parked, Policy},
     log::{Level, Log, Sink},
     net::Socket,
+    stats::{Memory, WorkerStats},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -93,10 +94,13 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
     thread_local! {
         static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     }
+    static MEMORY: LazyLock<Arc<Memory>> =
+        LazyLock::new(|| Arc::new(Memory::create(0).expect("memory for counters")));
     static LOG: LazyLock<Log> =
         LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Debug).expect("a thread for the log"));
 
-    let context = Rc::new(Context::new(0, Arc::default(), LOG.clone(), policy(manner)));
+    let stats = Arc::new(WorkerStats::new(MEMORY.clone(), 1));
+    let context = Rc::new(Context::new(1, stats, LOG.clone(), policy(manner)));
     let exchange = async {
         let (server, client) = StdStream::pair().expect("a pair of sockets");
         server.set_nonblocking(true).expect("a socket that does not block");

@@ -1,0 +1,249 @@
+//! The short way from a request to its answer. It takes what is plain and asks for an accepted pixel,
+//! and answers it, in the worker's own buffers and with one write, exactly as hyper would have. A
+//! connection that waits here has no buffers at all.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context as TaskContext, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{context::Context, io::Io, plain::PlainRequest, track::Track};
+use crate::{pixel, stats::Outcome};
+
+/// Why a connection leaves the short way.
+#[derive(Debug)]
+pub enum Leaves {
+    /// Its next request is not plain, or not whole; the bytes are given back to the [`Io`].
+    Odd,
+    /// It is idle, and was asked back or has been idle for long enough.
+    Idle,
+    /// Its client has hung up.
+    Ended,
+    /// Its client does not take its answers.
+    Stuck,
+    /// It has broken.
+    Failed(io::Error),
+}
+
+/// What the connections of a worker use one after the other.
+#[derive(Debug)]
+pub struct Buffers {
+    input: Box<[u8]>,
+    output: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        /// As much as is read at once; two full requests of the usual limits.
+        const INPUT: usize = 64 << 10;
+
+        Self { input: vec![0; INPUT].into(), output: Vec::new() }
+    }
+}
+
+/// Serves plain requests until something else is to be done with the connection.
+pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
+    let timer = pin!(sleep(context.policy().shortest_timeout()));
+    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_new: true };
+    poll_fn(|cx| lane.poll(cx)).await
+}
+
+struct Lane<'c> {
+    io: &'c mut Io,
+    context: &'c Context,
+    track: &'c Rc<Track>,
+    timer: Pin<&'c mut Sleep>,
+    /// The rest of answers that the socket did not take at once.
+    unsent: Vec<u8>,
+    /// The timer does not know whom to wake yet.
+    is_new: bool,
+}
+
+impl Lane<'_> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
+        self.track.wake(cx.waker());
+        let mut has_worked = false;
+        loop {
+            let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
+            match step {
+                Poll::Ready(Ok(())) => has_worked = true,
+                Poll::Ready(Err(leaves)) => return Poll::Ready(leaves),
+                // Woken for nothing that came or went over the socket: it may have been the timer.
+                Poll::Pending if self.is_new || !has_worked => return self.poll_timer(cx),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads once and answers every plain request that is there.
+    fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Leaves>> {
+        if self.track.recalled().is_some() {
+            return Poll::Ready(Err(Leaves::Idle));
+        }
+        let mut buffers = self.context.buffers.borrow_mut();
+        let Buffers { input, output } = &mut *buffers;
+        let mut input = ReadBuf::new(input);
+        match ready!(self.io.poll_input(cx, &mut input)) {
+            Ok(()) if input.filled().is_empty() => return Poll::Ready(Err(Leaves::Ended)),
+            Ok(()) => {}
+            Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
+        }
+        let begun = Instant::now();
+        let (rest, answers) = self.answer_all(input.filled(), output, begun);
+        self.io.unread(Bytes::copy_from_slice(rest));
+        if answers > 0 {
+            let sent = match Pin::new(&mut self.io.stream).poll_write(cx, output) {
+                Poll::Ready(Ok(sent)) => sent,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Leaves::Failed(error))),
+                Poll::Pending => 0,
+            };
+            self.context.stats.sent(sent);
+            if sent < output.len() {
+                self.unsent = output[sent..].to_vec();
+                self.track.begin_sending(begun, answers);
+                return Poll::Ready(Ok(()));
+            }
+            self.track.answered_at_once(begun, answers);
+        }
+        Poll::Ready(if rest.is_empty() { Ok(()) } else { Err(Leaves::Odd) })
+    }
+
+    /// Writes the answers to all requests that are plain and right; returns what is left of the input,
+    /// and how many answers there are.
+    fn answer_all<'i>(&self, mut input: &'i [u8], output: &mut Vec<u8>, now: Instant) -> (&'i [u8], usize) {
+        output.clear();
+        let policy = self.context.policy();
+        let mut answers = 0;
+        while let Some(request) = PlainRequest::parse(input, &policy) {
+            // The last request on a connection says so in its answer, and a drained daemon has
+            // another one.
+            if self.track.requests() + answers + 1 >= policy.requests_limit || self.context.stats.is_drained()
+            {
+                break;
+            }
+            let end = request.body.end;
+            let Some(Ok(pixel)) = pixel::decode(&input[request.body]) else { break };
+            self.context.date.write_head(now, pixel::accepted_length(&pixel), output);
+            pixel::write_accepted(&pixel, output);
+            self.context.stats.answered(Outcome::Ok);
+            answers += 1;
+            input = &input[end..];
+        }
+        (input, answers)
+    }
+
+    /// Goes on with answers that the socket did not take at once.
+    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Leaves>> {
+        let sent = match ready!(Pin::new(&mut self.io.stream).poll_write(cx, &self.unsent)) {
+            Ok(sent) => sent,
+            Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
+        };
+        self.context.stats.sent(sent);
+        self.unsent.drain(..sent);
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+            self.track.flushed();
+            if self.io.has_unread() {
+                return Poll::Ready(Err(Leaves::Odd));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The timer fires at least as often as anything could be over, and only then is looked whether it
+    /// is.
+    fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
+        self.is_new = false;
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let (policy, now) = (self.context.policy(), Instant::now());
+            let (deadline, leaves) = match self.track.unsent_since() {
+                Some(since) => (since + policy.write_timeout, Leaves::Stuck),
+                None => (self.track.since() + policy.keep_alive_timeout, Leaves::Idle),
+            };
+            if deadline <= now {
+                return Poll::Ready(leaves);
+            }
+            self.timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
+        }
+        Poll::Pending
+    }
+}
+
+/// The head of an answer to an accepted pixel, with the time of day as it is.
+#[derive(Debug)]
+pub struct Date {
+    text: RefCell<String>,
+    /// When the next second begins.
+    ends: Cell<Instant>,
+}
+
+impl Default for Date {
+    fn default() -> Self {
+        Self { text: RefCell::default(), ends: Cell::new(Instant::now()) }
+    }
+}
+
+impl Date {
+    /// Appends the head of an answer whose body has `length` bytes.
+    fn write_head(&self, now: Instant, length: usize, out: &mut Vec<u8>) {
+        if now >= self.ends.get() {
+            let time = SystemTime::now();
+            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            *self.text.borrow_mut() = httpdate::fmt_http_date(time);
+            self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
+        }
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
+        let mut digits = [0; 20];
+        out.extend_from_slice(decimal(length, &mut digits));
+        out.extend_from_slice(b"\r\ndate: ");
+        out.extend_from_slice(self.text.borrow().as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+}
+
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut begin = digits.len();
+    loop {
+        begin -= 1;
+        // Always a digit.
+        digits[begin] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            return &digits[begin..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_decimal() {
+        for number in [0, 7, 10, 68, 99, 100, 12_345, usize::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_head_has_the_time_of_day() {
+        let (date, mut out) = (Date::default(), Vec::new());
+        date.write_head(Instant::now(), 68, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (begin, rest) = text.split_once("date: ").unwrap();
+        assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 68\r\n");
+        let told = httpdate::parse_http_date(rest.strip_suffix("\r\n\r\n").unwrap()).unwrap();
+        assert!(told.elapsed().unwrap() < Duration::from_secs(5), "{rest}");
+    }
+}
