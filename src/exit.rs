@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything was done.
     Ok = 0,
+    /// `pixeldctl doctor` has found something wrong with the host; no code of sysexits.h.
+    Unwell = 1,
     /// The command line is wrong.
     Usage = 64,
     /// A value was refused by the daemon.

@@ -1,0 +1,72 @@
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    control::Client,
+    ctl::{
+        failure::Failure,
+        locate::{self, Need},
+    },
+};
+
+/// What the daemon says of itself over its control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Since its start.
+    pub uptime: Duration,
+    /// Where it answers requests.
+    pub listeners: Vec<String>,
+    /// `limits.connections`
+    pub connection_limit: u64,
+    /// Workers that serve.
+    pub workers: u64,
+    /// Workers that the configuration asks for.
+    pub configured_workers: u64,
+    /// Log lines that it has dropped.
+    pub log_lines_dropped: u64,
+}
+
+/// Why the daemon says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Silence {
+    /// It does not run.
+    Absent(String),
+    /// This user may not ask it.
+    Forbidden(String),
+    /// It runs, and does not answer as it should.
+    Faulty(String),
+}
+
+/// Asks the daemon at the socket that was named, or the one of this host.
+pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Silence> {
+    let answer = async {
+        let mut client = locate::connect(socket, Need::Read, limit).await?;
+        told(&mut client).await
+    };
+    answer.await.map_err(|failure: Failure| {
+        let reason = failure.to_string();
+        match failure {
+            Failure::NoDaemon(_) => Silence::Absent(reason),
+            Failure::NoPermission(_) => Silence::Forbidden(reason),
+            _ => Silence::Faulty(reason),
+        }
+    })
+}
+
+async fn told(client: &mut Client) -> Result<Daemon, Failure> {
+    let stats = client.stats().await?;
+    let workers = client.workers().await?;
+    Ok(Daemon {
+        version: stats.version,
+        pid: stats.pid,
+        uptime: Duration::from_millis(stats.uptime_ms),
+        listeners: stats.listeners,
+        connection_limit: stats.connections.limit,
+        workers: stats.workers,
+        configured_workers: workers.configured,
+        log_lines_dropped: stats.log_lines_dropped,
+    })
+}

@@ -1,0 +1,114 @@
+use serde::{Deserialize, Serialize};
+
+/// What a check has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// It was looked at, and nothing is wrong.
+    Ok,
+    /// It will cost requests under load, or after the next boot.
+    Warning,
+    /// It costs requests, or lets in whom it should not.
+    Problem,
+    /// It could not be looked at, so nobody knows.
+    Skipped,
+}
+
+/// One thing that a check has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The name of the check, the same for each of its findings.
+    pub check: String,
+    /// How bad it is.
+    pub state: State,
+    /// What is so, in one sentence; for what was skipped, why.
+    pub summary: String,
+    /// What was read, and where; empty when the summary says it all.
+    pub evidence: String,
+    /// What to run, in this order. Lines that begin with # say what to edit before.
+    pub mend: Vec<String>,
+}
+
+/// Everything that `pixeldctl doctor` has to say about one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Whether no finding is a warning or a problem.
+    pub ok: bool,
+    /// The findings of each check, at least one.
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn ok(summary: impl Into<String>) -> Self {
+        Self::new(State::Ok, summary)
+    }
+
+    /// It will cost something.
+    pub fn warning(summary: impl Into<String>) -> Self {
+        Self::new(State::Warning, summary)
+    }
+
+    /// It costs something.
+    pub fn problem(summary: impl Into<String>) -> Self {
+        Self::new(State::Problem, summary)
+    }
+
+    /// It was not looked at.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self::new(State::Skipped, reason)
+    }
+
+    fn new(state: State, summary: impl Into<String>) -> Self {
+        let (check, evidence, mend) = (String::new(), String::new(), Vec::new());
+        Self { check, state, summary: summary.into(), evidence, mend }
+    }
+
+    /// With what was read.
+    #[must_use]
+    pub fn evidence(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence = evidence.into();
+        self
+    }
+
+    /// With one more line of what to run.
+    #[must_use]
+    pub fn mend(mut self, line: impl Into<String>) -> Self {
+        self.mend.push(line.into());
+        self
+    }
+
+    /// Whether something has to be done about it.
+    pub fn is_wrong(&self) -> bool {
+        matches!(self.state, State::Warning | State::Problem)
+    }
+}
+
+impl Report {
+    /// The findings, and what they amount to.
+    pub fn new(findings: Vec<Finding>) -> Self {
+        Self { ok: !findings.iter().any(Finding::is_wrong), findings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_skipped_is_not_wrong_and_a_warning_is() {
+        assert!(Report::new(vec![Finding::ok("a"), Finding::skipped("b")]).ok);
+        assert!(!Report::new(vec![Finding::ok("a"), Finding::warning("b")]).ok);
+        assert!(!Report::new(vec![Finding::problem("b")]).ok);
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_written() {
+        let report = Report::new(vec![Finding::problem("a").evidence("b").mend("c")]);
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(text.contains(r#""ok":false"#) && text.contains(r#""state":"problem""#), "{text}");
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+}

@@ -1,0 +1,105 @@
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{process::Command, time::timeout};
+
+/// Why something could not be looked at, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen(pub String);
+
+/// What was seen, or why nothing was.
+pub type Seen<T> = Result<T, Unseen>;
+
+/// The host that is looked at.
+#[derive(Debug)]
+pub struct Host {
+    /// Where its files are; `/` outside tests.
+    root: PathBuf,
+    /// Folders of the programs that it is asked with.
+    tools: Vec<PathBuf>,
+    /// How long each of them may take.
+    limit: Duration,
+}
+
+/// What a program printed.
+#[derive(Debug)]
+pub struct Printed {
+    /// Whether it exited with 0.
+    pub succeeded: bool,
+    /// On stdout.
+    pub stdout: String,
+    /// On stderr.
+    pub stderr: String,
+}
+
+impl Host {
+    /// This host, with the programs of `$PATH`.
+    pub fn here(limit: Duration) -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        // Where ss, nginx and others are, and where not every user's PATH leads.
+        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+        Self::new("/", env::split_paths(&path).chain(system).collect(), limit)
+    }
+
+    /// A host with its files below `root`, and programs in `tools`.
+    pub fn new(root: impl Into<PathBuf>, tools: Vec<PathBuf>, limit: Duration) -> Self {
+        Self { root: root.into(), tools, limit }
+    }
+
+    /// How long each question may take.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// A file's text.
+    pub fn read(&self, path: &str) -> Seen<String> {
+        let file = self.root.join(path.trim_start_matches('/'));
+        fs::read_to_string(file).map_err(|error| Unseen(format!("cannot read {path}: {error}")))
+    }
+
+    /// A file that holds one number.
+    pub fn number(&self, path: &str) -> Seen<u64> {
+        let text = self.read(path)?;
+        text.trim().parse().map_err(|_| Unseen(format!("{path} holds {:?}, no number", text.trim())))
+    }
+
+    /// Runs a program of the host's, in English and without a pager.
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> Seen<Printed> {
+        let path = self.find(program).ok_or_else(|| Unseen(format!("there is no {program} on this host")))?;
+        let output = Command::new(path)
+            .args(arguments)
+            .envs([("LC_ALL", "C.UTF-8"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "cat")])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(self.limit, output).await.map_err(|_| {
+            Unseen(format!("{program} does not end within {}", humantime::format_duration(self.limit)))
+        })?;
+        let output = output.map_err(|error| Unseen(format!("cannot run {program}: {error}")))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Printed {
+            succeeded: output.status.success(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        })
+    }
+
+    /// What a program printed that has to succeed.
+    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Seen<String> {
+        let printed = self.run(program, arguments).await?;
+        if printed.succeeded {
+            return Ok(printed.stdout);
+        }
+        let said = printed.stderr.lines().next().unwrap_or("no reason given");
+        Err(Unseen(format!("{program} fails: {said}")))
+    }
+
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        let is_file = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
+        self.tools.iter().map(|folder| folder.join(program)).find(|path| is_file(path))
+    }
+}

@@ -1,0 +1,96 @@
+use super::{Verdict, daemon_of};
+use crate::ctl::doctor::{finding::Finding, look::Facts};
+
+/// Percent of stolen time from which on answers are late.
+const NOTICEABLE: f64 = 5.0;
+/// Percent from which on a test measures the hypervisor.
+const SEVERE: f64 = 20.0;
+
+/// Whether the hypervisor gives the CPUs to others.
+pub fn steal(facts: &Facts) -> Verdict {
+    let [before, after] = &facts.samples;
+    let before = before.cpu.as_ref().map_err(Clone::clone)?;
+    let after = after.cpu.as_ref().map_err(Clone::clone)?;
+    let stolen = after.stolen.saturating_sub(before.stolen);
+    let total = after.total.saturating_sub(before.total);
+    #[allow(clippy::cast_precision_loss)] // ticks of one second
+    let percent = stolen as f64 * 100.0 / total.max(1) as f64;
+    let evidence = format!("/proc/stat: {stolen} of {total} ticks stolen while looking");
+    if percent < NOTICEABLE {
+        return Ok(vec![Finding::ok(format!("{percent:.0} % of the CPU time is stolen")).evidence(evidence)]);
+    }
+    let summary = format!("the hypervisor takes {percent:.0} % of the CPU time away");
+    let finding = if percent < SEVERE { Finding::warning(summary) } else { Finding::problem(summary) };
+    let finding = finding
+        .evidence(evidence)
+        .mend("# a burstable instance (t2, t3) is out of CPU credits: wait, or allow it more:")
+        .mend("# aws ec2 modify-instance-credit-specification --instance-credit-specification \\")
+        .mend("#     InstanceId=ID,CpuCredits=unlimited");
+    Ok(vec![finding])
+}
+
+/// Whether there are about as many workers as CPUs.
+pub fn workers(facts: &Facts) -> Verdict {
+    let daemon = daemon_of(facts)?;
+    let cpus = facts.cpus.as_ref().map_err(Clone::clone)?;
+    let (workers, usable) = (daemon.workers, cpus.usable());
+    let is_far = |workers: u64| workers > 2 * usable || 2 * workers < usable;
+    if !is_far(workers) {
+        return Ok(vec![Finding::ok(format!("{workers} workers, and {usable} CPUs to use"))]);
+    }
+    let quota = cpus.quota.map_or_else(String::new, |quota| format!(", a quota of {quota}"));
+    let finding = Finding::warning(if workers > usable {
+        format!("{workers} workers share {usable} CPUs, and wait for each other")
+    } else {
+        format!("{workers} workers use {workers} of {usable} CPUs")
+    });
+    let finding = finding.evidence(format!(
+        "process {}: affinity to {} CPUs{quota}; {} workers are configured",
+        daemon.pid, cpus.allowed, daemon.configured_workers
+    ));
+    Ok(vec![if is_far(daemon.configured_workers) {
+        finding
+            .mend("grep -n workers /etc/pixeld/pixeld.toml /etc/pixeld/pixeld.toml.d/*")
+            .mend("# write there: workers = \"auto\"")
+            .mend("sudo systemctl reload pixeld")
+    } else {
+        finding.mend("sudo pixeldctl workers auto")
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+        look::process::{CpuTime, Cpus},
+    };
+
+    #[test]
+    fn stolen_time_is_told_from_five_percent_on() {
+        let mut facts = healthy();
+        only(steal(&facts), State::Ok);
+        for (stolen, state) in [(19, State::Ok), (20, State::Warning), (80, State::Problem)] {
+            facts.samples[0].cpu = Ok(CpuTime { total: 1000, stolen: 10 });
+            facts.samples[1].cpu = Ok(CpuTime { total: 1200, stolen: 10 + stolen / 2 });
+            only(steal(&facts), state);
+        }
+    }
+
+    #[test]
+    fn too_many_workers_are_told_of_and_so_are_too_few() {
+        let mut facts = healthy();
+        only(workers(&facts), State::Ok);
+        facts.daemon.as_mut().unwrap().workers = 64;
+        let finding = only(workers(&facts), State::Warning);
+        assert!(finding.summary.contains("64 workers share 2 CPUs"), "{finding:?}");
+        assert_eq!(finding.mend, ["sudo pixeldctl workers auto"]);
+        facts.daemon.as_mut().unwrap().workers = 2;
+        facts.cpus = Ok(Cpus { allowed: 8, quota: None });
+        let finding = only(workers(&facts), State::Warning);
+        assert!(finding.mend[1].contains("workers = \"auto\""), "{finding:?}");
+        facts.cpus = Ok(Cpus { allowed: 8, quota: Some(2) });
+        only(workers(&facts), State::Ok);
+    }
+}

@@ -1,0 +1,75 @@
+use super::{Verdict, daemon_of, drop_in, is_service};
+use crate::ctl::doctor::{
+    finding::Finding,
+    look::{Facts, units},
+};
+
+/// Descriptors besides those of connections: two control sockets with 64 clients each, listeners,
+/// log, notifications.
+const RESERVE: u64 = 192;
+/// Those of a worker's runtime.
+const FOR_EACH_WORKER: u64 = 4;
+
+/// Whether as many files may be open as there may be connections, and then some.
+pub fn file_limit(facts: &Facts) -> Verdict {
+    let daemon = daemon_of(facts)?;
+    let limit = facts.files.as_ref().map_err(Clone::clone)?;
+    let connections = daemon.connection_limit;
+    let needed = connections + RESERVE + FOR_EACH_WORKER * daemon.workers;
+    if limit.soft >= needed {
+        let summary = format!("{} open files are allowed, {connections} connections too", limit.soft);
+        return Ok(vec![Finding::ok(summary)]);
+    }
+    let summary = format!("{} open files are allowed, and {connections} connections", limit.soft);
+    let evidence = format!(
+        "/proc/{}/limits: Max open files {} (hard {}); limits.connections = {connections}, which takes \
+         {needed} descriptors",
+        daemon.pid, limit.soft, limit.hard
+    );
+    let finding = Finding::problem(summary).evidence(evidence);
+    // As much as the installed unit asks for, unless that is not enough.
+    let enough = needed.max(65_536);
+    Ok(vec![if is_service(facts, daemon) {
+        let setting = format!("LimitNOFILE={enough}");
+        finding.mend_all(drop_in(units::SERVICE, "Service", &setting)).mend("sudo systemctl restart pixeld")
+    } else {
+        finding.mend(format!("ulimit -n {enough}")).mend("# and start pixeld again from this shell")
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+        look::process::FileLimit,
+    };
+
+    #[test]
+    fn files_are_needed_for_every_connection_and_some_more() {
+        let mut facts = healthy();
+        only(file_limit(&facts), State::Ok);
+        facts.files = Ok(FileLimit { soft: 10_000, hard: 10_000 });
+        let finding = only(file_limit(&facts), State::Problem);
+        assert!(finding.evidence.contains("10200 descriptors"), "{finding:?}");
+        assert!(finding.mend[1].contains("LimitNOFILE=65536"), "{finding:?}");
+        facts.files = Ok(FileLimit { soft: 10_200, hard: 10_200 });
+        only(file_limit(&facts), State::Ok);
+    }
+
+    #[test]
+    fn more_than_the_unit_asks_for_is_asked_for_where_it_is_needed() {
+        let mut facts = healthy();
+        facts.daemon.as_mut().unwrap().connection_limit = 100_000;
+        assert!(only(file_limit(&facts), State::Problem).mend[1].contains("LimitNOFILE=100200"));
+    }
+
+    #[test]
+    fn a_daemon_that_was_started_by_hand_has_the_limit_of_its_shell() {
+        let mut facts = healthy();
+        facts.daemon.as_mut().unwrap().pid = 9;
+        facts.files = Ok(FileLimit { soft: 1024, hard: 1024 });
+        assert_eq!(only(file_limit(&facts), State::Problem).mend[0], "ulimit -n 65536");
+    }
+}

@@ -1,0 +1,58 @@
+use super::{Verdict, daemon_of, drop_in};
+use crate::ctl::doctor::{
+    finding::Finding,
+    look::{Facts, units},
+};
+
+/// Whether journald has thrown away lines of the daemon's.
+pub fn journal(facts: &Facts) -> Verdict {
+    let lines = facts.suppressed.as_ref().map_err(Clone::clone)?.lines;
+    if lines == 0 {
+        return Ok(vec![Finding::ok("journald has taken every line of pixeld's")]);
+    }
+    let finding = Finding::warning(format!("journald has thrown away {lines} lines of pixeld's"))
+        .evidence("journalctl: \"Suppressed … messages from pixeld.service\" since it started")
+        .mend("# less is logged with log.level = \"info\" in pixeld.toml; or let journald take all:")
+        .mend_all(drop_in(units::SERVICE, "Service", "LogRateLimitIntervalSec=0"))
+        .mend("sudo systemctl restart pixeld");
+    Ok(vec![finding])
+}
+
+/// Whether the daemon has thrown away lines because nobody took them.
+pub fn daemon_lines(facts: &Facts) -> Verdict {
+    let dropped = daemon_of(facts)?.log_lines_dropped;
+    if dropped == 0 {
+        return Ok(vec![Finding::ok("pixeld has dropped no line of its log")]);
+    }
+    let finding = Finding::warning(format!("pixeld has dropped {dropped} lines of its log"))
+        .evidence("pixeldctl stats; they were not taken as fast as they came")
+        .mend("# log less: log.level = \"info\" in pixeld.toml")
+        .mend("sudo systemctl reload pixeld");
+    Ok(vec![finding])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+        look::journal::Suppressed,
+    };
+
+    #[test]
+    fn lines_that_journald_threw_away_are_told_of() {
+        let mut facts = healthy();
+        only(journal(&facts), State::Ok);
+        facts.suppressed = Ok(Suppressed { lines: 39 });
+        assert!(only(journal(&facts), State::Warning).summary.contains("39 lines"));
+    }
+
+    #[test]
+    fn lines_that_the_daemon_dropped_are_told_of() {
+        let mut facts = healthy();
+        only(daemon_lines(&facts), State::Ok);
+        facts.daemon.as_mut().unwrap().log_lines_dropped = 5;
+        assert!(only(daemon_lines(&facts), State::Warning).summary.contains("5 lines"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Judgements: from facts to findings, without looking at anything else.
+
+mod cpu;
+mod daemon;
+mod exposure;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod log;
+mod ports;
+mod queues;
+mod sockets;
+mod time;
+mod upstreams;
+
+use super::{
+    daemon::{Daemon, Silence},
+    finding::{Finding, Report},
+    host::{Seen, Unseen},
+    look::{Facts, units},
+};
+
+/// What a check has found, or why it could not look.
+type Verdict = Seen<Vec<Finding>>;
+type Check = fn(&Facts) -> Verdict;
+
+/// Every check, in the order in which they are shown.
+const CHECKS: [(&str, Check); 14] = [
+    ("daemon", daemon::daemon),
+    ("sockets", sockets::sockets),
+    ("upstreams", upstreams::upstreams),
+    ("keepalive", upstreams::keepalive),
+    ("exposure", exposure::exposure),
+    ("file-limit", files::file_limit),
+    ("workers", cpu::workers),
+    ("backlog", queues::backlog),
+    ("overflows", queues::overflows),
+    ("time-wait", ports::time_wait),
+    ("cpu-steal", cpu::steal),
+    ("log-lines", log::daemon_lines),
+    ("journal", log::journal),
+    ("clock", time::clock),
+];
+
+/// Judges everything.
+pub fn judge(facts: &Facts) -> Report {
+    let findings = CHECKS.iter().flat_map(|(name, check)| {
+        let findings = check(facts).unwrap_or_else(|Unseen(reason)| vec![Finding::skipped(reason)]);
+        findings.into_iter().map(|finding| Finding { check: (*name).into(), ..finding })
+    });
+    Report::new(findings.collect())
+}
+
+/// The daemon's answer, for a check that means nothing without it.
+fn daemon_of(facts: &Facts) -> Seen<&Daemon> {
+    facts.daemon.as_ref().map_err(|silence| match silence {
+        Silence::Absent(_) => Unseen("pixeld is not running".into()),
+        Silence::Forbidden(reason) => Unseen(format!("{reason}: use sudo")),
+        Silence::Faulty(reason) => Unseen(format!("pixeld does not answer: {reason}")),
+    })
+}
+
+/// Whether the daemon that answers is the one that systemd runs.
+fn is_service(facts: &Facts, daemon: &Daemon) -> bool {
+    facts.units.as_ref().is_ok_and(|units| units.main_pid() == Some(daemon.pid))
+}
+
+/// Where the daemon answers, or would: what it says, and what its active socket units say.
+fn listeners(facts: &Facts) -> Vec<String> {
+    let told = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());
+    let units = facts.units.iter().flat_map(units::Units::http_sockets).filter(|unit| unit.is_active());
+    let from_units = units.flat_map(units::Unit::listens_on).map(|address| match address.strip_prefix('/') {
+        Some(_) => format!("unix:{address}"),
+        None => address.to_owned(),
+    });
+    let mut listeners: Vec<_> = told.chain(from_units).collect();
+    listeners.sort();
+    listeners.dedup();
+    listeners
+}
+
+/// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.
+fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
+    let folder = format!("/etc/systemd/system/{unit}.d");
+    [
+        format!("sudo mkdir -p {folder}"),
+        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/99-doctor.conf"),
+        "sudo systemctl daemon-reload".into(),
+    ]
+}
+
+impl Finding {
+    fn mend_all(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        lines.into_iter().fold(self, Self::mend)
+    }
+}
+
+/// The findings, or else that all is well.
+fn or_ok(findings: Vec<Finding>, fine: impl FnOnce() -> Finding) -> Vec<Finding> {
+    if findings.is_empty() { vec![fine()] } else { findings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::finding::State;
+
+    #[test]
+    fn a_healthy_host_has_nothing_to_mend() {
+        let report = judge(&fixture::healthy());
+        assert!(report.ok);
+        for finding in &report.findings {
+            assert_eq!((finding.state, finding.mend.len()), (State::Ok, 0), "{finding:#?}");
+        }
+        assert_eq!(report.findings.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_never_called_fine() {
+        let report = judge(&fixture::invisible());
+        assert_eq!(report.findings.len(), CHECKS.len());
+        for finding in &report.findings {
+            assert_ne!(finding.state, State::Ok, "{finding:#?}");
+            assert!(!finding.summary.is_empty());
+        }
+    }
+}

@@ -1,0 +1,65 @@
+use super::{Verdict, listeners};
+use crate::ctl::doctor::{finding::Finding, look::Facts};
+
+/// Percent of the ports towards one server from which on nginx may soon have none left.
+const MANY: u64 = 20;
+/// Percent from which on it certainly soon has none.
+const MOST: u64 = 50;
+
+/// Whether closed connections use up the ports between nginx and pixeld.
+pub fn time_wait(facts: &Facts) -> Verdict {
+    let closed = facts.closed.as_ref().map_err(Clone::clone)?;
+    let port = |listener: &String| listener.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let own: Vec<_> = listeners(facts).iter().filter_map(port).collect();
+    let outgoing =
+        closed.outgoing.iter().map(|(server, count)| (*count, format!("from this host to {server}")));
+    // On other ports of this host the clients are anybody's, and it is they who run out.
+    let incoming = closed.incoming.iter().filter(|((port, _), _)| own.contains(port));
+    let incoming = incoming.map(|((port, ip), count)| (*count, format!("from {ip} to port {port} here")));
+    let (count, whose) = outgoing.chain(incoming).max().unwrap_or_default();
+    let percent = count * 100 / closed.ports.max(1);
+    let total = format!("{} sockets in TIME_WAIT, {} local ports", closed.total, closed.ports);
+    if percent < MANY {
+        return Ok(vec![Finding::ok("closed connections leave enough ports").evidence(total)]);
+    }
+    let summary = format!("closed connections hold {percent} % of the ports {whose}");
+    let finding = if percent < MOST { Finding::warning(summary) } else { Finding::problem(summary) };
+    let finding = finding
+        .evidence(format!("{count} sockets in TIME_WAIT {whose}; {total}"))
+        .mend("# nginx opens a connection for each request. On its host, let it keep them:")
+        .mend("#   upstream: keepalive 64;")
+        .mend("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
+        .mend("sudo nginx -t && sudo systemctl reload nginx");
+    Ok(vec![finding])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+    };
+
+    #[test]
+    fn ports_run_out_towards_one_server() {
+        let mut facts = healthy();
+        only(time_wait(&facts), State::Ok);
+        let server = "10.77.0.20:8000".parse().unwrap();
+        facts.closed.as_mut().unwrap().outgoing.insert(server, 6000);
+        let finding = only(time_wait(&facts), State::Warning);
+        assert!(finding.summary.contains("21 %") && finding.summary.contains("10.77.0.20:8000"));
+        facts.closed.as_mut().unwrap().outgoing.insert(server, 20_000);
+        only(time_wait(&facts), State::Problem);
+    }
+
+    #[test]
+    fn the_host_of_pixeld_sees_it_too_but_not_on_ports_of_others() {
+        let mut facts = healthy();
+        let nginx = "10.77.0.10".parse().unwrap();
+        facts.closed.as_mut().unwrap().incoming.insert((80, nginx), 20_000);
+        only(time_wait(&facts), State::Ok);
+        facts.closed.as_mut().unwrap().incoming.insert((8000, nginx), 20_000);
+        assert!(only(time_wait(&facts), State::Problem).summary.contains("from 10.77.0.10 to port 8000"));
+    }
+}

@@ -1,0 +1,136 @@
+use super::{Verdict, or_ok};
+use crate::ctl::doctor::{
+    finding::Finding,
+    look::{
+        Facts,
+        units::{NEEDED, SERVICE, TCP, Unit},
+    },
+};
+
+/// Whether pixeld's socket units listen, now and after the next boot.
+pub fn sockets(facts: &Facts) -> Verdict {
+    let units = facts.units.as_ref().map_err(Clone::clone)?;
+    let needed = NEEDED.iter().filter_map(|name| units.get(name));
+    let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
+    let tcp = units.get(TCP).filter(|unit| unit.exists());
+    findings.extend(tcp.and_then(tcp_socket));
+    Ok(or_ok(findings, || {
+        let tcp = tcp.map_or("", |unit| if unit.is_active() { "enabled" } else { "not used here" });
+        Finding::ok("pixeld's socket units are enabled and listen").evidence(format!("{TCP}: {tcp}"))
+    }))
+}
+
+fn needed_socket(unit: &Unit) -> Option<Finding> {
+    let name = unit.name();
+    if !unit.exists() {
+        let finding = Finding::problem(format!("{name} is not installed"));
+        let finding = finding.evidence(unit.shown("LoadState"));
+        return Some(
+            finding.mend("# in a checkout of pixeld: sudo make install").mend("sudo systemctl daemon-reload"),
+        );
+    }
+    broken(unit).or_else(|| not_enabled(unit)).map(|finding| {
+        if unit.value("UnitFileState").starts_with("masked") {
+            finding.mend(format!("sudo systemctl unmask {name}"))
+        } else {
+            finding
+        }
+        // Enabling the service enables all that it needs, and restarting it opens them.
+        .mend("sudo systemctl enable pixeld.service")
+        .mend("sudo systemctl restart pixeld.service")
+    })
+}
+
+/// It does not listen, or not for pixeld.
+fn broken(unit: &Unit) -> Option<Finding> {
+    let name = unit.name();
+    if !unit.is_active() {
+        let state = unit.value("ActiveState");
+        let finding = Finding::problem(format!("{name} does not listen: it is {state}"));
+        let evidence = format!("{}, Result={}", unit.shown("ActiveState"), unit.value("Result"));
+        return Some(finding.evidence(evidence));
+    }
+    let starts = unit.value("Triggers");
+    if !starts.split_whitespace().any(|unit| unit == SERVICE) {
+        let finding = Finding::problem(format!("{name} belongs to another service than pixeld"));
+        let evidence = format!("{}; drop-ins: {}", unit.shown("Triggers"), unit.value("DropInPaths"));
+        return Some(finding.evidence(evidence).mend(format!("sudo systemctl revert {name}")));
+    }
+    None
+}
+
+fn not_enabled(unit: &Unit) -> Option<Finding> {
+    let name = unit.name();
+    let summary = format!("{name} is not enabled, and may be missing after the next boot");
+    (!unit.is_enabled()).then(|| Finding::warning(summary).evidence(unit.shown("UnitFileState")))
+}
+
+/// It is needed only where nginx is on another host; then it should be both enabled and active.
+fn tcp_socket(unit: &Unit) -> Option<Finding> {
+    match (unit.is_active(), unit.is_enabled()) {
+        (true, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
+        (true, false) => {
+            not_enabled(unit).map(|finding| finding.mend(format!("sudo systemctl enable {TCP}")))
+        }
+        (false, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{change_units, healthy, only},
+    };
+
+    const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
+    const TCP_SOCKET: &str =
+        "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
+
+    #[test]
+    fn a_socket_that_is_not_enabled_is_told_of() {
+        let mut facts = healthy();
+        only(sockets(&facts), State::Ok);
+        change_units(&mut facts, SOCKET, &SOCKET.replace("enabled", "disabled"));
+        let finding = only(sockets(&facts), State::Warning);
+        assert_eq!(finding.evidence, "pixeld.socket: UnitFileState=disabled");
+        assert_eq!(finding.mend[0], "sudo systemctl enable pixeld.service");
+    }
+
+    #[test]
+    fn a_socket_that_does_not_listen_is_a_problem() {
+        let mut facts = healthy();
+        let failed = SOCKET.replace("=active", "=failed") + "\nResult=trigger-limit-hit";
+        change_units(&mut facts, SOCKET, &failed);
+        assert!(only(sockets(&facts), State::Problem).evidence.contains("trigger-limit-hit"));
+        change_units(&mut facts, SOCKET, &SOCKET.replace("=loaded", "=not-found"));
+        assert!(only(sockets(&facts), State::Problem).summary.contains("not installed"));
+        let masked = SOCKET.replace("=active", "=inactive").replace("enabled", "masked");
+        change_units(&mut facts, SOCKET, &masked);
+        assert_eq!(only(sockets(&facts), State::Problem).mend[0], "sudo systemctl unmask pixeld.socket");
+    }
+
+    #[test]
+    fn a_socket_of_another_service_is_a_problem() {
+        let mut facts = healthy();
+        let other = format!("{SOCKET}\nTriggers=other.service\nOld");
+        change_units(&mut facts, &format!("{SOCKET}\nTriggers"), &other);
+        assert!(only(sockets(&facts), State::Problem).evidence.contains("other.service"));
+    }
+
+    #[test]
+    fn the_tcp_socket_may_be_off_but_not_half_on() {
+        let mut facts = healthy();
+        let state = |active: &str, enabled: &str| {
+            TCP_SOCKET.replace("=active", &format!("={active}")).replace("enabled", enabled)
+        };
+        change_units(&mut facts, TCP_SOCKET, &state("inactive", "disabled"));
+        assert!(only(sockets(&facts), State::Ok).evidence.contains("not used"));
+        change_units(&mut facts, TCP_SOCKET, &state("active", "disabled"));
+        only(sockets(&facts), State::Warning);
+        change_units(&mut facts, TCP_SOCKET, &state("inactive", "enabled"));
+        only(sockets(&facts), State::Problem);
+    }
+}

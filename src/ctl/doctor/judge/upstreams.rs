@@ -1,0 +1,224 @@
+use std::net::SocketAddr;
+
+use super::{Verdict, listeners, or_ok};
+use crate::ctl::doctor::{
+    finding::Finding,
+    host::{Seen, Unseen},
+    look::{
+        Facts,
+        nginx::{Group, Location, Nginx},
+    },
+};
+
+const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
+
+/// Whether pixeld is where nginx looks for it.
+pub fn upstreams(facts: &Facts) -> Verdict {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if let Some(fault) = &nginx.fault {
+        let finding = Finding::problem("nginx refuses its configuration, and will not start again with it");
+        return Ok(vec![
+            finding.evidence(fault).mend("sudo nginx -t").mend("# mend what it says, and:").mend(RELOAD),
+        ]);
+    }
+    let mut findings = Vec::new();
+    for group in &nginx.groups {
+        for server in &group.servers {
+            let finding = match server.strip_prefix("unix:") {
+                Some(path) => unix_server(facts, group, path)?,
+                None => tcp_server(facts, group, server),
+            };
+            findings.extend(finding);
+        }
+    }
+    Ok(or_ok(findings, || {
+        let servers: Vec<_> = nginx.groups.iter().flat_map(|group| group.servers.clone()).collect();
+        Finding::ok("pixeld listens wherever nginx looks for it").evidence(servers.join(", "))
+    }))
+}
+
+fn unix_server(facts: &Facts, group: &Group, path: &str) -> Seen<Option<Finding>> {
+    let listeners = listeners(facts);
+    let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
+    let somebody = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
+    let what = if !somebody.iter().any(|listening| listening == path) {
+        "nobody listens"
+    } else if !own.is_empty() && !own.contains(&path) {
+        "another service listens"
+    } else {
+        return Ok(None);
+    };
+    let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
+        .evidence(format!("nginx -T: upstream {}: server unix:{path}", group.name))
+        .mend(format!("sudo grep -rnF unix:{path} /etc/nginx"))
+        .mend(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
+        .mend(RELOAD);
+    Ok(Some(finding))
+}
+
+fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
+    let evidence = |said: &str| format!("nginx -T: upstream {}: server {server}; {said}", group.name);
+    let reached = facts.servers.iter().find(|(name, _)| name == server).map(|(_, result)| result);
+    if let Some(Err(error)) = reached {
+        let finding = Finding::warning(format!("nginx sends pixels to {server}, which does not answer"));
+        return Some(
+            finding
+                .evidence(evidence(error))
+                .mend("# on that host:")
+                .mend("sudo systemctl enable pixeld-tcp.socket")
+                .mend("sudo systemctl restart pixeld.service"),
+        );
+    }
+    let address: SocketAddr = server.parse().ok()?;
+    let own = listeners(facts);
+    let is_ours = |listener: &String| {
+        listener.parse().is_ok_and(|listening: SocketAddr| listening.port() == address.port())
+    };
+    if !address.ip().is_loopback() || own.is_empty() || own.iter().any(is_ours) {
+        return None;
+    }
+    let finding = Finding::problem(format!("nginx sends pixels to {server}, where another service listens"));
+    Some(
+        finding
+            .evidence(evidence(&format!("pixeld listens on {}", own.join(", "))))
+            .mend(format!("sudo grep -rnF {server} /etc/nginx"))
+            .mend(format!("# write there: {}", own.last().map_or("", String::as_str)))
+            .mend(RELOAD),
+    )
+}
+
+/// Whether nginx keeps its connections to pixeld.
+pub fn keepalive(facts: &Facts) -> Verdict {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if nginx.fault.is_some() {
+        return Err(Unseen("nginx refuses its configuration".into()));
+    }
+    let findings = nginx.groups.iter().filter_map(|group| closes(nginx, group)).collect();
+    Ok(or_ok(findings, || Finding::ok("nginx keeps its connections to pixeld")))
+}
+
+fn closes(nginx: &Nginx, group: &Group) -> Option<Finding> {
+    let mut lacking = Vec::new();
+    let mut mend = Vec::new();
+    if !group.is_block {
+        if nginx.keeps_by_default {
+            return None;
+        }
+        lacking.push(format!("proxy_pass to {} without an upstream block", group.name));
+        mend.push(format!("# upstream pixeld {{ server {}; keepalive 64; }}", group.name));
+        mend.push("# and in the location: proxy_pass http://pixeld;".to_owned());
+    } else if group.keepalive == Some(0) || (group.keepalive.is_none() && !nginx.keeps_by_default) {
+        lacking.push(format!("upstream {} has no keepalive", group.name));
+        mend.push(format!("# in upstream {}, after its servers: keepalive 64;", group.name));
+    }
+    for location in &group.locations {
+        let lines = missing(location, nginx.keeps_by_default);
+        if !lines.is_empty() {
+            lacking.push(format!("location {} lacks {}", location.name, lines.join(" and ")));
+            mend.push(format!("# in location {}: {VERSION}; {CONNECTION};", location.name));
+        }
+    }
+    if lacking.is_empty() {
+        return None;
+    }
+    let finding = Finding::warning("nginx opens a connection to pixeld for each request");
+    Some(finding.evidence(format!("nginx -T: {}", lacking.join("; "))).mend_all(mend).mend(RELOAD))
+}
+
+const VERSION: &str = "proxy_http_version 1.1";
+const CONNECTION: &str = "proxy_set_header Connection \"\"";
+
+fn missing(location: &Location, keeps_by_default: bool) -> Vec<&'static str> {
+    let version = match location.version.as_deref() {
+        None => keeps_by_default,
+        Some(version) => version != "1.0",
+    };
+    let connection = match location.connection.as_deref() {
+        None => keeps_by_default,
+        Some(value) => value.is_empty() || value.eq_ignore_ascii_case("keep-alive"),
+    };
+    let lines = [(version, VERSION), (connection, CONNECTION)];
+    lines.iter().filter(|(is_there, _)| !is_there).map(|(_, line)| *line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+    };
+
+    fn group(facts: &mut Facts) -> &mut Group {
+        &mut facts.nginx.as_mut().unwrap().groups[0]
+    }
+
+    #[test]
+    fn a_path_that_nobody_listens_on_is_a_problem() {
+        let mut facts = healthy();
+        only(upstreams(&facts), State::Ok);
+        group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
+        let finding = only(upstreams(&facts), State::Problem);
+        assert!(finding.summary.contains("/run/pixel.sock, where nobody listens"), "{finding:?}");
+        assert!(finding.mend[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_path_or_a_port_of_another_service_is_a_problem() {
+        let mut facts = healthy();
+        group(&mut facts).servers = vec!["unix:/run/other.sock".into()];
+        assert!(only(upstreams(&facts), State::Problem).summary.contains("another service"));
+        group(&mut facts).servers = vec!["127.0.0.1:9000".into()];
+        assert!(only(upstreams(&facts), State::Problem).summary.contains("another service"));
+        group(&mut facts).servers = vec!["127.0.0.1:8000".into()];
+        only(upstreams(&facts), State::Ok);
+    }
+
+    #[test]
+    fn a_second_host_that_does_not_answer_is_told_of() {
+        let mut facts = healthy();
+        facts.servers[0].1 = Err("Connection refused".into());
+        assert!(only(upstreams(&facts), State::Warning).evidence.contains("Connection refused"));
+    }
+
+    #[test]
+    fn a_refused_configuration_is_a_problem_of_its_own() {
+        let mut facts = healthy();
+        facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
+        assert_eq!(only(upstreams(&facts), State::Problem).evidence, "[emerg] x");
+        assert!(keepalive(&facts).is_err());
+    }
+
+    #[test]
+    fn each_of_the_three_lines_is_missed() {
+        let mut facts = healthy();
+        only(keepalive(&facts), State::Ok);
+        group(&mut facts).keepalive = None;
+        assert!(only(keepalive(&facts), State::Warning).evidence.contains("has no keepalive"));
+        group(&mut facts).keepalive = Some(64);
+        group(&mut facts).locations[0].version = None;
+        assert!(only(keepalive(&facts), State::Warning).evidence.contains("lacks proxy_http_version 1.1"));
+        group(&mut facts).locations[0].version = Some("1.1".into());
+        group(&mut facts).locations[0].connection = Some("close".into());
+        let finding = only(keepalive(&facts), State::Warning);
+        assert!(finding.evidence.contains("lacks proxy_set_header Connection \"\""), "{finding:?}");
+    }
+
+    #[test]
+    fn a_new_nginx_keeps_connections_by_itself() {
+        let mut facts = healthy();
+        facts.nginx.as_mut().unwrap().keeps_by_default = true;
+        let group = group(&mut facts);
+        (group.keepalive, group.locations[0].version, group.locations[0].connection) = (None, None, None);
+        only(keepalive(&facts), State::Ok);
+        facts.nginx.as_mut().unwrap().groups[0].keepalive = Some(0);
+        only(keepalive(&facts), State::Warning);
+    }
+
+    #[test]
+    fn a_location_without_a_group_keeps_nothing() {
+        let mut facts = healthy();
+        group(&mut facts).is_block = false;
+        assert!(only(keepalive(&facts), State::Warning).evidence.contains("without an upstream block"));
+    }
+}

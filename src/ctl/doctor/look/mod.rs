@@ -1,0 +1,120 @@
+//! Facts: what the host's files, its programs and the daemon say, without a judgement.
+
+pub mod clock;
+pub mod journal;
+pub mod net;
+pub mod nginx;
+pub mod nginx_text;
+pub mod process;
+pub mod units;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+
+use super::{
+    daemon::{self, Daemon, Silence},
+    host::{Host, Seen, Unseen},
+};
+
+/// How far the two samples of what grows are apart.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything that was found out.
+#[derive(Debug)]
+pub struct Facts {
+    /// What the daemon says of itself.
+    pub daemon: Result<Daemon, Silence>,
+    /// How many files its process may open.
+    pub files: Seen<process::FileLimit>,
+    /// Which CPUs its process may use.
+    pub cpus: Seen<process::Cpus>,
+    /// pixeld's units.
+    pub units: Seen<units::Units>,
+    /// The queues of listening sockets.
+    pub queues: Seen<Vec<net::Queue>>,
+    /// `net.core.somaxconn`
+    pub somaxconn: Seen<u64>,
+    /// Paths of Unix sockets that somebody listens on.
+    pub unix_listeners: Seen<Vec<String>>,
+    /// Connections that are closed and whose ports are not free yet.
+    pub closed: Seen<net::Closed>,
+    /// What nginx passes to pixeld.
+    pub nginx: Seen<nginx::Nginx>,
+    /// Each TCP server of nginx's, and why it cannot be reached if so.
+    pub servers: Vec<(String, Result<(), String>)>,
+    /// Lines that journald has thrown away.
+    pub suppressed: Seen<journal::Suppressed>,
+    /// Whether the clock is right.
+    pub clock: Seen<clock::Clock>,
+    /// What grows, at the beginning and at the end.
+    pub samples: [Sample; 2],
+}
+
+/// What is looked at twice.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Clients that were turned away.
+    pub overflows: Seen<net::Overflows>,
+    /// The time of all CPUs.
+    pub cpu: Seen<process::CpuTime>,
+    /// Both clocks.
+    pub instant: clock::Instants,
+}
+
+impl Sample {
+    fn take(host: &Host) -> Self {
+        Self {
+            overflows: net::overflows(host),
+            cpu: process::cpu_time(host),
+            instant: clock::Instants::now(),
+        }
+    }
+}
+
+/// Looks at everything, in about a second.
+pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
+    let begun = Instant::now();
+    let first = Sample::take(host);
+    let the_daemon = async {
+        let daemon = daemon::ask(socket, host.limit()).await;
+        let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
+        let suppressed = journal::suppressed(host, uptime).await;
+        (daemon, suppressed)
+    };
+    let the_proxy = async {
+        let nginx = nginx::look(host).await;
+        let servers = nginx.as_ref().map(nginx::Nginx::tcp_servers).unwrap_or_default();
+        let mut reached = Vec::new();
+        for server in servers {
+            let result = net::reach(&server).await;
+            reached.push((server, result));
+        }
+        (nginx, reached)
+    };
+    let ((daemon, suppressed), units, queues, (nginx, servers), clock) =
+        tokio::join!(the_daemon, units::look(host), net::queues(host), the_proxy, clock::look(host));
+    sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
+
+    let main_pid = units.as_ref().ok().and_then(units::Units::main_pid);
+    let pid = daemon.as_ref().ok().map(|daemon| daemon.pid).or(main_pid);
+    let no_process = || Unseen("no process of pixeld is known".into());
+    Facts {
+        files: pid.ok_or_else(no_process).and_then(|pid| process::file_limit(host, pid)),
+        cpus: pid.ok_or_else(no_process).and_then(|pid| process::cpus(host, pid)),
+        daemon,
+        units,
+        queues,
+        somaxconn: host.number("/proc/sys/net/core/somaxconn"),
+        unix_listeners: net::unix_listeners(host),
+        closed: net::closed(host),
+        nginx,
+        servers,
+        suppressed,
+        clock,
+        samples: [first, Sample::take(host)],
+    }
+}

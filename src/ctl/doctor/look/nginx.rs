@@ -1,0 +1,251 @@
+use super::nginx_text::{self, Directive};
+use crate::ctl::doctor::host::{Host, Printed, Seen, Unseen};
+
+/// What nginx would do with its configuration as it is on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nginx {
+    /// Why it refuses its configuration, if it does.
+    pub fault: Option<String>,
+    /// Where it passes pixels.
+    pub groups: Vec<Group>,
+    /// From 1.29.7 on, connections to upstream groups are kept alive unless somebody objects.
+    pub keeps_by_default: bool,
+}
+
+/// An `upstream` block, or an address that a location passes to without one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The block's name, or the address.
+    pub name: String,
+    /// Whether it is a block.
+    pub is_block: bool,
+    /// `unix:/path`, `address:port`, `name`; without those that are marked as down.
+    pub servers: Vec<String>,
+    /// The `keepalive` directive.
+    pub keepalive: Option<u64>,
+    /// The locations that pass to it.
+    pub locations: Vec<Location>,
+}
+
+/// A `location` that passes to a group, with what it has inherited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Location {
+    /// Its parameters: `= /pixel`.
+    pub name: String,
+    /// `proxy_http_version`
+    pub version: Option<String>,
+    /// The field `Connection` of `proxy_set_header`.
+    pub connection: Option<String>,
+}
+
+impl Nginx {
+    /// Each server that is not a Unix socket, once.
+    pub fn tcp_servers(&self) -> Vec<String> {
+        let servers = self.groups.iter().flat_map(|group| &group.servers);
+        let mut servers: Vec<_> = servers.filter(|server| !server.starts_with("unix:")).cloned().collect();
+        servers.sort();
+        servers.dedup();
+        servers
+    }
+}
+
+/// Asks nginx for its whole configuration.
+pub async fn look(host: &Host) -> Seen<Nginx> {
+    let dump = host.run("nginx", &["-T", "-q"]).await?;
+    let version = host.run("nginx", &["-v"]).await?;
+    understand(&dump, &version.stderr)
+}
+
+fn understand(dump: &Printed, version: &str) -> Seen<Nginx> {
+    let keeps_by_default = parse_version(version).is_some_and(|version| version >= [1, 29, 7]);
+    if !dump.succeeded {
+        let fault = dump.stderr.lines().find(|line| line.contains("[emerg]"));
+        let fault = fault.or(dump.stderr.lines().next()).unwrap_or("no reason given");
+        let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
+        if fault.contains("Permission denied") {
+            return Err(Unseen("only root may see the configuration of nginx: use sudo".into()));
+        }
+        return Ok(Nginx { fault: Some(fault.into()), groups: Vec::new(), keeps_by_default });
+    }
+    let groups = groups(&nginx_text::parse(&dump.stdout));
+    if groups.is_empty() {
+        return Err(Unseen("the nginx on this host passes nothing to pixeld".into()));
+    }
+    Ok(Nginx { fault: None, groups, keeps_by_default })
+}
+
+/// `nginx version: nginx/1.26.3 (Ubuntu)`
+fn parse_version(text: &str) -> Option<[u32; 3]> {
+    let (_, version) = text.split_once("nginx/")?;
+    let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
+    let numbers: Option<Vec<_>> = version[..end].split('.').map(|number| number.parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
+/// The groups that have to do with pixels.
+fn groups(directives: &[Directive]) -> Vec<Group> {
+    let http: Vec<_> =
+        directives.iter().filter(|one| one.name == "http").flat_map(|one| &one.block).collect();
+    let blocks = http.iter().filter(|one| one.name == "upstream");
+    let mut groups: Vec<Group> = blocks.map(|block| group(block)).collect();
+    for server in http.iter().filter(|one| one.name == "server") {
+        let outer = inherit(&Location::default(), http.iter().copied());
+        find_passes(server, &outer, &mut groups);
+    }
+    groups.retain(is_of_pixeld);
+    groups
+}
+
+fn group(upstream: &Directive) -> Group {
+    let of = |name: &'static str| upstream.block.iter().filter(move |one| one.name == name);
+    let is_up = |server: &&Directive| !server.parameters.iter().any(|parameter| parameter == "down");
+    Group {
+        name: upstream.parameter().into(),
+        is_block: true,
+        servers: of("server").filter(is_up).map(|server| server.parameter().into()).collect(),
+        keepalive: of("keepalive").find_map(|one| one.parameter().parse().ok()),
+        locations: Vec::new(),
+    }
+}
+
+fn is_of_pixeld(group: &Group) -> bool {
+    group.name == "pixeld"
+        || group.servers.iter().any(|server| server.starts_with("unix:/run/pixeld/"))
+        || group.locations.iter().any(|location| location.name.contains("/pixel"))
+}
+
+/// What holds within a block: a directive counts where it stands deepest, and the fields of
+/// `proxy_set_header` are inherited only by a block that has none.
+fn inherit<'a>(outer: &Location, block: impl Iterator<Item = &'a Directive> + Clone) -> Location {
+    let version = block.clone().find(|one| one.name == "proxy_http_version");
+    let mut fields = block.filter(|one| one.name == "proxy_set_header").peekable();
+    let connection = if fields.peek().is_some() {
+        let is_connection = |one: &&Directive| one.parameter().eq_ignore_ascii_case("connection");
+        fields.find(is_connection).map(|one| one.parameters.get(1).cloned().unwrap_or_default())
+    } else {
+        outer.connection.clone()
+    };
+    Location {
+        name: outer.name.clone(),
+        version: version.map(|one| one.parameter().into()).or_else(|| outer.version.clone()),
+        connection,
+    }
+}
+
+fn find_passes(block: &Directive, outer: &Location, groups: &mut Vec<Group>) {
+    let mut here = inherit(outer, block.block.iter());
+    if block.name == "location" {
+        here.name = block.parameters.join(" ");
+    }
+    for inner in &block.block {
+        if inner.name == "proxy_pass" {
+            note_pass(inner.parameter(), &here, groups);
+        }
+        find_passes(inner, &here, groups);
+    }
+}
+
+fn note_pass(url: &str, location: &Location, groups: &mut Vec<Group>) {
+    let Some(target) = url.strip_prefix("http://").filter(|target| !target.contains('$')) else { return };
+    let end = match target.strip_prefix("unix:") {
+        Some(path) => path.find(':').map(|end| end + "unix:".len()),
+        None => target.find('/'),
+    };
+    let name = &target[..end.unwrap_or(target.len())];
+    let known = groups.iter().position(|group| group.name == name);
+    let i = known.unwrap_or_else(|| {
+        let (name, servers) = (name.to_owned(), vec![name.to_owned()]);
+        groups.push(Group { name, servers, ..Group::default() });
+        groups.len() - 1
+    });
+    groups[i].locations.push(location.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(succeeded: bool, stdout: &str, stderr: &str) -> Printed {
+        Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    fn look_at(http: &str) -> Seen<Nginx> {
+        let dump = format!("# configuration file /etc/nginx/nginx.conf:\nhttp {{\n{http}\n}}\n");
+        understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3 (Ubuntu)\n")
+    }
+
+    #[test]
+    fn the_shipped_site_is_understood() {
+        let [site, upstreams] = [
+            include_str!("../../../../nginx/pixeld.conf"),
+            include_str!("../../../../nginx/pixeld-upstreams.conf"),
+        ];
+        let dump = format!(
+            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ include conf.d/*.conf; }}\n\
+             # configuration file /etc/nginx/conf.d/pixeld.conf:\n{site}\n\
+             # configuration file /etc/nginx/pixeld-upstreams.conf:\n{upstreams}\n"
+        );
+        let nginx = understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3").unwrap();
+        assert_eq!(nginx.groups.len(), 1, "{nginx:#?}");
+        let group = &nginx.groups[0];
+        assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(64)));
+        assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
+        let location = Location {
+            name: "= /pixel".into(),
+            version: Some("1.1".into()),
+            connection: Some(String::new()),
+        };
+        assert_eq!(group.locations, [location]);
+        assert!(!nginx.keeps_by_default);
+    }
+
+    #[test]
+    fn settings_are_inherited_as_nginx_does() {
+        let nginx = look_at(
+            "proxy_http_version 1.1; proxy_set_header Connection '';\n\
+             upstream a { server 10.0.0.1:8000; server 10.0.0.2 down; }\n\
+             server { location /pixel { proxy_pass http://a; }\n\
+             location /pixels { proxy_set_header Host b; proxy_pass http://a/; } }",
+        );
+        let group = &nginx.unwrap().groups[0];
+        assert_eq!(group.servers, ["10.0.0.1:8000"]);
+        let connections: Vec<_> = group.locations.iter().map(|one| one.connection.as_deref()).collect();
+        assert_eq!(connections, [Some(""), None]);
+        assert!(group.locations.iter().all(|one| one.version.as_deref() == Some("1.1")));
+    }
+
+    #[test]
+    fn an_address_without_a_group_is_a_server_of_its_own() {
+        let nginx = look_at("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
+        let group = &nginx.unwrap().groups[0];
+        assert!(!group.is_block);
+        assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
+    }
+
+    #[test]
+    fn an_nginx_for_something_else_is_none_of_ours() {
+        let unseen =
+            look_at("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
+        assert!(unseen.unwrap_err().0.contains("passes nothing to pixeld"));
+    }
+
+    #[test]
+    fn a_refused_configuration_is_a_fault_and_a_forbidden_one_is_not() {
+        let refused = printed(false, "", "nginx: [emerg] unknown directive \"kepalive\" in /etc/nginx/a:1\n");
+        let nginx = understand(&refused, "").unwrap();
+        assert!(nginx.fault.unwrap().starts_with("[emerg] unknown directive"));
+        let forbidden = "2026/11/23 [emerg] 9#9: open() \"/run/nginx.pid\" failed (13: Permission denied)\n";
+        assert!(understand(&printed(false, "", forbidden), "").unwrap_err().0.contains("sudo"));
+    }
+
+    #[test]
+    fn new_versions_keep_connections_by_default() {
+        assert_eq!(parse_version("nginx version: nginx/1.30.0\n"), Some([1, 30, 0]));
+        assert!(
+            understand(&printed(false, "", "x"), "nginx version: nginx/1.30.0").unwrap().keeps_by_default
+        );
+        assert!(
+            !understand(&printed(false, "", "x"), "nginx version: nginx/1.29.6").unwrap().keeps_by_default
+        );
+    }
+}

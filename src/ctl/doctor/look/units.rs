@@ -1,0 +1,131 @@
+use crate::ctl::doctor::host::{Host, Seen, Unseen};
+
+/// The service.
+pub const SERVICE: &str = "pixeld.service";
+/// The sockets without which it does not start.
+pub const NEEDED: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
+/// The socket that is only needed where nginx is on another host.
+pub const TCP: &str = "pixeld-tcp.socket";
+
+/// pixeld's units, as systemd has them in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Units(Vec<Unit>);
+
+/// One unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    properties: Vec<(String, String)>,
+}
+
+impl Units {
+    /// The unit with this name.
+    pub fn get(&self, name: &str) -> Option<&Unit> {
+        self.0.iter().find(|unit| unit.value("Id") == name)
+    }
+
+    /// The process of the service, while it runs.
+    pub fn main_pid(&self) -> Option<u32> {
+        self.get(SERVICE)?.value("MainPID").parse().ok().filter(|pid| *pid != 0)
+    }
+
+    /// The sockets on which requests come in.
+    pub fn http_sockets(&self) -> impl Iterator<Item = &Unit> {
+        [NEEDED[0], TCP].into_iter().filter_map(|name| self.get(name))
+    }
+}
+
+impl Unit {
+    /// A property's value; empty when systemd does not know it.
+    pub fn value(&self, name: &str) -> &str {
+        self.values(name).next().unwrap_or_default()
+    }
+
+    /// Each value of a property that stands there several times.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let these = self.properties.iter().filter(move |(property, _)| property == name);
+        these.map(|(_, value)| value.as_str())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.value("Id")
+    }
+
+    /// Whether there is such a unit at all.
+    pub fn exists(&self) -> bool {
+        self.value("LoadState") != "not-found"
+    }
+
+    /// Whether it runs, or listens.
+    pub fn is_active(&self) -> bool {
+        self.value("ActiveState") == "active"
+    }
+
+    /// Whether the next boot starts it.
+    pub fn is_enabled(&self) -> bool {
+        // static, generated, alias and so on are started by something else, as somebody wanted.
+        !matches!(self.value("UnitFileState"), "disabled" | "masked" | "masked-runtime" | "enabled-runtime")
+    }
+
+    /// Where a socket unit listens: `/run/x.sock`, `[::]:8000`.
+    pub fn listens_on(&self) -> impl Iterator<Item = &str> {
+        self.values("Listen").map(|value| value.split_once(" (").map_or(value, |(address, _)| address))
+    }
+
+    /// A property with the place where it is set, as evidence.
+    pub fn shown(&self, name: &str) -> String {
+        format!("{}: {name}={}", self.name(), self.value(name))
+    }
+}
+
+/// Asks systemd.
+pub async fn look(host: &Host) -> Seen<Units> {
+    let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,MainPID,\
+                      Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny";
+    let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP];
+    arguments.extend(NEEDED);
+    let units = parse(&host.ask("systemctl", &arguments).await?);
+    if units.0.iter().any(Unit::exists) {
+        Ok(units)
+    } else {
+        Err(Unseen("pixeld's units are not installed on this host".into()))
+    }
+}
+
+/// Blocks of `Name=value`, one for each unit.
+pub fn parse(shown: &str) -> Units {
+    let unit = |block: &str| Unit {
+        properties: block
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+    };
+    Units(shown.split("\n\n").map(unit).filter(|unit| !unit.name().is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_as_systemctl_shows_them() {
+        let units = parse(
+            "MainPID=124\nId=pixeld.service\nLoadState=loaded\nActiveState=active\n\n\
+             Listen=[::]:8000 (Stream)\nListen=/run/x.sock (Stream)\nId=pixeld-tcp.socket\n\
+             LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n\n\
+             Id=pixeld.socket\nLoadState=not-found\n",
+        );
+        assert_eq!(units.main_pid(), Some(124));
+        let tcp = units.get(TCP).unwrap();
+        assert!(tcp.exists() && !tcp.is_active() && !tcp.is_enabled());
+        assert_eq!(tcp.listens_on().collect::<Vec<_>>(), ["[::]:8000", "/run/x.sock"]);
+        assert!(!units.get("pixeld.socket").unwrap().exists());
+        assert_eq!(tcp.shown("UnitFileState"), "pixeld-tcp.socket: UnitFileState=disabled");
+    }
+
+    #[test]
+    fn a_service_that_does_not_run_has_no_process() {
+        assert_eq!(parse("Id=pixeld.service\nMainPID=0\n").main_pid(), None);
+    }
+}

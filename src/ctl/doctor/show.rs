@@ -1,0 +1,111 @@
+use super::finding::{Finding, Report, State};
+
+/// Where the text of a finding begins.
+const INDENT: usize = 21;
+/// Of a terminal.
+const WIDTH: usize = 80;
+
+/// A line for each finding, and below those that something is wrong with, why and what to do.
+pub fn show(report: &Report, colour: bool) -> String {
+    let mut text: String = report.findings.iter().map(|finding| one(finding, colour)).collect();
+    text.push('\n');
+    text += &sum(report);
+    text
+}
+
+fn one(finding: &Finding, colour: bool) -> String {
+    let (mark, code) = match finding.state {
+        State::Ok => ("ok", "32"),
+        State::Warning => ("warning", "33"),
+        State::Problem => ("problem", "31"),
+        State::Skipped => ("skipped", "2"),
+    };
+    let padded = format!("{mark:<7}");
+    let mark = if colour { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded };
+    let mut text = format!("{mark}  {:<10}  {}\n", finding.check, wrap(&finding.summary));
+    if finding.is_wrong() {
+        if !finding.evidence.is_empty() {
+            text += &format!("{:>19}  {}\n", "evidence:", wrap(&finding.evidence));
+        }
+        // A line that is to be copied stays whole.
+        text += &finding.mend.iter().map(|line| format!("{:>19}  {line}\n", "mend:")).collect::<String>();
+    }
+    text
+}
+
+fn sum(report: &Report) -> String {
+    let count = |state| report.findings.iter().filter(|finding| finding.state == state).count();
+    let counted = |count: usize, name: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        count => Some(format!("{count} {name}s")),
+    };
+    let wrong = [counted(count(State::Problem), "problem"), counted(count(State::Warning), "warning")];
+    let wrong: Vec<_> = wrong.into_iter().flatten().collect();
+    let wrong = if wrong.is_empty() { "Nothing is wrong".into() } else { wrong.join(", ") };
+    match count(State::Skipped) {
+        0 => format!("{wrong}.\n"),
+        skipped => format!("{wrong}; {skipped} not looked at.\n"),
+    }
+}
+
+/// Breaks a text between words; its first line has what stands before it already.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = INDENT;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column == INDENT {
+            // The first word of a line stands there whatever its length.
+        } else if column + 1 + length > WIDTH {
+            wrapped += &format!("\n{:INDENT$}", "");
+            column = INDENT;
+        } else {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped += word;
+        column += length;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(finding: Finding) -> Finding {
+        Finding { check: "sockets".into(), ..finding }
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_with_its_remedy_and_the_rest_on_a_line() {
+        let report = Report::new(vec![
+            named(Finding::ok("fine").evidence("not shown")),
+            named(Finding::problem("broken").evidence("seen").mend("run this").mend("and that")),
+            named(Finding::skipped("dark")),
+        ]);
+        let expected = "\
+ok       sockets     fine
+problem  sockets     broken
+          evidence:  seen
+              mend:  run this
+              mend:  and that
+skipped  sockets     dark
+
+1 problem; 1 not looked at.
+";
+        assert_eq!(show(&report, false), expected);
+        assert!(show(&report, true).contains("\x1b[31mproblem\x1b[0m"));
+    }
+
+    #[test]
+    fn sentences_end_at_the_terminals_edge_and_commands_are_left_whole() {
+        let (long, command) = ("word ".repeat(40), "c".repeat(100));
+        let finding = named(Finding::warning(long.clone()).evidence(long).mend(command.clone()));
+        let text = show(&Report::new(vec![finding]), false);
+        assert!(text.contains(&command));
+        let rest = text.lines().filter(|line| !line.contains(&command));
+        assert!(rest.map(|line| line.chars().count()).max() == Some(80), "{text}");
+    }
+}
