@@ -4,6 +4,7 @@ mod boot;
 mod conformance;
 mod control;
 mod delivery;
+mod doctor;
 mod failover;
 mod harness;
 mod service;

@@ -103,3 +103,47 @@ impl Host {
         self.tools.iter().map(|folder| folder.join(program)).find(|path| is_file(path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// A host with this shell script as its only program, called `tool`.
+    fn host_with(script: &str, limit: Duration) -> (tempfile::TempDir, Host) {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("tool");
+        fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&tool, Permissions::from_mode(0o755)).unwrap();
+        let host = Host::new(folder.path(), vec![folder.path().into()], limit);
+        (folder, host)
+    }
+
+    fn asked(host: &Host, program: &str, arguments: &[&str]) -> Seen<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(host.ask(program, arguments))
+    }
+
+    #[test]
+    fn a_program_is_asked_in_english() {
+        let (_folder, host) = host_with("echo \"$LC_ALL $1\"", Duration::from_secs(10));
+        assert_eq!(asked(&host, "tool", &["x"]).unwrap(), "C.UTF-8 x\n");
+    }
+
+    #[test]
+    fn a_program_that_is_missing_fails_or_hangs_says_nothing() {
+        let (_folder, host) = host_with("echo no bus >&2; exit 1", Duration::from_secs(10));
+        assert!(asked(&host, "other", &[]).unwrap_err().0.contains("no other on this host"));
+        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool fails: no bus");
+        let (_folder, host) = host_with("exec sleep 60", Duration::from_millis(50));
+        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool does not end within 50ms");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_which() {
+        let (_folder, host) = host_with("", Duration::from_secs(10));
+        assert!(host.number("/proc/nothing").unwrap_err().0.contains("/proc/nothing"));
+        assert!(host.number("/tool").unwrap_err().0.contains("no number"));
+    }
+}

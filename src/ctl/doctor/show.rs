@@ -42,7 +42,7 @@ fn sum(report: &Report) -> String {
     };
     let wrong = [counted(count(State::Problem), "problem"), counted(count(State::Warning), "warning")];
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
-    let wrong = if wrong.is_empty() { "Nothing is wrong".into() } else { wrong.join(", ") };
+    let wrong = if wrong.is_empty() { "Nothing wrong was found".into() } else { wrong.join(", ") };
     match count(State::Skipped) {
         0 => format!("{wrong}.\n"),
         skipped => format!("{wrong}; {skipped} not looked at.\n"),

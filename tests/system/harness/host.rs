@@ -186,6 +186,12 @@ impl Host {
         Client::new(Arc::clone(&self.namespace))
     }
 
+    /// Sets one of the kernel's parameters of the host's network, which the container itself may not.
+    pub fn sysctl(&self, key: &str, value: &str) {
+        let file = format!("/proc/sys/{}", key.replace('.', "/"));
+        self.namespace.enter(|| fs::write(&file, value)).unwrap_or_else(|error| panic!("set {key}: {error}"));
+    }
+
     /// Halts the host, boots it again, and returns when it is up.
     pub fn reboot(&self) {
         self.container.restart();

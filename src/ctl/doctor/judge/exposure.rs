@@ -2,10 +2,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Verdict, drop_in, is_service, or_ok};
+use super::{Verdict, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::ctl::doctor::{
+    daemon::Silence,
     finding::Finding,
-    host::Unseen,
     look::{
         Facts,
         units::{TCP, Unit},
@@ -35,8 +35,10 @@ pub fn exposure(facts: &Facts) -> Verdict {
         let addresses = daemon.listeners.iter().filter_map(|listener| listener.parse().ok());
         findings.extend(addresses.filter(is_reachable).map(by_hand));
     }
-    if facts.units.is_err() && facts.daemon.is_err() {
-        return Err(Unseen("neither systemd nor pixeld says where pixeld listens".into()));
+    let is_absent = matches!(facts.daemon, Err(Silence::Absent(_)));
+    if findings.is_empty() && tcp.is_none() && !is_absent {
+        // No unit has opened the port, but pixeld itself may have.
+        daemon_of(facts)?;
     }
     Ok(or_ok(findings, || match tcp {
         Some(_) => Finding::ok("only private addresses reach pixeld's TCP port").evidence(allowed(tcp)),
@@ -92,12 +94,12 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
                    172.16.0.0/12 192.168.0.0/16 fc00::/7";
     let finding = Finding::problem(format!("{TCP} lets {whom} in at {address}, past nginx"));
     let finding = finding.evidence(evidence).mend_all(drop_in(TCP, "Socket", setting));
-    Some(finding.mend(format!("sudo systemctl restart {TCP} pixeld.service")))
+    Some(finding.mend_all(reopen(TCP)))
 }
 
 fn by_hand(address: SocketAddr) -> Finding {
-    Finding::problem(format!("pixeld was started by hand and answers everybody at {address}"))
-        .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit guards it"))
+    Finding::problem(format!("pixeld answers everybody at {address}, past nginx"))
+        .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit of systemd's guards it"))
         .mend(format!("# in the [listen] section of pixeld.toml: http = [\"127.0.0.1:{}\"]", address.port()))
         .mend("# and start pixeld again")
 }
@@ -152,5 +154,16 @@ mod tests {
         only(exposure(&facts), State::Ok);
         facts.daemon.as_mut().unwrap().listeners.push("0.0.0.0:8000".into());
         assert!(only(exposure(&facts), State::Problem).summary.contains("0.0.0.0:8000"));
+    }
+
+    #[test]
+    fn a_daemon_that_may_not_be_asked_is_not_called_safe() {
+        let mut facts = healthy();
+        facts.daemon = Err(Silence::Forbidden("you may not".into()));
+        only(exposure(&facts), State::Ok);
+        change_units(&mut facts, "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active", "Id=x");
+        assert!(exposure(&facts).is_err());
+        facts.daemon = Err(Silence::Absent("nobody listens".into()));
+        only(exposure(&facts), State::Ok);
     }
 }

@@ -79,12 +79,23 @@ fn listeners(facts: &Facts) -> Vec<String> {
     listeners
 }
 
+/// Lines of shell that open a socket anew. systemd opens none while the service runs; of the needed
+/// sockets it knows that the service has to stop meanwhile, of the TCP socket it does not.
+fn reopen(unit: &str) -> Vec<String> {
+    if unit == units::TCP {
+        let (stop, start) = ("sudo systemctl stop 'pixeld*.socket' pixeld.service", "sudo systemctl start");
+        vec![stop.into(), format!("{start} {} {}", units::TCP, units::SERVICE)]
+    } else {
+        vec![format!("sudo systemctl restart {unit}")]
+    }
+}
+
 /// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.
 fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
     let folder = format!("/etc/systemd/system/{unit}.d");
     [
         format!("sudo mkdir -p {folder}"),
-        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/99-doctor.conf"),
+        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/zz-doctor.conf"),
         "sudo systemctl daemon-reload".into(),
     ]
 }

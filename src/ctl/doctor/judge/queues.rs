@@ -1,4 +1,4 @@
-use super::{Verdict, drop_in, listeners, or_ok};
+use super::{Verdict, drop_in, listeners, or_ok, reopen};
 use crate::ctl::doctor::{
     finding::Finding,
     host::Unseen,
@@ -30,7 +30,7 @@ pub fn backlog(facts: &Facts) -> Verdict {
             findings.push(full(&listener, queue));
         }
         if queue.backlog < wanted {
-            findings.push(clamped(&listener, queue, wanted, somaxconn));
+            findings.push(clamped(&listener, queue, unit, wanted, somaxconn));
         } else if wanted < LEAST {
             findings.push(short(&listener, queue, unit, somaxconn));
         }
@@ -61,28 +61,36 @@ fn raise_somaxconn(wanted: u64) -> [String; 2] {
     ]
 }
 
-/// Opens the sockets anew, with the service behind them.
-const REOPEN: &str = "sudo systemctl restart 'pixeld*.socket' pixeld.service";
+/// Opens the socket of a listener anew.
+fn reopened(unit: Option<&units::Unit>) -> Vec<String> {
+    unit.map_or_else(|| vec!["# and start pixeld again".into()], |unit| reopen(unit.name()))
+}
 
-fn clamped(listener: &str, queue: &Queue, wanted: u64, somaxconn: u64) -> Finding {
+fn clamped(
+    listener: &str,
+    queue: &Queue,
+    unit: Option<&units::Unit>,
+    wanted: u64,
+    somaxconn: u64,
+) -> Finding {
     let finding = Finding::problem(format!("only {} clients can wait at {listener}", queue.backlog))
         .evidence(format!(
             "ss: Send-Q {}; asked for {wanted}; net.core.somaxconn = {somaxconn}",
             queue.backlog
         ));
     let finding = if somaxconn < wanted { finding.mend_all(raise_somaxconn(wanted)) } else { finding };
-    finding.mend(REOPEN)
+    finding.mend_all(reopened(unit))
 }
 
 fn short(listener: &str, queue: &Queue, unit: Option<&units::Unit>, somaxconn: u64) -> Finding {
     let finding = Finding::warning(format!("only {} clients can wait at {listener}", queue.backlog));
     let Some(unit) = unit.filter(|_| somaxconn >= LEAST) else {
         let evidence = format!("ss: Send-Q {}; net.core.somaxconn = {somaxconn}", queue.backlog);
-        return finding.evidence(evidence).mend_all(raise_somaxconn(USUAL)).mend(REOPEN);
+        return finding.evidence(evidence).mend_all(raise_somaxconn(USUAL)).mend_all(reopened(unit));
     };
     let evidence = format!("{}; drop-ins: {}", unit.shown("Backlog"), unit.value("DropInPaths"));
     let mend = drop_in(unit.name(), "Socket", &format!("Backlog={USUAL}"));
-    finding.evidence(evidence).mend_all(mend).mend(REOPEN)
+    finding.evidence(evidence).mend_all(mend).mend_all(reopened(Some(unit)))
 }
 
 fn full(listener: &str, queue: &Queue) -> Finding {
@@ -132,7 +140,7 @@ mod tests {
         let finding = only(backlog(&facts), State::Problem);
         assert!(finding.summary.contains("/run/pixeld/http.sock"), "{finding:?}");
         assert!(finding.mend[0].contains("net.core.somaxconn=4096"), "{finding:?}");
-        assert_eq!(finding.mend.last().unwrap(), REOPEN);
+        assert_eq!(finding.mend.last().unwrap(), "sudo systemctl restart pixeld.socket");
     }
 
     #[test]

@@ -1,0 +1,201 @@
+//! pixeldctl doctor on real hosts: what it finds is there, and its remedies work.
+
+use serde_json::Value;
+
+use crate::harness::{Host, Site, deployment};
+
+/// What a test machine may truly suffer from.
+const NOT_OURS: &str = "cpu-steal";
+
+struct Report {
+    status: i32,
+    findings: Vec<Value>,
+}
+
+fn doctor(host: &Host) -> Report {
+    let output = host.try_run("pixeldctl doctor --json");
+    let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
+    assert_eq!(report["ok"], output.status == 0, "{output}");
+    Report { status: output.status, findings: report["findings"].as_array().unwrap().clone() }
+}
+
+impl Report {
+    /// The names of the checks that something is wrong with.
+    fn wrong(&self) -> Vec<&str> {
+        let is_wrong = |finding: &&Value| ["warning", "problem"].contains(&text(&finding["state"]));
+        let names = self.findings.iter().filter(is_wrong).map(|finding| text(&finding["check"]));
+        names.filter(|name| *name != NOT_OURS).collect()
+    }
+
+    fn of(&self, check: &str) -> &Value {
+        self.findings.iter().find(|finding| finding["check"] == check).expect(check)
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// The only thing that is wrong, which `part` is said of.
+#[track_caller]
+fn finds(host: &Host, check: &str, state: &str, part: &str) -> Value {
+    let report = doctor(host);
+    assert_eq!(report.wrong(), [check], "{:#?}", report.findings);
+    assert_eq!(report.status, 1);
+    let finding = report.of(check).clone();
+    assert_eq!(finding["state"], state, "{finding:#}");
+    let said = format!("{} {}", text(&finding["summary"]), text(&finding["evidence"]));
+    assert!(said.contains(part), "{part}: {finding:#}");
+    finding
+}
+
+/// Runs what a finding says mends it, as an operator would paste it; these hosts have no sudo.
+#[track_caller]
+fn mend(host: &Host, finding: &Value) {
+    shell(host, finding["mend"].as_array().unwrap().iter().map(text));
+    assert_is_well(host);
+}
+
+#[track_caller]
+fn shell<'a>(host: &Host, lines: impl Iterator<Item = &'a str>) {
+    let lines: Vec<_> = lines.collect();
+    host.run(&format!("set -e; sudo() {{ \"$@\"; }}\n{}", lines.join("\n")));
+}
+
+#[track_caller]
+fn assert_is_well(host: &Host) {
+    let report = doctor(host);
+    assert_eq!(report.wrong(), [""; 0], "{:#?}", report.findings);
+}
+
+#[test]
+fn a_fresh_site_is_well_and_the_rest_is_called_skipped() {
+    let site = deployment::start();
+    for host in [&site.c5, &site.t2] {
+        assert_is_well(host);
+    }
+    let report = doctor(&site.c5);
+    for check in
+        ["daemon", "sockets", "upstreams", "keepalive", "exposure", "file-limit", "backlog", "journal"]
+    {
+        assert_eq!(report.of(check)["state"], "ok", "{check}: {:#?}", report.findings);
+    }
+    assert_eq!(report.of("clock")["state"], "skipped");
+    assert_eq!(doctor(&site.t2).of("upstreams")["state"], "skipped", "t2's nginx has nothing to do with it");
+
+    site.c5.run("useradd -G pixeld reader && useradd nobodys");
+    let seen_by = |user| site.c5.try_run_as(user, "pixeldctl doctor").stdout;
+    let reader = seen_by("reader");
+    for line in ["ok       file-limit", "skipped  upstreams", "skipped  journal"] {
+        assert!(reader.contains(line), "{line}: {reader}");
+    }
+    let nobodys = seen_by("nobodys");
+    for line in ["skipped  daemon", "skipped  file-limit", "ok       sockets"] {
+        assert!(nobodys.contains(line), "{line}: {nobodys}");
+    }
+    let widest = nobodys.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(80), "{nobodys}");
+    site.c5.run("usermod -aG systemd-journal reader");
+    assert!(seen_by("reader").contains("ok       journal"));
+}
+
+#[test]
+fn a_wrong_service_is_found_and_mended() {
+    let site = deployment::start();
+    let c5 = &site.c5;
+
+    c5.run("systemctl disable --quiet pixeld.socket");
+    mend(c5, &finds(c5, "sockets", "warning", "pixeld.socket is not enabled"));
+
+    c5.write("/etc/systemd/system/pixeld.service.d/few.conf", "[Service]\nLimitNOFILE=4096\n");
+    c5.run("systemctl daemon-reload && systemctl restart pixeld");
+    mend(c5, &finds(c5, "file-limit", "problem", "Max open files 4096"));
+
+    c5.run("pixeldctl workers 64");
+    mend(c5, &finds(c5, "workers", "warning", "64 workers share"));
+
+    let noisy = "[Service]\nLogRateLimitIntervalSec=1s\nLogRateLimitBurst=3\n";
+    c5.write("/etc/systemd/system/pixeld.service.d/noisy.conf", noisy);
+    c5.write("/etc/pixeld/pixeld.toml.d/noisy.toml", "[log]\nlevel = \"debug\"\n");
+    c5.run("systemctl daemon-reload && systemctl restart pixeld");
+    // journald says what it dropped when it takes a line again.
+    let refused = "curl --silent --output /dev/null --unix-socket /run/pixeld/http.sock http://c5/nowhere";
+    c5.wait_for(&format!(
+        "for i in 1 2 3 4 5 6 7 8; do {refused}; done; journalctl -b | grep 'Suppressed .* pixeld.service'"
+    ));
+    mend(c5, &finds(c5, "journal", "warning", "thrown away"));
+
+    c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
+    let report = doctor(c5);
+    assert_eq!(report.wrong(), ["daemon", "sockets", "sockets", "sockets", "upstreams"]);
+    mend(c5, report.of("daemon"));
+}
+
+#[test]
+fn a_wrong_nginx_is_found() {
+    let site = deployment::start();
+    let c5 = &site.c5;
+    let upstreams = "/etc/nginx/pixeld-upstreams.conf";
+    let conf = "/etc/nginx/conf.d/pixeld.conf";
+    let change = |file: &str, from: &str, to: &str| {
+        let before = c5.read(file);
+        assert!(before.contains(from), "{before}");
+        c5.write(file, before.replacen(from, to, 1));
+        before
+    };
+
+    let before = change(upstreams, "unix:/run/pixeld/http.sock", "unix:/run/pixeld.sock");
+    finds(c5, "upstreams", "problem", "/run/pixeld.sock, where nobody listens");
+    c5.run("systemd-run --quiet socat UNIX-LISTEN:/run/pixeld.sock,fork /dev/null");
+    c5.wait_for("test -S /run/pixeld.sock");
+    finds(c5, "upstreams", "problem", "/run/pixeld.sock, where another service listens");
+    c5.write(upstreams, before);
+
+    site.t2.run("systemctl stop pixeld-tcp.socket pixeld");
+    let finding = finds(c5, "upstreams", "warning", "10.77.0.20:8000, which does not answer");
+    site.t2.run("systemctl start pixeld");
+    assert_is_well(c5);
+    assert!(finding["mend"][1].as_str().unwrap().contains("pixeld-tcp.socket"), "{finding:#}");
+
+    for (line, said) in [
+        ("keepalive 64;", "upstream pixeld has no keepalive"),
+        ("proxy_http_version 1.1;", "location = /pixel lacks proxy_http_version 1.1"),
+        ("proxy_set_header Connection \"\";", "location = /pixel lacks proxy_set_header Connection"),
+    ] {
+        let before = change(conf, line, "");
+        finds(c5, "keepalive", "warning", said);
+        c5.write(conf, before);
+    }
+
+    let before = change(conf, "keepalive 64;", "keepalife 64;");
+    finds(c5, "upstreams", "problem", "unknown directive \"keepalife\"");
+    c5.write(conf, before);
+    assert_is_well(c5);
+}
+
+#[test]
+fn a_port_that_is_open_to_the_world_and_a_short_queue_are_found() {
+    let Site { t2, .. } = &deployment::start();
+
+    t2.write("/etc/systemd/system/pixeld-tcp.socket.d/open.conf", "[Socket]\nIPAddressAllow=any\n");
+    t2.run("systemctl daemon-reload && systemctl stop pixeld-tcp.socket && systemctl restart pixeld");
+    mend(t2, &finds(t2, "exposure", "problem", "open.conf"));
+
+    t2.sysctl("net.core.somaxconn", "128");
+    finds(t2, "backlog", "warning", "net.core.somaxconn = 128");
+    t2.run("systemctl stop 'pixeld*.socket' pixeld && systemctl start pixeld");
+    let report = doctor(t2);
+    assert_eq!(report.wrong(), ["backlog", "backlog"], "both of pixeld's sockets: {:#?}", report.findings);
+    let short = report.findings.iter().filter(|finding| finding["check"] == "backlog");
+    t2.sysctl("net.core.somaxconn", "4096");
+    for finding in short {
+        assert_eq!(finding["state"], "problem");
+        // Only from outside can the parameter be set on such a host.
+        let lines = finding["mend"].as_array().unwrap().iter().filter(|line| !text(line).contains("sysctl"));
+        shell(t2, lines.map(text));
+    }
+    assert_is_well(t2);
+
+    t2.run("systemctl disable --quiet pixeld-tcp.socket");
+    mend(t2, &finds(t2, "sockets", "warning", "pixeld-tcp.socket is not enabled"));
+}
