@@ -107,6 +107,11 @@ fn a_wrong_service_is_found_and_mended() {
     c5.run("systemctl disable --quiet pixeld.socket");
     mend(c5, &finds(c5, "sockets", "warning", "pixeld.socket is not enabled"));
 
+    c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
+    let report = doctor(c5);
+    assert_eq!(report.wrong(), ["daemon", "sockets", "sockets", "sockets", "upstreams"]);
+    mend(c5, report.of("daemon"));
+
     c5.write("/etc/systemd/system/pixeld.service.d/few.conf", "[Service]\nLimitNOFILE=4096\n");
     c5.run("systemctl daemon-reload && systemctl restart pixeld");
     mend(c5, &finds(c5, "file-limit", "problem", "Max open files 4096"));
@@ -124,11 +129,6 @@ fn a_wrong_service_is_found_and_mended() {
         "for i in 1 2 3 4 5 6 7 8; do {refused}; done; journalctl -b | grep 'Suppressed .* pixeld.service'"
     ));
     mend(c5, &finds(c5, "journal", "warning", "thrown away"));
-
-    c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
-    let report = doctor(c5);
-    assert_eq!(report.wrong(), ["daemon", "sockets", "sockets", "sockets", "upstreams"]);
-    mend(c5, report.of("daemon"));
 }
 
 #[test]

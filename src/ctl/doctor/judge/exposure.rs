@@ -35,10 +35,13 @@ pub fn exposure(facts: &Facts) -> Verdict {
         let addresses = daemon.listeners.iter().filter_map(|listener| listener.parse().ok());
         findings.extend(addresses.filter(is_reachable).map(by_hand));
     }
-    let is_absent = matches!(facts.daemon, Err(Silence::Absent(_)));
-    if findings.is_empty() && tcp.is_none() && !is_absent {
-        // No unit has opened the port, but pixeld itself may have.
-        daemon_of(facts)?;
+    if findings.is_empty() && tcp.is_none() {
+        // What no unit has opened, pixeld may have opened itself; what it cannot tell, a unit may hold.
+        if matches!(facts.daemon, Err(Silence::Absent(_))) {
+            facts.units.as_ref().map_err(Clone::clone)?;
+        } else {
+            daemon_of(facts)?;
+        }
     }
     Ok(or_ok(findings, || match tcp {
         Some(_) => Finding::ok("only private addresses reach pixeld's TCP port").evidence(allowed(tcp)),
@@ -109,6 +112,7 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         finding::State,
+        host::Unseen,
         judge::fixture::{change_units, healthy, only},
     };
 
@@ -165,5 +169,7 @@ mod tests {
         assert!(exposure(&facts).is_err());
         facts.daemon = Err(Silence::Absent("nobody listens".into()));
         only(exposure(&facts), State::Ok);
+        facts.units = Err(Unseen("no systemctl".into()));
+        assert!(exposure(&facts).is_err());
     }
 }

@@ -10,8 +10,9 @@ pub fn journal(facts: &Facts) -> Verdict {
     if lines == 0 {
         return Ok(vec![Finding::ok("journald has taken every line of pixeld's")]);
     }
+    let since = if facts.daemon.is_ok() { "since it started" } else { "in the last hour" };
     let finding = Finding::warning(format!("journald has thrown away {lines} lines of pixeld's"))
-        .evidence("journalctl: \"Suppressed … messages from pixeld.service\" since it started")
+        .evidence(format!("journalctl: \"Suppressed … messages from pixeld.service\" {since}"))
         .mend("# less is logged with log.level = \"info\" in pixeld.toml; or let journald take all:")
         .mend_all(drop_in(units::SERVICE, "Service", "LogRateLimitIntervalSec=0"))
         .mend("sudo systemctl restart pixeld");

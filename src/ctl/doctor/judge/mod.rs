@@ -93,9 +93,11 @@ fn reopen(unit: &str) -> Vec<String> {
 /// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.
 fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
     let folder = format!("/etc/systemd/system/{unit}.d");
+    // A file for each key, so that one remedy does not undo another.
+    let key = setting.split('=').next().unwrap_or_default();
     [
         format!("sudo mkdir -p {folder}"),
-        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/zz-doctor.conf"),
+        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/zz-{key}.conf"),
         "sudo systemctl daemon-reload".into(),
     ]
 }

@@ -59,8 +59,10 @@ pub async fn look(host: &Host) -> Seen<Nginx> {
 fn understand(dump: &Printed, version: &str) -> Seen<Nginx> {
     let keeps_by_default = parse_version(version).is_some_and(|version| version >= [1, 29, 7]);
     if !dump.succeeded {
-        let fault = dump.stderr.lines().find(|line| line.contains("[emerg]"));
-        let fault = fault.or(dump.stderr.lines().next()).unwrap_or("no reason given");
+        let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
+            let said = dump.stderr.lines().next().unwrap_or("no reason given");
+            return Err(Unseen(format!("nginx fails: {said}")));
+        };
         let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
         if fault.contains("Permission denied") {
             return Err(Unseen("only root may see the configuration of nginx: use sudo".into()));
@@ -236,16 +238,18 @@ mod tests {
         assert!(nginx.fault.unwrap().starts_with("[emerg] unknown directive"));
         let forbidden = "2026/11/23 [emerg] 9#9: open() \"/run/nginx.pid\" failed (13: Permission denied)\n";
         assert!(understand(&printed(false, "", forbidden), "").unwrap_err().0.contains("sudo"));
+        let broken = printed(false, "", "nginx: error while loading shared libraries\n");
+        assert!(understand(&broken, "").unwrap_err().0.contains("shared libraries"));
     }
 
     #[test]
     fn new_versions_keep_connections_by_default() {
         assert_eq!(parse_version("nginx version: nginx/1.30.0\n"), Some([1, 30, 0]));
-        assert!(
-            understand(&printed(false, "", "x"), "nginx version: nginx/1.30.0").unwrap().keeps_by_default
-        );
-        assert!(
-            !understand(&printed(false, "", "x"), "nginx version: nginx/1.29.6").unwrap().keeps_by_default
-        );
+        assert_eq!(parse_version("nginx version: openresty/1.27.1.2\n"), None);
+        let keeps = |version: &str| {
+            let dump = "# configuration file /n:\nhttp { upstream pixeld { server a; } }\n";
+            understand(&printed(true, dump, ""), version).unwrap().keeps_by_default
+        };
+        assert!(keeps("nginx version: nginx/1.29.7") && !keeps("nginx version: nginx/1.29.6"));
     }
 }

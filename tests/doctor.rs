@@ -1,0 +1,151 @@
+//! What pixeldctl doctor tells of a daemon that was started by hand, on a host whose programs say
+//! what the test has them say.
+
+mod support;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+    thread::available_parallelism,
+};
+
+use serde_json::Value;
+use support::{Daemon, PIXELDCTL, Setup, captured, code, stderr, stdout};
+
+/// Programs that stand before those of this host.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    /// None of them knows anything.
+    fn silent() -> Self {
+        let programs = Self(tempfile::tempdir().unwrap());
+        for name in ["systemctl", "nginx", "ss", "journalctl", "timedatectl"] {
+            programs.say(name, "echo not today >&2; exit 1");
+        }
+        programs
+    }
+
+    /// What a program does, as lines of shell.
+    fn say(&self, name: &str, script: &str) {
+        let path = self.0.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A program that prints this.
+    fn print(&self, name: &str, text: &str) {
+        self.say(name, &format!("cat <<'end'\n{text}\nend"));
+    }
+
+    fn doctor(&self, socket: &Path, arguments: &[&str]) -> Output {
+        let mut command = Command::new(PIXELDCTL);
+        command.arg("doctor").args(arguments).env_clear();
+        let path = format!("{}:/usr/bin:/bin", self.0.path().display());
+        captured(command.env("PIXELDCTL_SOCKET", socket).env("PATH", path))
+    }
+
+    fn findings(&self, socket: &Path) -> Vec<Value> {
+        let output = self.doctor(socket, &["--json"]);
+        let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!(stderr(&output), "");
+        assert_eq!(code(&output), i32::from(report["ok"] == false), "{report:#}");
+        report["findings"].as_array().unwrap().clone()
+    }
+}
+
+fn of<'a>(findings: &'a [Value], check: &str) -> &'a Value {
+    findings.iter().find(|finding| finding["check"] == check).expect(check)
+}
+
+fn assert_found(findings: &[Value], check: &str, state: &str, part: &str) {
+    let finding = of(findings, check);
+    assert_eq!(finding["state"], state, "{finding:#}");
+    assert!(finding["summary"].as_str().unwrap().contains(part), "{part}: {finding:#}");
+}
+
+#[test]
+fn no_daemon_is_a_finding_and_no_failure() {
+    let output = Programs::silent().doctor(Path::new("/nowhere/control.sock"), &[]);
+    assert_eq!((code(&output), stderr(&output).as_str()), (1, ""), "{output:?}");
+    let text = stdout(&output);
+    assert!(text.contains("problem  daemon      pixeld is not running\n"), "{text}");
+    assert!(
+        text.contains(
+            "/nowhere/control.sock
+"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("mend:  sudo systemctl start pixeld\n"), "{text}");
+    assert!(!text.contains('\x1b'), "no colour without a terminal: {text}");
+}
+
+#[test]
+fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
+    let daemon = Daemon::start("");
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    assert_found(&findings, "daemon", "ok", &daemon.pid().to_string());
+    assert_found(&findings, "sockets", "skipped", "systemctl fails: not today");
+    assert_found(&findings, "backlog", "skipped", "ss fails: not today");
+    assert_found(&findings, "journal", "skipped", "journalctl fails: not today");
+    assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
+    assert_found(&findings, "exposure", "ok", "no address that others reach");
+    assert_eq!(findings.len(), 14, "{findings:#?}");
+}
+
+#[test]
+fn a_daemon_by_hand_is_measured_by_its_own_process() {
+    let daemon = Setup::new("workers = 2").before("ulimit -n 1000").start();
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    assert_found(&findings, "file-limit", "problem", "1000 open files");
+    assert_eq!(of(&findings, "file-limit")["mend"][0], "ulimit -n 65536");
+
+    let many = 2 * available_parallelism().unwrap().get() + 1;
+    let daemon = Daemon::start(&format!("workers = {many}"));
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    assert_found(&findings, "workers", "warning", &format!("{many} workers share"));
+    assert_eq!(of(&findings, "workers")["mend"][2], "sudo systemctl reload pixeld");
+}
+
+#[test]
+fn a_daemon_on_every_address_is_open_to_the_world() {
+    let daemon = Setup::new("").tcp(([0, 0, 0, 0], 0).into()).start();
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    assert_found(&findings, "exposure", "problem", &format!("0.0.0.0:{}", daemon.address().port()));
+}
+
+#[test]
+fn what_the_programs_say_is_judged_with_what_the_daemon_says() {
+    let daemon = Daemon::start("");
+    let programs = Programs::silent();
+    let (path, address) = (daemon.http_socket().display().to_string(), daemon.address());
+    programs.print("ss", &format!("u_str LISTEN 0 16 {path} 1 * 0\ntcp LISTEN 0 4096 {address} 0.0.0.0:*"));
+    programs.print(
+        "nginx",
+        &format!(
+            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ upstream pixeld {{ server unix:{path}; \
+             server {address}; server unix:{path}.old; }} }}"
+        ),
+    );
+    programs
+        .print("journalctl", r#"{"MESSAGE":"Suppressed 7 messages from pixeld.service","N_DROPPED":"7"}"#);
+    let findings = programs.findings(&daemon.control_socket());
+    assert_found(&findings, "backlog", "problem", &format!("only 16 clients can wait at unix:{path}"));
+    assert_found(&findings, "upstreams", "problem", &format!("{path}.old, where nobody listens"));
+    let wrong_upstreams = findings.iter().filter(|finding| finding["check"] == "upstreams").count();
+    assert_eq!(wrong_upstreams, 1, "the other two servers are right: {findings:#?}");
+    assert_found(&findings, "keepalive", "warning", "for each request");
+    assert_found(&findings, "journal", "warning", "7 lines");
+}
+
+#[test]
+fn a_program_that_hangs_does_not_hold_the_doctor_up() {
+    let daemon = Daemon::start("");
+    let programs = Programs::silent();
+    programs.say("systemctl", "exec sleep 60");
+    let output = programs.doctor(&daemon.control_socket(), &["--timeout", "300ms"]);
+    let text = stdout(&output);
+    assert!(text.contains("skipped  sockets     systemctl does not end within 300ms"), "{text}");
+}
