@@ -28,7 +28,8 @@ pub mod http;
 /// Threads that serve connections, and how connections are dealt to them.
 pub mod worker;
 
-/// pixeldctl: one file for each command. It knows of the daemon only what goes over its socket.
+/// pixeldctl: one file for each command. It knows of the daemon only what goes over its socket;
+/// `doctor` looks at the host around it, too.
 pub mod ctl;
 /// The daemon: start, reload, stop.
 pub mod daemon;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Host, Site, deployment};
+use crate::harness::{C5_OUTSIDE, Host, Release, Request, Site, deployment};
 
 /// What a test machine may truly suffer from.
 const NOT_OURS: &str = "cpu-steal";
@@ -100,6 +100,21 @@ fn a_fresh_site_is_well_and_the_rest_is_called_skipped() {
 }
 
 #[test]
+fn the_oldest_supported_release_is_understood() {
+    let host = Host::plan("old").release(Release::Bookworm).with_pixeld().boot();
+    host.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
+    assert_is_well(&host);
+    let report = doctor(&host);
+    for check in ["daemon", "sockets", "exposure", "file-limit", "workers", "backlog", "journal"] {
+        assert_eq!(report.of(check)["state"], "ok", "{check}: {:#?}", report.findings);
+    }
+    host.run("systemctl stop pixeld.socket pixeld");
+    let report = doctor(&host);
+    assert_eq!(report.wrong(), ["sockets"], "asking the daemon starts it: {:#?}", report.findings);
+    assert_is_well(&host);
+}
+
+#[test]
 fn a_wrong_service_is_found_and_mended() {
     let site = deployment::start();
     let c5 = &site.c5;
@@ -167,6 +182,22 @@ fn a_wrong_nginx_is_found() {
         c5.write(conf, before);
     }
 
+    // Few ports and one server at the other end of them: soon there is none left.
+    let before = change(conf, "keepalive 64;", "");
+    let both = change(upstreams, "server unix:/run/pixeld/http.sock", "#");
+    c5.run("systemctl reload nginx");
+    c5.sysctl("net.ipv4.ip_local_port_range", "40000 40099");
+    for _ in 0..60 {
+        site.client.send(C5_OUTSIDE, &Request::pixel("{}")).unwrap();
+    }
+    let report = doctor(c5);
+    assert_eq!(report.wrong(), ["keepalive", "time-wait"], "{:#?}", report.findings);
+    let said = text(&report.of("time-wait")["summary"]);
+    assert!(said.contains("from this host to 10.77.0.20:8000"), "{said}");
+    c5.sysctl("net.ipv4.ip_local_port_range", "32768 60999");
+    c5.write(conf, before);
+    c5.write(upstreams, both);
+
     let before = change(conf, "keepalive 64;", "keepalife 64;");
     finds(c5, "upstreams", "problem", "unknown directive \"keepalife\"");
     c5.write(conf, before);
@@ -195,6 +226,16 @@ fn a_port_that_is_open_to_the_world_and_a_short_queue_are_found() {
         shell(t2, lines.map(text));
     }
     assert_is_well(t2);
+
+    // A service that never accepts, and a client that comes again and again.
+    t2.write("/run/systemd/system/lazy.socket", "[Socket]\nListenStream=9999\nBacklog=1\n");
+    t2.write("/run/systemd/system/lazy.service", "[Service]\nExecStart=sleep infinity\n");
+    t2.run("systemctl daemon-reload && systemctl start lazy.socket");
+    let client = "while :; do curl --silent --max-time 0.1 http://127.0.0.1:9999/; done";
+    t2.run(&format!("systemd-run --quiet --unit eager sh -c '{client}'"));
+    t2.wait_for("nstat -asz TcpExtListenOverflows | grep -q 'Overflows *[1-9]'");
+    finds(t2, "overflows", "problem", "*:9999 is full");
+    t2.run("systemctl stop eager lazy.socket lazy.service");
 
     t2.run("systemctl disable --quiet pixeld-tcp.socket");
     mend(t2, &finds(t2, "sockets", "warning", "pixeld-tcp.socket is not enabled"));

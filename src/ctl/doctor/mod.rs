@@ -15,22 +15,20 @@ use std::{
     time::Duration,
 };
 
-use self::{finding::Report, host::Host, show::show};
+pub use self::finding::Report;
+use self::{host::Host, show::show};
 use super::{failure::Failure, render};
 use crate::exit::Exit;
 
 /// `pixeldctl doctor`
 pub async fn run(socket: Option<PathBuf>, limit: Duration, json: bool) -> Result<Exit, Failure> {
-    let report = examine(&Host::here(limit), socket).await;
-    render::print(&report, json, |report| show(report, is_colourful()))?;
+    let facts = look::gather(&Host::here(limit), socket).await;
+    tell(&judge::judge(&facts), json)
+}
+
+/// Prints a report on this host or on another one, and says how to exit.
+pub fn tell(report: &Report, json: bool) -> Result<Exit, Failure> {
+    let is_colourful = stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    render::print(report, json, |report| show(report, is_colourful))?;
     Ok(if report.ok { Exit::Ok } else { Exit::Unwell })
-}
-
-/// Looks at a host, and judges what was seen.
-async fn examine(host: &Host, socket: Option<PathBuf>) -> Report {
-    judge::judge(&look::gather(host, socket).await)
-}
-
-fn is_colourful() -> bool {
-    stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_unit_that_is_newer_on_disk_is_told_of() {
         let mut facts = healthy();
-        change_units(&mut facts, "MainPID=124", "MainPID=124\nNeedDaemonReload=yes");
+        change_units(&mut facts, "ActiveState", "NeedDaemonReload=yes\nActiveState");
         let findings = daemon(&facts).unwrap();
         assert_eq!(findings[1].state, State::Warning);
         assert_eq!(findings[1].mend[0], "sudo systemctl daemon-reload");

@@ -18,7 +18,7 @@ use crate::ctl::doctor::{
 use super::Verdict;
 
 pub const UNITS: &str = "\
-Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=124\n\n\
+Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
 Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nTriggers=pixeld.service\n\
 Backlog=4096\nListen=/run/pixeld/http.sock (Stream)\n\n\
 Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
@@ -60,6 +60,7 @@ pub fn healthy() -> Facts {
             configured_workers: 2,
             log_lines_dropped: 0,
         }),
+        main_pid: Some(124),
         files: Ok(FileLimit { soft: 65_536, hard: 65_536 }),
         cpus: Ok(Cpus { allowed: 2, quota: None }),
         units: Ok(units::parse(UNITS)),
@@ -84,6 +85,7 @@ pub fn invisible() -> Facts {
     let sample = Sample { overflows: Err(unseen()), cpu: Err(unseen()), instant: Instants::now() };
     Facts {
         daemon: Err(Silence::Forbidden("you may not".into())),
+        main_pid: None,
         files: Err(unseen()),
         cpus: Err(unseen()),
         units: Err(unseen()),

@@ -62,7 +62,7 @@ fn daemon_of(facts: &Facts) -> Seen<&Daemon> {
 
 /// Whether the daemon that answers is the one that systemd runs.
 fn is_service(facts: &Facts, daemon: &Daemon) -> bool {
-    facts.units.as_ref().is_ok_and(|units| units.main_pid() == Some(daemon.pid))
+    facts.main_pid == Some(daemon.pid)
 }
 
 /// Where the daemon answers, or would: what it says, and what its active socket units say.

@@ -1,5 +1,10 @@
+use std::net::SocketAddr;
+
 use super::{Verdict, listeners};
-use crate::ctl::doctor::{finding::Finding, look::Facts};
+use crate::ctl::doctor::{
+    finding::Finding,
+    look::{Facts, nginx::Nginx},
+};
 
 /// Percent of the ports towards one server from which on nginx may soon have none left.
 const MANY: u64 = 20;
@@ -11,12 +16,20 @@ pub fn time_wait(facts: &Facts) -> Verdict {
     let closed = facts.closed.as_ref().map_err(Clone::clone)?;
     let port = |listener: &String| listener.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let own: Vec<_> = listeners(facts).iter().filter_map(port).collect();
-    let outgoing =
-        closed.outgoing.iter().map(|(server, count)| (*count, format!("from this host to {server}")));
+    // Another server than nginx's has another client, such as the test of load itself.
+    let servers = facts.nginx.as_ref().map(Nginx::tcp_servers);
+    let is_other = |server: &SocketAddr| {
+        servers.as_ref().is_ok_and(|servers| !servers.iter().any(|one| *one == server.to_string()))
+    };
+    let outgoing = closed
+        .outgoing
+        .iter()
+        .map(|(server, count)| (*count, format!("from this host to {server}"), is_other(server)));
     // On other ports of this host the clients are anybody's, and it is they who run out.
     let incoming = closed.incoming.iter().filter(|((port, _), _)| own.contains(port));
-    let incoming = incoming.map(|((port, ip), count)| (*count, format!("from {ip} to port {port} here")));
-    let (count, whose) = outgoing.chain(incoming).max().unwrap_or_default();
+    let incoming =
+        incoming.map(|((port, ip), count)| (*count, format!("from {ip} to port {port} here"), false));
+    let (count, whose, is_foreign) = outgoing.chain(incoming).max().unwrap_or_default();
     let percent = count * 100 / closed.ports.max(1);
     let total = format!("{} sockets in TIME_WAIT, {} local ports", closed.total, closed.ports);
     if percent < MANY {
@@ -24,8 +37,12 @@ pub fn time_wait(facts: &Facts) -> Verdict {
     }
     let summary = format!("closed connections hold {percent} % of the ports {whose}");
     let finding = if percent < MOST { Finding::warning(summary) } else { Finding::problem(summary) };
+    let finding = finding.evidence(format!("{count} sockets in TIME_WAIT {whose}; {total}"));
+    if is_foreign {
+        let line = "# whoever connects there from here should keep its connections open";
+        return Ok(vec![finding.mend(line)]);
+    }
     let finding = finding
-        .evidence(format!("{count} sockets in TIME_WAIT {whose}; {total}"))
         .mend("# nginx opens a connection for each request. On its host, let it keep them:")
         .mend("#   upstream: keepalive 64;")
         .mend("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
@@ -51,6 +68,14 @@ mod tests {
         assert!(finding.summary.contains("21 %") && finding.summary.contains("10.77.0.20:8000"));
         facts.closed.as_mut().unwrap().outgoing.insert(server, 20_000);
         only(time_wait(&facts), State::Problem);
+    }
+
+    #[test]
+    fn nginx_is_not_blamed_for_what_another_client_does() {
+        let mut facts = healthy();
+        facts.closed.as_mut().unwrap().outgoing.insert("127.0.0.1:80".parse().unwrap(), 20_000);
+        let finding = only(time_wait(&facts), State::Problem);
+        assert!(finding.mend.iter().all(|line| !line.contains("nginx")), "{finding:?}");
     }
 
     #[test]

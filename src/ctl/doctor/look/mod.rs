@@ -28,6 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Facts {
     /// What the daemon says of itself.
     pub daemon: Result<Daemon, Silence>,
+    /// The process of the service that systemd runs.
+    pub main_pid: Option<u32>,
     /// How many files its process may open.
     pub files: Seen<process::FileLimit>,
     /// Which CPUs its process may use.
@@ -79,11 +81,15 @@ impl Sample {
 pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
     let first = Sample::take(host);
+    // Asking the daemon starts it, and its sockets with it: what is missing is seen only before.
+    let units = units::look(host).await;
+    let unix_listeners = net::unix_listeners(host);
     let the_daemon = async {
         let daemon = daemon::ask(socket, host.limit()).await;
+        let main_pid = units::main_pid(host).await;
         let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
         let suppressed = journal::suppressed(host, uptime).await;
-        (daemon, suppressed)
+        (daemon, main_pid, suppressed)
     };
     let the_proxy = async {
         let nginx = nginx::look(host).await;
@@ -95,21 +101,22 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         }
         (nginx, reached)
     };
-    let ((daemon, suppressed), units, queues, (nginx, servers), clock) =
-        tokio::join!(the_daemon, units::look(host), net::queues(host), the_proxy, clock::look(host));
+    let ((daemon, main_pid, suppressed), (nginx, servers), clock) =
+        tokio::join!(the_daemon, the_proxy, clock::look(host));
+    let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
 
-    let main_pid = units.as_ref().ok().and_then(units::Units::main_pid);
     let pid = daemon.as_ref().ok().map(|daemon| daemon.pid).or(main_pid);
     let no_process = || Unseen("no process of pixeld is known".into());
     Facts {
         files: pid.ok_or_else(no_process).and_then(|pid| process::file_limit(host, pid)),
         cpus: pid.ok_or_else(no_process).and_then(|pid| process::cpus(host, pid)),
         daemon,
+        main_pid,
         units,
         queues,
         somaxconn: host.number("/proc/sys/net/core/somaxconn"),
-        unix_listeners: net::unix_listeners(host),
+        unix_listeners,
         closed: net::closed(host),
         nginx,
         servers,

@@ -23,11 +23,6 @@ impl Units {
         self.0.iter().find(|unit| unit.value("Id") == name)
     }
 
-    /// The process of the service, while it runs.
-    pub fn main_pid(&self) -> Option<u32> {
-        self.get(SERVICE)?.value("MainPID").parse().ok().filter(|pid| *pid != 0)
-    }
-
     /// The sockets on which requests come in.
     pub fn http_sockets(&self) -> impl Iterator<Item = &Unit> {
         [NEEDED[0], TCP].into_iter().filter_map(|name| self.get(name))
@@ -80,7 +75,7 @@ impl Unit {
 
 /// Asks systemd.
 pub async fn look(host: &Host) -> Seen<Units> {
-    let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,MainPID,\
+    let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
                       Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny";
     let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP];
     arguments.extend(NEEDED);
@@ -90,6 +85,12 @@ pub async fn look(host: &Host) -> Seen<Units> {
     } else {
         Err(Unseen("pixeld's units are not installed on this host".into()))
     }
+}
+
+/// Asks systemd for the process of the service, if it runs.
+pub async fn main_pid(host: &Host) -> Option<u32> {
+    let shown = host.ask("systemctl", &["show", "--no-pager", "-P", "MainPID", SERVICE]).await.ok()?;
+    shown.trim().parse().ok().filter(|pid| *pid != 0)
 }
 
 /// Blocks of `Name=value`, one for each unit.
@@ -111,21 +112,15 @@ mod tests {
     #[test]
     fn units_are_read_as_systemctl_shows_them() {
         let units = parse(
-            "MainPID=124\nId=pixeld.service\nLoadState=loaded\nActiveState=active\n\n\
+            "Id=pixeld.service\nLoadState=loaded\nActiveState=active\n\n\
              Listen=[::]:8000 (Stream)\nListen=/run/x.sock (Stream)\nId=pixeld-tcp.socket\n\
              LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n\n\
              Id=pixeld.socket\nLoadState=not-found\n",
         );
-        assert_eq!(units.main_pid(), Some(124));
         let tcp = units.get(TCP).unwrap();
         assert!(tcp.exists() && !tcp.is_active() && !tcp.is_enabled());
         assert_eq!(tcp.listens_on().collect::<Vec<_>>(), ["[::]:8000", "/run/x.sock"]);
         assert!(!units.get("pixeld.socket").unwrap().exists());
         assert_eq!(tcp.shown("UnitFileState"), "pixeld-tcp.socket: UnitFileState=disabled");
-    }
-
-    #[test]
-    fn a_service_that_does_not_run_has_no_process() {
-        assert_eq!(parse("Id=pixeld.service\nMainPID=0\n").main_pid(), None);
     }
 }
