@@ -89,7 +89,7 @@ fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
     assert_found(&findings, "daemon", "ok", &daemon.pid().to_string());
     assert_found(&findings, "sockets", "skipped", "systemctl fails: not today");
     assert_found(&findings, "backlog", "skipped", "ss fails: not today");
-    assert_found(&findings, "journal", "skipped", "journalctl fails: not today");
+    assert_found(&findings, "journal", "skipped", "no service of systemd's");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
     assert_eq!(findings.len(), 14, "{findings:#?}");
@@ -106,7 +106,7 @@ fn a_daemon_by_hand_is_measured_by_its_own_process() {
     let daemon = Daemon::start(&format!("workers = {many}"));
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "workers", "warning", &format!("{many} workers share"));
-    assert_eq!(of(&findings, "workers")["mend"][2], "sudo systemctl reload pixeld");
+    assert_eq!(of(&findings, "workers")["mend"][1], "pixeldctl reload");
 }
 
 #[test]
@@ -137,6 +137,10 @@ fn what_the_programs_say_is_judged_with_what_the_daemon_says() {
     let wrong_upstreams = findings.iter().filter(|finding| finding["check"] == "upstreams").count();
     assert_eq!(wrong_upstreams, 1, "the other two servers are right: {findings:#?}");
     assert_found(&findings, "keepalive", "warning", "for each request");
+    assert_found(&findings, "journal", "skipped", "no service of systemd's");
+
+    programs.print("systemctl", &daemon.pid().to_string());
+    let findings = programs.findings(&daemon.control_socket());
     assert_found(&findings, "journal", "warning", "7 lines");
 }
 

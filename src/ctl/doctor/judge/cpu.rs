@@ -1,4 +1,4 @@
-use super::{Verdict, daemon_of};
+use super::{Verdict, daemon_of, reload};
 use crate::ctl::doctor::{finding::Finding, look::Facts};
 
 /// Percent of stolen time from which on answers are late.
@@ -50,9 +50,8 @@ pub fn workers(facts: &Facts) -> Verdict {
     ));
     Ok(vec![if is_far(daemon.configured_workers) {
         finding
-            .mend("grep -n workers /etc/pixeld/pixeld.toml /etc/pixeld/pixeld.toml.d/*")
-            .mend("# write there: workers = \"auto\"")
-            .mend("sudo systemctl reload pixeld")
+            .mend("# in pixeld.toml, or in the file below pixeld.toml.d that sets it: workers = \"auto\"")
+            .mend(reload(facts, daemon))
     } else {
         finding.mend("sudo pixeldctl workers auto")
     }])
@@ -89,7 +88,7 @@ mod tests {
         facts.daemon.as_mut().unwrap().workers = 2;
         facts.cpus = Ok(Cpus { allowed: 8, quota: None });
         let finding = only(workers(&facts), State::Warning);
-        assert!(finding.mend[1].contains("workers = \"auto\""), "{finding:?}");
+        assert!(finding.mend[0].contains("workers = \"auto\""), "{finding:?}");
         facts.cpus = Ok(Cpus { allowed: 8, quota: Some(2) });
         only(workers(&facts), State::Ok);
     }

@@ -1,11 +1,19 @@
-use super::{Verdict, daemon_of, drop_in};
+use super::{Verdict, daemon_of, drop_in, is_service, reload};
 use crate::ctl::doctor::{
     finding::Finding,
+    host::Unseen,
     look::{Facts, units},
 };
 
 /// Whether journald has thrown away lines of the daemon's.
 pub fn journal(facts: &Facts) -> Verdict {
+    if let Ok(daemon) = &facts.daemon
+        && !is_service(facts, daemon)
+    {
+        return Err(Unseen(
+            "this pixeld is no service of systemd's, whose log the journal would hold".into(),
+        ));
+    }
     let lines = facts.suppressed.as_ref().map_err(Clone::clone)?.lines;
     if lines == 0 {
         return Ok(vec![Finding::ok("journald has taken every line of pixeld's")]);
@@ -21,14 +29,15 @@ pub fn journal(facts: &Facts) -> Verdict {
 
 /// Whether the daemon has thrown away lines because nobody took them.
 pub fn daemon_lines(facts: &Facts) -> Verdict {
-    let dropped = daemon_of(facts)?.log_lines_dropped;
+    let daemon = daemon_of(facts)?;
+    let dropped = daemon.log_lines_dropped;
     if dropped == 0 {
         return Ok(vec![Finding::ok("pixeld has dropped no line of its log")]);
     }
     let finding = Finding::warning(format!("pixeld has dropped {dropped} lines of its log"))
         .evidence("pixeldctl stats; they were not taken as fast as they came")
         .mend("# log less: log.level = \"info\" in pixeld.toml")
-        .mend("sudo systemctl reload pixeld");
+        .mend(reload(facts, daemon));
     Ok(vec![finding])
 }
 
@@ -47,6 +56,8 @@ mod tests {
         only(journal(&facts), State::Ok);
         facts.suppressed = Ok(Suppressed { lines: 39 });
         assert!(only(journal(&facts), State::Warning).summary.contains("39 lines"));
+        facts.main_pid = None;
+        assert!(journal(&facts).is_err(), "a daemon by hand logs elsewhere");
     }
 
     #[test]

@@ -65,6 +65,11 @@ fn is_service(facts: &Facts, daemon: &Daemon) -> bool {
     facts.main_pid == Some(daemon.pid)
 }
 
+/// What has the daemon read its configuration again.
+fn reload(facts: &Facts, daemon: &Daemon) -> &'static str {
+    if is_service(facts, daemon) { "sudo systemctl reload pixeld" } else { "pixeldctl reload" }
+}
+
 /// Where the daemon answers, or would: what it says, and what its active socket units say.
 fn listeners(facts: &Facts) -> Vec<String> {
     let told = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());

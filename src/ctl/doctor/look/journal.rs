@@ -36,6 +36,9 @@ fn understand(printed: &Printed) -> Seen<Suppressed> {
         let how = "use sudo, or `sudo usermod -aG systemd-journal $USER`";
         return Err(Unseen(format!("you may not read the system's journal: {how}")));
     }
+    if printed.stderr.contains("No journal files were found") {
+        return Err(Unseen("there is no journal on this host".into()));
+    }
     if !printed.succeeded {
         let said = printed.stderr.lines().next().unwrap_or("no reason given");
         return Err(Unseen(format!("journalctl fails: {said}")));
@@ -83,6 +86,8 @@ mod tests {
             let unseen = understand(&printed("", stderr, true)).unwrap_err();
             assert!(unseen.0.contains("systemd-journal"), "{unseen:?}");
         }
+        let none = printed("", "No journal files were found.\n-- No entries --\n", true);
+        assert!(understand(&none).unwrap_err().0.contains("no journal"));
         assert!(understand(&printed("", "Bad option\n", false)).unwrap_err().0.contains("Bad option"));
     }
 }
