@@ -88,6 +88,8 @@ pub enum Command {
     Drain,
     /// Answer requests again
     Resume,
+    /// Look at the host for what makes a load test fail, and say how to mend it
+    Doctor,
     /// Connect stdin and stdout to a control socket; what -H runs on the other host
     Bridge {
         /// What is going to be done over it

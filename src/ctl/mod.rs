@@ -3,6 +3,7 @@
 mod args;
 mod bridge;
 mod config;
+mod doctor;
 mod drain;
 mod events;
 mod everywhere;
@@ -58,12 +59,12 @@ pub fn main() -> Exit {
     // A thread that reads stdin cannot be waited for.
     runtime.shutdown_background();
     match done {
-        Ok(()) => Exit::Ok,
+        Ok(exit) => exit,
         Err(failures) => failures.tell(),
     }
 }
 
-async fn run(args: Args) -> Result<(), Failures> {
+async fn run(args: Args) -> Result<Exit, Failures> {
     let options = Options {
         places: Place::all(&args.hosts, args.socket.clone()),
         several: !args.hosts.is_empty(),
@@ -87,10 +88,12 @@ async fn run(args: Args) -> Result<(), Failures> {
         Command::Drain => drain::drain(options).await,
         Command::Resume => drain::resume(options).await,
         Command::Top => todo!(),
+        Command::Doctor => return doctor::run(options).await,
         Command::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut std::io::stdout());
             Ok(())
         }
-    }
+    }?;
+    Ok(Exit::Ok)
 }

@@ -2,10 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     control::Client,
-    ctl::{
-        failure::Failure,
-        locate::{self, Need},
-    },
+    ctl::{args::Purpose, failure::Failure, place::Place},
 };
 
 /// What the daemon says of itself over its control socket.
@@ -43,8 +40,8 @@ pub enum Silence {
 /// Asks the daemon at the socket that was named, or the one of this host.
 pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Silence> {
     let answer = async {
-        let mut client = locate::connect(socket, Need::Read, limit).await?;
-        told(&mut client).await
+        let mut line = Place::Here { socket }.connect(Purpose::Read, limit).await?;
+        told(&mut line).await
     };
     answer.await.map_err(|failure: Failure| {
         let reason = failure.to_string();
@@ -60,9 +57,9 @@ async fn told(client: &mut Client) -> Result<Daemon, Failure> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
     Ok(Daemon {
-        version: stats.version,
-        pid: stats.pid,
-        uptime: Duration::from_millis(stats.uptime_ms),
+        version: stats.process.version,
+        pid: stats.process.pid,
+        uptime: Duration::from_millis(stats.process.uptime_ms),
         listeners: stats.listeners,
         connection_limit: stats.connections.limit,
         workers: stats.workers,

@@ -8,27 +8,48 @@ mod judge;
 mod look;
 mod show;
 
-use std::{
-    env,
-    io::{IsTerminal, stdout},
-    path::PathBuf,
-    time::Duration,
-};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::{io::AsyncReadExt, time::timeout};
 
 pub use self::finding::Report;
 use self::{host::Host, show::show};
-use super::{failure::Failure, render};
-use crate::exit::Exit;
+use super::{
+    Options,
+    everywhere::Replies,
+    failure::{Failure, Failures},
+    place::{Place, Ssh},
+};
+use crate::{control::CallError, exit::Exit};
 
 /// `pixeldctl doctor`
-pub async fn run(socket: Option<PathBuf>, limit: Duration, json: bool) -> Result<Exit, Failure> {
-    let facts = look::gather(&Host::here(limit), socket).await;
-    tell(&judge::judge(&facts), json)
+pub async fn run(options: &Options) -> Result<Exit, Failures> {
+    let looking = options.places.iter().map(async |place| (place.clone(), look_at(place, options).await));
+    let reports = Replies(join_all(looking).await);
+    let is_well = reports.0.iter().all(|(_, report)| report.as_ref().is_ok_and(|report| report.ok));
+    reports.print_each(options, show)?;
+    Ok(if is_well { Exit::Ok } else { Exit::Unwell })
 }
 
-/// Prints a report on this host or on another one, and says how to exit.
-pub fn tell(report: &Report, json: bool) -> Result<Exit, Failure> {
-    let is_colourful = stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    render::print(report, json, |report| show(report, is_colourful))?;
-    Ok(if report.ok { Exit::Ok } else { Exit::Unwell })
+async fn look_at(place: &Place, options: &Options) -> Result<Report, Failure> {
+    match place {
+        Place::Here { socket } => {
+            let facts = look::gather(&Host::here(options.timeout), socket.clone()).await;
+            Ok(judge::judge(&facts))
+        }
+        Place::There(host) => look_there(host, options.timeout).await,
+    }
+}
+
+/// What is to be looked at is over there, and so is the pixeldctl that looks.
+async fn look_there(host: &str, limit: Duration) -> Result<Report, Failure> {
+    let (ssh, mut stream) = Ssh::start(host, &["pixeldctl", "doctor", "--json"])?;
+    let mut report = Vec::new();
+    let read = timeout(limit, stream.read_to_end(&mut report)).await;
+    read.map_err(|_| CallError::TimedOut(limit))?.map_err(Failure::Os)?;
+    match serde_json::from_slice(&report) {
+        Ok(report) => Ok(report),
+        Err(_) => Err(ssh.explain().await),
+    }
 }

@@ -1,4 +1,5 @@
 use super::finding::{Finding, Report, State};
+use crate::ctl::render::{BAD, DIM, GOOD, ODD, styled};
 
 /// Where the text of a finding begins.
 const INDENT: usize = 21;
@@ -6,22 +7,21 @@ const INDENT: usize = 21;
 const WIDTH: usize = 80;
 
 /// A line for each finding, and below those that something is wrong with, why and what to do.
-pub fn show(report: &Report, colour: bool) -> String {
-    let mut text: String = report.findings.iter().map(|finding| one(finding, colour)).collect();
+pub fn show(report: &Report) -> String {
+    let mut text: String = report.findings.iter().map(one).collect();
     text.push('\n');
     text += &sum(report);
     text
 }
 
-fn one(finding: &Finding, colour: bool) -> String {
-    let (mark, code) = match finding.state {
-        State::Ok => ("ok", "32"),
-        State::Warning => ("warning", "33"),
-        State::Problem => ("problem", "31"),
-        State::Skipped => ("skipped", "2"),
+fn one(finding: &Finding) -> String {
+    let (mark, style) = match finding.state {
+        State::Ok => ("ok", GOOD),
+        State::Warning => ("warning", ODD),
+        State::Problem => ("problem", BAD),
+        State::Skipped => ("skipped", DIM),
     };
-    let padded = format!("{mark:<7}");
-    let mark = if colour { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded };
+    let mark = styled(style, format_args!("{mark:<7}"));
     let mut text = format!("{mark}  {:<10}  {}\n", finding.check, wrap(&finding.summary));
     if finding.is_wrong() {
         if !finding.evidence.is_empty() {
@@ -95,15 +95,16 @@ skipped  sockets     dark
 
 1 problem; 1 not looked at.
 ";
-        assert_eq!(show(&report, false), expected);
-        assert!(show(&report, true).contains("\x1b[31mproblem\x1b[0m"));
+        assert_eq!(anstream::adapter::strip_str(&show(&report)).to_string(), expected);
+        assert!(show(&report).contains(&styled(BAD, "problem")));
     }
 
     #[test]
     fn sentences_end_at_the_terminals_edge_and_commands_are_left_whole() {
         let (long, command) = ("word ".repeat(40), "c".repeat(100));
         let finding = named(Finding::warning(long.clone()).evidence(long).mend(command.clone()));
-        let text = show(&Report::new(vec![finding]), false);
+        let text = show(&Report::new(vec![finding]));
+        let text = anstream::adapter::strip_str(&text).to_string();
         assert!(text.contains(&command));
         let rest = text.lines().filter(|line| !line.contains(&command));
         assert!(rest.map(|line| line.chars().count()).max() == Some(80), "{text}");
