@@ -56,6 +56,12 @@ pub enum Command {
         /// Print in the text format of Prometheus
         #[arg(long, conflicts_with_all = ["json", "watch"])]
         prometheus: bool,
+        /// Put that in the place of a file in one step, instead of printing it
+        #[arg(long, value_name = "FILE", requires = "prometheus")]
+        output: Option<PathBuf>,
+        /// Do not ask a daemon whose systemd unit is not active, for that would start it
+        #[arg(long, value_name = "UNIT", requires = "prometheus", conflicts_with = "hosts")]
+        if_active: Option<String>,
     },
     /// Show the worker threads, or change their number
     Workers {

@@ -40,6 +40,17 @@ pub enum Failure {
     At(String, Box<Failure>),
     /// The result cannot be written to stdout.
     Output(io::Error),
+    /// The result cannot be written to this file.
+    Write(PathBuf, io::Error),
+    /// systemd does not have this unit active.
+    Inactive(String),
+    /// systemd did not say whether it has a unit active.
+    Systemctl {
+        /// The unit.
+        unit: String,
+        /// What systemctl said.
+        reason: String,
+    },
     /// The operating system refused something of this program's own.
     Os(io::Error),
 }
@@ -85,6 +96,15 @@ impl Failure {
         }
     }
 
+    /// Whether the daemon just does not run.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NoDaemon(_) | Self::Inactive(_) => true,
+            Self::There { code, .. } => *code == Some(Exit::Unavailable as i32),
+            _ => false,
+        }
+    }
+
     /// Tells the user, and says how to exit.
     pub fn tell(&self) -> Exit {
         // Whoever reads the output has seen enough.
@@ -99,16 +119,16 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NoDaemon(_) => Exit::Unavailable,
+            Self::NoDaemon(_) | Self::Inactive(_) => Exit::Unavailable,
             Self::NoPermission(_) => Exit::NoPerm,
             // Its backlog is full.
             Self::Connect(_, error) if error.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
             Self::Connect(..) => Exit::Unavailable,
             Self::ConnectTimedOut(..) => Exit::TempFail,
-            Self::NoSsh(..) => Exit::OsErr,
+            Self::NoSsh(..) | Self::Systemctl { .. } => Exit::OsErr,
             Self::There { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
             Self::At(_, failure) => failure.exit(),
-            Self::Output(_) => Exit::IoErr,
+            Self::Output(_) | Self::Write(..) => Exit::IoErr,
             Self::Os(_) => Exit::OsErr,
             Self::Call(error) => match error {
                 CallError::Refused(error) => match error {
@@ -137,6 +157,9 @@ impl Failure {
             Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => {
                 "the daemon is stuck or very busy: see `systemctl status pixeld`".into()
             }
+            Self::Inactive(unit) => format!("start it with `systemctl start {unit}`"),
+            Self::Write(..) => "its folder has to exist, and this user to be allowed to write there".into(),
+            Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
             Self::There { host, code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
             Self::There { host, code: Some(NO_SUCH_PROGRAM), .. } => {
@@ -194,6 +217,11 @@ impl fmt::Display for Failure {
             }
             Self::At(place, failure) => write!(f, "{place}: {failure}"),
             Self::Output(error) => write!(f, "the result cannot be written: {error}"),
+            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Inactive(unit) => write!(f, "pixeld is not running: {unit} is not active"),
+            Self::Systemctl { unit, reason } => {
+                write!(f, "systemctl does not say whether {unit} is active: {reason}")
+            }
             Self::Os(error) => error.fmt(f),
         }
     }

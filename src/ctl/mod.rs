@@ -7,6 +7,7 @@ mod doctor;
 mod drain;
 mod events;
 mod everywhere;
+mod exposition;
 mod failure;
 mod figures;
 mod locate;
@@ -74,7 +75,9 @@ async fn run(args: Args) -> Result<Exit, Failures> {
     let options = &options;
     match args.command {
         Command::Status => status::run(options).await,
-        Command::Stats { prometheus: true, .. } => prometheus::run(options).await,
+        Command::Stats { prometheus: true, output, if_active, .. } => {
+            prometheus::run(options, output, if_active).await
+        }
         Command::Stats { watch: Some(interval), .. } => watch::run(options, interval).await,
         Command::Stats { .. } => stats::run(options).await,
         Command::Workers { count: None } => workers::show(options).await,
@@ -91,8 +94,9 @@ async fn run(args: Args) -> Result<Exit, Failures> {
         Command::Doctor => return doctor::run(options).await,
         Command::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut script);
+            Ok(render::print_text(&String::from_utf8_lossy(&script))?)
         }
     }?;
     Ok(Exit::Ok)
