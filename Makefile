@@ -7,9 +7,15 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 CARGO ?= cargo
 INSTALL ?= install
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# Debian's zsh and Ubuntu's look below /usr in a folder of their own.
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
-# Where `make install` takes the binaries from.
+# Where `make install` takes the binaries from, and what completes pixeldctl's command line in shells.
 BUILD = $(or $(CARGO_TARGET_DIR),target)/release
+COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
+UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
 .PHONY: help build run test install install-nginx uninstall clean
 
@@ -23,6 +29,10 @@ help:
 
 build:
 	$(CARGO) build --release --locked
+	@mkdir -p $(BUILD)/completions
+	@for shell in bash zsh fish; do \
+		$(BUILD)/pixeldctl completions $$shell > $(BUILD)/completions/pixeldctl.$$shell || exit; \
+	done
 
 run: build
 	@BUILD=$(BUILD) sh tests/run-by-hand
@@ -30,9 +40,9 @@ run: build
 test:
 	@CARGO=$(CARGO) bash tests/run-all
 
-install: $(BUILD)/pixeld $(BUILD)/pixeldctl
-	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $^
-	for unit in systemd/*.service systemd/*.socket; do \
+install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
+	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pixeld $(BUILD)/pixeldctl
+	for unit in $(UNITS); do \
 		sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit | \
 			$(INSTALL) -D -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
 	done
@@ -43,6 +53,9 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 man/*.1
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 man/*.8
+	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
+	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
+	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.fish $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
 	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && systemctl daemon-reload && systemctl start pixeld'
 
 install-nginx:
@@ -52,12 +65,14 @@ install-nginx:
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
-	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard systemd/*.service systemd/*.socket)))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
 	rm -f $(foreach page,$(wildcard man/*.[158]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
+	rm -f $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
 	rm -rf $(DESTDIR)$(PREFIX)/share/pixeld
 
-$(BUILD)/pixeld $(BUILD)/pixeldctl:
+$(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS):
 	@echo 'There is nothing to install yet: run `make build` first (as yourself, not as root).' >&2
 	@false
 
