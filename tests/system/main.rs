@@ -7,4 +7,5 @@ mod delivery;
 mod doctor;
 mod failover;
 mod harness;
+mod metrics;
 mod service;

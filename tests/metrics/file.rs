@@ -1,0 +1,130 @@
+//! `--output`, which node_exporter reads, and `--if-active`, which lets a stopped daemon stay stopped.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use super::{
+    assert_promtool_agrees, samples, script,
+    support::{Daemon, PIXELDCTL, captured, code, stderr, stdout},
+    text,
+};
+
+#[test]
+fn a_daemon_that_is_down_is_told_as_down() {
+    let mut daemon = Daemon::start("");
+    let file = daemon.folder().join("pixeld.prom");
+    let write = ["stats", "--prometheus", "--output", file.to_str().unwrap()];
+    text(&daemon.ctl(&write));
+    let up = |text: &str| samples(text).get("pixeld_up").map(ToString::to_string);
+    assert_eq!(up(&fs::read_to_string(&file).unwrap()).as_deref(), Some("1"));
+    daemon.stop();
+
+    assert_eq!(text(&daemon.ctl(&write)), "", "the file says it, so nothing else has to");
+    let down = fs::read_to_string(&file).unwrap();
+    assert_eq!(samples(&down), BTreeMap::from([("pixeld_up", "0")]), "figures of before are gone");
+    assert_promtool_agrees(&down);
+
+    let printed = daemon.ctl(&["stats", "--prometheus"]);
+    assert_eq!((code(&printed), stdout(&printed)), (69, down));
+    assert!(stderr(&printed).contains("pixeld is not running"), "{}", stderr(&printed));
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_told_as_down_and_as_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, file) = (folder.path().join("s"), folder.path().join("pixeld.prom"));
+    let _silent = UnixListener::bind(&socket).unwrap();
+    let mut ctl = Command::new(PIXELDCTL);
+    ctl.env_clear().args(["stats", "--prometheus", "--timeout", "200ms", "--socket"]).arg(&socket);
+    let output = captured(ctl.arg("--output").arg(&file));
+    assert_eq!(code(&output), 75);
+    assert_eq!(samples(&fs::read_to_string(&file).unwrap()), BTreeMap::from([("pixeld_up", "0")]));
+}
+
+#[test]
+fn whoever_reads_the_file_reads_all_of_it() {
+    let daemon = Daemon::start("workers = 2");
+    let file = daemon.folder().join("pixeld.prom");
+    let write = || {
+        let mut ctl = Command::new("sh");
+        ctl.args(["-c", "umask 077; exec \"$0\" stats --prometheus --output \"$1\"", PIXELDCTL]).arg(&file);
+        text(&captured(ctl.env("PIXELDCTL_SOCKET", daemon.control_socket())));
+    };
+    write();
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "node_exporter has a user of its own");
+    let lines = fs::read_to_string(&file).unwrap().lines().count();
+
+    let done = AtomicBool::new(false);
+    let reads = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Relaxed) {
+                let text = fs::read_to_string(&file).unwrap();
+                assert_eq!(text.lines().count(), lines, "{text}");
+                reads += 1;
+            }
+            reads
+        });
+        for _ in 0..20 {
+            write();
+        }
+        done.store(true, Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(reads > 20, "read {reads} times");
+    let names: Vec<_> =
+        fs::read_dir(daemon.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_with_its_path() {
+    let daemon = Daemon::start("");
+    let output = daemon.ctl(&["stats", "--prometheus", "--output", "/nowhere/pixeld.prom"]);
+    assert_eq!(code(&output), 74);
+    assert!(stderr(&output).contains("cannot write /nowhere/pixeld.prom: "), "{}", stderr(&output));
+}
+
+// --- a daemon that systemd would start ---
+
+#[test]
+fn a_daemon_whose_unit_is_not_active_is_not_even_connected_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let ask = |systemctl: &str, options: &[&str]| {
+        script(folder.path(), "systemctl", systemctl);
+        let mut ctl = Command::new(PIXELDCTL);
+        ctl.env_clear().env("PATH", folder.path()).arg("--socket").arg(&socket);
+        ctl.args(["stats", "--prometheus", "--if-active", "pixeld.service"]);
+        captured(ctl.args(options))
+    };
+    let right_question = "[ \"$*\" = '--quiet is-active -- pixeld.service' ] || exit 1\n";
+    for code_of_systemctl in [3, 4] {
+        let output = ask(&format!("{right_question}exit {code_of_systemctl}"), &[]);
+        assert_eq!(code(&output), 69);
+        assert!(stdout(&output).contains("\npixeld_up 0\n"), "{}", stdout(&output));
+        assert!(stderr(&output).contains("pixeld.service is not active"), "{}", stderr(&output));
+    }
+    let file = folder.path().join("pixeld.prom");
+    assert_eq!(code(&ask("exit 3", &["--output", file.to_str().unwrap()])), 0);
+    let broken = ask("echo no bus >&2; exit 1", &["--output", file.to_str().unwrap()]);
+    assert_eq!(code(&broken), 71);
+    assert!(stderr(&broken).contains("no bus"), "{}", stderr(&broken));
+    let untouched = listener.accept().map(drop).unwrap_err();
+    assert_eq!(untouched.kind(), io::ErrorKind::WouldBlock);
+
+    listener.set_nonblocking(false).unwrap();
+    let hang_up = thread::spawn(move || drop(listener.accept().unwrap()));
+    let asked = ask(&format!("{right_question}exit 0"), &[]);
+    assert_eq!(code(&asked), 75, "an active one is asked: {}", stderr(&asked));
+    hang_up.join().unwrap();
+}

@@ -1,0 +1,138 @@
+//! The figures for Prometheus on a real host: a timer writes them where node_exporter looks.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use crate::harness::{Host, Release, Request, wait_until};
+
+const FOLDER: &str = "/var/lib/prometheus/node-exporter";
+const FILE: &str = "/var/lib/prometheus/node-exporter/pixeld.prom";
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+
+fn assert_promtool_agrees(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, of Debian's package prometheus, can be started");
+    promtool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{text}");
+}
+
+/// Whether the file has this line.
+fn says(host: &Host, line: &str) -> bool {
+    host.try_run(&format!("grep -qxF '{line}' {FILE}")).success()
+}
+
+/// Has the timer fire each second, so that nobody waits long.
+fn hurry(host: &Host) {
+    let often = "[Timer]\nOnCalendar=*:*:*\nAccuracySec=1ms\n";
+    host.write("/etc/systemd/system/pixeld-metrics.timer.d/often.conf", often);
+    host.run("systemctl daemon-reload");
+}
+
+fn state(host: &Host, unit: &str) -> String {
+    host.run(&format!("systemctl show -P ActiveState {unit}")).stdout.trim().into()
+}
+
+#[test]
+fn the_timer_keeps_a_file_that_is_whole_and_true() {
+    the_file_is_whole_and_true(Release::Trixie);
+}
+
+#[test]
+fn the_timer_works_with_the_oldest_systemd() {
+    the_file_is_whole_and_true(Release::Bookworm);
+}
+
+fn the_file_is_whole_and_true(release: Release) {
+    let c5 = &Host::plan("c5").release(release).with_pixeld().boot();
+    c5.run(
+        "systemd-analyze verify --man=no pixeld-metrics.timer pixeld-metrics.service 2>&1 | diff /dev/null -",
+    );
+    c5.run(&format!("mkdir -p {FOLDER} && systemctl start pixeld"));
+    let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
+    assert_eq!(answer.expect("an answer").status, 200);
+
+    // Written at once, with the timer as it is shipped.
+    c5.run("systemctl enable --now --quiet pixeld-metrics.timer");
+    wait_until("the file says that pixeld is up", || says(c5, "pixeld_up 1"));
+    let text = c5.read(FILE);
+    assert!(text.contains("\npixeld_requests_total{outcome=\"ok\"} 1\n"), "{text}");
+    assert_promtool_agrees(&text);
+    assert_eq!(c5.run(&format!("stat -c '%a %U' {FILE}")).stdout, "644 root\n");
+
+    hurry(c5);
+    let reads = "test -s FILE && tail -n 1 FILE | grep -q '^pixeld_worker_progress_age_seconds'";
+    let look = format!(
+        "inode=$(stat -c %i {FILE}); seen=1; until [ $seen = 4 ]; do {} || exit 1; \
+         now=$(stat -c %i {FILE}); [ $now = $inode ] || seen=$((seen + 1)); inode=$now; done",
+        reads.replace("FILE", FILE)
+    );
+    let looked = c5.try_run(&look);
+    assert!(looked.success(), "the file was read three times anew, never in part: {looked}");
+    assert_eq!(c5.run(&format!("ls -A {FOLDER}")).stdout, "pixeld.prom\n");
+
+    a_stopped_daemon_stays_stopped(c5);
+    c5.run("systemctl start pixeld");
+    wait_until("the file says that pixeld is up again", || says(c5, "pixeld_up 1"));
+
+    let failed = c5.run("systemctl --failed --plain --no-legend").stdout;
+    assert_eq!(failed, "");
+    let journal = c5.run("journalctl -u pixeld-metrics.service -o cat").stdout;
+    assert_eq!(journal, "", "what goes well is no news, four times a minute");
+}
+
+/// Its sockets stay, which start it when somebody connects.
+fn a_stopped_daemon_stays_stopped(c5: &Host) {
+    for _ in 0..3 {
+        c5.run("systemctl start pixeld");
+        wait_until("the file says that pixeld is up", || says(c5, "pixeld_up 1"));
+        // Somebody asks for the figures all the time, so that some ask while it stops.
+        c5.run("(for i in $(seq 20); do systemctl start pixeld-metrics.service; done) >/dev/null 2>&1 &");
+        let starts = starts(c5);
+        c5.run("systemctl stop pixeld.service 2>/dev/null");
+        wait_until("the file says that pixeld is down", || says(c5, "pixeld_up 0"));
+        let inode = c5.run(&format!("stat -c %i {FILE}")).stdout;
+        wait_until("the file is written anew", || c5.run(&format!("stat -c %i {FILE}")).stdout != inode);
+        assert_eq!(state(c5, "pixeld.service"), "inactive");
+        assert_eq!(state(c5, "pixeld-control.socket"), "active");
+        assert_eq!(self::starts(c5), starts, "the timer has started pixeld");
+        assert_eq!(c5.run(&format!("grep -vc '^#' {FILE}")).stdout, "1\n", "no figures are left");
+    }
+}
+
+fn starts(host: &Host) -> u32 {
+    let count = host.run("journalctl -u pixeld.service -o cat | grep -c '^Ready after'").stdout;
+    count.trim().parse().expect("a number")
+}
+
+#[test]
+fn without_the_folder_nothing_fails_and_a_drop_in_names_another() {
+    let c5 = &Host::plan("c5").with_pixeld().boot();
+    c5.run("systemctl start pixeld");
+    hurry(c5);
+    c5.run("systemctl start pixeld-metrics.timer");
+    c5.wait_for("test $(systemctl show -P ConditionResult pixeld-metrics.service) = no");
+    let before = c5.run("systemctl show -P ConditionTimestampMonotonic pixeld-metrics.service").stdout;
+    wait_until("the timer goes on", || {
+        c5.run("systemctl show -P ConditionTimestampMonotonic pixeld-metrics.service").stdout != before
+    });
+    assert_eq!(c5.run("systemctl --failed --plain --no-legend").stdout, "");
+    assert!(!c5.try_run(&format!("test -e {FOLDER}")).success());
+
+    let shipped = c5.run("cat $(systemctl show -P FragmentPath pixeld-metrics.service)").stdout;
+    let lines: Vec<_> = shipped.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    c5.run("mkdir /srv/collector");
+    c5.write("/etc/systemd/system/pixeld-metrics.service.d/folder.conf", lines.join("\n") + "\n");
+    c5.run("systemctl daemon-reload");
+    c5.wait_for("grep -qx 'pixeld_up 1' /srv/collector/pixeld.prom");
+
+    c5.run("rm /srv/collector/pixeld.prom; mkdir -p /srv/collector/pixeld.prom/x");
+    c5.wait_for("journalctl -u pixeld-metrics -o cat | grep 'cannot write /srv/collector/pixeld.prom'");
+}
