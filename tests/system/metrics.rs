@@ -107,6 +107,25 @@ fn a_stopped_daemon_stays_stopped(c5: &Host) {
     }
 }
 
+#[test]
+fn a_stop_of_pixeld_first_ends_whoever_is_about_to_ask_it() {
+    let c5 = &Host::plan("c5").with_pixeld().boot();
+    c5.run(&format!("mkdir -p {FOLDER} /srv/slow && systemctl start pixeld"));
+    // Between what systemd says and the question, so much time passes that pixeld can be stopped.
+    let slow = format!("#!/bin/sh\n/usr/bin/systemctl \"$@\" && touch {FOLDER}/told && exec sleep 30\n");
+    c5.write("/srv/slow/systemctl", slow);
+    let path = "[Service]\nEnvironment=PATH=/srv/slow:/usr/bin\n";
+    c5.write("/etc/systemd/system/pixeld-metrics.service.d/slow.conf", path);
+    c5.run("chmod +x /srv/slow/systemctl && systemctl daemon-reload");
+    c5.run("systemctl start --no-block pixeld-metrics.service");
+    c5.wait_for(&format!("test -e {FOLDER}/told"));
+    assert_eq!(state(c5, "pixeld-metrics.service"), "activating");
+
+    c5.run("systemctl stop pixeld.service 2>/dev/null");
+    assert_eq!(state(c5, "pixeld-metrics.service"), "inactive", "it would ask now, and start pixeld");
+    assert_eq!(state(c5, "pixeld.service"), "inactive");
+}
+
 fn starts(host: &Host) -> u32 {
     let count = host.run("journalctl -u pixeld.service -o cat | grep -c '^Ready after'").stdout;
     count.trim().parse().expect("a number")
