@@ -52,6 +52,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx nginx/*.conf
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 man/*.1
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man7 man/*.7
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 man/*.8
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
@@ -67,7 +68,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
-	rm -f $(foreach page,$(wildcard man/*.[158]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(foreach page,$(wildcard man/*.[1578]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
 	rm -rf $(DESTDIR)$(PREFIX)/share/pixeld
