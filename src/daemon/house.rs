@@ -117,6 +117,17 @@ impl House {
         }
     }
 
+    /// Asks the service manager for something that the daemon can do without.
+    pub fn ask<T>(&self, ask: impl FnOnce(&mut Notifier) -> io::Result<T>) -> io::Result<T> {
+        ask(&mut self.notifier.borrow_mut())
+    }
+
+    /// Answers no more changes.
+    pub fn begin_to_stop(&self, cause: &'static str) {
+        self.stopping.set(true);
+        self.log.send(Event::Stopping { cause, open: self.pool.borrow().open() as u64 });
+    }
+
     /// Whether every worker has come round within `limit`; the log is told of one that has not, once.
     pub fn all_workers_progress(&self, limit: Duration) -> bool {
         let reports = self.pool.borrow().reports();

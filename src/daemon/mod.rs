@@ -9,6 +9,7 @@ mod panics;
 mod process;
 mod run;
 mod sockets;
+mod stop;
 mod trend;
 
 use std::{

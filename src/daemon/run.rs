@@ -1,6 +1,7 @@
 use std::{
     future::pending,
     io,
+    mem::take,
     os::fd::OwnedFd,
     path::Path,
     rc::Rc,
@@ -15,9 +16,9 @@ use nix::{
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::unbounded_channel,
     task::LocalSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
@@ -26,19 +27,20 @@ use super::{
     house::{House, Parts, policy},
     panics, process,
     sockets::{Sockets, gather},
+    stop,
 };
 use crate::{
     config::{Loaded, Sources},
     control::{self, Access},
     exit::Exit,
-    log::{Event, Log, counted},
+    log::{Event, Log},
     net::Listener,
     systemd::{self, Inherited},
-    worker::{Acceptor, Pool, Shared},
+    worker::{self, Pool, Shared},
 };
 
 /// How often the status is told and everything is looked after.
-const TICK: Duration = Duration::from_secs(1);
+pub const TICK: Duration = Duration::from_secs(1);
 
 /// A worker that has not come round for so long is stuck, where no watchdog says how long that is.
 const STUCK: Duration = Duration::from_secs(5);
@@ -46,7 +48,7 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Runs the daemon until it is told to stop, or until it cannot start.
 pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
-    let kept_counters = inherited.counters.take();
+    let left = Left { counters: inherited.counters.take(), connections: take(&mut inherited.connections) };
     let sockets = match gather(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
@@ -58,7 +60,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {
-            let life = live(sources, loaded, sockets, kept_counters, log, started);
+            let life = live(sources, loaded, sockets, left, log, started);
             LocalSet::new()
                 .block_on(&runtime, life)
                 .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}")))
@@ -72,11 +74,17 @@ fn cannot_start(log: &Log, reason: String) -> Exit {
     Exit::OsErr
 }
 
+/// What the process before has left in the hands of the service manager.
+struct Left {
+    counters: Option<OwnedFd>,
+    connections: Vec<OwnedFd>,
+}
+
 async fn live(
     sources: Sources,
     loaded: Loaded,
     sockets: Sockets,
-    kept_counters: Option<OwnedFd>,
+    left: Left,
     log: &Log,
     started: Instant,
 ) -> io::Result<Exit> {
@@ -87,15 +95,17 @@ async fn live(
     let mut stop_signals = StopSignals::new()?;
     let (ended, mut ended_workers) = unbounded_channel();
 
-    let memory = Arc::new(counters::open(kept_counters, log)?);
+    let memory = Arc::new(counters::open(left.counters, log)?);
     let shared =
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
     let pool = Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
     let listeners: Vec<_> = sockets.http.iter().map(ToString::to_string).collect();
+    restore(&pool, &left.connections, log);
     let acceptor = pool.accept(sockets.http)?;
     let log = log.clone();
     let house = Rc::new(House::new(Parts { sources, loaded, pool, memory, listeners, log, started }));
     house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
+    house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     serve_control(&house, &sockets.control, &sockets.admin)?;
 
     house.log.send(Event::Ready {
@@ -116,8 +126,26 @@ async fn live(
             _ = ticks.tick() => look_after(&house, watchdog),
         }
     };
-    stop(&house, acceptor, &mut ended_workers, &mut stop_signals, cause).await;
+    house.begin_to_stop(cause);
+    acceptor.stop();
+    stop::stop(&house, &mut ended_workers, &mut stop_signals).await;
     Ok(Exit::Ok)
+}
+
+/// Goes on with the connections of the process before.
+fn restore(pool: &Pool, left: &[OwnedFd], log: &Log) {
+    let mut restored = 0;
+    for socket in left {
+        let (connections, result) = worker::receive(socket);
+        restored += connections.len() as u64;
+        connections.into_iter().for_each(|connection| pool.restore(connection));
+        if let Err(error) = result {
+            log.send(Event::RestoreFailed { reason: error.to_string() });
+        }
+    }
+    if restored > 0 {
+        log.send(Event::Restored { connections: restored });
+    }
 }
 
 /// Keeps the status current, and feeds the watchdog while every worker makes progress.
@@ -158,46 +186,8 @@ fn group_of(socket: &Path) -> Option<String> {
     }
 }
 
-async fn stop(
-    house: &House,
-    acceptor: Acceptor,
-    ended_workers: &mut UnboundedReceiver<usize>,
-    stop_signals: &mut StopSignals,
-    cause: &'static str,
-) {
-    let begun = Instant::now();
-    let limit = house.drain_limit();
-    house.stopping.set(true);
-    house.log.send(Event::Stopping { cause, open: house.pool.borrow().open() as u64 });
-    acceptor.stop();
-    house.pool.borrow_mut().drain();
-
-    let mut ticks = interval(TICK);
-    let drained = timeout(limit, async {
-        while !house.pool.borrow().is_empty() {
-            tokio::select! {
-                Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-                _ = ticks.tick() => tell_drain(house, limit.saturating_sub(begun.elapsed())),
-                // Told twice: whoever does that does not want to wait.
-                _ = stop_signals.recv() => break,
-            }
-        }
-    });
-    let _ = drained.await;
-    let cut = house.pool.borrow().open() as u64;
-    house.pool.borrow().abort();
-    house.log.send(Event::Stopped { requests: house.sample().total, cut, took: begun.elapsed() });
-}
-
-/// What is left to do, and for how long systemd has to wait for it.
-fn tell_drain(house: &House, left: Duration) {
-    let open = counted(house.pool.borrow().open(), "connection");
-    let status = format!("Stopping: {open} open, {} s left", left.as_secs());
-    house.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
-    house.notify(|notifier| notifier.alive());
-}
-
-struct StopSignals {
+/// The signals that stop the daemon.
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -208,7 +198,7 @@ impl StopSignals {
     }
 
     /// Waits for the next one.
-    async fn recv(&mut self) -> &'static str {
+    pub async fn recv(&mut self) -> &'static str {
         tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
             Some(()) = self.interrupt.recv() => "SIGINT",

@@ -1,4 +1,8 @@
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{
     express::{Buffers, Date},
@@ -21,6 +25,7 @@ pub struct Context {
     /// Whether plain requests are answered the short way. Nobody notices, but it takes a third of the
     /// time.
     pub express: bool,
+    retiring: Cell<bool>,
     pub(super) buffers: RefCell<Buffers>,
     pub(super) date: Date,
     policy: RefCell<Rc<Policy>>,
@@ -36,10 +41,21 @@ impl Context {
             log,
             connections,
             express: true,
+            retiring: Cell::new(false),
             buffers: RefCell::default(),
             date: Date::default(),
             policy: RefCell::new(Rc::new(policy)),
         }
+    }
+
+    /// From now on each answer is the last on its connection.
+    pub fn retire(&self) {
+        self.retiring.set(true);
+    }
+
+    /// Whether each answer is the last on its connection.
+    pub fn is_retiring(&self) -> bool {
+        self.retiring.get()
     }
 
     /// What holds now.

@@ -128,7 +128,9 @@ impl Lane<'_> {
         while let Some(request) = PlainRequest::parse(input, &policy) {
             // The last request on a connection says so in its answer, and a drained daemon has
             // another one.
-            if self.track.requests() + answers + 1 >= policy.requests_limit || self.context.stats.is_drained()
+            if self.track.requests() + answers + 1 >= policy.requests_limit
+                || self.context.stats.is_drained()
+                || self.context.is_retiring()
             {
                 break;
             }

@@ -114,7 +114,8 @@ impl Future for Exchange<'_> {
             Some(refusal) => refusal,
             None => ready!(this.poll_answer(cx)),
         };
-        answer.close |= this.is_last || this.track.recalled() == Some(Recall::Close);
+        answer.close |=
+            this.is_last || this.context.is_retiring() || this.track.recalled() == Some(Recall::Close);
         this.context.stats.answered(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);

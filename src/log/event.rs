@@ -86,7 +86,13 @@ pub enum Event {
     /// The daemon has begun to stop.
     Stopping { cause: &'static str, open: u64 },
     /// The daemon has stopped; `cut` connections were closed with a request in flight.
-    Stopped { requests: u64, cut: u64, took: Duration },
+    Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
+    /// Connections that the process before has left are served.
+    Restored { connections: u64 },
+    /// Connections that the process before has left cannot all be taken.
+    RestoreFailed { reason: String },
+    /// Connections cannot be left for the next process; they are closed.
+    HandOverFailed { connections: u64, reason: String },
     /// Lines do not fit into the queue at the moment; the log itself cannot be told.
     LogStalled,
     /// Lines did not fit into the queue.
@@ -117,6 +123,8 @@ impl Event {
             | Self::Panicked { .. } => Level::Error,
             Self::SocketRejected { .. }
             | Self::CountersLost { .. }
+            | Self::RestoreFailed { .. }
+            | Self::HandOverFailed { .. }
             | Self::LimitReached { .. }
             | Self::AcceptPaused { .. }
             | Self::LogStalled
@@ -156,6 +164,9 @@ impl Event {
             Self::ControlFailed { .. } => "controlFailed",
             Self::Stopping { .. } => "stopping",
             Self::Stopped { .. } => "stopped",
+            Self::Restored { .. } => "connectionsRestored",
+            Self::RestoreFailed { .. } => "restoreFailed",
+            Self::HandOverFailed { .. } => "handOverFailed",
             Self::LogStalled => "logStalled",
             Self::LinesDropped { .. } => "logLinesDropped",
             Self::NotifyFailed { .. } => "notifyFailed",
@@ -191,6 +202,8 @@ impl Event {
             | Self::SocketFailed { reason }
             | Self::SystemRefused { reason }
             | Self::CountersLost { reason }
+            | Self::RestoreFailed { reason }
+            | Self::HandOverFailed { reason, .. }
             | Self::AcceptPaused { reason }
             | Self::Panicked { reason }
             | Self::NotifyFailed { reason } => line.reason = Some(reason.clone()),
@@ -271,16 +284,29 @@ impl Event {
             Self::Stopping { cause, open } => {
                 format!("Stopping ({cause}), {} open", counted(*open, "connection"))
             }
-            Self::Stopped { requests, cut, took } => {
+            Self::Stopped { requests, handed_over, cut, took } => {
                 let mut text = format!(
                     "Stopped after {:.1} s, {} answered",
                     took.as_secs_f64(),
                     counted(*requests, "request")
                 );
+                if *handed_over > 0 {
+                    text += &format!(", {} left for the next start", counted(*handed_over, "connection"));
+                }
                 if *cut > 0 {
                     text += &format!(", {} cut off", counted(*cut, "connection"));
                 }
                 text
+            }
+            Self::Restored { connections } => {
+                format!("{} of the process before served on", counted(*connections, "connection"))
+            }
+            Self::RestoreFailed { reason } => {
+                format!("Connections of the process before are closed: {reason}")
+            }
+            Self::HandOverFailed { connections, reason } => {
+                let closed = counted(*connections, "connection");
+                format!("{closed} cannot be left for the next start, and closed: {reason}")
             }
             Self::LinesDropped { lines } => {
                 format!("{} not written: the log was not taken fast enough", counted(*lines, "line"))

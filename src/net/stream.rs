@@ -1,11 +1,12 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     pin::Pin,
     task::{Context, Poll},
 };
 
+use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An accepted connection that belongs to no runtime yet, so it can go to any thread.
@@ -17,6 +18,15 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixStream),
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Socket {
     pub(super) fn tcp(fd: OwnedFd) -> Self {
         Self::Tcp(fd.into())
@@ -24,6 +34,19 @@ impl Socket {
 
     pub(super) fn unix(fd: OwnedFd) -> Self {
         Self::Unix(fd.into())
+    }
+
+    /// A connection that another process has accepted.
+    ///
+    /// # Errors
+    /// When it is neither TCP nor a Unix socket.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let address = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
+        match address.family() {
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => Ok(Self::Tcp(fd.into())),
+            Some(AddressFamily::Unix) => Ok(Self::Unix(fd.into())),
+            _ => Err(io::Error::other("that is no connection over TCP or a Unix socket")),
+        }
     }
 
     /// Registers the connection with the runtime of this thread.

@@ -17,12 +17,17 @@ pub struct Inherited {
     pub admin: Option<Listener>,
     /// `counters`: the memory that the process before has counted in.
     pub counters: Option<OwnedFd>,
+    /// `connections`: sockets in which the process before has left its clients' connections.
+    pub connections: Vec<OwnedFd>,
     /// What was passed and is not used; these descriptors are closed.
     pub rejected: Vec<Rejected>,
 }
 
 /// What the memory that the counters lie in is stored as.
 pub const COUNTERS: &str = "counters";
+
+/// What the sockets that connections lie in are stored as.
+pub const CONNECTIONS: &str = "connections";
 
 /// A descriptor that was passed and is not used.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,10 +59,15 @@ fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
 
 impl Inherited {
     fn add(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
-        if name == COUNTERS {
-            self.counters = Some(fd);
-            return Ok(());
+        match name {
+            COUNTERS => self.counters = Some(fd),
+            CONNECTIONS => self.connections.push(fd),
+            _ => return self.add_listener(fd, name),
         }
+        Ok(())
+    }
+
+    fn add_listener(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
         let only = match name {
             "http" => None,
             "control" => Some(&mut self.control),

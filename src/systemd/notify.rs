@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sd_notify::NotifyState;
 
 /// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
@@ -15,6 +16,11 @@ pub fn watchdog_timeout() -> Option<Duration> {
 #[derive(Debug, Default)]
 pub struct Notifier {
     last_status: String,
+}
+
+/// Whether there is a service manager that can be told things.
+pub fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 impl Notifier {
@@ -56,8 +62,24 @@ impl Notifier {
     /// Has the manager keep a descriptor, and pass it to the next process under this name. It does
     /// so over restarts and crashes, not over a stop (`FileDescriptorStoreMax=`).
     pub fn store(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+        // Without FDPOLL=0, a socket whose other end is closed would be forgotten at once.
+        let state = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
         let descriptors: [BorrowedFd<'_>; 1] = [descriptor.as_fd()];
-        sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], &descriptors)
+        sd_notify::notify_with_fds(&state, &descriptors)
+    }
+
+    /// Waits until the manager has dealt with everything that it was told so far (`BARRIER=1`), at
+    /// most for `limit`.
+    pub fn wait(&self, limit: Duration) -> io::Result<()> {
+        let (ours, theirs) = io::pipe()?;
+        sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
+        drop(theirs);
+        let mut polled = [PollFd::new(ours.as_fd(), PollFlags::empty())];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, limit)? {
+            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")),
+            _ => Ok(()),
+        }
     }
 
     /// Has the manager forget what it keeps under this name.

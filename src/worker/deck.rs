@@ -26,6 +26,8 @@ struct Hands {
     workers: Vec<Hand>,
     /// Among equals it goes round.
     next: usize,
+    /// Where everything goes when the daemon hands its connections over to the next process.
+    outlet: Option<UnboundedSender<Parked>>,
 }
 
 /// A worker as the dealer sees it.
@@ -77,8 +79,13 @@ impl Deck {
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
     pub fn deal(&self, connection: Parked) {
         self.open.fetch_add(1, Relaxed);
-        let mut order = Order::Serve(connection);
         let mut hands = self.hands();
+        if let Some(outlet) = &hands.outlet {
+            // One that nobody takes any more is closed.
+            let _ = outlet.send(connection);
+            return self.closed();
+        }
+        let mut order = Order::Serve(connection);
         while let Some(i) = hands.fewest() {
             let hand = &hands.workers[i];
             hand.stats.dealt();
@@ -98,6 +105,11 @@ impl Deck {
     pub fn deal_on(&self, connection: Parked) {
         self.moved.fetch_add(1, Relaxed);
         self.deal(connection);
+    }
+
+    /// From now on every connection goes there.
+    pub fn set_outlet(&self, outlet: UnboundedSender<Parked>) {
+        self.hands().outlet = Some(outlet);
     }
 
     /// Connections that went from one worker to another.
@@ -139,7 +151,7 @@ impl Deck {
                 surplus += (open - fair) as u64;
             }
         }
-        *hands = Hands { workers, next: 0 };
+        *hands = Hands { workers, next: 0, outlet: hands.outlet.take() };
         surplus
     }
 

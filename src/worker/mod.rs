@@ -3,9 +3,11 @@
 
 mod acceptor;
 mod deck;
+mod handover;
 mod pool;
 mod thread;
 
 pub use acceptor::Acceptor;
+pub use handover::{Outbox, pair, receive};
 pub use pool::{Pool, Resized, WorkerReport};
 pub use thread::Shared;

@@ -1,11 +1,17 @@
 use std::{io, time::Duration};
 
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
 use super::{
     acceptor::Acceptor,
     deck::Hand,
     thread::{Order, Shared, Worker},
 };
-use crate::{http::Policy, log::Event, net::Listener};
+use crate::{
+    http::{Parked, Policy},
+    log::Event,
+    net::Listener,
+};
 
 /// All workers, and what is left of those that have ended.
 #[derive(Debug)]
@@ -107,6 +113,29 @@ impl Pool {
         self.shared.deck.set_limit(connection_limit);
         for worker in self.all() {
             worker.order(Order::Adopt(policy.clone()));
+        }
+    }
+
+    /// Takes a connection that a process before has accepted.
+    pub fn restore(&self, connection: Parked) {
+        self.shared.memory.accept.restored.add(1);
+        self.shared.deck.deal(connection);
+    }
+
+    /// Lets all workers give up their connections as they become idle, and end. What they give up
+    /// comes out here.
+    pub fn hand_over(&mut self) -> UnboundedReceiver<Parked> {
+        let (outlet, connections) = unbounded_channel();
+        self.shared.deck.set_outlet(outlet);
+        self.leaving.append(&mut self.serving);
+        self.order_leaving(|| Order::Leave);
+        connections
+    }
+
+    /// Has each connection close with its next answer.
+    pub fn retire(&self) {
+        for worker in self.all() {
+            worker.order(Order::Retire);
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Order {
     CloseIdle,
     /// Give all connections to other workers, as they become idle, and end.
     Leave,
+    /// Close each connection with its next answer.
+    Retire,
     /// Close all connections, as they become idle, and end.
     Drain,
     /// End now; requests in flight are cut off.
@@ -145,6 +147,7 @@ async fn work(
                     leaving = true;
                     context.connections.recall_all(Recall::Move);
                 }
+                Some(Order::Retire) => context.retire(),
                 Some(Order::Drain) => {
                     leaving = true;
                     context.connections.recall_all(Recall::Close);

@@ -37,6 +37,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     before: String,
     sockets: Vec<(OwnedFd, String)>,
+    keeps_connections: bool,
 }
 
 impl Setup {
@@ -53,6 +54,7 @@ impl Setup {
             environment: Vec::new(),
             before: String::new(),
             sockets: Vec::new(),
+            keeps_connections: false,
         }
     }
 
@@ -93,6 +95,13 @@ impl Setup {
         self
     }
 
+    /// Keeps the connections that the daemon leaves for the next one, as systemd does; otherwise it
+    /// finds that nobody does.
+    pub fn keeping_connections(mut self) -> Self {
+        self.keeps_connections = true;
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         self.home.folder.path()
     }
@@ -127,7 +136,7 @@ impl Setup {
         self.home.configure(&self.settings);
         let stderr_file = self.stderr_file();
         let notify = self.home.path("notify.sock");
-        let (notices, stored) = receive_notices(&notify);
+        let (notices, stored) = receive_notices(&notify, self.keeps_connections);
         let mut script = self.before;
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().envs(self.environment).env("NOTIFY_SOCKET", &notify);
@@ -326,7 +335,7 @@ impl Home {
 type Store = Arc<Mutex<BTreeMap<String, OwnedFd>>>;
 
 /// Takes notifications at once, as systemd does: a daemon that nobody listens to would wait.
-fn receive_notices(path: &Path) -> (Receiver<String>, Store) {
+fn receive_notices(path: &Path, keeps_connections: bool) -> (Receiver<String>, Store) {
     let socket = UnixDatagram::bind(path).unwrap();
     let (sender, notices) = channel();
     let stored = Store::default();
@@ -340,6 +349,7 @@ fn receive_notices(path: &Path) -> (Receiver<String>, Store) {
             let Ok(received) = recvmsg(&socket, pieces, &mut passed, RecvFlags::CMSG_CLOEXEC) else { return };
             let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
             let name = notice.lines().find_map(|line| line.strip_prefix("FDNAME="));
+            let name = name.filter(|name| keeps_connections || *name != "connections");
             for message in passed.drain() {
                 if let (RecvAncillaryMessage::ScmRights(descriptors), Some(name)) = (message, name) {
                     store.lock().unwrap().extend(descriptors.map(|descriptor| (name.into(), descriptor)));

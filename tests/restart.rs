@@ -1,0 +1,167 @@
+//! What clients notice of a restart under a service manager that keeps what it is given: nothing.
+
+mod support;
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+};
+
+use serde_json::{Value, json};
+use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two};
+
+fn start(settings: &str) -> Daemon {
+    Setup::new(settings).keeping_connections().start()
+}
+
+/// Stops a daemon and starts another one with what it has left, as systemd does.
+fn restart(mut daemon: Daemon, settings: &str) -> Daemon {
+    assert!(daemon.stop().success());
+    successor(&daemon, settings)
+}
+
+/// The daemon that gets what one that has stopped has left.
+fn successor(daemon: &Daemon, settings: &str) -> Daemon {
+    Setup::new(settings)
+        .keeping_connections()
+        .socket("counters", daemon.stored("counters"))
+        .socket("connections", daemon.stored("connections"))
+        .start()
+}
+
+fn connections(daemon: &Daemon) -> Value {
+    daemon.stats()["connections"].clone()
+}
+
+#[test]
+fn connections_of_all_kinds_go_on_after_a_restart() {
+    let first = start("workers = 3");
+    let mut clients: Vec<_> =
+        (0..40).map(|i| if i % 2 == 0 { first.client() } else { first.unix_client() }).collect();
+    for client in clients.iter_mut().skip(5) {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    eventually("all are there", || (connections(&first)["open"] == 40).then_some(()));
+    let second = restart(first, "workers = 2");
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    let connections = connections(&second);
+    assert_eq!((&connections["restored"], &connections["accepted"]), (&json!(40), &json!(40)));
+    let each: Vec<_> = second.ctl_json(&["workers"])["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|worker| worker["connections"].as_u64().unwrap())
+        .collect();
+    assert_eq!(each, [20, 20], "they are spread over the workers");
+    assert_eq!(second.stats()["requests"]["ok"], 35 + 40);
+    second.wait_for_log("40 connections of the process before served on");
+    let third = restart(second, "workers = 1");
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    drop(third);
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_its_connection_is_left() {
+    let mut first = start("");
+    let mut client = first.client();
+    let (begin, rest) = post_in_two();
+    client.send(begin);
+    eventually("its head is read", || {
+        let connections = connections(&first);
+        (connections["open"] == 1 && connections["idle"] == 0).then_some(())
+    });
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait_for_notice("STOPPING=1");
+    client.send(rest);
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("connection")), (200, None));
+    assert!(first.wait().success());
+    let second = successor(&first, "");
+    assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    drop(second);
+}
+
+#[test]
+fn half_a_request_that_was_read_already_is_not_lost() {
+    let mut first = start("");
+    let mut client = first.client();
+    let (begin, rest) = post_in_two();
+    // The half comes together with a whole one, so it is read with it.
+    client.send([post(PIXEL).as_bytes(), begin.as_bytes()].concat());
+    assert_eq!(client.answer().status, 200);
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait_for_notice("STOPPING=1");
+    client.send(rest);
+    assert_eq!(client.answer().body, ECHO);
+    assert!(first.wait().success());
+    let second = successor(&first, "");
+    assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    drop(second);
+}
+
+#[test]
+fn nobody_fails_while_it_restarts_again_and_again_under_load() {
+    let mut daemon = start("workers = 2");
+    let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let clients: Vec<_> = (0..8).map(|_| daemon.client()).collect();
+    thread::scope(|scope| {
+        let _stop = OnDrop(|| done.store(true, Relaxed));
+        for mut client in clients {
+            let (done, answered) = (&done, &answered);
+            scope.spawn(move || {
+                while !done.load(Relaxed) {
+                    assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+                    answered.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for _ in 0..5 {
+            daemon = restart(std::mem::replace(&mut daemon, Daemon::start("")), "workers = 3");
+            let before = answered.load(Relaxed);
+            eventually("requests go on", || (answered.load(Relaxed) > before + 100).then_some(()));
+        }
+    });
+    assert_eq!(daemon.stats()["requests"]["ok"], answered.load(Relaxed), "each is counted, and once");
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn without_anybody_who_keeps_them_connections_get_a_last_answer() {
+    let mut daemon = Daemon::start("");
+    let mut clients: Vec<_> = (0..4).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).field("connection"), None);
+    }
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.wait_for_notice("STOPPING=1");
+    let answer = clients[0].ask(post(PIXEL));
+    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    assert!(daemon.wait().success());
+    for client in clients {
+        client.expect_end();
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_is_closed_and_told() {
+    let mut first = start("");
+    let mut client = first.client();
+    assert_eq!(client.ask(post(PIXEL)).status, 200);
+    assert!(first.stop().success());
+    let garbage = std::fs::File::open("/dev/null").unwrap();
+    let second = Setup::new("").socket("connections", garbage).start();
+    second.wait_for_log("Connections of the process before are closed");
+    assert_eq!(second.client().ask(post(PIXEL)).body, ECHO);
+    let _: Client = client;
+}
