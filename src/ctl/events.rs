@@ -1,11 +1,12 @@
-use futures_util::future::try_join_all;
+use std::convert::Infallible;
+
 use serde_json::json;
 
 use super::{
     Options,
     args::Purpose,
     everywhere,
-    failure::Failures,
+    failure::{Failure, Failures},
     place::Place,
     render::{self, BAD, ODD, styled},
 };
@@ -17,22 +18,25 @@ pub async fn show(options: &Options) -> Result<(), Failures> {
     replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
 }
 
-/// `pixeldctl events --follow`: until a daemon ends.
+/// `pixeldctl events --follow`: until all daemons have ended.
 pub async fn follow(options: &Options) -> Result<(), Failures> {
-    let following = options.places.iter().map(|place| follow_one(options, place));
-    try_join_all(following).await.map(drop)
+    let follow_one = async |place: &Place| match follow_place(options, place).await {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    Err(everywhere::follow(options, follow_one).await)
 }
 
-async fn follow_one(options: &Options, place: &Place) -> Result<(), Failures> {
+async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Failure> {
     let (client, way) = place.connect(Purpose::Read, options.timeout).await?.into_parts();
-    let mut stream = client.watch_events().await?;
+    let mut stream = match client.watch_events().await {
+        Ok(stream) => stream,
+        Err(error) => return Err(way.explain(error).await),
+    };
     loop {
         let more = match stream.next().await {
             Ok(more) => more,
-            Err(error) => {
-                let failure = way.explain(error).await;
-                return Err(if options.several { failure.at(place) } else { failure }.into());
-            }
+            Err(error) => return Err(way.explain(error).await),
         };
         for event in &more.events {
             match (options.json, options.several) {
@@ -45,7 +49,8 @@ async fn follow_one(options: &Options, place: &Place) -> Result<(), Failures> {
             }
         }
         if more.missed > 0 && !options.json {
-            render::print_text(&styled(ODD, format_args!("{} events were missed", more.missed)))?;
+            let host = if options.several { format!("{place} ") } else { String::new() };
+            render::print_text(&styled(ODD, format_args!("{host}{} events were missed", more.missed)))?;
         }
     }
 }

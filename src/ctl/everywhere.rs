@@ -1,4 +1,4 @@
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -31,6 +31,25 @@ pub async fn ask<R>(
     };
     let asking = options.places.iter().map(async |place| (place.clone(), ask_one(place).await));
     Replies(join_all(asking).await)
+}
+
+/// Follows what all daemons tell, each until it fails. What fails is told at once, for the others go on;
+/// in the end there is nobody left to follow.
+pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failure) -> Failures {
+    let follow_one = &follow_one;
+    let follow_place = async |place: &Place| {
+        let failure = follow_one(place).await;
+        if options.several && !failure.is_of_output() { failure.at(place) } else { failure }
+    };
+    let mut following: FuturesUnordered<_> = options.places.iter().map(follow_place).collect();
+    let mut failures = Failures::default();
+    while let Some(failure) = following.next().await {
+        failures.tell_now(&failure);
+        if failure.is_of_output() {
+            break;
+        }
+    }
+    failures
 }
 
 impl<R: Serialize> Replies<R> {
@@ -73,7 +92,8 @@ impl<R: Serialize> Replies<R> {
             }
             text
         };
-        let printed = render::print_text(&text);
+        // Where no host has replied, nothing is said but why.
+        let printed = if text.is_empty() { Ok(()) } else { render::print_text(&text) };
         let failures = self.0.into_iter().filter_map(|(place, reply)| Some(reply.err()?.at(&place)));
         Failures::all(failures.chain(printed.err()))
     }

@@ -27,17 +27,15 @@ pub enum Failure {
     Call(CallError),
     /// The program that goes to other hosts cannot be run.
     NoSsh(OsString, io::Error),
-    /// What was run on another host has ended.
+    /// What was run on another host has failed.
     There {
-        /// As ssh was told.
-        host: String,
         /// Its exit status, unless it was killed.
         code: Option<i32>,
-        /// What it said.
+        /// What was said there, by ssh, by the host or by the pixeldctl there.
         message: String,
     },
-    /// One of several places has this.
-    At(String, Box<Failure>),
+    /// The place that was named has this.
+    At(Place, Box<Failure>),
     /// The result cannot be written to stdout.
     Output(io::Error),
     /// The result cannot be written to this file.
@@ -56,8 +54,12 @@ pub enum Failure {
 }
 
 /// All that went wrong, at one place or at several; never none.
-#[derive(Debug)]
-pub struct Failures(Vec<Failure>);
+#[derive(Debug, Default)]
+pub struct Failures {
+    untold: Vec<Failure>,
+    /// What the first of those wants that were told already.
+    exit: Option<Exit>,
+}
 
 impl Failures {
     /// `Ok` where there is none.
@@ -65,35 +67,47 @@ impl Failures {
     /// # Errors
     /// All of them.
     pub fn all(failures: impl Iterator<Item = Failure>) -> Result<(), Self> {
-        let failures: Vec<_> = failures.collect();
-        if failures.is_empty() { Ok(()) } else { Err(Self(failures)) }
+        let untold: Vec<_> = failures.collect();
+        if untold.is_empty() { Ok(()) } else { Err(Self { untold, exit: None }) }
+    }
+
+    /// Tells the user of one that is not the end yet.
+    pub fn tell_now(&mut self, failure: &Failure) {
+        let exit = failure.tell();
+        self.exit.get_or_insert(exit);
     }
 
     /// Tells the user, and says how to exit: as the first one wants.
     pub fn tell(&self) -> Exit {
-        let exits: Vec<_> = self.0.iter().map(Failure::tell).collect();
-        exits.first().copied().unwrap_or(Exit::OsErr)
+        let exits: Vec<_> = self.untold.iter().map(Failure::tell).collect();
+        self.exit.or(exits.first().copied()).unwrap_or(Exit::OsErr)
     }
 }
 
 impl<F: Into<Failure>> From<F> for Failures {
     fn from(failure: F) -> Self {
-        Self(vec![failure.into()])
+        Self { untold: vec![failure.into()], exit: None }
     }
 }
 
 /// What ssh exits with when it could not connect, and a shell when there is no such program.
 const SSH_FAILED: i32 = 255;
 const NO_SUCH_PROGRAM: i32 = 127;
+/// What a pixeldctl exits with that is older than -H.
+const NOT_UNDERSTOOD: i32 = Exit::Usage as i32;
+/// What `pixeldctl bridge` exits with.
+const NO_DAEMON: i32 = Exit::Unavailable as i32;
+const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 
 impl Failure {
     /// The same, with the place where it happened.
     pub fn at(self, place: &Place) -> Self {
-        match self {
-            // It names the host itself.
-            Self::There { .. } => self,
-            failure => Self::At(place.to_string(), failure.into()),
-        }
+        Self::At(place.clone(), self.into())
+    }
+
+    /// Whether nobody can be shown anything any more.
+    pub fn is_of_output(&self) -> bool {
+        matches!(self, Self::Output(_))
     }
 
     /// Whether the daemon just does not run.
@@ -126,6 +140,7 @@ impl Failure {
             Self::Connect(..) => Exit::Unavailable,
             Self::ConnectTimedOut(..) => Exit::TempFail,
             Self::NoSsh(..) | Self::Systemctl { .. } => Exit::OsErr,
+            Self::There { code: Some(NOT_UNDERSTOOD), .. } => Exit::Protocol,
             Self::There { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
             Self::At(_, failure) => failure.exit(),
             Self::Output(_) | Self::Write(..) => Exit::IoErr,
@@ -161,9 +176,8 @@ impl Failure {
             Self::Write(..) => "its folder has to exist, and this user to be allowed to write there".into(),
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
-            Self::There { host, code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
-            Self::There { host, code: Some(NO_SUCH_PROGRAM), .. } => {
-                format!("install pixeld on {host}, with pixeldctl in the PATH that ssh has there")
+            Self::At(Place::There(host), failure) => {
+                failure.hint_for(host).map_or_else(|| failure.hint(), Some)?
             }
             Self::At(_, failure) => failure.hint()?,
             Self::Call(CallError::Refused(error)) => match error {
@@ -186,6 +200,45 @@ impl Failure {
             _ => return None,
         })
     }
+
+    /// What helps where this happened on another host.
+    fn hint_for(&self, host: &str) -> Option<String> {
+        Some(match self {
+            Self::There { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
+            Self::There { code: Some(NO_SUCH_PROGRAM), .. } => {
+                format!("install pixeld on {host}, with pixeldctl in the PATH that ssh has there")
+            }
+            Self::There { code: Some(NOT_UNDERSTOOD), .. } => {
+                format!("install the same version of pixeld on {host} and here")
+            }
+            Self::There { code: Some(NO_DAEMON), .. } => {
+                format!("start it there: `ssh {host} sudo systemctl start pixeld`")
+            }
+            Self::There { code: Some(NO_PERMISSION), message } => {
+                let group = if message.contains("admin.sock") { "pixeld-admin" } else { "pixeld" };
+                format!("log in as root there, or as a member of the group {group}")
+            }
+            Self::Call(CallError::TimedOut(_)) => {
+                format!("try `ssh {host} true`, and there `systemctl status pixeld`")
+            }
+            Self::Call(CallError::Protocol(_)) => {
+                format!("`ssh {host} true` must print nothing: look into the shell's start-up files there")
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// What matters of the words that came from another host: neither what the host greets everybody with,
+/// nor advice for people who are there.
+fn heart(message: &str) -> String {
+    const NAME: &str = "pixeldctl: ";
+
+    let lines: Vec<_> = message.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let ours = lines.iter().position(|line| line.starts_with(NAME));
+    let lines = lines[ours.unwrap_or(0)..].iter().filter(|line| !line.starts_with("hint: "));
+    let lines: Vec<_> = lines.map(|line| line.strip_prefix(NAME).unwrap_or(line)).collect();
+    lines.join("\n")
 }
 
 impl fmt::Display for Failure {
@@ -206,15 +259,17 @@ impl fmt::Display for Failure {
             }
             Self::Call(error) => error.fmt(f),
             Self::NoSsh(program, error) => write!(f, "cannot run {}: {error}", program.display()),
-            Self::There { host, code: Some(NO_SUCH_PROGRAM), .. } => {
-                write!(f, "{host}: there is no pixeldctl")
+            Self::There { code: Some(NO_SUCH_PROGRAM), .. } => f.write_str("there is no pixeldctl"),
+            Self::There { code: Some(NOT_UNDERSTOOD), message } => {
+                f.write_str(heart(message).lines().next().unwrap_or("the command is not understood"))
             }
-            Self::There { host, message, .. } if message.is_empty() => {
-                write!(f, "{host}: ssh ended without a word")
-            }
-            Self::There { host, message, .. } => {
-                write!(f, "{host}: {}", message.strip_prefix("pixeldctl: ").unwrap_or(message))
-            }
+            Self::There { code, message } => match (heart(message), code) {
+                (message, Some(code)) if message.is_empty() => {
+                    write!(f, "ssh ended without a word, with status {code}")
+                }
+                (message, None) if message.is_empty() => f.write_str("ssh ended without a word"),
+                (message, _) => f.write_str(&message),
+            },
             Self::At(place, failure) => write!(f, "{place}: {failure}"),
             Self::Output(error) => write!(f, "the result cannot be written: {error}"),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
@@ -230,5 +285,19 @@ impl fmt::Display for Failure {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         Self::Call(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_another_host_says_only_the_heart_is_shown() {
+        let greeted = "*** Authorized users only ***\r\n\r\npixeldctl: it is so\nand so\nhint: sit down\n";
+        assert_eq!(heart(greeted), "it is so\nand so");
+        let by_ssh = "ssh: connect to host t2 port 22: No route to host\r\n";
+        assert_eq!(heart(by_ssh), "ssh: connect to host t2 port 22: No route to host");
+        assert_eq!(heart("\n"), "");
     }
 }

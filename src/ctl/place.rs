@@ -4,13 +4,15 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -43,13 +45,19 @@ impl fmt::Display for Place {
 const THIS_HOST: &str = ".host";
 
 impl Place {
-    /// The places that the command line names; without any, this host.
+    /// The places that the command line names, each once; without any, this host.
     pub fn all(hosts: &[String], socket: Option<PathBuf>) -> Vec<Self> {
         let place = |host: &String| match host.as_str() {
             THIS_HOST => Self::Here { socket: None },
             host => Self::There(host.into()),
         };
-        if hosts.is_empty() { vec![Self::Here { socket }] } else { hosts.iter().map(place).collect() }
+        let mut places = Vec::new();
+        for place in hosts.iter().map(place) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        if places.is_empty() { vec![Self::Here { socket }] } else { places }
     }
 
     /// Connects to the daemon there. Each call may then take up to `limit`.
@@ -127,8 +135,8 @@ impl Way {
 /// A running ssh, whose stdin and stdout are a stream of ours. It ends with this value.
 #[derive(Debug)]
 pub struct Ssh {
-    host: String,
     child: Child,
+    words: Words,
 }
 
 impl Ssh {
@@ -142,7 +150,7 @@ impl Ssh {
         let stdin = OwnedFd::from(theirs.try_clone().map_err(Failure::Os)?);
         let program = env::var_os("PIXELDCTL_SSH").filter(|program| !program.is_empty());
         let program = program.unwrap_or_else(|| "ssh".into());
-        let child = Command::new(&program)
+        let mut child = Command::new(&program)
             .args(["-xT", "--", host])
             .args(command)
             .stdin(Stdio::from(stdin))
@@ -151,8 +159,9 @@ impl Ssh {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::NoSsh(program, error))?;
+        let words = Words::listen(child.stderr.take());
         let stream = UnixStream::from_std(ours).map_err(Failure::Os)?;
-        Ok((Self { host: host.into(), child }, stream))
+        Ok((Self { child, words }, stream))
     }
 
     /// Why it ended.
@@ -160,16 +169,50 @@ impl Ssh {
         /// It has closed its stdout, so it is about to end.
         const SOON: Duration = Duration::from_secs(5);
 
-        let mut message = String::new();
-        let end = async {
-            if let Some(stderr) = &mut self.child.stderr {
-                // What is no text is no message either.
-                let _ = stderr.read_to_string(&mut message).await;
+        let ended = timeout(SOON, self.child.wait()).await.ok().and_then(Result::ok);
+        match ended.as_ref().and_then(ExitStatus::code) {
+            // Nothing went wrong there: it was the daemon who hung up.
+            Some(0) => CallError::Closed.into(),
+            code => Failure::There { code, message: self.words.all().await },
+        }
+    }
+}
+
+/// What a program says on stderr. It is taken all the time, so that the program never waits for that,
+/// and kept as far as anybody would read it.
+#[derive(Debug)]
+struct Words {
+    heard: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
+}
+
+impl Words {
+    fn listen(stderr: Option<ChildStderr>) -> Self {
+        const MOST: usize = 16 << 10;
+
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = heard.clone();
+        let listener = tokio::spawn(async move {
+            let Some(mut stderr) = stderr else { return };
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MOST - kept.len();
+                kept.extend_from_slice(&bytes[..length.min(room)]);
             }
-            self.child.wait().await.ok().as_ref().and_then(ExitStatus::code)
-        };
-        let code = timeout(SOON, end).await.ok().flatten();
-        Failure::There { host: self.host, code, message: message.trim_end().into() }
+        });
+        Self { heard, listener }
+    }
+
+    /// All of them, once the program has ended.
+    async fn all(self) -> String {
+        /// They are in the pipe already; but somebody else may hold it open for much longer, such as
+        /// a connection that ssh keeps for later.
+        const SOON: Duration = Duration::from_millis(500);
+
+        let _ = timeout(SOON, self.listener).await;
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&heard).into_owned()
     }
 }
 
@@ -185,5 +228,11 @@ mod tests {
         };
         assert_eq!(names(&["c5", "admin@t2", ".host"]), ["c5", "t2", ".host"]);
         assert_eq!(names(&[]), [".host"]);
+    }
+
+    #[test]
+    fn a_place_that_is_named_twice_is_asked_once() {
+        let hosts: Vec<_> = ["t2", ".host", "t2", "root@t2", ".host"].map(String::from).into();
+        assert_eq!(Place::all(&hosts, None).len(), 3);
     }
 }

@@ -1,37 +1,41 @@
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::{
     Options,
     args::Purpose,
-    failure::Failures,
+    everywhere,
+    failure::{Failure, Failures},
     place::Place,
     render::{self, HEADING, styled},
 };
 use crate::control::{Stats, unix_ms};
 
-/// `pixeldctl stats --watch SECONDS`: until a daemon ends.
+/// `pixeldctl stats --watch SECONDS`: until all daemons have ended.
 pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> {
     if !options.json {
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "BUSY"]);
         render::print_text(&styled(HEADING, header))?;
     }
-    try_join_all(options.places.iter().map(|place| watch(options, place, interval))).await.map(drop)
+    let watch_one = async |place: &Place| match watch(options, place, interval).await {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    Err(everywhere::follow(options, watch_one).await)
 }
 
-async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<(), Failures> {
+async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<Infallible, Failure> {
     let (client, way) = place.connect(Purpose::Read, options.timeout).await?.into_parts();
-    let mut stream = client.watch_stats(interval).await?;
+    let mut stream = match client.watch_stats(interval).await {
+        Ok(stream) => stream,
+        Err(error) => return Err(way.explain(error).await),
+    };
     let mut before: Option<Stats> = None;
     loop {
         let stats = match stream.next().await {
             Ok(stats) => stats,
-            Err(error) => {
-                let failure = way.explain(error).await;
-                return Err(if options.several { failure.at(place) } else { failure }.into());
-            }
+            Err(error) => return Err(way.explain(error).await),
         };
         match &before {
             _ if options.json && options.several => {

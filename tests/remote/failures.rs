@@ -1,0 +1,210 @@
+//! What can go wrong on the way to another host, and there.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    hosts::Hosts,
+    support::{Daemon, code, stderr, stdout},
+};
+
+/// The exit code, and what is said.
+fn fails(hosts: &Hosts, arguments: &[&str]) -> (i32, String) {
+    let output = hosts.ctl(arguments);
+    assert_eq!(stdout(&output), "", "nothing is there to be shown");
+    (code(&output), stderr(&output))
+}
+
+#[test]
+fn of_two_hosts_the_one_that_answers_is_shown_all_the_same() {
+    let c5 = Daemon::start("workers = 2");
+    let hosts = Hosts::new().daemon("c5", &c5);
+    for order in [["c5", "t2"], ["t2", "c5"]] {
+        let output = hosts.ctl(&["stats", "-H", order[0], "-H", order[1]]);
+        assert_eq!(code(&output), 69);
+        let (text, error) = (stdout(&output), stderr(&output));
+        assert!(text.starts_with("c5\n") && text.contains("workers: 2") && !text.contains("all"), "{text}");
+        let told = "pixeldctl: t2: ssh: Could not resolve hostname t2\nhint: try `ssh t2 true`\n";
+        assert_eq!(error, told);
+    }
+    let output = hosts.ctl(&["stats", "-H", "t2", "-H", "c5", "--json"]);
+    assert_eq!(code(&output), 69);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(json["hosts"][0]["host"], "t2");
+    assert_eq!(json["hosts"][0]["error"], "ssh: Could not resolve hostname t2");
+    assert_eq!(json["hosts"][1]["reply"]["workers"], 2);
+    assert_eq!(json["sum"], Value::Null, "one reply is no sum");
+}
+
+#[test]
+fn each_host_that_fails_is_told_and_the_first_gives_the_exit_code() {
+    let hosts = Hosts::new().socket("t2", Path::new("/nowhere/admin.sock"));
+    let (code, said) = fails(&hosts, &["drain", "-H", "c5", "-H", "t2"]);
+    assert_eq!(code, 69);
+    assert!(said.contains("pixeldctl: c5: ssh: ") && said.contains("pixeldctl: t2: pixeld is not running"));
+}
+
+#[test]
+fn ssh_that_does_not_get_through_is_quoted() {
+    let script = "echo 'Warning: Permanently added t2' >&2\necho 'Connection refused' >&2\nexit 255";
+    let hosts = Hosts::new().script("root@t2", script);
+    let (code, said) = fails(&hosts, &["stats", "-H", "root@t2"]);
+    assert_eq!(code, 69);
+    assert_eq!(
+        said,
+        "pixeldctl: t2: Warning: Permanently added t2\nConnection refused\nhint: try `ssh root@t2 true`\n"
+    );
+}
+
+#[test]
+fn a_host_without_pixeldctl_is_told_from_one_without_a_daemon() {
+    let script = "echo 'sh: 1: pixeldctl: not found' >&2\nexit 127";
+    let hosts = Hosts::new().script("t2", script).socket("c5", Path::new("/nowhere/admin.sock"));
+    let (code, said) = fails(&hosts, &["stats", "-H", "t2"]);
+    assert_eq!(code, 69);
+    assert!(said.starts_with("pixeldctl: t2: there is no pixeldctl\nhint: install pixeld on t2"), "{said}");
+
+    let (code, said) = fails(&hosts, &["stats", "-H", "c5"]);
+    assert_eq!(code, 69);
+    let told = "pixeldctl: c5: pixeld is not running: nobody listens at /nowhere/admin.sock\n\
+                hint: start it there: `ssh c5 sudo systemctl start pixeld`\n";
+    assert_eq!(said, told);
+}
+
+#[test]
+fn whoever_may_not_is_told_which_group_may() {
+    let refusal = "echo 'pixeldctl: you may not connect to /run/pixeld/admin.sock' >&2\n\
+                   echo 'hint: use sudo' >&2\nexit 77";
+    let hosts = Hosts::new().script("t2", &format!("echo '*** No trespassing ***' >&2\n{refusal}"));
+    let (code, said) = fails(&hosts, &["drain", "-H", "t2"]);
+    assert_eq!(code, 77);
+    let told = "pixeldctl: t2: you may not connect to /run/pixeld/admin.sock\n\
+                hint: log in as root there, or as a member of the group pixeld-admin\n";
+    assert_eq!(said, told, "the greeting is left out, and so is advice for people who are there");
+}
+
+#[test]
+fn a_pixeldctl_that_is_too_old_is_told_so() {
+    let script = "echo \"error: unrecognized subcommand 'bridge'\" >&2\necho 'Usage: pixeldctl' >&2\nexit 64";
+    let (code, said) = fails(&Hosts::new().script("t2", script), &["stats", "-H", "t2"]);
+    assert_eq!(code, 76);
+    let told = "pixeldctl: t2: error: unrecognized subcommand 'bridge'\n\
+                hint: install the same version of pixeld on t2 and here\n";
+    assert_eq!(said, told);
+}
+
+#[test]
+fn a_host_that_hangs_is_given_up_and_its_ssh_ended() {
+    let c5 = Daemon::start("workers = 2");
+    let hosts = Hosts::new().daemon("c5", &c5).script("t2", "exec sleep 60");
+    let begun = Instant::now();
+    let output = hosts.ctl(&["stats", "-H", "t2", "-H", "c5", "--timeout", "500ms"]);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(code(&output), 75);
+    assert!(stdout(&output).starts_with("c5\n"), "{}", stdout(&output));
+    let told = "pixeldctl: t2: no answer within 500ms\n\
+                hint: try `ssh t2 true`, and there `systemctl status pixeld`\n";
+    assert_eq!(stderr(&output), told);
+    hosts.expect_no_ssh_left();
+}
+
+#[test]
+fn a_host_whose_shell_says_something_first_is_not_understood() {
+    let c5 = Daemon::start("");
+    let socket = c5.admin_socket();
+    let greeting = format!(
+        "echo Welcome\nshift\nPIXELDCTL_SOCKET='{}' exec '{}' \"$@\"",
+        socket.display(),
+        crate::support::PIXELDCTL
+    );
+    let endless = "exec cat /dev/zero";
+    let noise = "while :; do printf 'noise and noise and noise without an end'; done 2>&-";
+    let hosts = Hosts::new().script("t2", &greeting).script("zeros", endless).script("noise", noise);
+    for host in ["t2", "zeros", "noise"] {
+        let (code, said) = fails(&hosts, &["stats", "-H", host]);
+        assert_eq!(code, 76, "{said}");
+        let told = format!("pixeldctl: {host}: the answer cannot be understood: ");
+        assert!(said.starts_with(&told), "{said}");
+        assert!(said.ends_with("look into the shell's start-up files there\n"), "{said}");
+    }
+    hosts.expect_no_ssh_left();
+}
+
+#[test]
+fn a_far_side_that_ends_amid_a_reply_is_told_from_one_that_fails() {
+    let half = "printf '{\"parameters\":{\"already\":'";
+    let hosts = Hosts::new()
+        .script("restarts", half)
+        .script("fails", &format!("{half}\necho 'Killed by signal 15.' >&2; exit 255"))
+        .script("silent", "exit 3")
+        .script("killed", "kill -9 $$");
+    for (host, status, message) in [
+        ("restarts", 75, "the daemon closed the connection\nhint: it may have restarted: try again\n"),
+        ("fails", 69, "Killed by signal 15.\nhint: try `ssh fails true`\n"),
+        ("silent", 69, "ssh ended without a word, with status 3\n"),
+        ("killed", 69, "ssh ended without a word\n"),
+    ] {
+        let (code, said) = fails(&hosts, &["drain", "-H", host]);
+        assert_eq!((code, said), (status, format!("pixeldctl: {host}: {message}")));
+    }
+}
+
+#[test]
+fn a_host_that_says_much_on_stderr_is_answered_all_the_same() {
+    let t2 = Daemon::start("workers = 2");
+    let chatty = format!(
+        "head -c 1000000 /dev/zero | tr '\\0' x >&2\nshift\nPIXELDCTL_SOCKET='{}' exec '{}' \"$@\"",
+        t2.admin_socket().display(),
+        crate::support::PIXELDCTL
+    );
+    let hosts = Hosts::new().script("t2", &chatty);
+    assert!(hosts.text(&["stats", "-H", "t2"]).contains("workers: 2"));
+}
+
+#[test]
+fn an_ssh_that_leaves_its_stderr_open_does_not_hold_up() {
+    let script = "sleep 20 >&- <&- &\necho $! >> \"$here/pids\"\necho 'no way' >&2\nexit 255";
+    let hosts = Hosts::new().script("t2", script);
+    let begun = Instant::now();
+    let (code, said) = fails(&hosts, &["stats", "-H", "t2"]);
+    assert_eq!((code, said.lines().next()), (69, Some("pixeldctl: t2: no way")));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    hosts.end_all();
+}
+
+#[test]
+fn a_host_is_never_an_option_of_ssh() {
+    let t2 = Daemon::start("workers = 2");
+    let hosts = Hosts::new().daemon("-oProxyCommand=touch x", &t2).daemon("--", &t2);
+    for host in ["-oProxyCommand=touch x", "--"] {
+        let text = hosts.text(&["stats", &format!("--host={host}")]);
+        assert!(text.starts_with(host), "{text}");
+    }
+    assert_eq!(hosts.asked().len(), 2, "both came behind the end of the options");
+}
+
+#[test]
+fn an_ssh_that_is_not_there_is_named() {
+    let mut command = Hosts::new().command(&["stats", "-H", "t2"]);
+    let output = crate::support::captured(command.env("PIXELDCTL_SSH", "/nowhere/ssh"));
+    assert_eq!(code(&output), 71);
+    let told = "pixeldctl: t2: cannot run /nowhere/ssh: No such file or directory (os error 2)\n\
+                hint: install the package openssh-client\n";
+    assert_eq!(stderr(&output), told);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_fault_to_tell() {
+    let (c5, t2) = (Daemon::start(""), Daemon::start(""));
+    let hosts = Hosts::with_daemons(&c5, &t2);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = hosts.command(&["stats", "-H", "c5", "-H", "t2"]);
+    let output = crate::support::run(command.stdout(writer).stderr(Stdio::piped()));
+    assert_eq!((code(&output), stderr(&output)), (74, String::new()));
+}
