@@ -40,7 +40,7 @@ fn any_varlink_client_can_look_inside() {
     let interface = site.c5.run(&format!("varlinkctl introspect {SOCKET} io.pixeld.Control")).stdout;
     assert!(interface.contains("method SetWorkers"), "{interface}");
     let reply = json(&site.c5, &format!("varlinkctl call -j {SOCKET} io.pixeld.Control.GetStats '{{}}'"));
-    assert_eq!(reply["state"], "serving");
+    assert_eq!(reply["stats"]["state"], "serving");
     let refused =
         site.c5.try_run(&format!("varlinkctl call {SOCKET} io.pixeld.Control.SetWorkers '{{\"count\":3}}'"));
     assert!(!refused.success() && refused.stderr.contains("NotPermitted"), "{refused}");

@@ -33,7 +33,7 @@ pub struct Stats {
 pub fn stats(host: &Host) -> Stats {
     let reply: serde_json::Value = json(host, "pixeldctl stats --json");
     let number = |pointer: &str| reply.pointer(pointer).and_then(serde_json::Value::as_u64).expect(pointer);
-    Stats { ok: number("/requests/ok"), total: number("/requests/total"), pid: number("/pid") }
+    Stats { ok: number("/requests/ok"), total: number("/requests/total"), pid: number("/process/pid") }
 }
 
 /// What a command prints as JSON.

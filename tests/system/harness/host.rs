@@ -286,7 +286,9 @@ impl fmt::Display for Output {
 /// Copies what `make build` built into a root folder.
 fn install_pixeld(root: &Path) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = repository.join("target/release/pixeld");
+    // Where make looks, too.
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let built = repository.join(target).join("release/pixeld");
     assert!(built.exists(), "{} is missing: run `make build` first", built.display());
     let output = Command::new("make")
         .args(["--silent", "-C"])

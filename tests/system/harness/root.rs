@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 /// What every host has besides Debian's packages of priority `important`.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,procps,util-linux,\
-                        socat,jq,strace";
+                        socat,jq,strace,openssh-server,openssh-client";
 
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
@@ -82,7 +82,7 @@ impl Release {
             format!("--include={PACKAGES}"),
             // An empty id, unlike "uninitialized", is no first boot: presets stay as they are.
             "--customize-hook=: > \"$1/etc/machine-id\"".into(),
-            "--customize-hook=systemctl --root=\"$1\" disable nginx.service".into(),
+            "--customize-hook=systemctl --root=\"$1\" disable nginx.service ssh.service".into(),
             format!("--customize-hook=systemctl --root=\"$1\" mask {}", MASKED.join(" ")),
             self.suite().into(),
         ]
