@@ -7,11 +7,17 @@ use crate::harness::{
 };
 
 const SOCKET: &str = "/run/pixeld/control.sock";
+const ADMIN: &str = "/run/pixeld/admin.sock";
 
 fn boot() -> Site {
     let site = Site::boot();
     site.c5.run("systemctl start pixeld");
     site
+}
+
+/// Has systemd's own client call a method.
+fn call(host: &Host, socket: &str, method: &str, parameters: &str) -> serde_json::Value {
+    json(host, &format!("varlinkctl call -j {socket} io.pixeld.Control.{method} '{parameters}'"))
 }
 
 fn http(host: &Host) -> Endpoint {
@@ -36,18 +42,51 @@ fn is_even(spread: &[u64]) -> bool {
 fn any_varlink_client_can_look_inside() {
     let site = boot();
     let info = site.c5.run(&format!("varlinkctl info {SOCKET}")).stdout;
-    assert!(info.contains("io.pixeld.Control") && info.contains("Version: "), "{info}");
-    let interface = site.c5.run(&format!("varlinkctl introspect {SOCKET} io.pixeld.Control")).stdout;
-    assert!(interface.contains("method SetWorkers"), "{interface}");
-    let reply = json(&site.c5, &format!("varlinkctl call -j {SOCKET} io.pixeld.Control.GetStats '{{}}'"));
+    for part in ["io.pixeld.Control", "io.systemd.service", "org.varlink.service", "Version: "] {
+        assert!(info.contains(part), "{info}");
+    }
+    let reply = call(&site.c5, SOCKET, "GetStats", "{}");
     assert_eq!(reply["stats"]["state"], "serving");
-    let refused =
-        site.c5.try_run(&format!("varlinkctl call {SOCKET} io.pixeld.Control.SetWorkers '{{\"count\":3}}'"));
-    assert!(!refused.success() && refused.stderr.contains("NotPermitted"), "{refused}");
-    let admin = SOCKET.replace("control", "admin");
-    let reply =
-        json(&site.c5, &format!("varlinkctl call -j {admin} io.pixeld.Control.SetWorkers '{{\"count\":3}}'"));
+    let reply = call(&site.c5, ADMIN, "SetWorkers", r#"{"count":3}"#);
     assert_eq!(reply["to"], 3);
+    // Each reply is a document of its own.
+    let watch = format!("varlinkctl call --more -j {SOCKET} io.pixeld.Control.WatchStats");
+    let replies = site.c5.try_run(&format!("timeout 3 {watch} '{{\"intervalMs\":200}}'")).stdout;
+    let replies = replies.replace('\u{1e}', " ");
+    let replies = serde_json::Deserializer::from_str(&replies);
+    let uptimes: Vec<_> = replies
+        .into_iter::<serde_json::Value>()
+        .map_while(Result::ok)
+        .map(|reply| reply["stats"]["process"]["uptimeMs"].as_u64().unwrap())
+        .collect();
+    assert!(uptimes.len() > 5 && uptimes.is_sorted(), "{uptimes:?}");
+}
+
+#[test]
+fn every_interface_is_described_to_the_end() {
+    let site = boot();
+    // What varlinkctl prints is what it has understood, so nothing is lost that it does not know.
+    let shape = |description: &str| -> Vec<String> {
+        let lines = description.lines().map(|line| line.split('#').next().unwrap());
+        let words = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join("");
+        let keywords = ["interface", "type", "method", "error"];
+        let parts = keywords.iter().fold(words, |words, word| words.replace(word, &format!("\n{word} ")));
+        let mut parts: Vec<_> = parts.lines().map(String::from).collect();
+        parts.sort();
+        parts
+    };
+    let introspect = |interface| site.c5.run(&format!("varlinkctl introspect {SOCKET} {interface}")).stdout;
+    for (interface, source) in [
+        ("io.pixeld.Control", include_str!("../../src/control/io.pixeld.Control.varlink")),
+        ("io.systemd.service", include_str!("../../src/control/io.systemd.service.varlink")),
+    ] {
+        let printed = introspect(interface);
+        assert_eq!(shape(&printed), shape(source), "{printed}");
+    }
+    let service = introspect("org.varlink.service");
+    for part in ["method GetInfo(", "method GetInterfaceDescription(", "error PermissionDenied("] {
+        assert!(service.contains(part), "{service}");
+    }
 }
 
 #[test]
@@ -66,8 +105,82 @@ fn the_groups_decide_who_may_read_and_who_may_change() {
     let output = c5.try_run_as("both", "pixeldctl --socket /run/pixeld/control.sock workers 2");
     assert_eq!(output.status, 77, "{output}");
     assert!(output.stderr.contains("/run/pixeld/admin.sock"), "{output}");
+}
+
+#[test]
+fn any_varlink_client_may_change_what_its_user_may() {
+    let site = boot();
+    let c5 = &site.c5;
+    c5.run("useradd nobodys && useradd -G pixeld reader && useradd -G pixeld-admin changer");
+    c5.run("useradd -G pixeld,pixeld-admin both");
+    let control = ["SetWorkers", "Reload", "SetLogLevel", "Drain", "Resume"]
+        .map(|method| format!("io.pixeld.Control.{method}"));
+    let systemd = ["Reload", "SetLogLevel"].map(|method| format!("io.systemd.service.{method}"));
+    for method in control.iter().chain(&systemd) {
+        for (user, reads, changes) in [
+            ("nobodys", false, false),
+            ("reader", true, false),
+            ("changer", false, true),
+            ("both", true, true),
+        ] {
+            let output = c5.try_run_as(user, &format!("varlinkctl call {ADMIN} {method} '{{}}'"));
+            assert_eq!(output.success(), changes, "{user}: {output}");
+            assert!(changes || output.stderr.contains("Permission denied"), "{user}: {output}");
+            let output = c5.try_run_as(user, &format!("varlinkctl call -j {SOCKET} {method} '{{}}'"));
+            assert!(!output.success(), "{user} changed something over {SOCKET}: {output}");
+            if !reads {
+                assert!(output.stderr.contains("Permission denied"), "{user}: {output}");
+            } else if systemd.contains(method) {
+                assert!(output.stderr.contains("org.varlink.service.PermissionDenied"), "{output}");
+            } else {
+                // The daemon's own namespace shows it no group but its own.
+                assert!(output.stderr.contains("io.pixeld.Control.NotPermitted"), "{output}");
+                let named: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+                assert_eq!(named, serde_json::json!({ "socket": ADMIN, "group": "pixeld-admin" }));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_journal_says_who_changed_what() {
+    let site = boot();
+    let c5 = &site.c5;
+    c5.run("useradd -G pixeld-admin changer");
+    c5.run("pixeldctl workers 3 & echo $! > /tmp/root; wait");
+    c5.run_as("changer", "pixeldctl drain & echo $! > /tmp/changer; wait");
+    let pid = |user: &str| c5.read(&format!("/tmp/{user}")).trim().to_owned();
+    c5.wait_for("journalctl -u pixeld -o cat | grep -q '^Drained'");
     let journal = c5.run("journalctl -u pixeld -o cat").stdout;
-    assert!(journal.contains("Workers set from"), "{journal}");
+    let lines: Vec<_> =
+        journal.lines().filter(|line| line.contains("(pid ") || line.contains(" by ")).collect();
+    let by_root = format!("to 3 by root (pid {})", pid("root"));
+    assert!(
+        lines.iter().any(|line| line.starts_with("Workers set") && line.ends_with(&by_root)),
+        "{journal}"
+    );
+    // Users other than root and its own are hidden from the daemon (PrivateUsers=).
+    let by_changer = format!("Drained by pid {}: ", pid("changer"));
+    assert!(lines.iter().any(|line| line.starts_with(&by_changer)), "{journal}");
+}
+
+#[test]
+fn workers_that_were_set_by_hand_stay_over_a_reload_and_go_with_a_restart() {
+    let site = boot();
+    let c5 = &site.c5;
+    c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 2\n");
+    c5.run("systemctl reload pixeld && pixeldctl workers 5");
+    c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 3\n");
+    c5.run("systemctl reload pixeld");
+    assert_eq!(connections(c5).len(), 5);
+    let shown = c5.run("pixeldctl workers").stdout;
+    assert!(shown.contains("5 serving, 3 configured, set to 5 by root (pid "), "{shown}");
+    c5.run("pixeldctl workers auto");
+    assert_eq!(connections(c5).len(), 3);
+    c5.run("pixeldctl workers 5 && systemctl restart pixeld");
+    assert_eq!(connections(c5).len(), 3);
+    let shown = c5.run("pixeldctl workers").stdout;
+    assert!(shown.contains("3 serving, 3 configured\n"), "{shown}");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 mod boot;
 mod conformance;
 mod control;
+mod counters;
 mod delivery;
 mod doctor;
 mod failover;
 mod harness;
 mod metrics;
+mod remote;
 mod service;

@@ -26,6 +26,7 @@ mod network;
 mod root;
 mod scratch;
 mod site;
+pub mod ssh;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,0 +1,67 @@
+//! What is counted outlives the process that counted.
+
+use serde_json::Value;
+
+use crate::harness::{
+    Host, Release, Request, Site,
+    deployment::{json, stats},
+};
+
+fn post(host: &Host) {
+    let pixel = Request::pixel(r#"{"x":1,"y":2,"channel":"R","value":3}"#);
+    let answer = host.client().send(host.unix("/run/pixeld/http.sock"), &pixel);
+    assert_eq!(answer.unwrap().status, 200);
+}
+
+/// Posts, and expects so many requests and starts from then on.
+fn expect(host: &Host, requests: u64, starts: u64, since: &Value) {
+    post(host);
+    let stats = json(host, "pixeldctl stats --json");
+    assert_eq!(stats["requests"]["ok"], requests, "{stats:#}");
+    assert_eq!(stats["latency"]["count"], requests, "{stats:#}");
+    assert_eq!(stats["process"]["starts"], starts, "{stats:#}");
+    assert_eq!(&stats["countingSinceUnixMs"], since, "{stats:#}");
+}
+
+#[test]
+fn counters_go_on_over_restarts_and_crashes() {
+    for release in [Release::Trixie, Release::Bookworm] {
+        let site = Site::boot_release(release);
+        let c5 = &site.c5;
+        c5.run("systemctl start pixeld");
+        let since = json(c5, "pixeldctl stats --json")["countingSinceUnixMs"].clone();
+        expect(c5, 1, 1, &since);
+        c5.run("systemctl restart pixeld");
+        expect(c5, 2, 2, &since);
+        c5.run(&format!("kill -9 {}", stats(c5).pid));
+        expect(c5, 3, 3, &since);
+        c5.run(&format!("kill -ABRT {}", stats(c5).pid));
+        expect(c5, 4, 4, &since);
+        c5.run("systemctl reload pixeld");
+        expect(c5, 5, 4, &since);
+        // One descriptor is kept, however often the daemon starts.
+        assert_eq!(c5.run("systemctl show -P NFileDescriptorStore pixeld").stdout.trim(), "1");
+        let journal = c5.run("journalctl -u pixeld -o cat").stdout;
+        assert!(!journal.contains("ounters"), "nothing was lost: {journal}");
+    }
+}
+
+#[test]
+fn the_sandbox_lets_memory_be_shared_and_nothing_be_refused() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl start pixeld");
+    post(c5);
+    let maps = c5.read(&format!("/proc/{}/maps", stats(c5).pid));
+    let counters: Vec<_> = maps.lines().filter(|line| line.contains("memfd:pixeld-counters")).collect();
+    assert_eq!(counters.len(), 1, "{maps}");
+    assert!(counters[0].contains(" rw-s "), "{counters:?}");
+    for property in
+        ["PrivateUsers=yes", "PrivateNetwork=yes", "MemoryDenyWriteExecute=yes", "NoNewPrivileges=yes"]
+    {
+        let (name, value) = property.split_once('=').unwrap();
+        assert_eq!(c5.run(&format!("systemctl show -P {name} pixeld")).stdout.trim(), value, "{name}");
+    }
+    let status = c5.read(&format!("/proc/{}/status", stats(c5).pid));
+    assert!(status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')), "{status}");
+}
