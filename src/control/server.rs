@@ -36,6 +36,7 @@ pub async fn serve<O: Operator + 'static>(listener: UnixListener, access: Access
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    clients.make_room().await;
                     let active = Rc::new(Cell::new(Instant::now()));
                     let desk = Desk { access: access.clone(), operator: operator.clone(), log: log.clone() };
                     let session = Session { desk, active: active.clone() };
@@ -65,13 +66,21 @@ struct Clients {
 type LastActive = Rc<Cell<Instant>>;
 
 impl Clients {
-    fn add(&mut self, active: LastActive, session: impl Future<Output = ()> + 'static) {
+    /// Waits until there is a place. Meanwhile nobody else is accepted: in a crowd, connections would
+    /// come faster than those go that have lost their places.
+    async fn make_room(&mut self) {
         self.known.retain(|(task, _)| !task.is_finished());
         if self.known.len() >= MOST_CLIENTS
             && let Some((task, _)) = self.known.iter().min_by_key(|(_, active)| active.get())
         {
             task.abort();
         }
+        while self.tasks.len() >= MOST_CLIENTS {
+            self.tasks.join_next().await;
+        }
+    }
+
+    fn add(&mut self, active: LastActive, session: impl Future<Output = ()> + 'static) {
         self.known.push((self.tasks.spawn_local(session), active));
     }
 }
@@ -97,9 +106,10 @@ impl<O: Operator> Session<O> {
                 Err(error) => return Err(error),
             };
             match self.desk.answer(call.method(), call.more(), caller).await {
+                // Whoever wants no reply gets none, however many there would be.
+                _ if call.oneway() => {}
                 Answer::Feed(feed) => return self.stream(feed, &mut read, &mut write).await,
-                answer if !call.oneway() => self.in_time(send(&mut write, answer)).await?,
-                _ => {}
+                answer => self.in_time(send(&mut write, answer)).await?,
             }
         }
     }

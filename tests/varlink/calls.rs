@@ -1,0 +1,158 @@
+//! Calls with parameters and flags of every kind.
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Varlink, eventually};
+
+fn call(daemon: &Daemon, call: &Value) -> Value {
+    let mut varlink = daemon.varlink();
+    varlink.send(call.to_string() + "\0").unwrap();
+    varlink.reply().expect("a reply")
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_name() {
+    let daemon = Daemon::start("workers = 2");
+    let mut varlink = daemon.varlink();
+    for (method, field, right) in [
+        ("SetWorkers", "count", &[][..]),
+        ("Reload", "dryRun", &[json!(true), json!(false)]),
+        ("SetLogLevel", "level", &[json!("info")]),
+        ("WatchStats", "intervalMs", &[]),
+    ] {
+        let values =
+            [json!(-1), json!(2.5), json!(1e300), json!("4"), json!(true), json!([3]), json!({ "a": 1 })];
+        for value in values.iter().filter(|value| !right.contains(value)) {
+            let method = format!("io.pixeld.Control.{method}");
+            let call = json!({ "method": method, "parameters": { field: value }, "more": true });
+            varlink.send(call.to_string() + "\0").unwrap();
+            let reply = varlink.reply().unwrap();
+            assert_eq!(reply["error"], "io.pixeld.Control.InvalidValue", "{call}");
+            assert_eq!(reply["parameters"]["field"], field, "{call}");
+            let reason = reply["parameters"]["reason"].as_str().unwrap();
+            assert!(reason.starts_with(&format!("{value} is not ")), "{reason}");
+        }
+    }
+    for interval in [99, 3_600_001] {
+        let parameters = json!({ "intervalMs": interval });
+        let call =
+            json!({ "method": "io.pixeld.Control.WatchStats", "parameters": parameters, "more": true });
+        varlink.send(call.to_string() + "\0").unwrap();
+        assert_eq!(varlink.reply().unwrap()["parameters"]["field"], "intervalMs");
+    }
+    assert_eq!(daemon.stats()["workers"], 2);
+}
+
+#[test]
+fn a_parameter_that_nobody_knows_is_refused_by_every_method() {
+    let daemon = Daemon::start("");
+    let mut varlink = daemon.varlink();
+    let control = [
+        "GetStats",
+        "WatchStats",
+        "GetWorkers",
+        "SetWorkers",
+        "GetConfig",
+        "Reload",
+        "SetLogLevel",
+        "Drain",
+        "Resume",
+        "GetEvents",
+        "WatchEvents",
+    ];
+    let control = control.map(|method| format!("io.pixeld.Control.{method}"));
+    let systemd = ["Ping", "Reload", "SetLogLevel", "GetEnvironment"]
+        .map(|method| format!("io.systemd.service.{method}"));
+    for method in control.iter().chain(&systemd) {
+        let reply = varlink.call(method, &json!({ "nobodys": null }));
+        assert_eq!(reply["error"], "org.varlink.service.InvalidParameter", "{method}");
+        assert_eq!(reply["parameters"]["parameter"], "nobodys", "{method}");
+    }
+    assert_eq!(daemon.stats()["state"], "serving");
+}
+
+#[test]
+fn parameters_that_are_no_object_are_refused() {
+    let daemon = Daemon::start("");
+    for parameters in [json!([]), json!("x"), json!(7), json!(true)] {
+        let reply = call(&daemon, &json!({ "method": "io.pixeld.Control.Drain", "parameters": parameters }));
+        assert_eq!(reply["error"], "org.varlink.service.InvalidParameter", "{parameters}");
+        assert_eq!(reply["parameters"]["parameter"], "parameters");
+    }
+    assert_eq!(daemon.stats()["state"], "serving");
+}
+
+#[test]
+fn a_stream_has_to_be_asked_for_with_more_and_a_single_reply_may_be() {
+    let daemon = Daemon::start("");
+    for method in ["WatchStats", "WatchEvents"] {
+        let reply = call(&daemon, &json!({ "method": format!("io.pixeld.Control.{method}") }));
+        assert_eq!(reply["error"], "org.varlink.service.ExpectedMore", "{method}");
+    }
+    let reply = call(&daemon, &json!({ "method": "io.pixeld.Control.GetStats", "more": true }));
+    assert_ne!(reply["continues"], true, "nothing follows");
+    assert_eq!(reply["parameters"]["stats"]["state"], "serving");
+}
+
+#[test]
+fn a_oneway_call_is_done_and_never_answered() {
+    let daemon = Daemon::start("workers = 1");
+    let mut varlink = daemon.varlink();
+    let oneway = |method: &str, parameters: Value| {
+        json!({ "method": method, "parameters": parameters, "oneway": true, "more": true }).to_string() + "\0"
+    };
+    for (method, parameters) in [
+        ("io.pixeld.Control.SetWorkers", json!({ "count": 3 })),
+        ("io.pixeld.Control.SetWorkers", json!({ "count": 0 })),
+        ("io.pixeld.Control.WatchStats", json!({ "intervalMs": 100 })),
+        ("io.pixeld.Control.WatchEvents", json!({})),
+        ("org.varlink.service.GetInfo", json!({})),
+        ("com.example.Nope", json!({})),
+    ] {
+        varlink.send(oneway(method, parameters)).unwrap();
+    }
+    // The first thing that comes back is the reply to the first call that wants one.
+    let reply = varlink.call("io.pixeld.Control.GetWorkers", &json!({}));
+    assert_eq!(reply["parameters"]["setTo"], 3);
+}
+
+#[test]
+fn a_second_call_ends_a_stream_and_the_connection() {
+    let daemon = Daemon::start("");
+    let mut varlink = watching(&daemon);
+    let first = varlink.reply().unwrap();
+    assert_eq!(first["continues"], true);
+    varlink.send("{\"method\":\"io.pixeld.Control.GetStats\"}\0").unwrap();
+    eventually("the end of the stream", || match varlink.reply() {
+        Some(reply) => {
+            assert_eq!(reply["continues"], true, "no reply to the second call");
+            None
+        }
+        None => Some(()),
+    });
+}
+
+#[test]
+fn a_client_that_hangs_up_amid_a_stream_frees_its_place() {
+    let daemon = Daemon::start("");
+    let descriptors = || daemon.stats()["process"]["descriptorsUsed"].as_u64().unwrap();
+    let before = descriptors();
+    let mut watching: Vec<_> = (0..20).map(|_| watching(&daemon)).collect();
+    for varlink in &mut watching {
+        varlink.reply().expect("a first reply");
+    }
+    assert_eq!(descriptors(), before + 20);
+    drop(watching);
+    eventually("as many descriptors as before", || (descriptors() == before).then_some(()));
+}
+
+fn watching(daemon: &Daemon) -> Varlink {
+    let mut varlink = daemon.varlink();
+    let call = json!({
+        "method": "io.pixeld.Control.WatchStats",
+        "parameters": { "intervalMs": 100 },
+        "more": true,
+    });
+    varlink.send(call.to_string() + "\0").unwrap();
+    varlink
+}
