@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -120,12 +120,8 @@ impl Operator for House {
 
     async fn set_workers(&self, count: Option<usize>, caller: Caller) -> Result<WorkersSet, ControlError> {
         self.is_to_change()?;
-        if self.resizing.replace(true) {
-            return Err(ControlError::Busy { method: "SetWorkers".into() });
-        }
-        let result = self.resize(count, caller).await;
-        self.resizing.set(false);
-        result
+        let _turn = Turn::take(&self.resizing, "SetWorkers")?;
+        self.resize(count, caller).await
     }
 
     fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError> {
@@ -191,6 +187,22 @@ impl House {
     fn tell_status(&self) {
         let status = self.status();
         self.notify(|notifier| notifier.status(&status));
+    }
+}
+
+/// One call at a time. A turn ends with its value, for a call may be cut off at any moment.
+struct Turn<'b>(&'b Cell<bool>);
+
+impl<'b> Turn<'b> {
+    fn take(is_busy: &'b Cell<bool>, method: &str) -> Result<Self, ControlError> {
+        let before = is_busy.replace(true);
+        if before { Err(ControlError::Busy { method: method.into() }) } else { Ok(Self(is_busy)) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 
