@@ -134,7 +134,10 @@ fn everything_that_is_shown_of_one_host_is_shown_of_two() {
 }
 
 #[test]
-fn a_socket_cannot_be_named_together_with_a_host() {
-    let output = Hosts::new().ctl(&["stats", "-H", "t2", "--socket", "/x"]);
-    assert_eq!(support::code(&output), 64);
+fn a_host_without_a_name_or_with_a_socket_is_a_wrong_command_line() {
+    let hosts = Hosts::new();
+    for arguments in [&["stats", "-H", "t2", "--socket", "/x"][..], &["stats", "-H", ""], &["stats", "-H"]] {
+        assert_eq!(support::code(&hosts.ctl(arguments)), 64, "{arguments:?}");
+    }
+    assert!(hosts.asked().is_empty());
 }

@@ -1,6 +1,6 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser, value_parser};
 use clap_complete::Shell;
 
 use crate::config::Workers;
@@ -23,7 +23,7 @@ use crate::config::Workers;
 pub struct Args {
     /// Do it on this host instead, by way of ssh and the pixeldctl there; may be given several
     /// times. ".host" is this host
-    #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true)]
+    #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true, value_parser = NonEmptyStringValueParser::new())]
     pub hosts: Vec<String>,
 
     /// The daemon's control or admin socket [default: $PIXELDCTL_SOCKET, else the one under

@@ -203,6 +203,10 @@ impl Failure {
 
     /// What helps where this happened on another host.
     fn hint_for(&self, host: &str) -> Option<String> {
+        if host.starts_with('-') {
+            // To anybody who tried it by hand, it would be an option of ssh.
+            return None;
+        }
         Some(match self {
             Self::There { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
             Self::There { code: Some(NO_SUCH_PROGRAM), .. } => {

@@ -185,7 +185,9 @@ fn a_host_is_never_an_option_of_ssh() {
         let text = hosts.text(&["stats", &format!("--host={host}")]);
         assert!(text.starts_with(host), "{text}");
     }
-    assert_eq!(hosts.asked().len(), 2, "both came behind the end of the options");
+    let (code, said) = fails(&hosts, &["stats", "--host=-v"]);
+    assert_eq!((code, said.as_str()), (69, "pixeldctl: -v: ssh: Could not resolve hostname -v\n"));
+    assert_eq!(hosts.asked().len(), 3, "all came behind the end of the options");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn only_port_80_and_only_pixel_can_be_reached_from_outside() {
     }
     let response = connection.send(&Request::new("GET", "/pixel", "")).unwrap();
     assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
-    let response = connection.send(&Request::pixel(&"x".repeat(17 << 10))).unwrap();
+    let response = connection.send(&Request::pixel("x".repeat(17 << 10))).unwrap();
     assert_eq!((response.status, response.text().as_str()), (413, r#"{"detail":"Content Too Large"}"#));
 }
 

@@ -28,7 +28,7 @@ fn the_status_line_and_the_journal_are_alive() {
         if std::thread::available_parallelism().unwrap().get() == 1 { "1 worker," } else { "workers," };
     wait_until("the status line counts the request", || {
         let status = property(&site.c5, "pixeld", "StatusText");
-        status.starts_with("Serving: ") && status.contains(", 1 request, ")
+        status.starts_with("Serving: ") && status.contains(expected) && status.contains(", 1 request, ")
     });
 
     site.c5.write("/etc/pixeld/pixeld.toml.d/debug.toml", "[log]\nlevel = \"debug\"\n");
