@@ -1,14 +1,17 @@
-use std::{future::pending, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::{
     io::{AsyncWriteExt, copy, stdin, stdout},
     select,
+    time::sleep,
 };
 
 use super::{args::Purpose, failure::Failure, locate};
+use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
-/// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered.
+/// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered. Then
+/// a daemon that is stuck is not waited for: whoever asked has gone by then.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
     let stream = locate::connect(socket, purpose, limit).await?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
@@ -17,15 +20,14 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
         // Where nobody takes it any more, the daemon hangs up.
         let _ = copy(&mut input, &mut to_daemon).await;
         let _ = to_daemon.shutdown().await;
-        pending().await
+        sleep(limit).await;
     };
     let answering = async {
         copy(&mut from_daemon, &mut output).await?;
         output.flush().await
     };
-    let done = select! {
-        done = answering => done,
-        never = asking => never,
-    };
-    done.map_err(Failure::Os)
+    select! {
+        done = answering => done.map_err(Failure::Os),
+        () = asking => Err(CallError::TimedOut(limit).into()),
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -161,4 +162,16 @@ fn a_bridge_ends_when_the_daemon_hangs_up_and_when_nobody_asks_any_more() {
     assert_eq!(asked.end(), (0, String::new()));
     t2.stop();
     assert_eq!(waiting.end(), (0, String::new()));
+}
+
+#[test]
+fn a_bridge_to_a_daemon_that_is_stuck_does_not_stay() {
+    let t2 = Daemon::start("workers = 1");
+    t2.signal(Signal::SIGSTOP);
+    let mut command = Command::new(PIXELDCTL);
+    command.args(["bridge", "read", "--timeout", "200ms"]).env("PIXELDCTL_SOCKET", t2.admin_socket());
+    let bridge = Running::start(command.stdin(Stdio::null()));
+    let (code, said) = bridge.end();
+    t2.signal(Signal::SIGCONT);
+    assert_eq!((code, said.lines().next()), (75, Some("pixeldctl: no answer within 200ms")));
 }
