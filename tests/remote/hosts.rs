@@ -70,12 +70,10 @@ impl Hosts {
         lines
     }
 
-    /// Ends what was started and would go on.
-    pub fn end_all(&self) {
-        for pid in fs::read_to_string(self.0.path().join("pids")).unwrap().lines() {
-            // Most have ended already.
-            let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
-        }
+    /// Ends what a host has left in the background, whose process it wrote to `$here/left`.
+    pub fn end_what_is_left(&self) {
+        let left = fs::read_to_string(self.0.path().join("left")).unwrap();
+        kill(Pid::from_raw(left.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     }
 
     /// Waits until no ssh is left of those that were started.

@@ -132,8 +132,8 @@ fn a_drained_host_stays_so_over_a_restart_and_says_so_everywhere() {
     for (command, told) in [
         ("pixeldctl status", "drained, answers 503, by root (pid "),
         ("pixeldctl stats", "drained, answers 503, by root (pid "),
-        ("pixeldctl events", "drained"),
-        ("journalctl -u pixeld -o cat --since=-1min", "Drained by root (pid "),
+        ("pixeldctl events", "Still drained, by root (pid "),
+        ("journalctl -u pixeld -o cat --since=-1min", "Still drained, by root (pid "),
     ] {
         let printed = t2.run(command).stdout;
         assert!(printed.to_lowercase().contains(&told.to_lowercase()), "{command}: {printed}");
