@@ -138,7 +138,9 @@ fn restore(pool: &Pool, left: &[OwnedFd], log: &Log) {
     for socket in left {
         let (connections, result) = worker::receive(socket);
         restored += connections.len() as u64;
-        connections.into_iter().for_each(|connection| pool.restore(connection));
+        for connection in connections {
+            pool.restore(connection);
+        }
         if let Err(error) = result {
             log.send(Event::RestoreFailed { reason: error.to_string() });
         }
