@@ -36,6 +36,10 @@ pub enum Failure {
     },
     /// The place that was named has this.
     At(Place, Box<Failure>),
+    /// There is no terminal that `top` could be shown on, for this reason.
+    NoScreen(String),
+    /// `top` is for people.
+    TopAsJson,
     /// The result cannot be written to stdout.
     Output(io::Error),
     /// The result cannot be written to this file.
@@ -144,6 +148,7 @@ impl Failure {
             Self::There { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
             Self::At(_, failure) => failure.exit(),
             Self::Output(_) | Self::Write(..) => Exit::IoErr,
+            Self::NoScreen(_) | Self::TopAsJson => Exit::Usage,
             Self::Os(_) => Exit::OsErr,
             Self::Call(error) => match error {
                 CallError::Refused(error) => match error {
@@ -180,6 +185,8 @@ impl Failure {
                 failure.hint_for(host).map_or_else(|| failure.hint(), Some)?
             }
             Self::At(_, failure) => failure.hint()?,
+            Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
+            Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
             Self::Call(CallError::Refused(error)) => match error {
                 ControlError::NotPermitted { socket, .. } => {
                     format!("leave --socket out, or use --socket {socket}")
@@ -275,6 +282,8 @@ impl fmt::Display for Failure {
                 (message, _) => f.write_str(&message),
             },
             Self::At(place, failure) => write!(f, "{place}: {failure}"),
+            Self::NoScreen(reason) => write!(f, "top has no terminal to show itself on: {reason}"),
+            Self::TopAsJson => f.write_str("top shows a screen for people, and has no JSON to print"),
             Self::Output(error) => write!(f, "the result cannot be written: {error}"),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Inactive(unit) => write!(f, "pixeld is not running: {unit} is not active"),

@@ -6,6 +6,9 @@ use crate::{
     stats::Distribution,
 };
 
+/// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
+pub const STUCK_MS: u64 = 3000;
+
 /// Each outcome: its name for people, its name for programs, its count.
 pub fn outcomes(requests: &Requests) -> [(&'static str, &'static str, u64); 13] {
     [

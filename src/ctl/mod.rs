@@ -18,6 +18,7 @@ mod reload;
 mod render;
 mod stats;
 mod status;
+mod top;
 mod watch;
 mod workers;
 
@@ -90,8 +91,8 @@ async fn run(args: Args) -> Result<Exit, Failures> {
         Command::LogLevel { level: Some(level) } => log_level::set(options, level).await,
         Command::Drain => drain::drain(options).await,
         Command::Resume => drain::resume(options).await,
-        Command::Top => todo!(),
         Command::Doctor => return doctor::run(options).await,
+        Command::Top => top::run(options).await,
         Command::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,7 @@ use super::{
     args::Purpose,
     events, everywhere,
     failure::Failures,
-    figures,
+    figures::{self, STUCK_MS},
     render::{self, BAD, GOOD, ODD, styled},
     workers,
 };
@@ -36,8 +36,6 @@ pub async fn run(options: &Options) -> Result<(), Failures> {
 fn show(status: &Status) -> String {
     /// As many as systemctl shows lines of the log.
     const EVENTS: usize = 10;
-    /// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
-    const STUCK_MS: u64 = 3000;
 
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    time::sleep,
+};
+
+use super::{host::Sample, model::News};
+use crate::{
+    control::{StatsStream, Workers},
+    ctl::{
+        args::Purpose,
+        failure::Failure,
+        place::{Line, Place, Way},
+    },
+};
+
+/// How often a daemon is asked; it may change.
+pub type Interval = watch::Receiver<Duration>;
+/// What is heard of each place, by its number.
+pub type Tell = mpsc::Sender<(usize, News)>;
+
+/// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Both connections to a daemon: the statistics come by themselves over one, the rest is asked for
+/// over the other.
+pub struct Link {
+    stream: StatsStream,
+    way: Way,
+    line: Line,
+    sample: Sample,
+}
+
+impl Link {
+    /// Connects, and waits for the first sample.
+    ///
+    /// # Errors
+    /// When the daemon is not there, or does not answer as it should.
+    pub async fn open(place: &Place, interval: Duration, limit: Duration) -> Result<Self, Failure> {
+        // One after the other: ssh may ask the user something for each.
+        let (mut stream, way) = stream(place, interval, limit).await?;
+        let stats = match stream.next().await {
+            Ok(stats) => stats,
+            Err(error) => return Err(way.explain(error).await),
+        };
+        let mut line = place.connect(Purpose::Read, limit).await?;
+        let asked = async { Ok((line.workers().await?, line.events().await?.events)) };
+        match asked.await {
+            Ok((workers, events)) => {
+                Ok(Self { stream, way, line, sample: Sample { stats, workers, events } })
+            }
+            Err(error) => Err(line.explain(error).await),
+        }
+    }
+
+    /// Tells what the daemon says, until it does not any more: why.
+    async fn watch(
+        self,
+        place: &Place,
+        limit: Duration,
+        interval: &mut Interval,
+        tell: impl AsyncFn(News),
+    ) -> Failure {
+        let Self { mut stream, mut way, mut line, mut sample } = self;
+        loop {
+            tell(News::Here(sample.clone().into())).await;
+            let next = select! {
+                next = stream.next() => Some(next),
+                Ok(()) = interval.changed() => None,
+            };
+            sample.stats = match next {
+                Some(Ok(stats)) => stats,
+                Some(Err(error)) => return way.explain(error).await,
+                None => {
+                    let every = *interval.borrow_and_update();
+                    (stream, way) = match self::stream(place, every, limit).await {
+                        Ok(changed) => changed,
+                        Err(failure) => return failure,
+                    };
+                    continue;
+                }
+            };
+            let asked: Result<(Workers, _), _> =
+                async { Ok((line.workers().await?, line.events().await?)) }.await;
+            match asked {
+                Ok((workers, events)) => (sample.workers, sample.events) = (workers, events.events),
+                Err(error) => return line.explain(error).await,
+            }
+        }
+    }
+}
+
+async fn stream(place: &Place, interval: Duration, limit: Duration) -> Result<(StatsStream, Way), Failure> {
+    let (client, way) = place.connect(Purpose::Read, limit).await?.into_parts();
+    match client.watch_stats(interval).await {
+        Ok(stream) => Ok((stream, way)),
+        Err(error) => Err(way.explain(error).await),
+    }
+}
+
+/// Follows a daemon for ever, through its restarts.
+pub async fn follow(
+    number: usize,
+    place: &Place,
+    limit: Duration,
+    mut link: Result<Link, Failure>,
+    mut interval: Interval,
+    tell: Tell,
+) {
+    // Who does not listen any more is about to end.
+    let tell = async |news| drop(tell.send((number, news)).await);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let failure = match link {
+            Ok(link) => {
+                pause = FIRST_PAUSE;
+                link.watch(place, limit, &mut interval, &tell).await
+            }
+            Err(failure) => failure,
+        };
+        tell(News::Away(failure.to_string().trim().replace('\n', "; "))).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let every = *interval.borrow_and_update();
+        link = Link::open(place, every, limit).await;
+    }
+}

@@ -1,0 +1,45 @@
+use std::collections::VecDeque;
+
+/// The last samples of one figure, for a sparkline.
+#[derive(Debug, Default)]
+pub struct History(VecDeque<Option<u64>>);
+
+impl History {
+    /// More than a terminal has columns.
+    const MOST: usize = 1000;
+
+    /// One more sample; none for a time in which there was nothing to measure.
+    pub fn push(&mut self, sample: Option<u64>) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(sample);
+    }
+
+    /// The newest `count` at most, the newest first.
+    pub fn newest(&self, count: usize) -> impl Iterator<Item = Option<u64>> {
+        self.0.iter().rev().take(count).copied()
+    }
+
+    /// The highest of the newest `count`.
+    pub fn highest(&self, count: usize) -> u64 {
+        self.newest(count).flatten().max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_terminal_can_show_is_kept() {
+        let mut history = History::default();
+        for sample in 0..5000 {
+            history.push(Some(sample));
+        }
+        history.push(None);
+        assert_eq!(history.newest(usize::MAX).count(), History::MOST);
+        assert_eq!(history.newest(3).collect::<Vec<_>>(), [None, Some(4999), Some(4998)]);
+        assert_eq!((history.highest(3), history.highest(1)), (4999, 0));
+    }
+}

@@ -1,0 +1,144 @@
+//! Keys, as terminals send them.
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Quit,
+    Escape,
+    Pause,
+    Longer,
+    Shorter,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+    Sort,
+    Help,
+}
+
+/// Turns what arrives from a terminal into keys.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// The beginning of a sequence whose end has not arrived.
+    begun: Vec<u8>,
+}
+
+const ESCAPE: u8 = 0x1b;
+const CTRL_C: u8 = 0x03;
+/// Longer sequences than this are none of a keyboard's.
+const LONGEST: usize = 16;
+
+impl Keys {
+    /// The keys that are complete with these bytes.
+    pub fn receive(&mut self, bytes: &[u8]) -> Vec<Key> {
+        bytes.iter().filter_map(|byte| self.receive_one(*byte)).collect()
+    }
+
+    /// Whether more has to arrive, or some time to pass without more.
+    pub fn is_waiting(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// Nothing more has arrived: an escape was the key of that name.
+    pub fn give_up_waiting(&mut self) -> Option<Key> {
+        let begun = std::mem::take(&mut self.begun);
+        (begun == [ESCAPE]).then_some(Key::Escape)
+    }
+
+    fn receive_one(&mut self, byte: u8) -> Option<Key> {
+        // It has to work whatever came before it.
+        if byte == CTRL_C {
+            self.begun.clear();
+            return Some(Key::Quit);
+        }
+        match (self.begun.as_slice(), byte) {
+            ([], ESCAPE) => self.begun.push(byte),
+            ([], _) => return plain(byte),
+            // Pressed twice.
+            ([ESCAPE], ESCAPE) => return Some(Key::Escape),
+            ([ESCAPE], b'[' | b'O') => self.begun.push(byte),
+            // Alt and a key.
+            ([ESCAPE], _) => self.begun.clear(),
+            (begun, b'@'..=b'~') => {
+                let key = sequence(&begun[2..], byte);
+                self.begun.clear();
+                return key;
+            }
+            (begun, _) if begun.len() == LONGEST => self.begun.clear(),
+            _ => self.begun.push(byte),
+        }
+        None
+    }
+}
+
+fn plain(byte: u8) -> Option<Key> {
+    Some(match byte {
+        b'q' | b'Q' => Key::Quit,
+        b'p' | b' ' => Key::Pause,
+        // On the same keys, without shift and with it.
+        b'+' | b'=' => Key::Longer,
+        b'-' | b'_' => Key::Shorter,
+        b'k' => Key::Up,
+        b'j' => Key::Down,
+        b'g' => Key::First,
+        b'G' => Key::Last,
+        b's' => Key::Sort,
+        b'?' | b'h' => Key::Help,
+        _ => return None,
+    })
+}
+
+/// What stands between `ESC [` or `ESC O` and the last byte, and that one.
+fn sequence(parameters: &[u8], last: u8) -> Option<Key> {
+    Some(match (parameters, last) {
+        (_, b'A') => Key::Up,
+        (_, b'B') => Key::Down,
+        (_, b'H') | (b"1" | b"7", b'~') => Key::First,
+        (_, b'F') | (b"4" | b"8", b'~') => Key::Last,
+        (b"5", b'~') => Key::PageUp,
+        (b"6", b'~') => Key::PageDown,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(parts: &[&str]) -> Vec<Key> {
+        let mut keys = Keys::default();
+        parts.iter().flat_map(|part| keys.receive(part.as_bytes())).collect()
+    }
+
+    #[test]
+    fn keys_are_what_is_written_on_them() {
+        assert_eq!(typed(&["q \x03"]), [Key::Quit, Key::Pause, Key::Quit]);
+        assert_eq!(typed(&["+=-_"]), [Key::Longer, Key::Longer, Key::Shorter, Key::Shorter]);
+        assert_eq!(typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]), [Key::Up, Key::Down, Key::PageUp, Key::Last]);
+    }
+
+    #[test]
+    fn a_slow_line_tears_no_key_apart() {
+        assert_eq!(typed(&["\x1b", "[", "6", "~", "j"]), [Key::PageDown, Key::Down]);
+    }
+
+    #[test]
+    fn keys_without_a_meaning_do_nothing() {
+        // F5, Alt-q, a mouse, a letter of UTF-8.
+        assert_eq!(typed(&["\x1b[15~", "\x1bq", "\x1b[<0;10;10M", "ä", "s"]), [Key::Sort]);
+        assert_eq!(typed(&["\x1b[1111111111111111111111111111", "\x03"]), [Key::Quit]);
+    }
+
+    #[test]
+    fn escape_is_a_key_when_nothing_follows() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.receive(b"\x1b"), []);
+        assert!(keys.is_waiting());
+        assert_eq!(keys.give_up_waiting(), Some(Key::Escape));
+        assert!(!keys.is_waiting());
+        assert_eq!(keys.receive(b"\x1b\x1b"), [Key::Escape]);
+        assert!(keys.is_waiting(), "the second one may begin a sequence");
+    }
+}

@@ -1,0 +1,114 @@
+//! `pixeldctl top`: the daemons again and again on the whole terminal.
+
+mod follow;
+mod history;
+mod host;
+mod keyboard;
+mod keys;
+mod look;
+mod model;
+mod screen;
+mod view;
+
+use std::{
+    future::pending,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::join_all;
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::interval,
+};
+
+use self::{
+    follow::{Link, follow},
+    keyboard::Keyboard,
+    look::Look,
+    model::{FIRST_INTERVAL, Model, News},
+    screen::Screen,
+};
+use super::{
+    Options,
+    failure::{Failure, Failures},
+};
+use crate::control::unix_ms;
+
+/// `pixeldctl top`: until the user quits, or the terminal goes away.
+pub async fn run(options: &Options) -> Result<(), Failures> {
+    /// News that may wait while the terminal is slow; those who bring more wait with them.
+    const NEWS: usize = 64;
+
+    if options.json {
+        return Err(Failure::TopAsJson.into());
+    }
+    Screen::check()?;
+    // While the terminal is still as the user knows it, as ssh may ask something.
+    let (intervals, every) = watch::channel(FIRST_INTERVAL);
+    let connecting = options.places.iter().map(|place| Link::open(place, FIRST_INTERVAL, options.timeout));
+    let links = join_all(connecting).await;
+    if let [Err(_)] = links.as_slice() {
+        // One of several may come later; the only one should have been there.
+        return Failures::all(links.into_iter().filter_map(Result::err));
+    }
+    let (tell, news) = mpsc::channel(NEWS);
+    let following = options.places.iter().zip(links).enumerate().map(|(number, (place, link))| {
+        follow(number, place, options.timeout, link, every.clone(), tell.clone())
+    });
+    let following = async {
+        join_all(following).await;
+        pending().await
+    };
+    let model = Model::new(options.places.iter().map(ToString::to_string));
+    let showing = show(model, news, intervals);
+    select! {
+        never = following => never,
+        done = showing => Ok(done?),
+    }
+}
+
+async fn show(
+    mut model: Model,
+    mut news: mpsc::Receiver<(usize, News)>,
+    intervals: watch::Sender<Duration>,
+) -> Result<(), Failure> {
+    let of = |kind| signal(kind).map_err(Failure::Os);
+    let mut terminated = of(SignalKind::terminate())?;
+    let mut interrupted = of(SignalKind::interrupt())?;
+    let mut hung_up = of(SignalKind::hangup())?;
+    let mut resized = of(SignalKind::window_change())?;
+    let mut seconds = interval(Duration::from_secs(1));
+    let mut keyboard = Keyboard::open()?;
+    let look = Look::from_environment();
+    let mut screen = Screen::open()?;
+    loop {
+        screen.draw(|frame| {
+            let lines = view::draw(frame, &model, &look, unix_ms(SystemTime::now()));
+            model.drawn(lines);
+        })?;
+        select! {
+            _ = terminated.recv() => return Ok(()),
+            _ = interrupted.recv() => return Ok(()),
+            _ = hung_up.recv() => return Ok(()),
+            keys = keyboard.next() => {
+                if !keys.into_iter().all(|key| model.press(key)) {
+                    return Ok(());
+                }
+                intervals.send_if_modified(|interval| {
+                    std::mem::replace(interval, model.interval) != model.interval
+                });
+            }
+            Some((host, heard)) = news.recv() => {
+                model.hear(host, heard);
+                // What came together is drawn together.
+                while let Ok((host, heard)) = news.try_recv() {
+                    model.hear(host, heard);
+                }
+            }
+            _ = resized.recv() => {}
+            _ = seconds.tick() => {}
+        }
+    }
+}

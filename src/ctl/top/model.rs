@@ -1,0 +1,152 @@
+//! What top knows and how it is looked at: samples and keys in, what is to be shown out.
+
+use std::{cmp::Ordering, time::Duration};
+
+use super::{
+    host::{Host, Sample},
+    keys::Key,
+};
+use crate::control::{Event, Worker};
+
+/// What there is to hear of a host.
+#[derive(Debug)]
+pub enum News {
+    /// It answered.
+    Here(Box<Sample>),
+    /// It cannot be asked, for this reason.
+    Away(String),
+}
+
+/// The order of the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Number,
+    Busy,
+    Requests,
+}
+
+impl Order {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Busy => "busy",
+            Self::Requests => "req/s",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Number => Self::Busy,
+            Self::Busy => Self::Requests,
+            Self::Requests => Self::Number,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Model {
+    pub hosts: Vec<Host>,
+    /// The time between two samples.
+    pub interval: Duration,
+    pub paused: bool,
+    pub help: bool,
+    pub order: Order,
+    /// The first worker that is shown.
+    pub scroll: usize,
+    /// How many workers a page has, and how far there is to scroll; known when they have been drawn.
+    pub page: usize,
+    pub furthest: usize,
+}
+
+/// The intervals that there are to choose from, in milliseconds.
+const INTERVALS: [u64; 8] = [200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
+/// As the other commands that repeat themselves have it in their examples.
+pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Model {
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            hosts: names.into_iter().map(Host::new).collect(),
+            interval: FIRST_INTERVAL,
+            paused: false,
+            help: false,
+            order: Order::Number,
+            scroll: 0,
+            page: 1,
+            furthest: 0,
+        }
+    }
+
+    /// Takes in what was heard of a host.
+    pub fn hear(&mut self, host: usize, news: News) {
+        let host = &mut self.hosts[host];
+        match news {
+            News::Away(reason) => host.leave(reason),
+            // What comes after the pause is compared with what was before it.
+            News::Here(_) if self.paused && host.away.is_none() => {}
+            News::Here(sample) => host.learn(*sample),
+        }
+    }
+
+    /// Does what a key asks for; false when that is the end.
+    pub fn press(&mut self, key: Key) -> bool {
+        match key {
+            Key::Quit => return false,
+            Key::Escape if self.help => self.help = false,
+            Key::Escape => return false,
+            Key::Help => self.help = !self.help,
+            Key::Pause => self.paused = !self.paused,
+            Key::Sort => self.order = self.order.next(),
+            Key::Longer => self.change_interval(|all, now| all.iter().find(|ms| **ms > now).copied()),
+            Key::Shorter => self.change_interval(|all, now| all.iter().rfind(|ms| **ms < now).copied()),
+            Key::Up => self.scroll_to(self.scroll.saturating_sub(1)),
+            Key::Down => self.scroll_to(self.scroll + 1),
+            Key::PageUp => self.scroll_to(self.scroll.saturating_sub(self.page)),
+            Key::PageDown => self.scroll_to(self.scroll + self.page),
+            Key::First => self.scroll_to(0),
+            Key::Last => self.scroll_to(usize::MAX),
+        }
+        true
+    }
+
+    fn change_interval(&mut self, choose: impl FnOnce(&[u64], u64) -> Option<u64>) {
+        let now = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        self.interval = choose(&INTERVALS, now).map_or(self.interval, Duration::from_millis);
+    }
+
+    fn scroll_to(&mut self, line: usize) {
+        self.scroll = line.min(self.furthest);
+    }
+
+    /// The workers were drawn on so many lines.
+    pub fn drawn(&mut self, lines: usize) {
+        self.page = lines.max(1);
+        self.furthest = self.workers().len().saturating_sub(lines);
+        self.scroll = self.scroll.min(self.furthest);
+    }
+
+    /// All workers of all hosts, in the chosen order.
+    pub fn workers(&self) -> Vec<(&Host, &Worker)> {
+        let of_host = |host| Host::workers(host).map(move |worker| (host, worker));
+        let mut workers: Vec<_> = self.hosts.iter().flat_map(of_host).collect();
+        let pace = |(host, worker): &(&Host, &Worker)| host.worker_pace(worker.number).unwrap_or(0.0);
+        let high_first = |a: f64, b: f64| b.partial_cmp(&a).unwrap_or(Ordering::Equal);
+        match self.order {
+            Order::Number => {}
+            Order::Busy => workers.sort_by(|a, b| high_first(a.1.busy, b.1.busy)),
+            Order::Requests => workers.sort_by(|a, b| high_first(pace(a), pace(b))),
+        }
+        workers
+    }
+
+    /// The last `count` events of all hosts together, the oldest first.
+    pub fn events(&self, count: usize) -> Vec<(&Host, &Event)> {
+        let of_host = |host: &Host| host.last.as_ref().map_or(0, |sample| sample.events.len());
+        let mut events = Vec::with_capacity(self.hosts.iter().map(of_host).sum());
+        for host in &self.hosts {
+            events.extend(host.last.iter().flat_map(|sample| &sample.events).map(|event| (host, event)));
+        }
+        events.sort_by_key(|(_, event)| event.at_unix_ms);
+        events.split_off(events.len().saturating_sub(count))
+    }
+}

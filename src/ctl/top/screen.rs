@@ -1,0 +1,104 @@
+//! The terminal while top has it, and how it is given back.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Stdout, stdout},
+    panic, thread,
+};
+
+use crate::ctl::failure::Failure;
+use ratatui::{
+    Frame, Terminal, TerminalOptions, Viewport,
+    backend::{Backend, CrosstermBackend},
+    crossterm::{
+        cursor::{Hide, MoveTo, Show},
+        execute,
+        style::{Attribute, SetAttribute},
+        terminal::{
+            Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        },
+    },
+    layout::Rect,
+};
+
+/// A terminal that shows what is drawn, until this value goes away.
+pub struct Screen(Terminal<CrosstermBackend<Stdout>>);
+
+impl Screen {
+    /// Whether there is a terminal that text can be placed on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check() -> Result<(), Failure> {
+        if !stdout().is_terminal() {
+            return Err(Failure::NoScreen("stdout is no terminal".into()));
+        }
+        match env::var("TERM").as_deref().unwrap_or_default() {
+            "" => Err(Failure::NoScreen("$TERM does not say what terminal this is".into())),
+            "dumb" => Err(Failure::NoScreen("a terminal of the kind \"dumb\" cannot place text".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn open() -> Result<Self, Failure> {
+        let tell_later = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            restore();
+            tell_later(info);
+        }));
+        enable_raw_mode()
+            .map_err(|error| Failure::NoScreen(format!("the terminal stays as it is: {error}")))?;
+        let opened =
+            execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)).and_then(|()| terminal());
+        opened.map(Self).map_err(|error| {
+            restore();
+            Failure::Output(error)
+        })
+    }
+
+    /// Draws all of it anew; only what is different is written.
+    ///
+    /// # Errors
+    /// When the terminal has gone.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<(), Failure> {
+        self.0.draw(draw).map(drop).map_err(Failure::Output)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+        // The hook of panics has nothing to restore any more.
+        if !thread::panicking() {
+            drop(panic::take_hook());
+        }
+    }
+}
+
+fn terminal() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    /// What a serial line has whose terminal does not tell.
+    const USUAL: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
+
+    let backend = CrosstermBackend::new(stdout());
+    let is_known = backend.size().is_ok_and(|size| size.width > 0 && size.height > 0);
+    let viewport = if is_known { Viewport::Fullscreen } else { Viewport::Fixed(USUAL) };
+    Terminal::with_options(backend, TerminalOptions { viewport })
+}
+
+/// Gives the terminal back as it was. Where there is no alternate screen, the screen is left empty.
+fn restore() {
+    // Nothing more can be done about a terminal that has gone.
+    let _ = execute!(
+        stdout(),
+        SetAttribute(Attribute::Reset),
+        Clear(ClearType::All),
+        MoveTo(0, 0),
+        LeaveAlternateScreen,
+        Show
+    );
+    let _ = disable_raw_mode();
+}

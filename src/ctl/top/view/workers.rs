@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use ratatui::{buffer::Buffer, layout::Rect, text::Span, widgets::Widget};
+
+use super::{
+    columns::{Column, table},
+    figure, hosts,
+};
+use crate::{
+    control::{Worker, WorkerState},
+    ctl::{
+        figures::STUCK_MS,
+        render::{self, BAD, DIM, HEADING, ODD},
+        top::{host::Host, look::Look, model::Model},
+    },
+};
+
+const BAR: u16 = 10;
+
+/// The workers of all hosts, from the one that was scrolled to.
+pub fn draw(model: &Model, look: &Look, area: Rect, buffer: &mut Buffer) {
+    let columns = [
+        Column::text("HOST", hosts::name_width(&model.hosts), 1),
+        Column::number("WORKER", 6, 0),
+        Column::text("STATE", 7, 0),
+        Column::number("REQ/S", 7, 0),
+        Column::number("CONNS", 6, 2),
+        Column::number("IDLE", 6, 7),
+        Column::number("BUSY", 5, 3),
+        Column::text("", BAR, 5),
+        Column::number("CPU", 8, 6),
+        Column::number("PROGRESS", 10, 4),
+    ];
+    let lines = usize::from(area.height.saturating_sub(1));
+    let rows = model.workers().into_iter().skip(model.scroll).take(lines);
+    let rows = rows.map(|(host, worker)| row(host, worker, look));
+    table(&columns, area.width, rows, 1, look.style(HEADING)).render(area, buffer);
+}
+
+fn row<'a>(host: &'a Host, worker: &Worker, look: &Look) -> Vec<Span<'a>> {
+    let progress = match worker.progress_age_ms {
+        ms @ ..10_000 => format!("{ms} ms ago"),
+        ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
+    };
+    let progress = if worker.progress_age_ms > STUCK_MS {
+        Span::styled(progress, look.style(BAD))
+    } else {
+        Span::styled(progress, look.style(DIM))
+    };
+    let state = match worker.state {
+        WorkerState::Serving => "serving".into(),
+        WorkerState::Leaving => Span::styled("leaving", look.style(ODD)),
+    };
+    vec![
+        host.name.as_str().into(),
+        worker.number.to_string().into(),
+        state,
+        figure::rate(host.worker_pace(worker.number)).into(),
+        worker.connections.to_string().into(),
+        worker.idle_connections.to_string().into(),
+        figure::percent(Some(worker.busy)).into(),
+        look.bar(worker.busy, BAR.into()).into(),
+        render::cpu(worker.cpu_ms).into(),
+        progress,
+    ]
+}
