@@ -6,6 +6,7 @@
 mod client;
 mod daemon;
 mod program;
+mod tmux;
 mod varlink;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 pub use client::{Answer, Client, ECHO, PIXEL, post, post_in_two, request};
 pub use daemon::{Daemon, Setup};
 pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
+pub use tmux::Tmux;
 pub use varlink::Varlink;
 
 /// Nothing that works takes as long as this, however busy the machine is.

@@ -1,5 +1,7 @@
 //! `pixeldctl top`: the daemons again and again on the whole terminal.
 
+#[cfg(test)]
+mod example;
 mod follow;
 mod history;
 mod host;

@@ -150,3 +150,88 @@ impl Model {
         events.split_off(events.len().saturating_sub(count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::top::example::{model, sample};
+
+    fn pace(model: &Model) -> Option<f64> {
+        model.hosts[0].pace.map(|pace| pace.requests)
+    }
+
+    #[test]
+    fn rates_are_those_between_two_samples() {
+        let mut model = Model::new(["c5".into()]);
+        model.hear(0, News::Here(sample(0, 10, 4).into()));
+        assert_eq!((pace(&model), model.hosts[0].worker_pace(1)), (None, None));
+        model.hear(0, News::Here(sample(0, 12, 4).into()));
+        let pace = model.hosts[0].pace.unwrap();
+        assert_eq!((pace.requests, pace.errors, pace.busy), (100.0, 1.0, Some(0.5)));
+        assert_eq!(model.hosts[0].worker_pace(1), Some(25.0));
+        assert_eq!(model.hosts[0].worker_pace(5), None);
+    }
+
+    #[test]
+    fn a_restart_makes_no_rate_that_never_was() {
+        let mut model = model(&["c5"], 2);
+        model.hear(0, News::Away("gone".into()));
+        assert_eq!(model.workers().len(), 0);
+        // Its counters began anew, with the workers'.
+        model.hear(0, News::Here(sample(100_000, 1, 2).into()));
+        let host = &model.hosts[0];
+        assert_eq!((pace(&model), host.worker_pace(1), host.pace.unwrap().busy), (Some(0.0), None, None));
+        assert_eq!(host.requests.newest(3).collect::<Vec<_>>(), [Some(0), None, Some(1000)]);
+        assert!(host.away.is_none());
+    }
+
+    #[test]
+    fn a_pause_holds_figures_but_hides_no_failure() {
+        let mut model = model(&["c5"], 2);
+        model.press(Key::Pause);
+        model.hear(0, News::Here(sample(0, 100, 2).into()));
+        assert_eq!(model.hosts[0].last.as_ref().unwrap().stats.process.uptime_ms, 39_000);
+        model.hear(0, News::Away("gone".into()));
+        assert!(model.hosts[0].away.is_some());
+        model.hear(0, News::Here(sample(0, 101, 2).into()));
+        assert!(model.hosts[0].away.is_none());
+    }
+
+    #[test]
+    fn intervals_stay_within_what_daemons_accept() {
+        let mut model = model(&["c5"], 2);
+        model.press(Key::Longer);
+        assert_eq!(model.interval, Duration::from_secs(2));
+        for (key, end) in [(Key::Longer, 60_000), (Key::Shorter, 200)] {
+            for _ in 0..20 {
+                model.press(key);
+            }
+            assert_eq!(model.interval, Duration::from_millis(end));
+        }
+    }
+
+    #[test]
+    fn escape_leaves_the_help_before_it_quits() {
+        let mut model = model(&["c5"], 2);
+        model.press(Key::Help);
+        assert!(model.press(Key::Escape) && !model.help);
+        assert!(!model.press(Key::Escape));
+    }
+
+    #[test]
+    fn workers_are_sorted_as_asked() {
+        let mut model = model(&["c5", "t2"], 3);
+        let numbers =
+            |model: &Model| model.workers().iter().map(|(_, worker)| worker.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&model), [1, 2, 3, 1, 2, 3]);
+        model.press(Key::Sort);
+        assert_eq!(numbers(&model), [3, 3, 2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn events_of_all_hosts_stand_in_the_order_of_their_time() {
+        let model = model(&["c5", "t2", "t3"], 1);
+        let hosts: Vec<_> = model.events(2).iter().map(|(host, _)| host.name.clone()).collect();
+        assert_eq!(hosts, ["t2", "t3"]);
+    }
+}

@@ -4,7 +4,7 @@ use ratatui::{
     buffer::Buffer,
     layout::Rect,
     text::{Line, Span},
-    widgets::{RenderDirection, Sparkline, Widget},
+    widgets::{Clear, Paragraph, RenderDirection, Sparkline, Widget, Wrap},
 };
 
 use super::{
@@ -47,13 +47,20 @@ pub fn draw(hosts: &[Host], sparks: u16, look: &Look, area: Rect, buffer: &mut B
     table(&columns, area.width, rows, 1 + sparks, look.style(HEADING)).render(area, buffer);
     for (number, host) in (0..).zip(hosts) {
         let top = area.y.saturating_add(1).saturating_add((1 + sparks).saturating_mul(number));
-        if let Some(reason) = &host.away {
-            let left = name + STATE + 2;
-            let place = Rect { x: area.x + left, y: top, width: area.width.saturating_sub(left), height: 1 };
-            Line::styled(reason.as_str(), look.style(BAD)).render(place.intersection(area), buffer);
-        }
         let below = Rect { x: area.x, y: top.saturating_add(1), width: area.width, height: sparks };
         draw_sparks(host, look, below.intersection(area), buffer);
+        if let Some(reason) = &host.away {
+            let left = name + STATE + 2;
+            let width = area.width.saturating_sub(left);
+            // A long reason is worth more than what was before.
+            let height = if reason.len() > width.into() { 1 + sparks } else { 1 };
+            let place = Rect { x: area.x.saturating_add(left), y: top, width, height }.intersection(area);
+            if height > 1 {
+                Clear.render(below.intersection(area), buffer);
+            }
+            let reason = Paragraph::new(reason.as_str()).wrap(Wrap { trim: true });
+            reason.style(look.style(BAD)).render(place, buffer);
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod help;
 mod hosts;
 mod workers;
 
+#[cfg(test)]
+mod tests;
 
 use ratatui::{
     Frame,

@@ -32,8 +32,10 @@ pub fn draw(model: &Model, look: &Look, area: Rect, buffer: &mut Buffer) {
         Column::number("PROGRESS", 10, 4),
     ];
     let lines = usize::from(area.height.saturating_sub(1));
-    let rows = model.workers().into_iter().skip(model.scroll).take(lines);
-    let rows = rows.map(|(host, worker)| row(host, worker, look));
+    let workers = model.workers();
+    // There may be more room than when it was scrolled, or fewer workers.
+    let first = model.scroll.min(workers.len().saturating_sub(lines));
+    let rows = workers.into_iter().skip(first).take(lines).map(|(host, worker)| row(host, worker, look));
     table(&columns, area.width, rows, 1, look.style(HEADING)).render(area, buffer);
 }
 

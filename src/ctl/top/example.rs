@@ -1,0 +1,109 @@
+//! Daemons that tests can look at.
+
+use super::{
+    host::Sample,
+    model::{Model, News},
+};
+use crate::{
+    control::{
+        Connections, Event, EventLevel, Latency, Process, Rates, Requests, ServiceState, Stats, Worker,
+        WorkerState, Workers,
+    },
+    stats::Distribution,
+};
+
+/// A daemon that started at a moment and has worked for so many seconds: 100 requests each, one of
+/// them in vain, which its workers share evenly.
+pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
+    let total = seconds * 100;
+    let latency =
+        Latency { count: total, p50_us: 120, p99_us: 1234, ..Latency::from(&Distribution::default()) };
+    let none = Requests {
+        total,
+        ok: total - seconds,
+        invalid: seconds,
+        out_of_range: 0,
+        malformed: 0,
+        not_found: 0,
+        method_not_allowed: 0,
+        timed_out: 0,
+        too_large: 0,
+        unsupported_media_type: 0,
+        head_too_large: 0,
+        not_implemented: 0,
+        unavailable: 0,
+        failed: 0,
+    };
+    let stats = Stats {
+        state: ServiceState::Serving,
+        drained_by: None,
+        process: Process {
+            version: "1.2.3".into(),
+            pid: 4711,
+            started_unix_ms,
+            uptime_ms: seconds * 1000,
+            starts: 1,
+            cpu_ms: seconds * 500,
+            memory_bytes: 1 << 20,
+            descriptors_used: 20,
+            descriptors_allowed: 1024,
+        },
+        counting_since_unix_ms: started_unix_ms,
+        listeners: vec!["[::]:8000".into()],
+        workers,
+        requests: none,
+        rates: Rates { last_second: 100.0, last_ten_seconds: 100.0, last_minute: 100.0 },
+        latency: latency.clone(),
+        recent_latency: latency,
+        connections: Connections {
+            open: 17,
+            idle: 13,
+            accepted: 20,
+            restored: 0,
+            limit: 10_000,
+            evicted: 0,
+            cut: 0,
+            pauses: 0,
+        },
+        bytes_received: 0,
+        bytes_sent: 0,
+        log_lines_dropped: 0,
+    };
+    let worker = |number| Worker {
+        number,
+        state: WorkerState::Serving,
+        requests: total / workers,
+        connections: 5,
+        idle_connections: 4,
+        connections_taken: 9,
+        cpu_ms: seconds * 250,
+        #[allow(clippy::cast_precision_loss)] // there are few
+        busy: number as f64 / workers as f64,
+        progress_age_ms: 321,
+    };
+    let workers = Workers {
+        configured: workers,
+        set_to: None,
+        set_by: None,
+        workers: (1..=workers).map(worker).collect(),
+    };
+    let event = Event {
+        at_unix_ms: started_unix_ms,
+        name: "ready".into(),
+        level: EventLevel::Info,
+        message: format!("Ready since {started_unix_ms}"),
+        worker: None,
+    };
+    Sample { stats, workers, events: vec![event] }
+}
+
+/// Hosts of these names that have been watched for some seconds.
+pub fn model(names: &[&str], workers: u64) -> Model {
+    let mut model = Model::new(names.iter().map(ToString::to_string));
+    for host in 0..names.len() {
+        for second in 1..40 {
+            model.hear(host, News::Here(sample(1000 * host as u64, second, workers).into()));
+        }
+    }
+    model
+}
