@@ -86,10 +86,14 @@ async fn show(
     let look = Look::from_environment();
     let mut screen = Screen::open()?;
     loop {
-        screen.draw(|frame| {
+        let drawn = screen.draw(|frame| {
             let lines = view::draw(frame, &model, &look, unix_ms(SystemTime::now()));
             model.drawn(lines);
-        })?;
+        });
+        if drawn.is_err() {
+            // The terminal has gone, and whoever looked at it.
+            return Ok(());
+        }
         select! {
             _ = terminated.recv() => return Ok(()),
             _ = interrupted.recv() => return Ok(()),

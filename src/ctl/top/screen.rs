@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, IsTerminal, Stdout, stdout},
+    mem::ManuallyDrop,
     panic, thread,
 };
 
@@ -21,8 +22,9 @@ use ratatui::{
     layout::Rect,
 };
 
-/// A terminal that shows what is drawn, until this value goes away.
-pub struct Screen(Terminal<CrosstermBackend<Stdout>>);
+/// A terminal that shows what is drawn, until this value goes away. ratatui's own end is left out: it
+/// panics where the terminal has gone and stderr with it.
+pub struct Screen(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Screen {
     /// Whether there is a terminal that text can be placed on.
@@ -54,7 +56,7 @@ impl Screen {
             .map_err(|error| Failure::NoScreen(format!("the terminal stays as it is: {error}")))?;
         let opened =
             execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)).and_then(|()| terminal());
-        opened.map(Self).map_err(|error| {
+        opened.map(|terminal| Self(ManuallyDrop::new(terminal))).map_err(|error| {
             restore();
             Failure::Output(error)
         })
@@ -64,16 +66,16 @@ impl Screen {
     ///
     /// # Errors
     /// When the terminal has gone.
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<(), Failure> {
-        self.0.draw(draw).map(drop).map_err(Failure::Output)
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
+        self.0.draw(draw).map(drop)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        restore();
-        // The hook of panics has nothing to restore any more.
+        // At a panic, the hook has done it, and what it said since is to be read.
         if !thread::panicking() {
+            restore();
             drop(panic::take_hook());
         }
     }
