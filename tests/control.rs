@@ -269,7 +269,7 @@ fn numbers_of_workers_that_cannot_be_are_usage_errors() {
     for count in ["0", "1025", "abc", "-0", "1.5"] {
         assert_fails(&daemon.ctl(&["workers", count]), 64, count);
     }
-    assert_fails(&daemon.ctl(&["workers", "-2"]), 65, "count: 0 is not a number from 1 to 1024");
+    assert_fails(&daemon.ctl(&["workers", "-2"]), 65, "-2 would leave none of 2 workers");
     assert_fails(&daemon.ctl(&["walkers"]), 64, "walkers");
     assert_eq!(daemon.stats()["workers"], 2);
 }
@@ -310,7 +310,7 @@ fn a_reload_shows_what_it_changed() {
         daemon.ctl_json(&["reload"]),
         json!({
             "applied": true,
-            "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true }],
+            "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true, "setByHand": false }],
         })
     );
 }

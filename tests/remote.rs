@@ -108,7 +108,7 @@ fn two_hosts_are_changed_at_once() {
         assert_eq!(daemon.unix_client().ask(post(PIXEL)).status, 200);
     }
     assert_eq!(line(&text(&["log-level", "debug"]), "log level: info -> debug").len(), 2);
-    assert_eq!(line(&text(&["log-level"]), "\"debug\", set by").len(), 2);
+    assert_eq!(line(&text(&["log-level"]), "debug, configured info").len(), 2);
     t2.configure("workers = 2\n[limits]\nbody = \"8KiB\"");
     let reloaded = hosts.json(&["reload", "-H", "c5", "-H", "t2"]);
     assert_eq!(reloaded["hosts"][0]["reply"]["changes"], json!([]));

@@ -112,7 +112,7 @@ impl<O: Operator> Desk<O> {
             "SetWorkers" => Answer::reply(&operator.set_workers(worker_count(parameters)?, caller).await?),
             "GetConfig" => Answer::reply(&operator.config()),
             "Reload" => Answer::reply(&operator.reload(dry_run(parameters)?, caller)?),
-            "SetLogLevel" => Answer::reply(&operator.set_log_level(level(parameters)?, caller)),
+            "SetLogLevel" => Answer::reply(&operator.set_log_level(level(parameters)?, caller)?),
             "Drain" => Answer::reply(&operator.drain(caller)?),
             "Resume" => Answer::reply(&operator.resume(caller)?),
             "GetEvents" => {
@@ -139,10 +139,10 @@ impl<O: Operator> Desk<O> {
                 Err(error) => Answer::Error(error),
             },
             "SetLogLevel" => match standard::level(parameters.get("level")) {
-                Ok(level) => {
-                    self.operator.set_log_level(level, caller);
-                    Answer::reply(&Map::new())
-                }
+                Ok(level) => match self.operator.set_log_level(level, caller) {
+                    Ok(_) => Answer::reply(&Map::new()),
+                    Err(error) => Answer::Error(error),
+                },
                 Err(()) => Answer::invalid_parameter("level"),
             },
             "GetEnvironment" => standard::environment(),

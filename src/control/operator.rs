@@ -29,7 +29,10 @@ pub trait Operator {
     /// When the configuration has faults, or the daemon is stopping.
     fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError>;
     /// SetLogLevel; `None` means as configured.
-    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> LogLevelSet;
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError>;
     /// Drain.
     ///
     /// # Errors

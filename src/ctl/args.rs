@@ -65,8 +65,8 @@ pub enum Command {
     },
     /// Show the worker threads, or change their number
     Workers {
-        /// N threads, +N more, -N fewer, or "auto" for as many as the configuration asks for
-        #[arg(value_name = "N | +N | -N | auto", allow_hyphen_values = true)]
+        /// How many: N, +N more, -N fewer, or "auto" for as many as the configuration asks for
+        #[arg(allow_hyphen_values = true)]
         count: Option<WorkerCount>,
     },
     /// Show a live table of hosts and workers

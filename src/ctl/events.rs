@@ -48,7 +48,9 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
                 (false, true) => render::print_text(&format!("{place} {}", line(event)))?,
             }
         }
-        if more.missed > 0 && !options.json {
+        if more.missed > 0 && options.json {
+            render::print_json_line(&json!({ "host": place.to_string(), "missed": more.missed }))?;
+        } else if more.missed > 0 {
             let host = if options.several { format!("{place} ") } else { String::new() };
             render::print_text(&styled(ODD, format_args!("{host}{} events were missed", more.missed)))?;
         }

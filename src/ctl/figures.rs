@@ -63,16 +63,28 @@ pub fn latency(latency: &Latency) -> String {
     figures.map(|(name, us)| format!("{name} {}", render::latency(us))).join(", ")
 }
 
-/// The state in a word, and who is to thank for it.
-pub fn state(stats: &Stats) -> String {
-    match (stats.state, &stats.drained_by) {
-        (ServiceState::Serving, _) => styled(render::GOOD, "serving"),
-        (ServiceState::Stopping, _) => styled(ODD, "stopping"),
-        (ServiceState::Drained, Some(by)) => {
-            format!("{}, answers 503, {}", styled(ODD, "drained"), render::act(by))
-        }
-        (ServiceState::Drained, None) => styled(ODD, "drained"),
+/// The same for the last ten seconds, in fewer figures.
+pub fn recent_latency(latency: &Latency) -> String {
+    if latency.count == 0 {
+        return "no requests in the last 10 s".into();
     }
+    let figures = [("p50", latency.p50_us), ("p99", latency.p99_us), ("max", latency.max_us)];
+    let figures = figures.map(|(name, us)| format!("{name} {}", render::latency(us)));
+    format!("{} over 10 s", figures.join(", "))
+}
+
+/// The state in a word.
+pub fn state(stats: &Stats) -> String {
+    match stats.state {
+        ServiceState::Serving => styled(render::GOOD, "serving"),
+        ServiceState::Stopping => styled(ODD, "stopping"),
+        ServiceState::Drained => format!("{}, answers 503", styled(ODD, "drained")),
+    }
+}
+
+/// Who has drained it.
+pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
+    stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::act(by))))
 }
 
 /// What is not as it should be, or at least not usual; nothing where there is nothing to tell.

@@ -17,9 +17,16 @@ pub async fn show(options: &Options) -> Result<(), Failures> {
         level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
     });
     replies.await.print_each(options, |level: &Setting| match (&level.set_to, &level.set_by) {
-        (Some(set), Some(by)) => format!("{set}, set {}; configured {}", render::act(by), level.value),
-        _ => level.value.clone(),
+        (Some(set), Some(by)) => {
+            format!("{}, configured {}\nset {}", word(set), word(&level.value), render::act(by))
+        }
+        _ => word(&level.value).into(),
     })
+}
+
+/// A word of TOML, without its quotes.
+fn word(value: &str) -> &str {
+    value.trim_matches('"')
 }
 
 /// `pixeldctl log-level LEVEL`

@@ -12,8 +12,12 @@ fn show(reloaded: &Reloaded) -> String {
         .changes
         .iter()
         .map(|change| {
-            let restart = if change.needs_restart { " (only a restart applies it)" } else { "" };
-            format!("{}: {} -> {}{restart}", change.key, change.from, change.to)
+            let but = match (change.needs_restart, change.set_by_hand) {
+                (true, _) => " (only a restart applies it)",
+                (false, true) => " (the value that was set by hand goes on holding)",
+                (false, false) => "",
+            };
+            format!("{}: {} -> {}{but}", change.key, change.from, change.to)
         })
         .collect();
     match (lines.as_slice(), reloaded.applied) {

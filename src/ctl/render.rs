@@ -59,11 +59,16 @@ pub fn print_text(text: &str) -> Result<(), Failure> {
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
-/// Names and values, one pair to a line, the names right-aligned before a colon.
+/// Names and values, one pair to a line, the names right-aligned before a colon. Without a name, it
+/// belongs to the line above.
 pub fn pairs<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().collect();
     let width = pairs.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
-    pairs.iter().map(|(name, value)| format!("{:>width$}: {value}\n", name.as_ref())).collect()
+    let line = |(name, value): &(N, String)| match name.as_ref() {
+        "" => format!("{:width$}  {value}\n", ""),
+        name => format!("{name:>width$}: {value}\n"),
+    };
+    pairs.iter().map(line).collect()
 }
 
 /// Columns as wide as their widest cell, two blanks apart; numbers stand to the right.

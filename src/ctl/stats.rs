@@ -26,8 +26,9 @@ fn show(stats: &Stats) -> String {
     let mut lines = vec![
         ("pixeld", format!("{} (pid {})", process.version, process.pid)),
         ("state", format!("{}, up {uptime}", figures::state(stats))),
-        ("listeners", stats.listeners.join(", ")),
     ];
+    lines.extend(figures::drained_by(stats));
+    lines.push(("listeners", stats.listeners.join(", ")));
     lines.extend(counted(
         stats.workers,
         &stats.requests,

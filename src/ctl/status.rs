@@ -46,17 +46,24 @@ fn show(status: &Status) -> String {
         ServiceState::Drained | ServiceState::Stopping => styled(ODD, "●"),
     };
     let busiest = workers.workers.iter().map(|worker| worker.busy).fold(0.0, f64::max);
-    let mut lines = vec![
-        ("State", figures::state(stats)),
+    let mut lines = vec![("State", figures::state(stats))];
+    lines.extend(figures::drained_by(stats));
+    lines.extend([
         (
             "Since",
             format!("{}; {}", render::moment(process.started_unix_ms), render::ago(process.started_unix_ms)),
         ),
         ("Listeners", stats.listeners.join(", ")),
-        ("Workers", format!("{}; the busiest {}", workers::summary(workers), render::percent(busiest))),
+        (
+            "Workers",
+            format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
+        ),
+    ]);
+    lines.extend(workers::set_by_hand(workers).map(|by| ("", by)));
+    lines.extend([
         ("Requests", figures::requests(&stats.requests)),
         ("Rate", figures::rates(&stats.rates)),
-        ("Latency", format!("{} (last 10 s)", figures::latency(&stats.recent_latency))),
+        ("Latency", figures::recent_latency(&stats.recent_latency)),
         (
             "Connections",
             format!("{} open ({} idle) of {} at most", connections.open, connections.idle, connections.limit),
@@ -80,7 +87,7 @@ fn show(status: &Status) -> String {
                 crate::log::counted(process.starts, "start")
             ),
         ),
-    ];
+    ]);
     lines.extend(stuck.iter().map(|worker| {
         let since = render::duration(Duration::from_millis(worker.progress_age_ms));
         ("Stuck", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))

@@ -15,7 +15,7 @@ use crate::control::{Stats, unix_ms};
 /// `pixeldctl stats --watch SECONDS`: until all daemons have ended.
 pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> {
     if !options.json {
-        let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "BUSY"]);
+        let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
     }
     let watch_one = async |place: &Place| match watch(options, place, interval).await {
@@ -59,7 +59,7 @@ fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> Str
     let cpu_ms = now.process.cpu_ms.saturating_sub(before.process.cpu_ms);
     let uptime_ms = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1);
     #[allow(clippy::cast_precision_loss)] // a share, to be read by people
-    let busy = cpu_ms as f64 / uptime_ms as f64;
+    let cpu = cpu_ms as f64 / uptime_ms as f64;
     row(
         options,
         &place.to_string(),
@@ -71,7 +71,7 @@ fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> Str
             &render::latency(now.recent_latency.p99_us),
             &now.connections.open.to_string(),
             &now.connections.idle.to_string(),
-            &render::percent(busy),
+            &render::percent(cpu),
         ],
     )
 }

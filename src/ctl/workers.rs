@@ -5,7 +5,10 @@ use super::{
     failure::Failures,
     render,
 };
-use crate::control::{CallError, Client, WorkerState, Workers, WorkersSet};
+use crate::{
+    control::{CallError, Client, ControlError, WorkerState, Workers, WorkersSet},
+    log::counted,
+};
 
 /// `pixeldctl workers`
 pub async fn show(options: &Options) -> Result<(), Failures> {
@@ -27,8 +30,18 @@ async fn target(client: &mut Client, count: WorkerCount) -> Result<Option<u64>, 
     Ok(match count {
         WorkerCount::Configured => None,
         WorkerCount::Exactly(count) => Some(count),
-        WorkerCount::Relative(by) => Some(serving(&client.workers().await?).saturating_add_signed(by)),
+        WorkerCount::Relative(by) => {
+            let before = serving(&client.workers().await?);
+            let count = before.checked_add_signed(by).filter(|count| *count > 0);
+            Some(count.ok_or_else(|| none_left(before, by))?)
+        }
     })
+}
+
+/// As the daemon would say it, had it been told.
+fn none_left(before: u64, by: i64) -> CallError {
+    let reason = format!("{by:+} would leave none of {}", counted(before, "worker"));
+    CallError::Refused(ControlError::InvalidValue { field: "count".into(), reason })
 }
 
 fn serving(workers: &Workers) -> u64 {
@@ -65,14 +78,17 @@ fn table(workers: &Workers) -> String {
             format!("{} ms ago", worker.progress_age_ms),
         ]
     }));
-    format!("{}\n{}", render::table(&rows), summary(workers))
+    let by_hand = set_by_hand(workers).map_or_else(String::new, |by| format!(", {by}"));
+    format!("{}\n{}{by_hand}", render::table(&rows), summary(workers))
 }
 
-/// How many serve, and why as many.
+/// How many serve, and how many should.
 pub fn summary(workers: &Workers) -> String {
-    let text = format!("{} serving, {} configured", serving(workers), workers.configured);
-    match (workers.set_to, &workers.set_by) {
-        (Some(count), Some(by)) => format!("{text}, set to {count} {}", render::act(by)),
-        _ => text,
-    }
+    format!("{} serving, {} configured", serving(workers), workers.configured)
+}
+
+/// Who has set another number by hand.
+pub fn set_by_hand(workers: &Workers) -> Option<String> {
+    let (count, by) = workers.set_to.zip(workers.set_by.as_ref())?;
+    Some(format!("set to {count} {}", render::act(by)))
 }

@@ -199,14 +199,14 @@ impl House {
         let refused = |faults: config::Faults| ControlError::InvalidConfiguration { faults: faults.lines() };
         let loaded = self.sources.load().map_err(refused)?;
         let settings = self.settings.borrow();
-        Ok(Reloaded { applied: false, changes: changes(&settings, &loaded.settings) })
+        Ok(Reloaded { applied: false, changes: changes(&settings, &loaded.settings, &self.by_hand.borrow()) })
     }
 
     fn apply(&self, loaded: Loaded, by: &str) -> Result<Reloaded, ControlError> {
         let mut settings = self.settings.borrow_mut();
         let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
-        let changes = changes(&settings, &next);
         let by_hand = self.by_hand.borrow();
+        let changes = changes(&settings, &next, &by_hand);
         let mut pool = self.pool.borrow_mut();
         if settings.workers != next.workers && by_hand.workers.is_none() {
             pool.resize(next.workers.count()).map_err(|error| self.no_workers(&error))?;
@@ -253,12 +253,18 @@ fn sample(memory: &Memory, pool: &Pool) -> Sample {
     }
 }
 
-fn changes(from: &Settings, to: &Settings) -> Vec<SettingChange> {
+fn changes(from: &Settings, to: &Settings, by_hand: &ByHand) -> Vec<SettingChange> {
+    let is_set_by_hand = |key| match key {
+        "workers" => by_hand.workers.is_some(),
+        "log.level" => by_hand.log_level.is_some(),
+        _ => false,
+    };
     let change = |key: &Key| SettingChange {
         key: key.name.into(),
         from: (key.show)(from),
         to: (key.show)(to),
         needs_restart: key.applies == Applies::AtRestart,
+        set_by_hand: is_set_by_hand(key.name),
     };
     config::changes(from, to).into_iter().map(change).collect()
 }

@@ -18,6 +18,8 @@ use crate::{
     worker::WorkerReport,
 };
 
+/// Workers that leave are waited for so long, for whoever asked waits too.
+const LEAVES: Duration = Duration::from_secs(5);
 /// Connections that were asked to move are waited for so long, for a request may be in flight on them.
 const MOVES: Duration = Duration::from_secs(1);
 /// How often to look whether a change has come true.
@@ -128,13 +130,14 @@ impl Operator for House {
         if dry_run { self.try_reload() } else { House::reload(self, &caller.to_string()) }
     }
 
-    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> LogLevelSet {
+    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError> {
+        self.is_to_change()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
         self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
         self.log.set_level(from.max(to));
         self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
         self.log.set_level(to);
-        LogLevelSet { from: from.name().into(), to: to.name().into() }
+        Ok(LogLevelSet { from: from.name().into(), to: to.name().into() })
     }
 
     fn drain(&self, caller: Caller) -> Result<Drained, ControlError> {
@@ -171,7 +174,8 @@ impl House {
 
         let begun = Instant::now();
         let moved = || self.pool.borrow().moved() - moved_before;
-        let has_left = || self.pool.borrow().leaving() == 0 || begun.elapsed() >= self.drain_limit();
+        let has_left =
+            || self.pool.borrow().leaving() == 0 || begun.elapsed() >= LEAVES.min(self.drain_limit());
         let has_moved = || moved() >= resized.moving || begun.elapsed() >= MOVES;
         while !(has_left() && has_moved()) {
             sleep(LOOK).await;

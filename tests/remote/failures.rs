@@ -144,7 +144,11 @@ fn a_far_side_that_ends_amid_a_reply_is_told_from_one_that_fails() {
         .script("silent", "exit 3")
         .script("killed", "kill -9 $$");
     for (host, status, message) in [
-        ("restarts", 75, "the daemon closed the connection\nhint: it may have restarted: try again\n"),
+        (
+            "restarts",
+            75,
+            "the daemon closed the connection\nhint: it may have restarted: try again; or is this not the socket of a pixeld?\n",
+        ),
         ("fails", 69, "Killed by signal 15.\nhint: try `ssh fails true`\n"),
         ("silent", 69, "ssh ended without a word, with status 3\n"),
         ("killed", 69, "ssh ended without a word\n"),

@@ -12,7 +12,8 @@ pub struct Setting {
     pub key: String,
     /// The value that the configuration gives it, as TOML.
     pub value: String,
-    /// The file that it comes from, with its line ("/etc/pixeld/pixeld.toml:3"); null means the default.
+    /// The file that it comes from, with its line ("/etc/pixeld/pixeld.toml:3"), or "systemd" for sockets
+    /// that it has opened; null means the default.
     pub origin: Option<String>,
     /// Whether a change of it in the files needs a restart.
     pub needs_restart: bool,
@@ -36,4 +37,6 @@ pub struct SettingChange {
     pub to: String,
     /// Whether only a restart applies it.
     pub needs_restart: bool,
+    /// Whether a value that was set by hand goes on holding instead.
+    pub set_by_hand: bool,
 }
