@@ -17,7 +17,7 @@ BUILD = $(or $(CARGO_TARGET_DIR),target)/release
 COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
-.PHONY: help build run test install install-nginx uninstall clean
+.PHONY: help build run test pictures install install-nginx uninstall clean
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make build          build pixeld and pixeldctl in release mode'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
+	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
 	@echo 'make uninstall      remove what make install installed, except the configuration'
 
 build:
@@ -39,6 +40,11 @@ run: build
 
 test:
 	@CARGO=$(CARGO) bash tests/run-all
+
+pictures:
+	PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
+	docs/pictures/draw docs/pictures/*.ansi
+	rm docs/pictures/*.ansi
 
 install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pixeld $(BUILD)/pixeldctl

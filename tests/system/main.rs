@@ -9,5 +9,6 @@ mod doctor;
 mod failover;
 mod harness;
 mod metrics;
+mod pictures;
 mod remote;
 mod service;
