@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
+    task::coop,
     time::{Instant, Sleep, sleep},
 };
 
@@ -55,7 +56,7 @@ impl Default for Buffers {
 /// Serves plain requests until something else is to be done with the connection.
 pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
     let timer = pin!(sleep(context.policy().shortest_timeout()));
-    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_new: true };
+    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_armed: false };
     poll_fn(|cx| lane.poll(cx)).await
 }
 
@@ -66,24 +67,23 @@ struct Lane<'c> {
     timer: Pin<&'c mut Sleep>,
     /// The rest of answers that the socket did not take at once.
     unsent: Vec<u8>,
-    /// The timer does not know whom to wake yet.
-    is_new: bool,
+    /// The timer knows whom to wake.
+    is_armed: bool,
 }
 
 impl Lane<'_> {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
         self.track.wake(cx.waker());
-        let mut has_worked = false;
         loop {
             let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
             match step {
-                Poll::Ready(Ok(())) => has_worked = true,
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(leaves)) => return Poll::Ready(leaves),
-                // Woken for nothing that came or went over the socket: it may have been the timer.
-                Poll::Pending if self.is_new || !has_worked => return self.poll_timer(cx),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => break,
             }
         }
+        // It may have fired while there was something to do as well.
+        if self.is_armed && !self.timer.is_elapsed() { Poll::Pending } else { self.poll_timer(cx) }
     }
 
     /// Reads once and answers every plain request that is there.
@@ -166,8 +166,10 @@ impl Lane<'_> {
     /// The timer fires at least as often as anything could be over, and only then is looked whether it
     /// is.
     fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
-        self.is_new = false;
-        while self.timer.as_mut().poll(cx).is_ready() {
+        loop {
+            // Without budget it is not told whom to wake, but then this is polled again at once.
+            self.is_armed = coop::has_budget_remaining();
+            ready!(self.timer.as_mut().poll(cx));
             let (policy, now) = (self.context.policy(), Instant::now());
             let (deadline, leaves) = match self.track.unsent_since() {
                 Some(since) => (since + policy.write_timeout, Leaves::Stuck),
@@ -178,7 +180,6 @@ impl Lane<'_> {
             }
             self.timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
         }
-        Poll::Pending
     }
 }
 
