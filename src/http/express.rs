@@ -56,7 +56,7 @@ impl Default for Buffers {
 /// Serves plain requests until something else is to be done with the connection.
 pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
     let timer = pin!(sleep(context.policy().shortest_timeout()));
-    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_armed: false };
+    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_armed: false, has_more: false };
     poll_fn(|cx| lane.poll(cx)).await
 }
 
@@ -69,6 +69,8 @@ struct Lane<'c> {
     unsent: Vec<u8>,
     /// The timer knows whom to wake.
     is_armed: bool,
+    /// There may be more input than one turn is for.
+    has_more: bool,
 }
 
 impl Lane<'_> {
@@ -77,6 +79,10 @@ impl Lane<'_> {
         loop {
             let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
             match step {
+                Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(leaves)) => return Poll::Ready(leaves),
                 Poll::Pending => break,
@@ -99,6 +105,8 @@ impl Lane<'_> {
             Ok(()) => {}
             Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
         }
+        // Who goes on sending takes turns with the others.
+        self.has_more = input.remaining() == 0;
         let begun = Instant::now();
         let (rest, answers) = self.answer_all(input.filled(), output, begun);
         self.io.unread(Bytes::copy_from_slice(rest));
