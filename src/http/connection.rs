@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -259,8 +259,10 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .max_header_size(policy.head_limit)
         .max_buf_size(policy.head_limit.max(policy.body_limit))
         .serve_connection(TokioIo::new(io), service);
-    let mut timer = pin!(sleep(policy.shortest_timeout()));
     let begun = Instant::now();
+    // It may have been idle for a while already.
+    let first_end = track.since() + policy.keep_alive_timeout;
+    let mut timer = pin!(sleep_until(first_end.min(begun + policy.shortest_timeout())));
     let answered_before = track.requests();
 
     let end = poll_fn(|cx| {
