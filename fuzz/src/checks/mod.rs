@@ -2,7 +2,9 @@
 
 mod body;
 mod connection;
+mod express;
 mod oracle;
 mod response;
+mod scene;
 
-pub use self::{body::body, connection::connection};
+pub use self::{body::body, connection::connection, express::express};

@@ -1,0 +1,146 @@
+use hyper::StatusCode;
+use pixeld::{http::Policy, stats::Totals};
+
+use super::{
+    response,
+    scene::{Scene, Seen, Step, TICK},
+};
+
+/// What is left behind these is sent at once, or a byte at a time would take most of the time.
+const MOST_STEPS: usize = 96;
+
+/// pixeld answers a connection the short way as it does through hyper alone.
+///
+/// The first line of the input says how it is sent. Its first character is for the limits, see
+/// [`limits`]; the others are steps, over and over until all is sent and they are through. Most of them send a piece: `!`
+/// is a byte, `"` are two, … `@` are 32, `A` are 32 too, `B` 64, … `Z` 832. The rest is in
+/// [`step`]. Behind the line is what is sent.
+pub fn express(input: &[u8]) {
+    let line = input.iter().position(|byte| *byte == b'\n');
+    let (plan, sent) = line.map_or((&b""[..], input), |end| (&input[..end], &input[end + 1..]));
+    let (flags, plan) =
+        plan.split_first().map_or((0, plan), |(flags, plan)| (flags.wrapping_sub(b' '), plan));
+    let sent = if flags & 8 == 0 { sent.to_vec() } else { sent.repeat(24) };
+    let steps = steps(plan, &sent);
+    let blocks = plan.contains(&b'r');
+    let scene = Scene {
+        // hyper goes on with the limit for heads that it began with.
+        policies: [limits(flags), limits(flags ^ 7)],
+        steps: &steps,
+        half_closes: !plan.contains(&b'w'),
+        blocks,
+    };
+    let (short, long) = (scene.play(true), scene.play(false));
+    if blocks && short.totals.connections_cut + long.totals.connections_cut > 0 {
+        // How much fits into a socket's buffer depends on the sizes of the writes.
+        let common = short.answers.len().min(long.answers.len());
+        assert_eq!(text(&short.answers[..common]), text(&long.answers[..common]), "until it is cut off");
+        return;
+    }
+    check_counters(&short, &sent);
+    check_counters(&long, &sent);
+    assert_eq!(
+        comparable(short, blocks),
+        comparable(long, blocks),
+        "the short way (left) and hyper (right) differ"
+    );
+}
+
+/// Limits that a small input can reach.
+fn limits(flags: u8) -> Policy {
+    // hyper's buffer is not smaller than 8 KiB, and is as large as the larger one of these.
+    let head_limit = if flags & 32 == 0 { 8 << 10 } else { 512 };
+    let body_limit = if flags & 34 == 2 { 64 } else { 8 << 10 };
+    Policy {
+        body_limit,
+        head_limit,
+        requests_limit: if flags & 1 == 0 { 1000 } else { 3 },
+        head_timeout: TICK * 4,
+        body_timeout: TICK * 5,
+        write_timeout: TICK * 6,
+        keep_alive_timeout: TICK * if flags & 16 == 0 { 7 } else { 3 },
+        range_error_status: if flags & 4 == 0 {
+            StatusCode::UNPROCESSABLE_ENTITY
+        } else {
+            StatusCode::BAD_REQUEST
+        },
+    }
+}
+
+fn steps<'s>(plan: &[u8], mut sent: &'s [u8]) -> Vec<Step<'s>> {
+    let mut steps = Vec::new();
+    for (nth, letter) in plan.iter().cycle().enumerate().take(MOST_STEPS) {
+        if nth % plan.len() == 0 && sent.is_empty() {
+            break;
+        }
+        let length = match letter {
+            b'!'..=b'@' => usize::from(letter - b' '),
+            b'A'..=b'Z' => usize::from(letter - b'@') * 32,
+            _ => 0,
+        };
+        if length > 0 {
+            let (piece, rest) = sent.split_at(length.min(sent.len()));
+            sent = rest;
+            if !piece.is_empty() {
+                steps.push(Step::Send(piece));
+            }
+        } else {
+            steps.extend(step(*letter, plan.contains(&b'r')));
+        }
+    }
+    if !sent.is_empty() {
+        steps.push(Step::Send(sent));
+    }
+    steps
+}
+
+/// What the other letters stand for. `w`, anywhere, stands for a client that does not say that it has
+/// sent all.
+fn step(letter: u8, blocks: bool) -> Option<Step<'static>> {
+    let step = match letter {
+        b't' => Step::Wait(1),
+        b'l' => Step::Wait(4),
+        b's' => Step::Rush,
+        b'm' => Step::Move,
+        b'r' => Step::Read,
+        // hyper goes on answering while answers wait to be sent, and the short way does not, so
+        // what changes meanwhile is seen by requests that differ.
+        _ if blocks => return None,
+        b'a' => Step::Adopt,
+        b'c' => Step::Close,
+        b'd' => Step::Drain,
+        _ => return None,
+    };
+    Some(step)
+}
+
+fn check_counters(seen: &Seen, sent: &[u8]) {
+    assert_eq!(seen.idle, 0, "connections that are gone count as idle");
+    assert_eq!(seen.totals.bytes_sent, seen.answers.len() as u64, "bytes sent");
+    let answers = response::read_all(&seen.answers, sent).len() as u64;
+    assert_eq!(seen.totals.outcomes.total(), answers, "answers, by their outcome");
+    assert_eq!(seen.latencies, answers, "answers, by the time they took");
+}
+
+/// Everything but what happens to differ between any two connections.
+fn comparable(seen: Seen, blocks: bool) -> impl PartialEq + std::fmt::Debug {
+    let totals =
+        Totals { bytes_received: if blocks { 0 } else { seen.totals.bytes_received }, ..seen.totals };
+    (text(&seen.answers), seen.end, seen.took.as_secs(), totals)
+}
+
+/// The answers without the time of day, which is checked to be one.
+fn text(answers: &[u8]) -> String {
+    const DATE: &str = "\r\ndate: ";
+
+    let text = String::from_utf8_lossy(answers);
+    let mut parts = text.split(DATE);
+    let mut dateless = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (date, rest) = part.split_at_checked(29).unwrap_or((part, ""));
+        assert!(rest.is_empty() || httpdate::parse_http_date(date).is_ok(), "no date: {date:?}");
+        dateless += DATE;
+        dateless += rest;
+    }
+    dateless
+}

@@ -1,0 +1,226 @@
+//! A client and a connection of pixeld's, step by step, in a time that passes only when it is told to.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
+use pixeld::{
+    http::{self, Context, Ended, Parked, Policy, Recall},
+    log::{Level, Log, Sink},
+    net::Socket,
+    stats::{self, Memory, Totals, WorkerStats},
+};
+use tokio::{
+    runtime::Builder,
+    task::{LocalSet, spawn_local},
+    time::{Instant, advance},
+};
+
+/// The shortest time that is told apart.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// Timers are late by up to a millisecond, and so is a tick.
+const LATE: Duration = TICK.saturating_add(Duration::from_millis(2));
+
+/// So that no two things happen at the same time.
+const MOMENT: Duration = Duration::from_nanos(1);
+
+/// A connection that is not over so long after all was sent hangs.
+const LONGEST: u32 = 40;
+
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'s> {
+    /// The client sends this.
+    Send(&'s [u8]),
+    /// So many ticks go by.
+    Wait(u32),
+    /// What comes next comes at the same time as what came last.
+    Rush,
+    /// The client stops reading, or begins again.
+    Read,
+    /// The connection is asked to another worker.
+    Move,
+    /// All connections are asked to close.
+    Close,
+    /// The daemon is drained, or is so no longer.
+    Drain,
+    /// The other policy holds.
+    Adopt,
+}
+
+/// One connection from its begin to its end.
+#[derive(Debug)]
+pub struct Scene<'s> {
+    /// The first one holds at first.
+    pub policies: [Policy; 2],
+    pub steps: &'s [Step<'s>],
+    /// The client says that it has sent all.
+    pub half_closes: bool,
+    /// The socket takes few answers at a time.
+    pub blocks: bool,
+}
+
+/// What a client and an operator see of it.
+#[derive(Debug)]
+pub struct Seen {
+    pub answers: Vec<u8>,
+    /// How the connection ended, for a client that reads on.
+    pub end: Option<ErrorKind>,
+    pub took: Duration,
+    pub totals: Totals,
+    /// Requests whose time was taken.
+    pub latencies: u64,
+    /// Connections that are idle when it is over.
+    pub idle: u64,
+}
+
+impl Scene<'_> {
+    /// Plays it with the short way or without.
+    pub fn play(&self, express: bool) -> Seen {
+        static LOG: LazyLock<Log> =
+            LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Info).expect("a thread for the log"));
+
+        let memory = Arc::new(Memory::create(0).expect("memory for counters"));
+        let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
+        let mut context = Context::new(1, stats.clone(), LOG.clone(), self.policies[0].clone());
+        context.express = express;
+        let context = Rc::new(context);
+        let runtime =
+            Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        let (answers, end, took) = LocalSet::new().block_on(&runtime, self.run(&context, &memory));
+        Seen {
+            answers,
+            end,
+            took,
+            totals: Totals::sum(memory.workers()),
+            latencies: stats::latency(memory.workers()).count(),
+            idle: stats.idle(),
+        }
+    }
+
+    async fn run(&self, context: &Rc<Context>, memory: &Memory) -> (Vec<u8>, Option<ErrorKind>, Duration) {
+        let (server, client) = UnixStream::pair().expect("a pair of sockets");
+        server.set_nonblocking(true).expect("a socket that does not block");
+        client.set_nonblocking(true).expect("a socket that does not block");
+        if self.blocks {
+            setsockopt(&server, SndBuf, &1).expect("a small buffer");
+        }
+        let polls = Rc::new(Cell::new(0));
+        let serving = spawn_local(counted(serve(server, context.clone()), polls.clone()));
+        let mut client = Client { stream: client, reads: true, answers: Vec::new(), end: None, polls };
+        let (begun, mut policy) = (Instant::now(), 0);
+        for (nth, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Send(piece) => client.send(piece),
+                Step::Rush => continue,
+                Step::Wait(ticks) => {
+                    for _ in 0..*ticks {
+                        advance(LATE).await;
+                        client.settle().await;
+                    }
+                }
+                Step::Read => client.reads ^= true,
+                Step::Move => context.connections.move_away(1),
+                Step::Close => context.connections.recall_all(Recall::Close),
+                Step::Drain => {
+                    let by = stats::DrainedBy { unix_ms: 0, pid: 0, uid: 0 };
+                    memory.set_drained(if memory.is_drained() { None } else { Some(by) });
+                }
+                Step::Adopt => {
+                    policy = 1 - policy;
+                    context.set_policy(self.policies[policy].clone());
+                }
+            }
+            if !matches!(self.steps.get(nth + 1), Some(Step::Rush)) {
+                client.settle().await;
+            }
+        }
+        client.reads = true;
+        if self.half_closes {
+            // Fails when the connection is closed already.
+            let _ = client.stream.shutdown(Shutdown::Write);
+        }
+        client.settle().await;
+        let mut ticks = 0;
+        while !serving.is_finished() {
+            assert!(ticks < LONGEST, "the connection hangs");
+            ticks += 1;
+            advance(LATE).await;
+            client.settle().await;
+        }
+        let took = begun.elapsed();
+        client.settle().await;
+        serving.await.expect("serving does not panic");
+        (client.answers, client.end, took)
+    }
+}
+
+async fn serve(stream: UnixStream, context: Rc<Context>) {
+    let mut parked = Parked::from(Socket::Unix(stream));
+    while let Ended::Parked(again) = http::serve(parked, context.clone()).await {
+        parked = again;
+    }
+}
+
+/// Counts how often it is woken. It is a task of its own, so that a wake-up that it misses is missed.
+async fn counted(future: impl Future<Output = ()>, polls: Rc<Cell<usize>>) {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        future.as_mut().poll(cx)
+    })
+    .await;
+}
+
+struct Client {
+    stream: UnixStream,
+    reads: bool,
+    answers: Vec<u8>,
+    end: Option<ErrorKind>,
+    polls: Rc<Cell<usize>>,
+}
+
+impl Client {
+    /// A server that has refused what came first need not take the rest.
+    fn send(&mut self, piece: &[u8]) {
+        if let Err(error) = self.stream.write_all(piece) {
+            assert_ne!(error.kind(), ErrorKind::WouldBlock, "the input does not fit into a socket");
+        }
+    }
+
+    /// Lets the server do all that it can do now, and reads what comes.
+    async fn settle(&mut self) {
+        let mut quiet = 0;
+        while quiet < 3 {
+            let before = (self.polls.get(), self.answers.len());
+            // This yields, and whenever a task does, the runtime looks at its sockets.
+            advance(MOMENT).await;
+            if self.reads {
+                self.read();
+            }
+            quiet = if before == (self.polls.get(), self.answers.len()) { quiet + 1 } else { 0 };
+        }
+    }
+
+    fn read(&mut self) {
+        let mut piece = [0; 16 << 10];
+        while self.end.is_none() {
+            match self.stream.read(&mut piece) {
+                Ok(0) => self.end = Some(ErrorKind::UnexpectedEof),
+                Ok(length) => self.answers.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => self.end = Some(error.kind()),
+            }
+        }
+    }
+}
