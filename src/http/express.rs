@@ -4,7 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
     rc::Rc,
@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
-    task::coop,
+    task::{coop, yield_now},
     time::{Instant, Sleep, sleep},
 };
 
@@ -46,8 +46,9 @@ pub struct Buffers {
 
 impl Default for Buffers {
     fn default() -> Self {
-        /// As much as is read at once; two full requests of the usual limits.
-        const INPUT: usize = 64 << 10;
+        /// As much as is read at once: some hundred requests. Those that are not answered wait in memory
+        /// of their own, and so do answers that nobody takes, so more would be a gift to attackers.
+        const INPUT: usize = 16 << 10;
 
         Self { input: vec![0; INPUT].into(), output: Vec::new() }
     }
@@ -80,7 +81,8 @@ impl Lane<'_> {
             let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
             match step {
                 Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
-                    cx.waker().wake_by_ref();
+                    // Wakes this again, but not before the others' sockets are looked at, too.
+                    let _ = pin!(yield_now()).poll(cx);
                     break;
                 }
                 Poll::Ready(Ok(())) => {}
@@ -100,7 +102,7 @@ impl Lane<'_> {
         let mut buffers = self.context.buffers.borrow_mut();
         let Buffers { input, output } = &mut *buffers;
         let mut input = ReadBuf::new(input);
-        match ready!(self.io.poll_input(cx, &mut input)) {
+        match ready!(self.io.poll_all_input(cx, &mut input)) {
             Ok(()) if input.filled().is_empty() => return Poll::Ready(Err(Leaves::Ended)),
             Ok(()) => {}
             Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
@@ -124,7 +126,9 @@ impl Lane<'_> {
             }
             self.track.answered_at_once(begun, answers);
         }
-        Poll::Ready(if rest.is_empty() { Ok(()) } else { Err(Leaves::Odd) })
+        // What is left of a full buffer may be the begin of a plain request.
+        let goes_on = rest.is_empty() || self.has_more && answers > 0;
+        Poll::Ready(if goes_on { Ok(()) } else { Err(Leaves::Odd) })
     }
 
     /// Writes the answers to all requests that are plain and right; returns what is left of the input,
@@ -164,9 +168,6 @@ impl Lane<'_> {
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
             self.track.flushed();
-            if self.io.has_unread() {
-                return Poll::Ready(Err(Leaves::Odd));
-            }
         }
         Poll::Ready(Ok(()))
     }

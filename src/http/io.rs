@@ -70,6 +70,19 @@ impl Io {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// The same, and what has come since follows on what was given back.
+    pub fn poll_all_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let is_from_before = self.has_unread();
+        ready!(self.poll_input(cx, buf))?;
+        if is_from_before && !self.has_unread() && buf.remaining() > 0 {
+            // When there is nothing, or the end, the next read says so.
+            if let Poll::Ready(Err(error)) = self.poll_input(cx, buf) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Io {

@@ -1,0 +1,93 @@
+//! Connections of one worker take turns: none of them does everything that it could at once.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::unix::net::UnixStream,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::StatusCode;
+use pixeld::{
+    http::{Context, Parked, Policy, serve},
+    log::{Level, Log, Sink},
+    net::Socket,
+    stats::{Memory, Totals, WorkerStats},
+};
+use tokio::{
+    runtime::Builder,
+    task::{LocalSet, spawn_local, yield_now},
+};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+
+fn post() -> String {
+    format!(
+        "POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{PIXEL}",
+        PIXEL.len()
+    )
+}
+
+fn policy() -> Policy {
+    let long = Duration::from_secs(60);
+    Policy {
+        body_limit: 16 << 10,
+        head_limit: 16 << 10,
+        requests_limit: usize::MAX,
+        head_timeout: long,
+        body_timeout: long,
+        write_timeout: long,
+        keep_alive_timeout: long,
+        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+/// Serves one more connection; its client does not block.
+fn connect(context: &Rc<Context>) -> UnixStream {
+    let (server, client) = UnixStream::pair().unwrap();
+    server.set_nonblocking(true).unwrap();
+    client.set_nonblocking(true).unwrap();
+    spawn_local(serve(Parked::from(Socket::Unix(server)), context.clone()));
+    client
+}
+
+/// Whether something comes back now.
+fn is_answered(client: &mut UnixStream) -> bool {
+    match client.read(&mut [0; 1024]) {
+        Ok(length) => length > 0,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn others_are_answered_before_one_that_has_sent_very_many_requests_is_done() {
+    let memory = Arc::new(Memory::create(0).unwrap());
+    let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
+    let log = Log::start(Sink::function(|_| {}), Level::Warn).unwrap();
+    let context = Rc::new(Context::new(1, stats, log, policy()));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let mut greedy = connect(&context);
+        let mut sent = 0;
+        while greedy.write_all(post().repeat(50).as_bytes()).is_ok() {
+            sent += 50;
+        }
+        assert!(sent > 600, "only {sent} requests fit into a socket");
+        let mut modest = connect(&context);
+        modest.write_all(post().as_bytes()).unwrap();
+
+        for _ in 0..100 {
+            yield_now().await;
+            if is_answered(&mut modest) {
+                let answered = Totals::sum(memory.workers()).outcomes.total();
+                assert!(answered < 300, "{answered} of {sent} requests came first");
+                return;
+            }
+        }
+        panic!("the other client is not answered at all");
+    });
+}
