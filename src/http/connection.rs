@@ -197,8 +197,6 @@ fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
         Some(Recall::Move) => Next::Park,
         Some(Recall::Close) if io.has_input() => Next::Finish,
         Some(Recall::Close) => Next::Drop,
-        // The beginning of a head stood behind the last request, and nothing followed.
-        None if io.has_unread() => Next::Refuse(Outcome::TimedOut),
         // A request that has just arrived is answered, though it is late.
         None if track.is_expired(&context.policy()) && !io.has_input() => Next::Close,
         None => Next::Serve,
@@ -213,7 +211,7 @@ enum Session {
     /// used.
     Idle(Bytes),
     /// A request was answered, and the next one may go the short way; these bytes were read and not
-    /// used.
+    /// used. They may be the begin of a head, which hyper would not tell as long as it has them.
     Answered(Bytes),
     /// It has been in this stage for too long.
     TimedOut(Stage),
@@ -259,10 +257,9 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .max_header_size(policy.head_limit)
         .max_buf_size(policy.head_limit.max(policy.body_limit))
         .serve_connection(TokioIo::new(io), service);
-    let begun = Instant::now();
     // It may have been idle for a while already.
-    let first_end = track.since() + policy.keep_alive_timeout;
-    let mut timer = pin!(sleep_until(first_end.min(begun + policy.shortest_timeout())));
+    let idle_ends = track.since() + policy.keep_alive_timeout;
+    let mut timer = pin!(sleep_until(idle_ends.min(Instant::now() + policy.shortest_timeout())));
     let answered_before = track.requests();
 
     let end = poll_fn(|cx| {
@@ -275,7 +272,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
                 if track.recalled().is_some() {
                     return Poll::Ready(Session::Idle(Bytes::new()));
                 }
-                if context.express && track.requests() > answered_before {
+                if track.requests() > answered_before {
                     return Poll::Ready(Session::Answered(Bytes::new()));
                 }
             }
@@ -299,11 +296,6 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
                 if deadline <= now {
                     return Poll::Ready(Session::TimedOut(Stage::Answer));
                 }
-            }
-            // hyper may have read a part of the next head together with the last request, which
-            // shows only when it lets go of the connection.
-            if stage == Stage::Idle && begun < since && since + policy.head_timeout <= now {
-                return Poll::Ready(Session::Idle(Bytes::new()));
             }
             timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
         }

@@ -192,9 +192,12 @@ impl Track {
         self.stage.get() == Stage::Idle && self.since.get() + policy.keep_alive_timeout <= Instant::now()
     }
 
-    /// Whether the peer has ended amid a head, with nothing else under way.
+    /// Whether the peer has ended amid a head, with nothing else under way, when it has ended amid
+    /// something. A head that came together with the request before it has not begun, as far as this
+    /// knows.
     pub fn is_broken_off(&self) -> bool {
-        self.stage.get() == Stage::Head && self.ended_by_peer.get() && self.unsent.get().is_none()
+        let is_before_body = matches!(self.stage.get(), Stage::Idle | Stage::Head);
+        is_before_body && self.ended_by_peer.get() && self.unsent.get().is_none()
     }
 
     /// The peer has shut down its sending side.
