@@ -43,7 +43,9 @@ fn ten_thousand_idle_and_two_thousand_slow_clients_hold_up_nobody() {
     let each_idle = bytes_of_each(with_idle - before, &idle);
     let each_slow = bytes_of_each(with_all - with_idle, &slow);
     println!("{each_idle} bytes for an idle connection, {each_slow} bytes for one amid a head");
-    assert!(each_idle.max(each_slow) < 32 << 10, "{each_idle} and {each_slow} bytes a connection");
+    // An idle one has no buffers at all; hyper has some for the other.
+    assert!(each_idle < 2 << 10, "{each_idle} bytes for an idle connection");
+    assert!(each_slow < 32 << 10, "{each_slow} bytes for one amid a head");
 }
 
 fn answered_once(daemon: &Daemon) -> Client {

@@ -1,4 +1,5 @@
-//! Connections of one worker take turns: none of them does everything that it could at once.
+//! What connections of one worker share: they take turns, and none of them does everything that it
+//! could at once; and as most of them wait, they are small.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -63,12 +64,16 @@ fn is_answered(client: &mut UnixStream) -> bool {
     }
 }
 
+fn context(memory: &Arc<Memory>) -> Rc<Context> {
+    let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
+    let log = Log::start(Sink::function(|_| {}), Level::Warn).unwrap();
+    Rc::new(Context::new(1, stats, log, policy()))
+}
+
 #[test]
 fn others_are_answered_before_one_that_has_sent_very_many_requests_is_done() {
     let memory = Arc::new(Memory::create(0).unwrap());
-    let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
-    let log = Log::start(Sink::function(|_| {}), Level::Warn).unwrap();
-    let context = Rc::new(Context::new(1, stats, log, policy()));
+    let context = context(&memory);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let mut greedy = connect(&context);
@@ -90,4 +95,16 @@ fn others_are_answered_before_one_that_has_sent_very_many_requests_is_done() {
         }
         panic!("the other client is not answered at all");
     });
+}
+
+#[test]
+fn a_connection_that_waits_is_small() {
+    let context = context(&Arc::new(Memory::create(0).unwrap()));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let (server, _client) = UnixStream::pair().unwrap();
+    server.set_nonblocking(true).unwrap();
+    let serving = serve(Parked::from(Socket::Unix(server)), context);
+    let bytes = size_of_val(&serving);
+    assert!(bytes <= 640, "{bytes} bytes, without what it has on the heap");
 }

@@ -106,8 +106,9 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 continue;
             }
             Next::Park => return park(io, track),
-            Next::Close => close(io, track).await,
-            Next::Refuse(outcome) => refuse(io, context, track, outcome).await,
+            // Boxed, or every connection would have room for them all the time.
+            Next::Close => Box::pin(close(io, track)).await,
+            Next::Refuse(outcome) => Box::pin(refuse(io, context, track, outcome)).await,
             Next::Drop => {}
             Next::Abandon(reason) => tell(context, client(None, track), &reason),
             Next::Cut => {

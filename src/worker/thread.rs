@@ -1,5 +1,6 @@
 use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
 
+use futures_util::FutureExt;
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime,
@@ -170,15 +171,15 @@ fn cpu_time() -> Duration {
 }
 
 fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Future<Output = ()> {
-    let service = http::serve(connection, context.clone());
-    let open = Open { context, deck: deck.clone() };
-    async move {
-        if let http::Ended::Parked(connection) = service.await {
+    let open = Open { context: context.clone(), deck: deck.clone() };
+    // An async block would have room for what it waits for twice.
+    http::serve(connection, context).map(move |ended| {
+        if let http::Ended::Parked(connection) = ended {
             open.context.stats.connections_moved.add(1);
             drop(open);
             deck.deal_on(connection);
         }
-    }
+    })
 }
 
 /// Counts a connection as closed when it ends, also when serving it panics.
