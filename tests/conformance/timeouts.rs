@@ -61,6 +61,23 @@ fn a_slow_field_has_one_deadline() {
 }
 
 #[test]
+fn a_slow_head_that_began_with_the_request_before_has_one_deadline() {
+    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    for (first, status) in [(post(PIXEL), 200), (post(PIXEL).replace("/pixel", "/nope"), 404)] {
+        for mut client in both(&daemon) {
+            let begin = Instant::now();
+            client.send(first.clone() + "POST /pixel HTTP/1.1\r\nho");
+            assert_eq!(client.answer().status, status);
+            client.trickle(b'a');
+            let took = begin.elapsed();
+            assert!((LIMIT..LATEST).contains(&took), "{took:?}");
+            assert_eq!(client.answer().status, 408);
+            client.expect_end();
+        }
+    }
+}
+
+#[test]
 fn a_slow_body_has_one_deadline() {
     assert_body_timed_out("POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-length: 16000\r\n\r\n", b' ');
 }
