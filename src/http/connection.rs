@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -258,9 +258,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .max_header_size(policy.head_limit)
         .max_buf_size(policy.head_limit.max(policy.body_limit))
         .serve_connection(TokioIo::new(io), service);
-    // It may have been idle for a while already.
-    let idle_ends = track.since() + policy.keep_alive_timeout;
-    let mut timer = pin!(sleep_until(idle_ends.min(Instant::now() + policy.shortest_timeout())));
+    let mut timer = pin!(sleep(policy.shortest_timeout()));
     let answered_before = track.requests();
 
     let end = poll_fn(|cx| {

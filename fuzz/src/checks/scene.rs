@@ -133,7 +133,7 @@ impl Scene<'_> {
                 Step::Move => context.connections.move_away(1),
                 Step::Close => context.connections.recall_all(Recall::Close),
                 Step::Drain => {
-                    let by = stats::DrainedBy { unix_ms: 0, pid: 0, uid: 0 };
+                    let by = stats::DrainedBy { unix_ms: 1, pid: 1, uid: 0 };
                     memory.set_drained(if memory.is_drained() { None } else { Some(by) });
                 }
                 Step::Adopt => {
