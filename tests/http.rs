@@ -399,3 +399,16 @@ fn what_is_wrong_with_a_request_does_not_depend_on_its_body() {
         assert_eq!(client.answer().status, status, "{method} {path}, broken off");
     }
 }
+
+#[test]
+fn a_client_that_ends_amid_a_head_is_told_also_behind_another_request() {
+    let daemon = Daemon::start("");
+    for (first, status) in [(post(PIXEL), 200), (request("POST", "/other", "", ""), 404)] {
+        for mut client in [daemon.client(), daemon.unix_client()] {
+            client.send(first.clone() + "POST /pixel HTTP/1.1\r\nho");
+            client.finish_sending();
+            assert_eq!([client.answer().status, client.answer().status], [status, 400]);
+            client.expect_end();
+        }
+    }
+}
