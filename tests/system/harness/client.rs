@@ -146,11 +146,13 @@ impl<T: Read + Write + AsRawFd + Send> Stream for T {}
 pub struct Connection {
     stream: BufReader<Box<dyn Stream>>,
     closing: bool,
+    /// Whether anything of an answer to the last request has come.
+    answered: bool,
 }
 
 impl Connection {
     /// Connects from the calling thread's network namespace.
-    pub(super) fn open(to: &Endpoint) -> io::Result<Self> {
+    pub fn open(to: &Endpoint) -> io::Result<Self> {
         let stream: Box<dyn Stream> = match to {
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, TIMEOUT)?;
@@ -170,7 +172,7 @@ impl Connection {
                 Box::new(stream)
             }
         };
-        Ok(Self { stream: BufReader::new(stream), closing: false })
+        Ok(Self { stream: BufReader::new(stream), closing: false, answered: false })
     }
 
     /// Sends a request, and waits for its answer.
@@ -179,6 +181,7 @@ impl Connection {
     ///
     /// Only transport errors, and answers that are not HTTP.
     pub fn send(&mut self, request: &Request) -> io::Result<Response> {
+        self.answered = false;
         let sent = self.send_raw(&request.bytes());
         // A server may answer, say 413, and close before it has read everything.
         let response = self.receive();
@@ -206,6 +209,7 @@ impl Connection {
     /// not HTTP.
     pub fn receive(&mut self) -> io::Result<Response> {
         let status_line = self.line()?;
+        self.answered = true;
         let status = status_line
             .strip_prefix("HTTP/1.")
             .and_then(|rest| rest.split(' ').nth(1)?.parse().ok())
@@ -251,6 +255,11 @@ impl Connection {
             recv(self.stream.get_ref().as_raw_fd(), &mut [0], flags)
         };
         self.closing || self.stream.buffer().is_empty() && peek() != Err(Errno::EAGAIN)
+    }
+
+    /// Whether the server has closed the connection without a word to the last request.
+    pub fn is_closed_unanswered(&self) -> bool {
+        self.is_closed() && !self.answered
     }
 
     fn line(&mut self) -> io::Result<String> {

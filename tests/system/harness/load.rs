@@ -27,6 +27,9 @@ pub struct Load {
     pub limit: u64,
     /// Stops after this time.
     pub duration: Duration,
+    /// Whether a request goes out again, on a new connection, when the server has closed a kept one
+    /// before it said anything: nginx closes kept connections whenever it reloads.
+    pub comes_again: bool,
 }
 
 impl Load {
@@ -39,6 +42,7 @@ impl Load {
             rate: 400,
             limit: 100_000,
             duration: Duration::from_secs(60),
+            comes_again: false,
         }
     }
 }
@@ -60,7 +64,7 @@ struct Shared {
 impl LoadHandle {
     pub(super) fn start(namespace: &Arc<Namespace>, load: Load) -> Self {
         let connections = load.connections;
-        let report = Report { per_connection: vec![0; connections as usize], ..Report::default() };
+        let report = Report::of(connections);
         let shared = Arc::new(Shared {
             load,
             start: Instant::now(),
@@ -82,6 +86,12 @@ impl LoadHandle {
     /// What happened so far.
     pub fn report(&self) -> Report {
         self.shared.report.lock().expect("no worker panics").clone()
+    }
+
+    /// What happened since the last time that this was asked; reports forget it.
+    pub fn take_report(&self) -> Report {
+        let next = Report::of(self.shared.load.connections);
+        std::mem::replace(&mut *self.shared.report.lock().expect("no worker panics"), next)
     }
 
     /// Waits until so many more answers have come, whatever their status.
@@ -135,10 +145,17 @@ impl Shared {
     /// Sends a request on the connection if there is one that is open, or else on a new one.
     fn request(&self, kept: &mut Option<Connection>) -> io::Result<u16> {
         let open = kept.take().filter(|connection| !connection.is_closed());
+        let was_kept = open.is_some();
         let mut connection = open.map_or_else(|| self.connect(), Ok)?;
-        let response = connection.send(&self.load.request)?;
+        let mut response = connection.send(&self.load.request);
+        if response.is_err() && was_kept && self.load.comes_again && connection.is_closed_unanswered() {
+            self.report.lock().expect("no worker panics").came_again += 1;
+            connection = self.connect()?;
+            response = connection.send(&self.load.request);
+        }
+        let status = response?.status;
         *kept = Some(connection);
-        Ok(response.status)
+        Ok(status)
     }
 
     fn connect(&self) -> io::Result<Connection> {
@@ -182,11 +199,17 @@ pub struct Report {
     pub slowest: Duration,
     /// Connections that were opened, over all.
     pub connects: u64,
+    /// Requests that went out again, see [`Load::comes_again`].
+    pub came_again: u64,
     /// Answers on each of the connections that are open at a time.
     pub per_connection: Vec<u64>,
 }
 
 impl Report {
+    fn of(connections: u32) -> Self {
+        Self { per_connection: vec![0; connections as usize], ..Self::default() }
+    }
+
     /// Answers of any status.
     pub fn answered(&self) -> u64 {
         self.by_status.values().sum()
@@ -206,9 +229,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, by_status, errors, first_errors, slowest, connects, per_connection } = self;
+        let Self { sent, by_status, errors, first_errors, slowest, connects, .. } = self;
+        let Self { came_again, per_connection, .. } = self;
         write!(f, "{sent} sent, {} ok, by status {by_status:?}, {errors} transport errors, ", self.ok())?;
-        write!(f, "slowest {slowest:.3?}, {connects} connects, per connection {per_connection:?}")?;
+        write!(f, "slowest {slowest:.3?}, {connects} connects, {came_again} came again, ")?;
+        write!(f, "per connection {per_connection:?}")?;
         first_errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
