@@ -11,4 +11,5 @@ mod harness;
 mod metrics;
 mod pictures;
 mod remote;
+mod restart;
 mod service;

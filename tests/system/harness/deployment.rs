@@ -1,10 +1,15 @@
 //! The deployment that the README describes, put on the two hosts.
 
-use super::{Host, Site};
+use super::{Host, Release, Site, wait_until};
 
 /// Boots both hosts and starts everything: nginx and pixeld on c5, pixeld for c5's nginx on t2.
 pub fn start() -> Site {
-    let site = Site::boot();
+    start_on(Release::Trixie)
+}
+
+/// As [`start`], on another release.
+pub fn start_on(release: Release) -> Site {
+    let site = Site::boot_release(release);
     site.t2.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
     site.c5.run("systemctl enable --now --quiet pixeld");
     install_nginx(&site.c5, "max_fails=1 fail_timeout=1s");
@@ -20,6 +25,33 @@ fn install_nginx(c5: &Host, parameters: &str) {
     assert!(edited.contains(&format!("\nserver 10.77.0.20:8000 {parameters};")), "{upstreams}");
     c5.write("/etc/nginx/pixeld-upstreams.conf", edited);
     c5.run("systemctl enable --now --quiet nginx");
+}
+
+/// Has nginx send a request to another host in these cases only (`proxy_next_upstream`), and not in
+/// those of the shipped site.
+pub fn retry_only(c5: &Host, cases: &str) {
+    let changed = format!("s/proxy_next_upstream [^;]*;/proxy_next_upstream {cases};/");
+    c5.run(&format!("sed -i '{changed}' /etc/nginx/conf.d/pixeld.conf"));
+    let site = c5.read("/etc/nginx/conf.d/pixeld.conf");
+    assert!(site.contains(&format!("proxy_next_upstream {cases};")), "{site}");
+    reload_nginx(c5);
+}
+
+/// Puts the shipped site back in place.
+pub fn retry_as_shipped(c5: &Host) {
+    c5.run("cp /usr/share/pixeld/nginx/pixeld.conf /etc/nginx/conf.d/");
+    reload_nginx(c5);
+}
+
+/// Returns when the new configuration serves.
+fn reload_nginx(c5: &Host) {
+    let workers = || c5.run("pgrep -f '^nginx: worker process$' | sort").stdout;
+    let before = workers();
+    c5.run("nginx -t && systemctl reload nginx");
+    wait_until("nginx has new workers only", || {
+        let now = workers();
+        !now.is_empty() && !now.lines().any(|id| before.contains(id))
+    });
 }
 
 /// What a test wants to know of `pixeldctl stats`.

@@ -1,0 +1,206 @@
+//! What clients notice of restarts, on real hosts and with nobody who repeats a request: nothing.
+
+mod crowd;
+mod figures;
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crowd::{allow_descriptors, ask_all, open};
+
+use crate::harness::{
+    C5_OUTSIDE, Host, Load, LoadHandle, Release, Request, Site,
+    deployment::{self, json, stats},
+    wait_until,
+};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
+/// Where c5's nginx reaches the pixeld of t2.
+const T2_PIXELD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 20)), 8000);
+const STOP_ALL: &str = "systemctl stop 'pixeld*.socket' pixeld";
+
+fn full_load(site: &Site) -> LoadHandle {
+    let load = Load { connections: 16, rate: 20_000, limit: u64::MAX, ..Load::on(C5_OUTSIDE) };
+    let load = site.client.load(Load { duration: Duration::from_secs(600), ..load });
+    load.wait_for_answers(200);
+    load
+}
+
+/// Pixels that both hosts say they have accepted.
+fn counted(site: &Site) -> u64 {
+    [&site.c5, &site.t2].map(|host| stats(host).ok).iter().sum()
+}
+
+#[test]
+fn both_restart_again_and_again_under_full_load_with_retries_off() {
+    for release in RELEASES {
+        let site = deployment::start_on(release);
+        deployment::retry_only(&site.c5, "off");
+        let load = full_load(&site);
+        thread::scope(|scope| {
+            for host in [&site.c5, &site.t2] {
+                scope.spawn(|| restart_quickly(host, 20));
+            }
+        });
+        load.wait_for_answers(200);
+        let report = load.stop();
+        report.assert_all_ok();
+        assert_eq!(counted(&site), report.ok(), "each is counted, and once: {report}");
+    }
+}
+
+#[track_caller]
+fn restart_quickly(host: &Host, times: u32) {
+    let restarts = format!("for i in $(seq {times}); do systemctl restart pixeld || exit; done");
+    let output = host.try_run_within(Duration::from_secs(120), &restarts);
+    assert!(output.success(), "{output}");
+    let sockets = "systemctl is-active pixeld pixeld.socket pixeld-control.socket pixeld-admin.socket";
+    host.run(sockets);
+}
+
+#[test]
+fn a_hundred_restarts_in_a_row_meet_no_limit() {
+    for release in RELEASES {
+        let site = Site::boot_release(release);
+        site.c5.run("systemctl start pixeld");
+        restart_quickly(&site.c5, 100);
+        assert_eq!(json(&site.c5, "pixeldctl stats --json")["process"]["starts"], 101);
+        assert_eq!(site.c5.run("systemctl --failed --plain --no-legend").stdout, "");
+        let answer = site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
+        assert_eq!(answer.unwrap().status, 200);
+    }
+}
+
+#[test]
+fn a_thousand_open_connections_go_on_after_restarts() {
+    for release in RELEASES {
+        connections_go_on(release, 1_000);
+    }
+}
+
+#[test]
+fn as_many_connections_as_may_be_open_go_on_after_restarts() {
+    for release in RELEASES {
+        connections_go_on(release, 10_000);
+    }
+}
+
+fn connections_go_on(release: Release, count: usize) {
+    allow_descriptors(count + 1_000);
+    let site = Site::boot_release(release);
+    let t2 = &site.t2;
+    t2.write("/etc/pixeld/pixeld.toml.d/patient.toml", "workers = 3\n[timeouts]\nkeep-alive = \"10m\"\n");
+    t2.run("systemctl start pixeld-tcp.socket pixeld");
+    let mut connections = open(&site, count);
+    // Some go on before their first request, the others after one.
+    ask_all(connections.iter_mut().step_by(3));
+    for restart in 1..=2 {
+        let begun = Instant::now();
+        t2.run("systemctl restart pixeld");
+        let took = begun.elapsed();
+        eprintln!("{release:?}: restarted in {took:.3?} with {count} connections");
+        assert!(took < Duration::from_secs(15), "{took:?}");
+        let stats = json(t2, "pixeldctl stats --json");
+        assert_eq!(stats["connections"]["restored"], restart * count, "{stats:#}");
+        assert_eq!(stats["connections"]["open"], count, "{stats:#}");
+        let workers = json(t2, "pixeldctl workers --json")["workers"].clone();
+        let each = workers.as_array().unwrap().iter().map(|worker| worker["connections"].as_u64().unwrap());
+        let (fewest, most) = (each.clone().min().unwrap(), each.max().unwrap());
+        assert!(most - fewest <= 1, "they are spread over the workers: {workers:#}");
+        ask_all(connections.iter_mut());
+    }
+    assert_eq!(json(t2, "pixeldctl stats --json")["connections"]["accepted"], count);
+    let journal = t2.run("journalctl -u pixeld -o cat").stdout;
+    assert!(!journal.contains("closed"), "nothing is given up: {journal}");
+}
+
+#[test]
+fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
+    const KILLS: u64 = 5;
+    let site = deployment::start();
+    let load = full_load(&site);
+    for _ in 0..KILLS {
+        site.t2.run("systemctl kill --signal=KILL --kill-whom=main pixeld");
+        let before = stats(&site.t2).ok;
+        wait_until("nginx uses it again", || stats(&site.t2).ok > before + 20);
+    }
+    let report = load.stop();
+    report.assert_all_ok();
+    // Those that it had counted and not answered were counted again where nginx went with them.
+    let expected = report.ok()..=report.ok() + KILLS * report.per_connection.len() as u64;
+    let counted = counted(&site);
+    assert!(expected.contains(&counted), "{counted} counted, {expected:?} expected: {report}");
+}
+
+#[test]
+fn a_full_stop_leaves_nobody_without_the_answer_that_was_begun() {
+    for release in RELEASES {
+        let site = Site::boot_release(release);
+        let t2 = &site.t2;
+        t2.run("systemctl start pixeld-tcp.socket pixeld");
+        let request = format!(
+            "POST /pixel HTTP/1.1\r\nhost: t2\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{PIXEL}",
+            PIXEL.len()
+        );
+        let [mut unread, mut halfway] = [(); 2].map(|()| site.insider.connect(T2_PIXELD).unwrap());
+        unread.send_raw(request.as_bytes()).unwrap();
+        let (begin, rest) = request.split_at(request.len() - 10);
+        halfway.send_raw(begin.as_bytes()).unwrap();
+        wait_until("one is answered, the other one has begun", || {
+            let stats = json(t2, "pixeldctl stats --json");
+            stats["requests"]["ok"] == 1 && stats["connections"]["idle"] == 1
+        });
+        t2.run(&format!("systemd-run --quiet sh -c \"{STOP_ALL}\""));
+        t2.wait_for("systemctl is-active pixeld | grep -q deactivating");
+        halfway.send_raw(rest.as_bytes()).unwrap();
+        t2.wait_for("systemctl is-active pixeld | grep -q inactive");
+        // Only now does anybody read.
+        for connection in [&mut unread, &mut halfway] {
+            assert_eq!(connection.receive().expect("the whole answer").status, 200);
+            assert_eq!(connection.receive().unwrap_err().kind(), ErrorKind::UnexpectedEof, "no reset");
+        }
+        assert!(site.insider.connect(T2_PIXELD).is_err(), "its sockets are closed, too");
+    }
+}
+
+#[test]
+fn where_nothing_is_kept_connections_get_a_last_answer_and_nobody_loses_any() {
+    for release in RELEASES {
+        let site = deployment::start_on(release);
+        for host in [&site.c5, &site.t2] {
+            let drop_in = "/etc/systemd/system/pixeld.service.d/store.conf";
+            host.write(drop_in, "[Service]\nFileDescriptorStoreMax=0\n");
+            host.run("systemctl daemon-reload && systemctl restart pixeld");
+        }
+        let load = site.client.load(Load::on(C5_OUTSIDE));
+        for _ in 0..3 {
+            load.wait_for_answers(100);
+            thread::scope(|scope| {
+                let client = scope.spawn(|| until_told_to_close(&site));
+                site.t2.run("systemctl restart pixeld");
+                assert!(client.join().unwrap() > 0);
+            });
+        }
+        load.stop().assert_all_ok();
+    }
+}
+
+/// Asks t2 on one connection until an answer says that it is the last one; says how many there were.
+fn until_told_to_close(site: &Site) -> usize {
+    let mut connection = site.insider.connect(T2_PIXELD).unwrap();
+    let begun = Instant::now();
+    for answers in 1.. {
+        let answer = connection.send(&Request::pixel(PIXEL)).expect("no connection is closed without a word");
+        assert_eq!(answer.status, 200);
+        if answer.header("connection") == Some("close") {
+            return answers;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody told it to close");
+    }
+    unreachable!("there is always another number")
+}
