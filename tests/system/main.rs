@@ -13,3 +13,4 @@ mod pictures;
 mod remote;
 mod restart;
 mod service;
+mod soak;
