@@ -106,6 +106,7 @@ async fn live(
     let house = Rc::new(House::new(Parts { sources, loaded, pool, memory, listeners, log, started }));
     house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
     house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
+    let outbox = stop::open_outbox(&house);
     serve_control(&house, &sockets.control, &sockets.admin)?;
 
     house.log.send(Event::Ready {
@@ -128,7 +129,7 @@ async fn live(
     };
     house.begin_to_stop(cause);
     acceptor.stop();
-    stop::stop(&house, &mut ended_workers, &mut stop_signals).await;
+    stop::stop(&house, outbox, &mut ended_workers, &mut stop_signals).await;
     Ok(Exit::Ok)
 }
 

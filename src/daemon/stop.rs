@@ -1,4 +1,8 @@
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    iter::from_fn,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -25,12 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// that is possible. Accepting has ended already.
 pub async fn stop(
     house: &House,
+    outbox: Option<Outbox>,
     ended_workers: &mut UnboundedReceiver<usize>,
     stop_signals: &mut StopSignals,
 ) {
     let begun = Instant::now();
     let limit = house.drain_limit();
-    let mut heir = Heir::find(house);
+    let mut heir = outbox.and_then(|outbox| Heir::find(house, outbox));
     if heir.is_none() {
         house.pool.borrow().retire();
     }
@@ -44,11 +49,6 @@ pub async fn stop(
             }
             tokio::select! {
                 Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-                Some(connections) = given_up(&mut heir) => {
-                    if let Some(heir) = &mut heir {
-                        heir.leave(house, connections);
-                    }
-                }
                 _ = ticks.tick() => tell(house, limit.saturating_sub(begun.elapsed())),
                 () = sleep(LAST_ANSWERS / 10), if last_answers => {}
                 // Told twice: whoever does that does not want to wait.
@@ -58,7 +58,7 @@ pub async fn stop(
     });
     let _ = drained.await;
     if let Some(heir) = &mut heir {
-        heir.leave(house, Vec::new());
+        heir.leave(house);
     }
     let cut = house.pool.borrow().open() as u64;
     house.pool.borrow().abort();
@@ -77,30 +77,24 @@ struct Heir {
     left: u64,
 }
 
-/// Waits for the next connection that a worker gives up for the heir.
-async fn given_up(heir: &mut Option<Heir>) -> Option<Vec<Parked>> {
-    match heir {
-        Some(heir) => heir.given_up.recv().await.map(|connection| vec![connection]),
-        None => None,
-    }
-}
-
 impl Heir {
     /// Has the workers give everything up for it; `None` where nobody keeps anything.
-    fn find(house: &House) -> Option<Self> {
-        let outbox = systemd::is_managed().then(|| open_outbox(house)).flatten()?;
-        Some(Self { outbox, given_up: house.pool.borrow_mut().hand_over(), left: 0 })
+    fn find(house: &House, outbox: Outbox) -> Option<Self> {
+        is_kept(house, &outbox).then(|| Self {
+            outbox,
+            given_up: house.pool.borrow_mut().hand_over(),
+            left: 0,
+        })
     }
 
-    /// Leaves these connections, and all others that are given up by now.
-    fn leave(&mut self, house: &House, mut connections: Vec<Parked>) {
-        while let Ok(connection) = self.given_up.try_recv() {
-            connections.push(connection);
-        }
+    /// Leaves everything that was given up. All at once: a message takes nearly as much room with one
+    /// connection as with hundreds, and the service manager keeps few sockets.
+    fn leave(&mut self, house: &House) {
+        let mut connections: Vec<_> = from_fn(|| self.given_up.try_recv().ok()).collect();
         let count = connections.len() as u64;
         let mut sent = self.outbox.send(&mut connections);
-        if sent.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-            && let Some(outbox) = open_outbox(house)
+        while sent.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+            && let Some(outbox) = open_outbox(house).filter(|outbox| is_kept(house, outbox))
         {
             self.outbox = outbox;
             sent = self.outbox.send(&mut connections);
@@ -113,16 +107,21 @@ impl Heir {
     }
 }
 
-/// A socket whose other end the service manager keeps.
-fn open_outbox(house: &House) -> Option<Outbox> {
+/// A socket whose other end the service manager is asked to keep; `None` where there is none. One that
+/// keeps nothing (FileDescriptorStoreMax=0) closes that end when it finds the time, even after it has
+/// said that it is done. So this is for the start of the daemon: when it stops, it shows.
+pub fn open_outbox(house: &House) -> Option<Outbox> {
+    if !systemd::is_managed() {
+        return None;
+    }
     let (outbox, far) = pair().ok()?;
-    let stored = house.ask(|notifier| {
-        notifier.store(systemd::CONNECTIONS, &far)?;
-        notifier.wait(PATIENCE)
-    });
-    drop(far);
-    // Where it keeps nothing (FileDescriptorStoreMax=0), it has closed the other end by now.
-    (stored.is_ok() && outbox.is_kept()).then_some(outbox)
+    house.ask(|notifier| notifier.store(systemd::CONNECTIONS, &far)).ok()?;
+    Some(outbox)
+}
+
+/// Whether the service manager, once it has dealt with everything that it was told, has the other end.
+fn is_kept(house: &House, outbox: &Outbox) -> bool {
+    house.ask(|notifier| notifier.wait(PATIENCE)).is_ok() && outbox.is_kept()
 }
 
 /// What is left to do, and for how long systemd has to wait for it.

@@ -120,6 +120,39 @@ fn connections_go_on(release: Release, count: usize) {
 }
 
 #[test]
+fn connections_whose_requests_end_one_after_the_other_go_on_after_a_restart() {
+    const COUNT: usize = 10_000;
+    allow_descriptors(COUNT + 1_000);
+    let site = Site::boot();
+    let t2 = &site.t2;
+    let patience = ["keep-alive", "body", "drain"].map(|key| format!("{key} = \"5m\"\n")).concat();
+    t2.write("/etc/pixeld/pixeld.toml.d/patient.toml", format!("[timeouts]\n{patience}"));
+    t2.run("systemctl start pixeld-tcp.socket pixeld");
+    let mut connections = open(&site, COUNT);
+    let request = raw_pixel();
+    let (begin, rest) = request.split_at(request.len() - 10);
+    for connection in &mut connections {
+        connection.send_raw(begin.as_bytes()).unwrap();
+    }
+    wait_until("all have begun", || json(t2, "pixeldctl stats --json")["connections"]["idle"] == 0);
+    t2.run("systemctl restart --no-block pixeld");
+    t2.wait_for("systemctl is-active pixeld | grep -q deactivating");
+    for connection in &mut connections {
+        connection.send_raw(rest.as_bytes()).unwrap();
+        assert_eq!(connection.receive().expect("an answer").status, 200);
+    }
+    t2.wait_for("systemctl is-active pixeld | grep -q ^active");
+    assert_eq!(json(t2, "pixeldctl stats --json")["connections"]["restored"], COUNT);
+    ask_all(connections.iter_mut());
+}
+
+/// A request as it goes over the wire.
+fn raw_pixel() -> String {
+    let head = "POST /pixel HTTP/1.1\r\nhost: t2\r\ncontent-type: application/json\r\n";
+    format!("{head}content-length: {}\r\n\r\n{PIXEL}", PIXEL.len())
+}
+
+#[test]
 fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
     const KILLS: u64 = 5;
     let site = deployment::start();
@@ -143,10 +176,7 @@ fn a_full_stop_leaves_nobody_without_the_answer_that_was_begun() {
         let site = Site::boot_release(release);
         let t2 = &site.t2;
         t2.run("systemctl start pixeld-tcp.socket pixeld");
-        let request = format!(
-            "POST /pixel HTTP/1.1\r\nhost: t2\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{PIXEL}",
-            PIXEL.len()
-        );
+        let request = raw_pixel();
         let [mut unread, mut halfway] = [(); 2].map(|()| site.insider.connect(T2_PIXELD).unwrap());
         unread.send_raw(request.as_bytes()).unwrap();
         let (begin, rest) = request.split_at(request.len() - 10);
