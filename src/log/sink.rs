@@ -26,8 +26,15 @@ pub enum Target {
 pub struct Sink(Box<dyn FnMut(&Event) + Send>);
 
 impl Sink {
-    /// Opens the destination; where there is no journal, stderr takes its place.
+    /// The destination; where there is no journal, stderr takes its place. It is opened with the first
+    /// event, by the thread that writes: opening the journal sends to it, which waits for as long as
+    /// the journal does not listen, and no start may wait for that.
     pub fn open(target: Target) -> Self {
+        let mut sink = None;
+        Self::function(move |event| sink.get_or_insert_with(|| Self::open_now(target)).write(event))
+    }
+
+    fn open_now(target: Target) -> Self {
         let to_journal = match target {
             Target::Auto => stderr_is_the_journal(),
             Target::Journal => true,
