@@ -153,6 +153,25 @@ fn raw_pixel() -> String {
 }
 
 #[test]
+fn a_journal_that_reads_nothing_holds_no_restart_up() {
+    for release in RELEASES {
+        let site = Site::boot_release(release);
+        let c5 = &site.c5;
+        c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 20\n");
+        c5.run("systemctl start pixeld");
+        c5.run("kill -STOP $(systemctl show -P MainPID systemd-journald)");
+        // Each start and stop has more to tell than the journal's queue takes.
+        let restarts = c5
+            .try_run_within(Duration::from_secs(40), "systemctl restart pixeld && systemctl restart pixeld");
+        c5.run("kill -CONT $(systemctl show -P MainPID systemd-journald)");
+        assert!(restarts.success(), "{restarts}");
+        let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
+        assert_eq!(answer.unwrap().status, 200);
+        c5.wait_for("journalctl _PID=$(systemctl show -P MainPID pixeld) -o cat | grep '^Ready after'");
+    }
+}
+
+#[test]
 fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
     const KILLS: u64 = 5;
     let site = deployment::start();
@@ -168,6 +187,8 @@ fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
     let expected = report.ok()..=report.ok() + KILLS * report.per_connection.len() as u64;
     let counted = counted(&site);
     assert!(expected.contains(&counted), "{counted} counted, {expected:?} expected: {report}");
+    let journal = site.t2.run("journalctl -u pixeld -o cat").stdout;
+    assert!(!journal.contains("of the process before"), "it left nothing, and nothing is missed: {journal}");
 }
 
 #[test]
