@@ -5,7 +5,7 @@
 
 /// Exit codes of both programs (sysexits.h).
 pub mod exit;
-/// Addresses, listening sockets and accepted ones, TCP and Unix alike.
+/// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
 pub mod net;
 /// The system calls that need `unsafe`, for sockets; nothing else in this crate does.
 mod sys;

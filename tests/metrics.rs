@@ -90,6 +90,7 @@ fn prometheus_gets_every_figure_of_the_daemon() {
         ("/connections/open", "pixeld_connections_open", 1.0),
         ("/connections/idle", "pixeld_connections_idle", 1.0),
         ("/connections/limit", "pixeld_connections_limit", 1.0),
+        ("/connections/allowed", "pixeld_connections_allowed", 1.0),
         ("/connections/accepted", "pixeld_connections_accepted_total", 1.0),
         ("/connections/restored", "pixeld_connections_restored_total", 1.0),
         ("/connections/evicted", "pixeld_connections_evicted_total", 1.0),

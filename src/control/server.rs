@@ -18,9 +18,6 @@ use super::{
 };
 use crate::log::{Event, Log};
 
-/// Clients that are served at once. One more takes the place of the one that has done nothing for
-/// longest, so that nobody can keep others out by neither asking nor reading.
-const MOST_CLIENTS: usize = 64;
 /// A client that says nothing for so long is let go.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A client has so long to take a reply.
@@ -29,9 +26,17 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 type Read = ReadConnection<<Bounded as Socket>::ReadHalf>;
 type Write = WriteConnection<<Bounded as Socket>::WriteHalf>;
 
-/// Serves the clients of one socket, each in a task of its own, for ever.
-pub async fn serve<O: Operator + 'static>(listener: UnixListener, access: Access, operator: Rc<O>, log: Log) {
-    let mut clients = Clients::default();
+/// Serves the clients of one socket, each in a task of its own, for ever. One more than `most` takes
+/// the place of the one that has done nothing for longest, so that nobody can keep others out by
+/// neither asking nor reading.
+pub async fn serve<O: Operator + 'static>(
+    listener: UnixListener,
+    access: Access,
+    most: usize,
+    operator: Rc<O>,
+    log: Log,
+) {
+    let mut clients = Clients { most, tasks: JoinSet::new(), known: Vec::new() };
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -56,8 +61,8 @@ pub async fn serve<O: Operator + 'static>(listener: UnixListener, access: Access
 }
 
 /// The clients that are served.
-#[derive(Default)]
 struct Clients {
+    most: usize,
     tasks: JoinSet<()>,
     known: Vec<(AbortHandle, LastActive)>,
 }
@@ -70,12 +75,12 @@ impl Clients {
     /// come faster than those go that have lost their places.
     async fn make_room(&mut self) {
         self.known.retain(|(task, _)| !task.is_finished());
-        if self.known.len() >= MOST_CLIENTS
+        if self.known.len() >= self.most
             && let Some((task, _)) = self.known.iter().min_by_key(|(_, active)| active.get())
         {
             task.abort();
         }
-        while self.tasks.len() >= MOST_CLIENTS {
+        while self.tasks.len() >= self.most {
             self.tasks.join_next().await;
         }
     }

@@ -167,6 +167,7 @@ impl Sum {
                 accepted: sum(|stats| stats.connections.accepted),
                 restored: sum(|stats| stats.connections.restored),
                 limit: sum(|stats| stats.connections.limit),
+                allowed: sum(|stats| stats.connections.allowed),
                 evicted: sum(|stats| stats.connections.evicted),
                 cut: sum(|stats| stats.connections.cut),
                 pauses: sum(|stats| stats.connections.pauses),

@@ -158,10 +158,15 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &Workers) {
 }
 
 fn tell_connections(daemon: &mut Daemon, connections: &Connections) {
-    let Connections { open, idle, accepted, restored, limit, evicted, cut, pauses } = connections;
+    let Connections { open, idle, accepted, restored, limit, allowed, evicted, cut, pauses } = connections;
     daemon.gauge("pixeld_connections_open", "Client connections that are open.", open);
     daemon.gauge("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
     daemon.gauge("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
+    daemon.gauge(
+        "pixeld_connections_allowed",
+        "The same, or fewer where the limit of open files leaves no room for so many.",
+        allowed,
+    );
     daemon.counter("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
     daemon.counter(
         "pixeld_connections_restored_total",

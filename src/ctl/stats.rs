@@ -54,8 +54,8 @@ fn counted(
     connections: &Connections,
     (received, sent): (u64, u64),
 ) -> Vec<(&'static str, String)> {
-    let Connections { open, idle, limit, accepted, restored, .. } = connections;
-    let mut connections = format!("{open} open ({idle} idle) of {limit} at most, {accepted} accepted");
+    let Connections { open, idle, allowed, accepted, restored, .. } = connections;
+    let mut connections = format!("{open} open ({idle} idle) of {allowed} at most, {accepted} accepted");
     if *restored > 0 {
         connections += &format!(", {restored} restored");
     }

@@ -66,7 +66,10 @@ fn show(status: &Status) -> String {
         ("Latency", figures::recent_latency(&stats.recent_latency)),
         (
             "Connections",
-            format!("{} open ({} idle) of {} at most", connections.open, connections.idle, connections.limit),
+            format!(
+                "{} open ({} idle) of {} at most",
+                connections.open, connections.idle, connections.allowed
+            ),
         ),
         (
             "Process",

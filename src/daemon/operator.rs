@@ -64,6 +64,7 @@ impl Operator for House {
                 accepted: accept.accepted.get(),
                 restored: accept.restored.get(),
                 limit: self.settings.borrow().limits.connections as u64,
+                allowed: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),
                 cut: totals.connections_cut,
                 pauses: accept.pauses.get(),

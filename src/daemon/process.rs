@@ -8,6 +8,8 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
+use crate::net::Files;
+
 /// CPU time that all threads have used.
 pub fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
@@ -29,7 +31,7 @@ pub fn descriptors_used() -> u64 {
 
 /// Descriptors that may be open.
 pub fn descriptors_allowed() -> u64 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+    Files::allowed().number() as u64
 }
 
 /// Each connection is a descriptor, so as many as the hard limit allows may be open.

@@ -34,7 +34,7 @@ use crate::{
     control::{self, Access},
     exit::Exit,
     log::{Event, Log},
-    net::Listener,
+    net::{Files, Listener},
     systemd::{self, Inherited},
     worker::{self, Pool, Shared},
 };
@@ -167,9 +167,10 @@ fn look_after(house: &House, watchdog: Option<Duration>) {
 fn serve_control(house: &Rc<House>, control: &Listener, admin: &Listener) -> io::Result<()> {
     let admin_path = admin.address().path().unwrap_or(Path::new(""));
     let read = Access::Read { admin: admin_path.display().to_string(), group: group_of(admin_path) };
+    let most = Files::allowed().control_clients();
     for (listener, access) in [(control, read), (admin, Access::Change)] {
         let listener = listener.to_unix()?;
-        tokio::task::spawn_local(control::serve(listener, access, house.clone(), house.log.clone()));
+        tokio::task::spawn_local(control::serve(listener, access, most, house.clone(), house.log.clone()));
     }
     Ok(())
 }

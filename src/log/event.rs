@@ -70,7 +70,9 @@ pub enum Event {
     /// The counters of the process before cannot be gone on with.
     CountersLost { reason: String },
     /// As many connections are open as may be, so idle ones are closed.
-    LimitReached { limit: usize },
+    LimitReached { limit: usize, is_short_of_files: bool },
+    /// There are descriptors for `limit` connections only.
+    FilesShort { files: usize, limit: usize, wanted: usize },
     /// Accepting stopped, for the reason given.
     AcceptPaused { reason: String },
     /// Accepting goes on.
@@ -126,6 +128,7 @@ impl Event {
             | Self::RestoreFailed { .. }
             | Self::HandOverFailed { .. }
             | Self::LimitReached { .. }
+            | Self::FilesShort { .. }
             | Self::AcceptPaused { .. }
             | Self::LogStalled
             | Self::LinesDropped { .. }
@@ -156,6 +159,7 @@ impl Event {
             Self::StillDrained { .. } => "stillDrained",
             Self::CountersLost { .. } => "countersLost",
             Self::LimitReached { .. } => "limitReached",
+            Self::FilesShort { .. } => "filesShort",
             Self::AcceptPaused { .. } => "acceptPaused",
             Self::AcceptResumed => "acceptResumed",
             Self::Refused { .. } => "requestRefused",
@@ -272,9 +276,19 @@ impl Event {
             Self::CountersLost { reason } => {
                 format!("The counters begin anew, those of the process before cannot be used: {reason}")
             }
-            Self::LimitReached { limit } => {
-                format!("limits.connections ({limit}) is reached: idle connections are closed for new ones")
+            Self::LimitReached { limit, is_short_of_files } => {
+                let what = if *is_short_of_files {
+                    format!("The limit of open files leaves room for {}", counted(*limit, "connection"))
+                } else {
+                    format!("limits.connections ({limit}) is reached")
+                };
+                format!("{what}: idle connections are closed for new ones")
             }
+            Self::FilesShort { files, limit, wanted } => format!(
+                "At most {} may be open, and not {wanted} (limits.connections), for only {files} files may: \
+                 raise LimitNOFILE=",
+                counted(*limit, "connection")
+            ),
             Self::LogStalled => "The log is not taken, lines are dropped".into(),
             Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
             Self::AcceptResumed => "Accepting goes on".into(),

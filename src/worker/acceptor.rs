@@ -95,7 +95,7 @@ async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
             }
             Ok(Err(error)) if is_shortage(&error) => {
                 shared.pause(&mut shortage, || format!("{}: {error}", listener.get_ref()));
-                sleep(SHORTLY).await;
+                shared.make_do(&mut shortage).await;
             }
             // The client has gone before it was accepted, or nobody waits any more.
             Ok(Err(_)) | Err(_) => {}
@@ -172,19 +172,46 @@ impl Shared {
         const EVICTION: Duration = Duration::from_secs(1);
 
         while self.deck.is_full() {
-            if self.deck.close_longest_idle().await {
-                if shortage.evicts() {
-                    self.log.send(Event::LimitReached { limit: self.deck.limit() });
-                }
-                self.memory.accept.evicted.add(1);
+            // More than one where the limit was lowered.
+            let surplus = (self.deck.open() + 1).saturating_sub(self.deck.limit());
+            let mut evicted = 0;
+            while evicted < surplus && self.deck.close_longest_idle().await {
+                self.count_evicted(shortage);
+                evicted += 1;
+            }
+            if evicted > 0 {
                 // Something else may have closed before that, so what counts is that there is room.
                 while self.deck.is_full() && timeout(EVICTION, self.deck.room()).await.is_ok() {}
                 continue;
             }
-            self.pause(shortage, || "limits.connections is reached, and no connection is idle".into());
+            let reached =
+                if self.deck.is_short_of_files() { "the limit of open files" } else { "limits.connections" };
+            self.pause(shortage, || format!("{reached} is reached, and no connection is idle"));
             // Something may become idle without anything being closed.
             let _ = timeout(SHORTLY, self.deck.room()).await;
         }
+    }
+
+    /// Something is short before the limit: that may have to be lower, for somebody may have lowered the
+    /// one of open files. Where it is not, whoever is idle makes room, until better times come.
+    async fn make_do(&self, shortage: &mut Shortage) {
+        if let Some(event) = self.deck.refit() {
+            self.log.send(event);
+        }
+        if !self.deck.is_full() {
+            if self.deck.close_longest_idle().await {
+                self.count_evicted(shortage);
+            }
+            sleep(SHORTLY).await;
+        }
+    }
+
+    fn count_evicted(&self, shortage: &mut Shortage) {
+        if shortage.evicts() {
+            let is_short_of_files = self.deck.is_short_of_files();
+            self.log.send(Event::LimitReached { limit: self.deck.limit(), is_short_of_files });
+        }
+        self.memory.accept.evicted.add(1);
     }
 
     /// Counts each pause once, however often it is tried again meanwhile.

@@ -9,13 +9,16 @@ use tokio::{
 };
 
 use super::thread::Order;
-use crate::{http::Parked, stats::WorkerStats};
+use crate::{http::Parked, log::Event, net::Files, stats::WorkerStats};
 
 /// Deals connections: each goes to the worker that has the fewest.
 #[derive(Debug, Default)]
 pub struct Deck {
     hands: Mutex<Hands>,
     open: AtomicUsize,
+    /// As configured.
+    wanted: AtomicUsize,
+    /// What holds: as configured, or as many as there are descriptors for.
     limit: AtomicUsize,
     moved: AtomicU64,
     room: Notify,
@@ -43,10 +46,25 @@ impl Deck {
         self.open.load(Relaxed)
     }
 
-    /// From now on so many connections may be open.
-    pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Relaxed);
+    /// From the next [`Self::refit`] on so many connections may be open.
+    pub fn set_limit(&self, wanted: usize) {
+        self.wanted.store(wanted, Relaxed);
+    }
+
+    /// Lets as many connections be open as are wanted, or as there are descriptors for by now. Returns
+    /// what to tell, when that has become too few.
+    pub fn refit(&self) -> Option<Event> {
+        let (files, wanted) = (Files::allowed(), self.wanted.load(Relaxed));
+        let room = files.connections(self.hands().workers.len());
+        let before = self.limit.swap(wanted.min(room), Relaxed);
         self.room.notify_one();
+        let is_news = room < wanted && room != before;
+        is_news.then(|| Event::FilesShort { files: files.number(), limit: room, wanted })
+    }
+
+    /// Whether it is descriptors that limit the connections, and not the configuration.
+    pub fn is_short_of_files(&self) -> bool {
+        self.limit() < self.wanted.load(Relaxed)
     }
 
     /// Whether as many connections are open as may be.

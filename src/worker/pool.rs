@@ -99,6 +99,7 @@ impl Pool {
             worker.order(Order::Leave);
         }
         self.leaving.extend(leaving);
+        self.refit();
         result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
     }
 
@@ -111,8 +112,15 @@ impl Pool {
     pub fn adopt(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
         self.shared.deck.set_limit(connection_limit);
+        self.refit();
         for worker in self.all() {
             worker.order(Order::Adopt(policy.clone()));
+        }
+    }
+
+    fn refit(&self) {
+        if let Some(event) = self.shared.deck.refit() {
+            self.shared.log.send(event);
         }
     }
 
@@ -188,6 +196,11 @@ impl Pool {
     /// Open connections.
     pub fn open(&self) -> usize {
         self.shared.deck.open()
+    }
+
+    /// Connections that may be open.
+    pub fn connection_limit(&self) -> usize {
+        self.shared.deck.limit()
     }
 
     /// Workers that finish what they have.

@@ -148,8 +148,10 @@ pub struct Connections {
     pub accepted: u64,
     /// Taken over from the process before, at a restart.
     pub restored: u64,
-    /// Open ones at most (limits.connections).
+    /// Open ones at most, as configured (limits.connections).
     pub limit: u64,
+    /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.
+    pub allowed: u64,
     /// Idle ones that were closed to make room for new ones at the limit.
     pub evicted: u64,
     /// Cut off because their client did not take its answers in time (timeouts.write).

@@ -61,6 +61,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
             accepted: 20,
             restored: 0,
             limit: 10_000,
+            allowed: 10_000,
             evicted: 0,
             cut: 0,
             pauses: 0,

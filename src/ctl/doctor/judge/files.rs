@@ -1,21 +1,19 @@
 use super::{Verdict, daemon_of, drop_in, is_service};
-use crate::ctl::doctor::{
-    finding::Finding,
-    look::{Facts, units},
+use crate::{
+    ctl::doctor::{
+        finding::Finding,
+        look::{Facts, units},
+    },
+    net::Files,
 };
-
-/// Descriptors besides those of connections: two control sockets with 64 clients each, listeners,
-/// log, notifications.
-const RESERVE: u64 = 192;
-/// Those of a worker's runtime.
-const FOR_EACH_WORKER: u64 = 4;
 
 /// Whether as many files may be open as there may be connections, and then some.
 pub fn file_limit(facts: &Facts) -> Verdict {
     let daemon = daemon_of(facts)?;
     let limit = facts.files.as_ref().map_err(Clone::clone)?;
     let connections = daemon.connection_limit;
-    let needed = connections + RESERVE + FOR_EACH_WORKER * daemon.workers;
+    let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let needed = Files::needed(number(connections), number(daemon.workers)) as u64;
     if limit.soft >= needed {
         let summary = format!("{} open files are allowed, {connections} connections too", limit.soft);
         return Ok(vec![Finding::ok(summary)]);

@@ -1,0 +1,73 @@
+//! Hardly any descriptors, and clients that sit on all they can get: nobody is shut out.
+
+mod support;
+
+use std::{fs, process::Command};
+
+use support::{Client, Daemon, ECHO, PIXEL, Setup, captured, eventually, post};
+
+/// Connects, asks once, and stays.
+fn sit_on(daemon: &Daemon, connections: usize) -> Vec<Client> {
+    let sit = |_| {
+        let mut client = daemon.unix_client();
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+        client
+    };
+    (0..connections).map(sit).collect()
+}
+
+fn assert_everybody_is_served(daemon: &Daemon) {
+    for _ in 0..20 {
+        assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+        assert!(daemon.ctl(&["status"]).status.success());
+    }
+}
+
+#[test]
+fn idle_clients_shut_out_nobody_where_few_files_may_be_open() {
+    let daemon = Setup::new("workers = 2").before("ulimit -n 128").start();
+    let told = daemon.wait_for_log("connections may be open");
+    assert!(told.contains("At most 72 ") && told.contains("raise LimitNOFILE="), "{told}");
+    let _sitting = sit_on(&daemon, 300);
+    assert_everybody_is_served(&daemon);
+
+    let connections = daemon.stats()["connections"].clone();
+    assert_eq!((&connections["limit"], &connections["allowed"]), (&10_000.into(), &72.into()));
+    assert!(connections["open"].as_u64().unwrap() <= 72, "{connections}");
+    assert!(connections["evicted"].as_u64().unwrap() >= 300 - 72, "{connections}");
+    let status = support::stdout(&daemon.ctl(&["status"]));
+    assert!(status.contains(" of 72 at most"), "{status}");
+    daemon.wait_for_log("The limit of open files leaves room for 72 connections: idle");
+}
+
+#[test]
+fn idle_control_clients_shut_out_nobody_where_few_files_may_be_open() {
+    let daemon = Setup::new("workers = 2").before("ulimit -n 128").start();
+    let _sitting: Vec<_> = (0..200).map(|_| daemon.varlink()).collect();
+    let _idle = sit_on(&daemon, 100);
+    assert_everybody_is_served(&daemon);
+}
+
+#[test]
+fn a_limit_that_is_lowered_below_what_is_open_costs_idle_connections_only() {
+    let daemon = Daemon::start("workers = 2");
+    let _sitting = sit_on(&daemon, 200);
+    let pid = daemon.pid().to_string();
+    let lowered = captured(Command::new("prlimit").args(["--pid", &pid, "--nofile=128"]));
+    assert!(lowered.status.success(), "{lowered:?}");
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+    assert_everybody_is_served(&daemon);
+    assert_eq!(daemon.stats()["connections"]["allowed"], 72);
+    daemon.wait_for_log("At most 72 connections may be open, and not 10000");
+}
+
+#[test]
+fn what_is_kept_is_enough_for_all_workers() {
+    let daemon = Setup::new("workers = 16").before("ulimit -n 256").start();
+    let _sitting = sit_on(&daemon, 300);
+    let _asking: Vec<_> = (0..40).map(|_| daemon.varlink()).collect();
+    assert_everybody_is_served(&daemon);
+    let open = eventually("descriptors", || fs::read_dir(format!("/proc/{}/fd", daemon.pid())).ok()).count();
+    assert!(open < 256, "{open} descriptors are open");
+    assert!(!daemon.log().contains("paused"), "{}", daemon.log());
+}
