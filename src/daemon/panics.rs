@@ -1,11 +1,116 @@
-use std::panic;
+use std::panic::{self, PanicHookInfo};
 
 use crate::log::{Event, Log};
 
 /// Tells the log of every panic, with its message and its place, instead of stderr.
 pub fn tell_log(log: Log) {
-    panic::set_hook(Box::new(move |info| {
-        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        log.send(Event::Panicked { reason: format!("Thread {thread}: {info}").replace('\n', " ") });
-    }));
+    panic::set_hook(Box::new(move |info| log.send(event(info))));
+}
+
+fn event(info: &PanicHookInfo<'_>) -> Event {
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    Event::Panicked { reason: format!("Thread {thread}: {info}").replace('\n', " ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        sync::{Arc, mpsc},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        config::Settings,
+        daemon::house::policy,
+        http::{Parked, STUMBLING_BLOCK},
+        log::{Level, Sink},
+        net::Socket,
+        stats::{Memory, Outcome, Totals},
+        worker::{Pool, Shared},
+    };
+
+    const PIXEL: &str = r#"{"x":1,"y":2,"channel":"G","value":12}"#;
+    /// What a plain request has, which goes the short way.
+    const PLAIN: &str = "content-type: application/json\r\n";
+    /// What sends a request the long way.
+    const ODD: &str = "content-type: application/json\r\nexpect: nothing\r\n";
+
+    fn request(fields: &str, body: &str) -> String {
+        let length = body.len();
+        format!("POST /pixel HTTP/1.1\r\nhost: h\r\n{fields}content-length: {length}\r\n\r\n{body}")
+    }
+
+    struct Client(UnixStream);
+
+    impl Client {
+        fn of(pool: &Pool) -> Self {
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            pool.restore(Parked::from(Socket::Unix(near)));
+            Self(far)
+        }
+
+        /// Asks for this, and takes everything that comes until the end.
+        fn ask_last(mut self, request: &str) -> String {
+            let mut answers = String::new();
+            self.0.write_all(request.as_bytes()).unwrap();
+            self.0.read_to_string(&mut answers).expect("the connection is closed in good order");
+            answers
+        }
+
+        fn is_served(&mut self) {
+            self.0.write_all(request(PLAIN, PIXEL).as_bytes()).unwrap();
+            let mut answer = [0; 1024];
+            let length = self.0.read(&mut answer).unwrap();
+            assert!(answer[..length].starts_with(b"HTTP/1.1 200 "), "{:?}", answer[..length].utf8_chunks());
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_the_client_whose_request_it_was_an_answer_and_nobody_else_anything() {
+        let (lines, told) = mpsc::channel();
+        let sink = Sink::function(move |event| drop(lines.send(event.clone())));
+        let log = Log::start(sink, Level::Info).unwrap();
+        let before = panic::take_hook();
+        let hooked = log.clone();
+        // Others' panics are still shown.
+        panic::set_hook(Box::new(move |info| {
+            hooked.send(event(info));
+            before(info);
+        }));
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let (ended, mut ended_workers) = tokio::sync::mpsc::unbounded_channel();
+        let heartbeat = Duration::from_millis(100);
+        let shared =
+            Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat, ended };
+        let pool = Pool::start(1, policy(&Settings::default()), 100, shared).unwrap();
+
+        let mut neighbour = Client::of(&pool);
+        neighbour.is_served();
+        for fields in [PLAIN, ODD] {
+            let answer = Client::of(&pool).ask_last(&request(fields, STUMBLING_BLOCK));
+            assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+            assert!(answer.ends_with(r#"{"detail":"Internal Server Error"}"#), "{answer}");
+            neighbour.is_served();
+        }
+        // Whoever stood before it has its answer, and whoever stands behind it none.
+        let [good, bad] = [PIXEL, STUMBLING_BLOCK].map(|body| request(PLAIN, body));
+        let answers = Client::of(&pool).ask_last(&format!("{good}{bad}{good}"));
+        let statuses: Vec<_> =
+            answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
+        assert_eq!(statuses, ["200", "500"], "{answers}");
+        neighbour.is_served();
+
+        assert!(ended_workers.try_recv().is_err(), "the worker has ended");
+        let outcomes = Totals::sum(memory.workers()).outcomes;
+        assert_eq!((outcomes.get(Outcome::Failed), outcomes.get(Outcome::Ok)), (3, 5));
+        log.flush(Duration::from_secs(10));
+        let is_told = |event: Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1: ") && reason.contains("a fault that nobody knew of"));
+        assert!(told.try_iter().any(is_told));
+        pool.abort();
+    }
 }

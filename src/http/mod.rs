@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod express;
 mod io;
+mod judge;
 mod plain;
 mod policy;
 mod registry;
@@ -15,5 +16,7 @@ mod track;
 
 pub use connection::{Ended, Parked, serve};
 pub use context::Context;
+#[cfg(test)]
+pub use judge::STUMBLING_BLOCK;
 pub use policy::Policy;
 pub use track::Recall;

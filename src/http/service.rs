@@ -2,7 +2,6 @@ use std::{
     convert::Infallible,
     future::Future,
     net::IpAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     task::{self, Poll, ready},
@@ -22,6 +21,7 @@ use super::{
     answer::Answer,
     check::{self, Framing},
     context::Context,
+    judge,
     track::{Recall, Track},
 };
 use crate::{
@@ -149,10 +149,9 @@ impl Exchange<'_> {
         if let Some(refusal) = self.refusal.take() {
             return Poll::Ready(refusal);
         }
-        let judge = || Answer::to_body(self.received.as_slice(), self.is_json, &policy);
-        // A fault in here is one client's, not everybody's; the panic hook has told its message.
-        let judged = catch_unwind(AssertUnwindSafe(judge));
-        Poll::Ready(judged.unwrap_or_else(|_| Answer::refusal(Outcome::Failed).and_close()))
+        let judged =
+            judge::guarded(self.received.as_slice(), |body| Answer::to_body(body, self.is_json, &policy));
+        Poll::Ready(judged.unwrap_or_else(|| Answer::refusal(Outcome::Failed).and_close()))
     }
 }
 

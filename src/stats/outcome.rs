@@ -25,7 +25,7 @@ pub enum Outcome {
     NotImplemented,
     /// 503: the daemon is drained.
     Unavailable,
-    /// 500: a fault of the daemon's own.
+    /// 500, or no answer at all: a fault of the daemon's own.
     Failed,
 }
 

@@ -16,7 +16,7 @@ use super::deck::Deck;
 use crate::{
     http::{self, Context, Parked, Policy, Recall},
     log::{Event, Log},
-    stats::{Memory, WorkerStats},
+    stats::{Memory, Outcome, WorkerStats},
 };
 
 /// What a worker is asked to do.
@@ -155,7 +155,12 @@ async fn work(
                 }
                 Some(Order::Abort) | None => break,
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => {
+                // Nothing could be answered; the panic hook has told why.
+                if ended.is_err_and(|error| error.is_panic()) {
+                    context.stats.answered(Outcome::Failed);
+                }
+            }
             _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
         }
     }

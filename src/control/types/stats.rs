@@ -83,7 +83,7 @@ pub struct Requests {
     pub not_implemented: u64,
     /// 503: the daemon was drained.
     pub unavailable: u64,
-    /// 500: a fault of the daemon's own.
+    /// 500, or no answer at all: a fault of the daemon's own.
     pub failed: u64,
 }
 
