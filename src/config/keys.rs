@@ -23,11 +23,14 @@ pub struct Key {
 pub enum Applies {
     /// At a reload.
     Live,
+    /// At a reload, where the daemon has opened these sockets itself; at the next start, where they were
+    /// passed to it.
+    WhereOwn,
     /// At the next start.
     AtRestart,
 }
 
-use Applies::{AtRestart, Live};
+use Applies::{AtRestart, Live, WhereOwn};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -44,7 +47,7 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
-        name: "listen.http", applies: AtRestart,
+        name: "listen.http", applies: WhereOwn,
         set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
         show: |s| {
             let addresses: Vec<_> = s.listen.http.iter().map(value::show_text).collect();
@@ -52,12 +55,12 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
-        name: "listen.control", applies: AtRestart,
+        name: "listen.control", applies: WhereOwn,
         set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.control),
     },
     Key {
-        name: "listen.admin", applies: AtRestart,
+        name: "listen.admin", applies: WhereOwn,
         set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.admin),
     },

@@ -2,6 +2,7 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
+    sync::oneshot,
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep, timeout},
 };
@@ -26,7 +27,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 type Read = ReadConnection<<Bounded as Socket>::ReadHalf>;
 type Write = WriteConnection<<Bounded as Socket>::WriteHalf>;
 
-/// Serves the clients of one socket, each in a task of its own, for ever. One more than `most` takes
+/// Serves the clients of one socket, each in a task of its own. When it is `closed`, those that are there
+/// are served on, and no others. One more than `most` takes
 /// the place of the one that has done nothing for longest, so that nobody can keep others out by
 /// neither asking nor reading.
 pub async fn serve<O: Operator + 'static>(
@@ -35,6 +37,7 @@ pub async fn serve<O: Operator + 'static>(
     most: usize,
     operator: Rc<O>,
     log: Log,
+    mut closed: oneshot::Receiver<()>,
 ) {
     let mut clients = Clients { most, tasks: JoinSet::new(), known: Vec::new() };
     loop {
@@ -56,8 +59,11 @@ pub async fn serve<O: Operator + 'static>(
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
             Some(_) = clients.tasks.join_next() => {}
+            _ = &mut closed => break,
         }
     }
+    drop(listener);
+    while clients.tasks.join_next().await.is_some() {}
 }
 
 /// The clients that are served.

@@ -2,16 +2,20 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use hyper::StatusCode;
 
-use super::trend::{Sample, Trend};
+use super::{
+    doors::Doors,
+    trend::{Sample, Trend},
+};
 use crate::{
-    config::{self, Applies, Key, Loaded, Origin, Settings, Sources},
-    control::{Act, ControlError, Reloaded, ServiceState, SettingChange, unix_ms},
+    config::{Loaded, Origin, Settings, Sources},
+    control::{Act, ControlError, ServiceState, unix_ms},
     http::Policy,
     log::{Event, Level, Log, counted},
     stats::{Memory, Totals, latency},
@@ -25,7 +29,7 @@ pub struct House {
     pub log: Log,
     pub pool: RefCell<Pool>,
     pub memory: Arc<Memory>,
-    pub listeners: Vec<String>,
+    pub doors: RefCell<Doors>,
     pub started: Instant,
     pub started_at: SystemTime,
     pub stopping: Cell<bool>,
@@ -36,7 +40,8 @@ pub struct House {
     pub trend: RefCell<Trend>,
     /// Whether a call of SetWorkers is at it.
     pub resizing: Cell<bool>,
-    sources: Sources,
+    pub sources: Sources,
+    me: Weak<Self>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
     stuck_worker: Cell<Option<usize>>,
@@ -58,19 +63,29 @@ pub struct Parts {
     pub loaded: Loaded,
     pub pool: Pool,
     pub memory: Arc<Memory>,
-    pub listeners: Vec<String>,
+    pub doors: Doors,
     pub log: Log,
     pub started: Instant,
 }
 
 impl House {
-    pub fn new(parts: Parts) -> Self {
+    /// Receives control clients from now on.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn open(parts: Parts) -> io::Result<Rc<Self>> {
+        let house = Rc::new_cyclic(|me| Self::new(parts, me));
+        house.doors.borrow_mut().receive(&house)?;
+        Ok(house)
+    }
+
+    fn new(parts: Parts, me: &Weak<Self>) -> Self {
         let trend = Trend::new(sample(&parts.memory, &parts.pool));
         Self {
             log: parts.log,
             pool: RefCell::new(parts.pool),
             memory: parts.memory,
-            listeners: parts.listeners,
+            doors: RefCell::new(parts.doors),
             started: parts.started,
             started_at: SystemTime::now() - parts.started.elapsed(),
             stopping: Cell::new(false),
@@ -80,11 +95,17 @@ impl House {
             trend: RefCell::new(trend),
             resizing: Cell::new(false),
             sources: parts.sources,
+            me: me.clone(),
             notifier: RefCell::default(),
             notify_failed: Cell::new(false),
             stuck_worker: Cell::new(None),
             lines_dropped_told: Cell::new(0),
         }
+    }
+
+    /// As those have it who act on it for longer than a call.
+    pub fn shared(&self) -> Option<Rc<Self>> {
+        self.me.upgrade()
     }
 
     /// What the daemon is doing.
@@ -173,70 +194,6 @@ impl House {
         format!("{state}: {workers}, {connections}, {}, {rate:.0}/s", counted(now.total, "request"))
     }
 
-    /// Reads the configuration again. Either all of it holds afterwards or nothing has changed.
-    ///
-    /// # Errors
-    /// Every fault of every file.
-    pub fn reload(&self, by: &str) -> Result<Reloaded, ControlError> {
-        self.is_to_change()?;
-        self.notify(|notifier| notifier.reloading());
-        let loaded = self.sources.load().map_err(|faults| {
-            let faults = faults.lines();
-            self.log.send(Event::ReloadRefused { faults: faults.clone(), by: by.into() });
-            ControlError::InvalidConfiguration { faults }
-        });
-        let result = loaded.and_then(|loaded| self.apply(loaded, by));
-        let status = self.status();
-        self.notify(|notifier| notifier.ready(&status));
-        result
-    }
-
-    /// What a reload would do.
-    ///
-    /// # Errors
-    /// Every fault of every file.
-    pub fn try_reload(&self) -> Result<Reloaded, ControlError> {
-        let refused = |faults: config::Faults| ControlError::InvalidConfiguration { faults: faults.lines() };
-        let loaded = self.sources.load().map_err(refused)?;
-        let settings = self.settings.borrow();
-        Ok(Reloaded { applied: false, changes: changes(&settings, &loaded.settings, &self.by_hand.borrow()) })
-    }
-
-    fn apply(&self, loaded: Loaded, by: &str) -> Result<Reloaded, ControlError> {
-        let mut settings = self.settings.borrow_mut();
-        let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
-        let by_hand = self.by_hand.borrow();
-        let changes = changes(&settings, &next, &by_hand);
-        let mut pool = self.pool.borrow_mut();
-        if settings.workers != next.workers && by_hand.workers.is_none() {
-            pool.resize(next.workers.count()).map_err(|error| self.no_workers(&error))?;
-        }
-        pool.adopt(&policy(&next), next.limits.connections);
-        if by_hand.log_level.is_none() {
-            self.log.set_level(next.log.level);
-        }
-        // What waits for a restart is reported as changed again by the next reload.
-        next.listen = settings.listen.clone();
-        next.log.target = settings.log.target;
-        let mut origins = self.origins.borrow_mut();
-        for key in config::KEYS.iter().filter(|key| key.applies == Applies::AtRestart) {
-            match origins.remove(key.name) {
-                Some(origin) => next_origins.insert(key.name, origin),
-                None => next_origins.remove(key.name),
-            };
-        }
-        *settings = next;
-        *origins = next_origins;
-        let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.needs_restart);
-        let line = |change: &&SettingChange| format!("{}: {} -> {}", change.key, change.from, change.to);
-        self.log.send(Event::Reloaded {
-            changed: now.iter().map(line).collect(),
-            needs_restart: later.iter().map(|change| change.key.clone()).collect(),
-            by: by.into(),
-        });
-        Ok(Reloaded { applied: true, changes })
-    }
-
     pub fn no_workers(&self, error: &io::Error) -> ControlError {
         let reason = format!("cannot start another worker: {error}");
         self.log.send(Event::SystemRefused { reason: reason.clone() });
@@ -251,22 +208,6 @@ fn sample(memory: &Memory, pool: &Pool) -> Sample {
         latency: latency(memory.workers()),
         busy: pool.reports().iter().map(|report| (report.number, report.busy)).collect(),
     }
-}
-
-fn changes(from: &Settings, to: &Settings, by_hand: &ByHand) -> Vec<SettingChange> {
-    let is_set_by_hand = |key| match key {
-        "workers" => by_hand.workers.is_some(),
-        "log.level" => by_hand.log_level.is_some(),
-        _ => false,
-    };
-    let change = |key: &Key| SettingChange {
-        key: key.name.into(),
-        from: (key.show)(from),
-        to: (key.show)(to),
-        needs_restart: key.applies == Applies::AtRestart,
-        set_by_hand: is_set_by_hand(key.name),
-    };
-    config::changes(from, to).into_iter().map(change).collect()
 }
 
 /// Now, as the control interface tells times.

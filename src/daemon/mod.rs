@@ -3,10 +3,12 @@
 
 mod args;
 mod counters;
+mod doors;
 mod house;
 mod operator;
 mod panics;
 mod process;
+mod reload;
 mod run;
 mod sockets;
 mod stop;

@@ -7,7 +7,7 @@ use super::{
     process,
 };
 use crate::{
-    config::{Applies, KEYS},
+    config::KEYS,
     control::{
         Act, Caller, Connections, ControlError, Drained, Latency, LogLevelSet, Operator, Process, Rates,
         Reloaded, Requests, Resumed, Setting, Settings, Stats, Worker, WorkerState, Workers, WorkersSet,
@@ -52,7 +52,7 @@ impl Operator for House {
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counting_since_unix_ms: self.memory.since_unix_ms(),
-            listeners: self.listeners.clone(),
+            listeners: self.doors.borrow().addresses(),
             workers: pool.serving() as u64,
             requests: requests(&totals.outcomes),
             rates: Rates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
@@ -113,7 +113,7 @@ impl Operator for House {
                 key: key.name.into(),
                 value: (key.show)(&settings),
                 origin: origins.get(key.name).map(ToString::to_string),
-                needs_restart: key.applies == Applies::AtRestart,
+                needs_restart: self.needs_restart(key),
                 set_to,
                 set_by,
             }

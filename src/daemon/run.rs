@@ -3,16 +3,10 @@ use std::{
     io,
     mem::take,
     os::fd::OwnedFd,
-    path::Path,
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::stat::stat,
-    unistd::{Gid, Group},
-};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -24,6 +18,7 @@ use tokio::{
 use super::{
     args::Args,
     counters,
+    doors::Doors,
     house::{House, Parts, policy},
     panics, process,
     sockets::{Sockets, gather},
@@ -31,10 +26,8 @@ use super::{
 };
 use crate::{
     config::{Loaded, Sources},
-    control::{self, Access},
     exit::Exit,
     log::{Event, Log},
-    net::{Files, Listener},
     systemd::{self, Inherited},
     worker::{self, Pool, Shared},
 };
@@ -99,18 +92,16 @@ async fn live(
     let shared =
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
     let pool = Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
-    let listeners: Vec<_> = sockets.http.iter().map(ToString::to_string).collect();
     restore(&pool, &left.connections, log);
-    let acceptor = pool.accept(sockets.http)?;
+    let doors = Doors::open(sockets, &settings.listen, &pool)?;
     let log = log.clone();
-    let house = Rc::new(House::new(Parts { sources, loaded, pool, memory, listeners, log, started }));
+    let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started })?;
     house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
     house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     let outbox = stop::open_outbox(&house);
-    serve_control(&house, &sockets.control, &sockets.admin)?;
 
     house.log.send(Event::Ready {
-        listeners: house.listeners.clone(),
+        listeners: house.doors.borrow().addresses(),
         workers: house.pool.borrow().serving(),
         took: started.elapsed(),
     });
@@ -128,7 +119,7 @@ async fn live(
         }
     };
     house.begin_to_stop(cause);
-    acceptor.stop();
+    house.doors.borrow_mut().close();
     stop::stop(&house, outbox, &mut ended_workers, &mut stop_signals).await;
     Ok(Exit::Ok)
 }
@@ -159,34 +150,6 @@ fn look_after(house: &House, watchdog: Option<Duration>) {
     let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
     if house.all_workers_progress(limit) && watchdog.is_some() {
         house.notify(|notifier| notifier.alive());
-    }
-}
-
-/// Serves the control clients for as long as the daemon lives. The listeners themselves stay with
-/// the caller, who removes the paths of its own ones in the end.
-fn serve_control(house: &Rc<House>, control: &Listener, admin: &Listener) -> io::Result<()> {
-    let admin_path = admin.address().path().unwrap_or(Path::new(""));
-    let read = Access::Read { admin: admin_path.display().to_string(), group: group_of(admin_path) };
-    let most = Files::allowed().control_clients();
-    for (listener, access) in [(control, read), (admin, Access::Change)] {
-        let listener = listener.to_unix()?;
-        tokio::task::spawn_local(control::serve(listener, access, most, house.clone(), house.log.clone()));
-    }
-    Ok(())
-}
-
-/// The group whose members may write to a socket, if it is not its owner's alone.
-fn group_of(socket: &Path) -> Option<String> {
-    /// What a group outside the daemon's namespace looks like (user_namespaces(7)).
-    const OVERFLOW_GID: u32 = 65534;
-    /// The group of the installed unit, which is outside.
-    const INSTALLED: &str = "pixeld-admin";
-
-    let file = stat(socket).ok().filter(|file| file.st_mode & 0o020 != 0)?;
-    match Group::from_gid(Gid::from_raw(file.st_gid)) {
-        _ if file.st_gid == OVERFLOW_GID => Some(INSTALLED.into()),
-        Ok(Some(group)) => Some(group.name),
-        _ => Some(file.st_gid.to_string()),
     }
 }
 

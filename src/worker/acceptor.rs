@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, pending};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use tokio::{
     io::unix::AsyncFd,
     runtime,
-    sync::oneshot,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{sleep, timeout},
 };
 
 use super::deck::Deck;
 use crate::{
     log::{Event, Log},
-    net::{Listener, Socket},
+    net::{Address, Listener, Socket},
     stats::Memory,
     sys,
 };
@@ -26,8 +26,17 @@ use crate::{
 /// The thread that accepts connections and deals them to the workers.
 #[derive(Debug)]
 pub struct Acceptor {
-    stop: oneshot::Sender<()>,
+    orders: UnboundedSender<Change>,
     thread: thread::JoinHandle<()>,
+}
+
+/// Other listeners than before.
+#[derive(Debug)]
+struct Change {
+    added: Vec<Listener>,
+    /// The addresses of all that are to be there afterwards.
+    wanted: Vec<Address>,
+    done: std::sync::mpsc::SyncSender<io::Result<()>>,
 }
 
 /// What the tasks of the listeners share.
@@ -49,34 +58,75 @@ impl Acceptor {
         log: Log,
     ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (stop, stopped) = oneshot::channel();
-        let listeners = {
+        let (orders, mut received) = unbounded_channel();
+        let mut listeners = {
             let _guard = runtime.enter();
-            listeners.into_iter().map(sys::watch).collect::<io::Result<Vec<_>>>()?
+            watch(listeners)?
         };
         let shared = Shared { deck, memory, log };
         let thread = thread::Builder::new().name("pixeld-accept".into()).spawn(move || {
             runtime.block_on(async {
-                let accepting = listeners.iter().map(|listener| accept_all(listener, &shared));
-                tokio::select! {
-                    _ = join_all(accepting) => {}
-                    // Both an order to stop and a sender that is gone end it.
-                    _ = stopped => {}
+                while let Some(change) = accept_until_ordered(&listeners, &mut received, &shared).await {
+                    // Whoever asked for it waits for this.
+                    let _ = change.done.send(make(change.added, &change.wanted, &mut listeners, &shared));
                 }
             });
-            for listener in listeners.iter().map(AsyncFd::get_ref).filter(|listener| listener.is_own()) {
-                accept_the_rest(listener, &shared);
-            }
+            listeners.iter().for_each(|listener| accept_the_rest(listener.get_ref(), &shared));
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self { orders, thread })
     }
 
     /// Accepts nothing more and closes the listeners. Who is in the backlog of an inherited socket
     /// stays there, for the next process.
     pub fn stop(self) {
-        let _ = self.stop.send(());
+        drop(self.orders);
+        // A panic was told by the hook.
         let _ = self.thread.join();
     }
+
+    /// Accepts on these, too, and then no more on those whose addresses are not wanted.
+    ///
+    /// # Errors
+    /// When epoll takes no more descriptors; then nothing has changed.
+    pub fn change(&self, added: Vec<Listener>, wanted: Vec<Address>) -> io::Result<()> {
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
+        let gone = || io::Error::other("the thread that accepts connections is gone");
+        self.orders.send(Change { added, wanted, done }).map_err(|_| gone())?;
+        is_done.recv().map_err(|_| gone())?
+    }
+}
+
+/// Accepts until there is an order, or nobody who could give one.
+async fn accept_until_ordered(
+    listeners: &[AsyncFd<Listener>],
+    orders: &mut UnboundedReceiver<Change>,
+    shared: &Shared,
+) -> Option<Change> {
+    let accepting = async {
+        join_all(listeners.iter().map(|listener| accept_all(listener, shared))).await;
+        pending().await
+    };
+    tokio::select! {
+        order = orders.recv() => order,
+        order = accepting => order,
+    }
+}
+
+fn make(
+    added: Vec<Listener>,
+    wanted: &[Address],
+    listeners: &mut Vec<AsyncFd<Listener>>,
+    shared: &Shared,
+) -> io::Result<()> {
+    listeners.extend(watch(added)?);
+    for old in listeners.extract_if(.., |listener| !wanted.contains(listener.get_ref().address())) {
+        accept_the_rest(old.get_ref(), shared);
+    }
+    Ok(())
+}
+
+fn watch(listeners: Vec<Listener>) -> io::Result<Vec<AsyncFd<Listener>>> {
+    listeners.into_iter().map(sys::watch).collect()
 }
 
 async fn accept_all(listener: &AsyncFd<Listener>, shared: &Shared) {
@@ -141,12 +191,14 @@ impl Shortage {
     }
 }
 
-/// Nobody else will accept those who are in the backlog of a socket of our own.
+/// Nobody else will accept those who are in the backlog of a socket of our own. That of an inherited
+/// one is for the next process.
 fn accept_the_rest(listener: &Listener, shared: &Shared) {
     /// As many as a backlog holds (net.core.somaxconn); others may come meanwhile, without end.
     const MOST: usize = 4096;
 
-    for socket in std::iter::from_fn(|| listener.accept().ok()).take(MOST) {
+    let waiting = std::iter::from_fn(|| listener.is_own().then(|| listener.accept().ok()).flatten());
+    for socket in waiting.take(MOST) {
         shared.take(socket);
     }
 }

@@ -280,6 +280,7 @@ mod tests {
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());
         deck.set_limit(1);
+        deck.refit();
         assert!(!deck.is_full());
         deck.deal(connection());
         assert!(deck.is_full());

@@ -1,0 +1,243 @@
+use std::{io, path::Path, rc::Rc};
+
+use nix::{
+    sys::stat::stat,
+    unistd::{Gid, Group},
+};
+use tokio::sync::oneshot;
+
+use super::{house::House, sockets::Sockets};
+use crate::{
+    config::Listen,
+    control::{self, Access},
+    net::{Address, BindError, Files, Listener},
+    worker::{Acceptor, Pool},
+};
+
+/// The sockets that the daemon serves. Those that it has opened itself can change while it runs.
+#[derive(Debug)]
+pub struct Doors {
+    http: Vec<Door>,
+    http_is_own: bool,
+    /// Gone when the daemon stops.
+    acceptor: Option<Acceptor>,
+    control: Reception,
+    admin: Reception,
+}
+
+/// Where requests are taken.
+#[derive(Debug, Clone)]
+struct Door {
+    /// As the configuration has it; with port 0, perhaps.
+    configured: Address,
+    /// As the kernel has it.
+    address: Address,
+}
+
+/// Where control clients are received.
+#[derive(Debug)]
+struct Reception {
+    listener: Listener,
+    /// Its end is that of accepting, not of those who were accepted.
+    serving: Option<oneshot::Sender<()>>,
+}
+
+/// Sockets that are open, and that nobody serves yet. Dropping them closes them.
+#[derive(Debug, Default)]
+pub struct Opened {
+    http: Option<(Vec<Door>, Vec<Listener>)>,
+    control: Option<Listener>,
+    admin: Option<Listener>,
+}
+
+/// A key whose sockets cannot be opened, and why.
+#[derive(Debug)]
+pub struct Closed {
+    pub key: &'static str,
+    pub reason: String,
+}
+
+impl Doors {
+    /// Begins to accept clients; control clients are received when there is somebody to do it.
+    ///
+    /// # Errors
+    /// When the operating system has no thread left.
+    pub fn open(sockets: Sockets, listen: &Listen, pool: &Pool) -> io::Result<Self> {
+        let http_is_own = sockets.http.iter().any(Listener::is_own);
+        let mut configured = listen.http.iter().cloned();
+        let mut door = |listener: &Listener| {
+            let address = listener.address().clone();
+            let configured = configured.next().filter(|_| http_is_own);
+            Door { configured: configured.unwrap_or_else(|| address.clone()), address }
+        };
+        let http = sockets.http.iter().map(&mut door).collect();
+        let acceptor = Some(pool.accept(sockets.http)?);
+        let [control, admin] =
+            [sockets.control, sockets.admin].map(|listener| Reception { listener, serving: None });
+        Ok(Self { http, http_is_own, acceptor, control, admin })
+    }
+
+    /// Where requests are taken.
+    pub fn addresses(&self) -> Vec<String> {
+        self.http.iter().map(|door| door.address.to_string()).collect()
+    }
+
+    /// Whether the daemon has opened the sockets of this key itself.
+    pub fn are_own(&self, key: &str) -> bool {
+        match key {
+            "listen.http" => self.http_is_own,
+            "listen.control" => self.control.listener.is_own(),
+            "listen.admin" => self.admin.listener.is_own(),
+            _ => false,
+        }
+    }
+
+    /// Opens what these settings ask for and is not open yet, as far as the sockets are the daemon's own.
+    ///
+    /// # Errors
+    /// The first that cannot be opened; then none is.
+    pub fn prepare(&self, listen: &Listen) -> Result<Opened, Closed> {
+        let mut opened = Opened::default();
+        let before: Vec<_> = self.http.iter().map(|door| &door.configured).collect();
+        if self.http_is_own && before != listen.http.iter().collect::<Vec<_>>() {
+            let (mut doors, mut listeners) = (Vec::new(), Vec::new());
+            for configured in &listen.http {
+                let kept = self.http.iter().find(|door| door.configured == *configured);
+                doors.push(match kept {
+                    Some(door) => door.clone(),
+                    None => {
+                        let listener = self.bind("listen.http", configured)?;
+                        let address = listener.address().clone();
+                        listeners.push(listener);
+                        Door { configured: configured.clone(), address }
+                    }
+                });
+            }
+            opened.http = Some((doors, listeners));
+        }
+        if self.control.is_to_move(&listen.control) {
+            opened.control = Some(self.bind("listen.control", &listen.control)?);
+        }
+        if self.admin.is_to_move(&listen.admin) {
+            opened.admin = Some(self.bind("listen.admin", &listen.admin)?);
+        }
+        Ok(opened)
+    }
+
+    fn bind(&self, key: &'static str, address: &Address) -> Result<Listener, Closed> {
+        Listener::bind(address).map_err(|error| Closed { key, reason: self.explain(&error) })
+    }
+
+    fn explain(&self, error: &BindError) -> String {
+        let port = |address: &Address| match address {
+            Address::Tcp(address) => Some(address.port()),
+            Address::Unix(_) => None,
+        };
+        let overlaps = |door: &&Door| port(&door.address) == port(&error.address);
+        match self.http.iter().find(overlaps) {
+            Some(door) if port(&door.address).is_some() && error.cause.kind() == io::ErrorKind::AddrInUse => {
+                format!(
+                    "{error} (by {} of before: only a restart changes from one to the other)",
+                    door.address
+                )
+            }
+            _ => error.to_string(),
+        }
+    }
+
+    /// Serves what was opened, and then closes what it takes the place of. Who is connected stays.
+    ///
+    /// # Errors
+    /// When the operating system is short of something; then everything is as it was.
+    pub fn change(&mut self, opened: Opened, house: &Rc<House>) -> io::Result<()> {
+        let Opened { http, control, admin } = opened;
+        let admin = admin.map(|listener| Reception::open(listener, Access::Change, house)).transpose()?;
+        // Its replies name the other one.
+        let control = if control.is_some() || admin.is_some() {
+            let access = read_access(&admin.as_ref().unwrap_or(&self.admin).listener);
+            let listener = control.as_ref().unwrap_or(&self.control.listener);
+            let serving = serve(listener, access, house)?;
+            Some((control, serving))
+        } else {
+            None
+        };
+        if let (Some((doors, listeners)), Some(acceptor)) = (http, &self.acceptor) {
+            acceptor.change(listeners, doors.iter().map(|door| door.address.clone()).collect())?;
+            self.http = doors;
+        }
+        if let Some((listener, serving)) = control {
+            if let Some(listener) = listener {
+                self.control.listener = listener;
+            }
+            self.control.serving = Some(serving);
+        }
+        if let Some(admin) = admin {
+            self.admin = admin;
+        }
+        Ok(())
+    }
+
+    /// Receives control clients.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn receive(&mut self, house: &Rc<House>) -> io::Result<()> {
+        let access = read_access(&self.admin.listener);
+        self.control.serving = Some(serve(&self.control.listener, access, house)?);
+        self.admin.serving = Some(serve(&self.admin.listener, Access::Change, house)?);
+        Ok(())
+    }
+
+    /// Accepts no more clients; control clients are received until the end.
+    pub fn close(&mut self) {
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.stop();
+        }
+    }
+}
+
+impl Reception {
+    fn open(listener: Listener, access: Access, house: &Rc<House>) -> io::Result<Self> {
+        let serving = Some(serve(&listener, access, house)?);
+        Ok(Self { listener, serving })
+    }
+
+    fn is_to_move(&self, address: &Address) -> bool {
+        self.listener.is_own() && self.listener.address() != address
+    }
+}
+
+/// Serves control clients in a task of its own, until the other end of this is dropped.
+fn serve(listener: &Listener, access: Access, house: &Rc<House>) -> io::Result<oneshot::Sender<()>> {
+    let (serving, closed) = oneshot::channel();
+    let (listener, most) = (listener.to_unix()?, Files::allowed().control_clients());
+    tokio::task::spawn_local(control::serve(
+        listener,
+        access,
+        most,
+        house.clone(),
+        house.log.clone(),
+        closed,
+    ));
+    Ok(serving)
+}
+
+fn read_access(admin: &Listener) -> Access {
+    let path = admin.address().path().unwrap_or(Path::new(""));
+    Access::Read { admin: path.display().to_string(), group: group_of(path) }
+}
+
+/// The group whose members may write to a socket, if it is not its owner's alone.
+fn group_of(socket: &Path) -> Option<String> {
+    /// What a group outside the daemon's namespace looks like (user_namespaces(7)).
+    const OVERFLOW_GID: u32 = 65534;
+    /// The group of the installed unit, which is outside.
+    const INSTALLED: &str = "pixeld-admin";
+
+    let file = stat(socket).ok().filter(|file| file.st_mode & 0o020 != 0)?;
+    match Group::from_gid(Gid::from_raw(file.st_gid)) {
+        _ if file.st_gid == OVERFLOW_GID => Some(INSTALLED.into()),
+        Ok(Some(group)) => Some(group.name),
+        _ => Some(file.st_gid.to_string()),
+    }
+}

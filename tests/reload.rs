@@ -1,0 +1,133 @@
+//! What a reload changes: every key, each shown by what it does; and where the daemon listens.
+
+mod support;
+
+#[path = "reload/listeners.rs"]
+mod listeners;
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use pixeld::config::{Applies, KEYS};
+use serde_json::{Value, json};
+use support::{Client, Daemon, PIXEL, eventually, post, post_in_two, request, stdout};
+
+/// A key, another value than the default one, and how to see that it holds.
+type Case = (&'static str, &'static str, fn(Daemon));
+
+const CASES: &[Case] = &[
+    ("workers", "3", |daemon| assert_eq!(daemon.stats()["workers"], 3)),
+    ("limits.body", "64", |daemon| {
+        let answer = daemon.client().ask(post(&format!("{PIXEL:<100}")));
+        assert_eq!(answer.status, 413);
+    }),
+    ("limits.head", "\"8KiB\"", |daemon| {
+        let field = format!("a: {}\r\n", "a".repeat(10 << 10));
+        assert_eq!(daemon.client().ask(request("POST", "/pixel", &field, "")).status, 431);
+    }),
+    ("limits.connections", "1", |daemon| {
+        let (mut first, mut second) = (daemon.unix_client(), daemon.unix_client());
+        assert_eq!(first.ask(post(PIXEL)).status, 200);
+        assert_eq!(second.ask(post(PIXEL)).status, 200);
+        first.expect_cut();
+    }),
+    ("limits.requests-per-connection", "1", |daemon| {
+        assert_eq!(daemon.client().ask(post(PIXEL)).field("connection"), Some("close"));
+    }),
+    ("timeouts.head", "\"100ms\"", |daemon| {
+        assert_eq!(daemon.client().ask("POST /pixel HTTP/1.1\r\n").status, 408);
+    }),
+    ("timeouts.body", "\"100ms\"", |daemon| {
+        assert_eq!(daemon.client().ask(post_in_two().0).status, 408);
+    }),
+    ("timeouts.write", "\"100ms\"", |daemon| {
+        let mut client = daemon.unix_client();
+        client.send(post(PIXEL).repeat(2_500));
+        eventually("it is cut off", || (daemon.stats()["connections"]["cut"] == 1).then_some(()));
+    }),
+    ("timeouts.keep-alive", "\"100ms\"", |daemon| daemon.client().expect_end()),
+    ("timeouts.drain", "\"100ms\"", |mut daemon| {
+        let mut client = daemon.client();
+        client.send(post(PIXEL) + &post_in_two().0);
+        assert_eq!(client.answer().status, 200);
+        assert!(daemon.stop().success());
+        daemon.wait_for_log("1 connection cut off");
+    }),
+    ("pixel.range-error-status", "200", |daemon| {
+        assert_eq!(daemon.client().ask(post(&PIXEL.replace("255", "256"))).status, 200);
+    }),
+    ("log.level", "\"debug\"", |daemon| {
+        assert_eq!(daemon.client().ask(request("GET", "/nowhere", "", "")).status, 404);
+        daemon.wait_for_log("Answered 404");
+    }),
+    ("log.target", "\"journal\"", |daemon| {
+        assert_eq!(daemon.ctl_json(&["reload"])["changes"].as_array().unwrap().len(), 1, "it still waits");
+    }),
+];
+
+fn setting(daemon: &Daemon, key: &str) -> Value {
+    let config = daemon.ctl_json(&["config"]);
+    let settings = config["settings"].as_array().unwrap();
+    settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
+}
+
+#[test]
+fn every_key_holds_at_once_or_is_said_to_need_a_restart() {
+    for (key, value, assert_holds) in CASES {
+        let daemon = Daemon::start("");
+        let before = setting(&daemon, key);
+        daemon.configure(&format!("{key} = {value}"));
+        let waits = KEYS.iter().any(|known| known.name == *key && known.applies == Applies::AtRestart);
+        let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits });
+        assert_eq!(daemon.ctl_json(&["reload"]), json!({ "applied": true, "changes": [change] }));
+        let after = setting(&daemon, key);
+        assert_eq!(after["value"] == *value, !waits, "{after}");
+        assert_eq!((&after["needsRestart"], &before["needsRestart"]), (&waits.into(), &waits.into()));
+        println!("{key}");
+        assert_holds(daemon);
+    }
+}
+
+#[test]
+fn no_key_is_left_out_here() {
+    let elsewhere = ["listen.http", "listen.control", "listen.admin"];
+    let looked_at: Vec<_> = CASES.iter().map(|(key, ..)| *key).chain(elsewhere).collect();
+    for key in KEYS {
+        assert!(looked_at.contains(&key.name), "{} has no case", key.name);
+    }
+    assert_eq!(looked_at.len(), KEYS.len());
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_is_told_with_its_reason() {
+    let daemon = Daemon::start("workers = 2");
+    daemon.configure("workers = 3\ntimeouts.head = 10");
+    let refused = daemon.ctl(&["reload"]);
+    assert_eq!(support::code(&refused), 78);
+    assert!(support::stderr(&refused).contains("pixeld.toml:2: timeouts.head: "), "{refused:?}");
+    assert_eq!(
+        (setting(&daemon, "workers")["value"].clone(), daemon.stats()["workers"].clone()),
+        (json!("2"), json!(2))
+    );
+    assert_eq!(stdout(&refused), "");
+}
+
+#[test]
+fn a_signal_reloads_as_well() {
+    let daemon = Daemon::start("workers = 1");
+    daemon.configure("workers = 2");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+}
+
+/// Replaced in one step, as editors do.
+fn write_config(daemon: &Daemon, text: &str) {
+    let new = daemon.folder().join("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, daemon.config_file()).unwrap();
+}
+
+fn is_served(mut client: Client) -> Client {
+    assert_eq!(client.ask(post(PIXEL)).status, 200);
+    client
+}

@@ -1,0 +1,115 @@
+//! Addresses of a daemon that has opened its sockets itself change as it runs; those of one that has
+//! been passed its sockets do not.
+
+use std::{net::TcpListener, os::unix::net::UnixStream, path::Path};
+
+use serde_json::json;
+
+use super::{is_served, setting, write_config};
+use crate::support::{Client, Daemon, Setup, code, ctl, eventually, stderr, stdout};
+
+/// A configuration that listens there, with the control sockets where they are.
+fn listening(daemon: &Daemon, http: &str) -> String {
+    format!(
+        "[listen]\ncontrol = \"unix:{}\"\nadmin = \"unix:{}\"\nhttp = [{http}]\n",
+        daemon.control_socket().display(),
+        daemon.admin_socket().display()
+    )
+}
+
+fn unix(path: &Path) -> String {
+    format!("\"unix:{}\"", path.display())
+}
+
+#[test]
+fn new_addresses_are_served_old_ones_are_closed_and_nobody_is_cut_off() {
+    let daemon = Daemon::start("");
+    let (old_tcp, old_unix) = (daemon.address(), daemon.http_socket());
+    let mut connected = [is_served(daemon.client()), is_served(daemon.unix_client())];
+    let new_unix = daemon.folder().join("new.sock");
+    write_config(&daemon, &listening(&daemon, &format!("\"127.0.0.1:0\", {}", unix(&new_unix))));
+    let reloaded = daemon.ctl_json(&["reload"]);
+    assert_eq!(reloaded["changes"][0]["needsRestart"], false, "{reloaded}");
+
+    is_served(Client::unix(&new_unix));
+    assert_eq!(daemon.address(), old_tcp, "what is asked for as before stays as it is");
+    is_served(daemon.client());
+    assert!(UnixStream::connect(&old_unix).is_err() && !old_unix.exists());
+    connected = connected.map(is_served);
+
+    write_config(&daemon, &listening(&daemon, &unix(&new_unix)));
+    assert!(daemon.ctl(&["reload"]).status.success());
+    eventually("nobody listens there any more", || std::net::TcpStream::connect(old_tcp).err());
+    assert_eq!(daemon.stats()["listeners"], json!([format!("unix:{}", new_unix.display())]));
+    let _ = connected.map(is_served);
+    daemon.wait_for_log("listen.http: ");
+}
+
+#[test]
+fn an_address_that_cannot_be_had_refuses_the_reload_and_changes_nothing() {
+    let daemon = Daemon::start("workers = 1");
+    let before = daemon.stats()["listeners"].clone();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, free) = (other.local_addr().unwrap(), daemon.folder().join("free.sock"));
+    let http = format!("{}, \"{taken}\"", unix(&free));
+    write_config(&daemon, &format!("workers = 2\n{}", listening(&daemon, &http)));
+    let refused = daemon.ctl(&["reload"]);
+    assert_eq!(code(&refused), 78);
+    let fault = format!("pixeld.toml:5: listen.http: cannot listen on {taken}: Address already in use");
+    assert!(stderr(&refused).contains(&fault), "{refused:?}");
+    daemon.wait_for_log(&fault);
+
+    let stats = daemon.stats();
+    assert_eq!((&stats["listeners"], &stats["workers"]), (&before, &1.into()));
+    assert!(!free.exists(), "what was opened in vain is closed");
+    is_served(daemon.client());
+    is_served(daemon.unix_client());
+}
+
+#[test]
+fn from_one_address_to_all_of_the_same_port_takes_a_restart_and_says_so() {
+    let daemon = Daemon::start("");
+    let port = daemon.address().port();
+    write_config(&daemon, &listening(&daemon, &format!("\"0.0.0.0:{port}\"")));
+    let refused = daemon.ctl(&["reload"]);
+    let told = format!("(by 127.0.0.1:{port} of before: only a restart changes from one to the other)");
+    assert!(stderr(&refused).contains(&told), "{refused:?}");
+    is_served(daemon.client());
+}
+
+#[test]
+fn control_sockets_move_and_the_call_that_moves_them_is_answered() {
+    let daemon = Daemon::start("");
+    let (control, admin) = (daemon.folder().join("c.sock"), daemon.folder().join("a.sock"));
+    let config = listening(&daemon, &unix(&daemon.http_socket()));
+    let moved = config
+        .replace(daemon.control_socket().to_str().unwrap(), control.to_str().unwrap())
+        .replace(daemon.admin_socket().to_str().unwrap(), admin.to_str().unwrap());
+    write_config(&daemon, &moved);
+    let mut old = daemon.varlink();
+    let reply = old.call("io.pixeld.Control.Reload", &json!({}));
+    assert_eq!(reply["parameters"]["changes"].as_array().unwrap().len(), 3, "{reply}");
+    let reply = old.call("io.pixeld.Control.SetWorkers", &json!({ "count": 1 }));
+    assert_eq!(reply["parameters"]["to"], 1, "who was there before goes on: {reply}");
+
+    assert!(ctl(&admin, &["workers", "2"]).status.success());
+    assert!(stdout(&ctl(&control, &["workers"])).lines().count() > 1);
+    let refused = ctl(&control, &["workers", "1"]);
+    assert!(stderr(&refused).contains(admin.to_str().unwrap()), "{refused:?}");
+    assert!(!daemon.control_socket().exists() && !daemon.admin_socket().exists());
+}
+
+#[test]
+fn sockets_that_were_passed_stay_and_that_is_said() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = Setup::new("").socket("http", tcp).start();
+    let address = daemon.address();
+    assert_eq!(setting(&daemon, "listen.http")["needsRestart"], true);
+    assert_eq!(setting(&daemon, "listen.admin")["needsRestart"], false);
+    write_config(&daemon, &listening(&daemon, "\"127.0.0.1:0\""));
+    let reloaded = daemon.ctl_json(&["reload"]);
+    assert_eq!(reloaded["changes"][0]["needsRestart"], true, "{reloaded}");
+    daemon.wait_for_log("only a restart applies listen.http");
+    assert_eq!(daemon.address(), address);
+    is_served(daemon.client());
+}
