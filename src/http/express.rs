@@ -212,10 +212,7 @@ impl Date {
     /// Appends the head of an answer whose body has `length` bytes.
     fn write_head(&self, now: Instant, length: usize, out: &mut Vec<u8>) {
         if now >= self.ends.get() {
-            let time = SystemTime::now();
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            *self.text.borrow_mut() = httpdate::fmt_http_date(time);
-            self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
+            self.renew(now, SystemTime::now());
         }
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
         let mut digits = [0; 20];
@@ -223,6 +220,15 @@ impl Date {
         out.extend_from_slice(b"\r\ndate: ");
         out.extend_from_slice(self.text.borrow().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
+    }
+}
+
+impl Date {
+    /// Holds until the next second begins, by a clock that nobody sets.
+    fn renew(&self, now: Instant, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        *self.text.borrow_mut() = httpdate::fmt_http_date(time);
+        self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
     }
 }
 
@@ -247,6 +253,23 @@ mod tests {
     fn lengths_are_decimal() {
         for number in [0, 7, 10, 68, 99, 100, 12_345, usize::MAX] {
             assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_time_of_day_follows_a_clock_that_is_set_back_and_forth() {
+        let (date, hour) = (Date::default(), Duration::from_secs(3600));
+        let (mut now, time) =
+            (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
+        for (time, text) in [
+            (time, "Fri, 15 Jan 2027 08:00:00 GMT"),
+            (time - hour, "Fri, 15 Jan 2027 07:00:00 GMT"),
+            (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
+        ] {
+            assert!(now >= date.ends.get(), "the time of before is still told");
+            date.renew(now, time);
+            assert_eq!(*date.text.borrow(), text);
+            now += Duration::from_millis(750);
         }
     }
 

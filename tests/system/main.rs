@@ -14,3 +14,5 @@ mod remote;
 mod restart;
 mod service;
 mod soak;
+mod storm;
+mod wedge;

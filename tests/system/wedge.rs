@@ -1,0 +1,136 @@
+//! What comes to a standstill, a thread, the whole daemon or the journal, and what becomes of it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    C5_OUTSIDE, Host, Load, Request, Site,
+    deployment::{self, json, stats},
+    wait_until,
+};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+
+fn property(host: &Host, name: &str) -> String {
+    host.run(&format!("systemctl show -P {name} pixeld")).stdout.trim().into()
+}
+
+fn drop_in(host: &Host, lines: &str) {
+    host.write("/etc/systemd/system/pixeld.service.d/test.conf", format!("[Service]\n{lines}\n"));
+    host.run("systemctl daemon-reload");
+}
+
+#[test]
+fn a_worker_that_stands_still_is_named_and_the_service_is_restarted() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
+    drop_in(c5, "WatchdogSec=8s");
+    c5.run("systemctl start pixeld");
+    let pid = stats(c5).pid;
+    let thread = c5.run(&format!("grep -lx pixeld-2 /proc/{pid}/task/*/comm | cut -d/ -f5")).stdout;
+    // Whoever traces a thread decides when its system calls begin.
+    let hold = "-qq -e trace=epoll_wait,epoll_pwait -e inject=epoll_wait,epoll_pwait:delay_enter=60s";
+    let tracer = format!("strace {hold} -p {} -o /dev/null & echo $!", thread.trim());
+    let tracer = c5.run(&tracer).stdout;
+
+    c5.wait_for("journalctl -u pixeld -o cat | grep 'Worker 2 has made no progress for [45] s'");
+    let status = c5.run("pixeldctl status").stdout;
+    assert!(status.contains("Worker 2 has made no progress for "), "{status}");
+    let workers = json(c5, "pixeldctl workers --json");
+    assert!(workers["workers"][1]["progressAgeMs"].as_u64().unwrap() > 4_000, "{workers:#}");
+    assert!(workers["workers"][0]["progressAgeMs"].as_u64().unwrap() < 4_000, "{workers:#}");
+
+    c5.wait_for("journalctl -u pixeld | grep 'Watchdog timeout'");
+    // A thread that is traced does not even die by itself.
+    c5.run(&format!("kill {}", tracer.trim()));
+    wait_until("it is restarted", || property(c5, "NRestarts") == "1");
+    c5.wait_for("systemctl is-active pixeld");
+    assert_ne!(stats(c5).pid, pid);
+    let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL)).unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_worker_that_hardly_gets_the_cpu_is_not_taken_for_one_that_stands_still() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
+    drop_in(c5, "WatchdogSec=6s\nNice=19\nCPUAffinity=0");
+    c5.run("systemctl start pixeld");
+    let pid = stats(c5).pid;
+    c5.run("for i in 1 2 3; do timeout 12 taskset -c 0 sh -c 'while :; do :; done' & done");
+    let load = c5.client().load(Load {
+        connections: 32,
+        rate: 20_000,
+        ..Load::on(c5.unix("/run/pixeld/http.sock"))
+    });
+    thread::sleep(Duration::from_secs(11));
+    load.stop().assert_all_ok();
+    assert_eq!((stats(c5).pid, property(c5, "NRestarts")), (pid, "0".into()));
+    let journal = c5.run("journalctl -u pixeld -o cat").stdout;
+    assert!(!journal.contains("no progress"), "{journal}");
+}
+
+#[test]
+fn a_journal_that_takes_nothing_holds_up_no_request_and_what_is_lost_is_told() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n[log]\nlevel = \"debug\"\n");
+    c5.run("systemctl start pixeld");
+    c5.run("systemctl kill -s STOP systemd-journald");
+    let load = c5.client().load(Load {
+        request: Request::new("POST", "/nowhere", ""),
+        connections: 4,
+        rate: 2_000,
+        ..Load::on(c5.unix("/run/pixeld/http.sock"))
+    });
+    let dropped = || json(c5, "pixeldctl stats --json")["logLinesDropped"].as_u64().unwrap();
+    wait_until("lines are dropped", || dropped() > 100);
+    let report = load.stop();
+    assert_eq!((report.errors, report.answered()), (0, report.by_status[&404]), "{report}");
+    assert!(report.slowest < Duration::from_secs(2), "{report}");
+    let status = c5.run("pixeldctl status").stdout;
+    assert!(status.contains("The log is not taken, lines are dropped"), "{status}");
+
+    c5.run("systemctl kill -s CONT systemd-journald");
+    c5.wait_for("journalctl -u pixeld -o cat | grep -E '[0-9]+ lines not written'");
+    let told =
+        c5.run("journalctl -u pixeld -o cat | grep -Eo '^[0-9]+ lines not written' | cut -d' ' -f1").stdout;
+    let told: u64 = told.lines().map(|line| line.parse::<u64>().unwrap()).sum();
+    assert_eq!(told, dropped(), "each line that was lost is told of");
+}
+
+#[test]
+fn a_host_that_stands_still_is_left_alone_and_used_again() {
+    let site = deployment::start();
+    let load = site.client.load(Load { connections: 8, rate: 400, ..Load::on(C5_OUTSIDE) });
+    load.wait_for_answers(100);
+    let pid = stats(&site.t2).pid;
+    site.t2.run(&format!("kill -STOP {pid}"));
+    let begun = Instant::now();
+    load.wait_for_answers(400);
+    let stopped_for = begun.elapsed();
+    site.t2.run(&format!("kill -CONT {pid}"));
+    let before = stats(&site.t2).ok;
+    wait_until("it is used again", || stats(&site.t2).ok > before + 50);
+    let report = load.stop();
+    report.assert_all_ok();
+    // nginx waits for an answer of t2 for 3 s, and then asks c5.
+    assert!(report.slowest < Duration::from_secs(8), "{report}");
+    assert!(stopped_for < Duration::from_secs(9), "the watchdog might have come first");
+    assert_eq!(stats(&site.t2).pid, pid, "it was not restarted for so short a time");
+}
+
+#[test]
+fn a_daemon_that_stands_still_for_good_is_restarted_by_the_watchdog() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    drop_in(c5, "WatchdogSec=2s");
+    c5.run("systemctl start pixeld");
+    let pid = stats(c5).pid;
+    c5.run(&format!("kill -STOP {pid}"));
+    wait_until("it is restarted", || property(c5, "NRestarts") == "1");
+    c5.wait_for("systemctl is-active pixeld");
+    assert_ne!(stats(c5).pid, pid);
+}
