@@ -103,14 +103,13 @@ impl Doors {
             let (mut doors, mut listeners) = (Vec::new(), Vec::new());
             for configured in &listen.http {
                 let kept = self.http.iter().find(|door| door.configured == *configured);
-                doors.push(match kept {
-                    Some(door) => door.clone(),
-                    None => {
-                        let listener = self.bind("listen.http", configured)?;
-                        let address = listener.address().clone();
-                        listeners.push(listener);
-                        Door { configured: configured.clone(), address }
-                    }
+                doors.push(if let Some(door) = kept {
+                    door.clone()
+                } else {
+                    let listener = self.bind("listen.http", configured)?;
+                    let address = listener.address().clone();
+                    listeners.push(listener);
+                    Door { configured: configured.clone(), address }
                 });
             }
             opened.http = Some((doors, listeners));

@@ -276,14 +276,7 @@ impl Event {
             Self::CountersLost { reason } => {
                 format!("The counters begin anew, those of the process before cannot be used: {reason}")
             }
-            Self::LimitReached { limit, is_short_of_files } => {
-                let what = if *is_short_of_files {
-                    format!("The limit of open files leaves room for {}", counted(*limit, "connection"))
-                } else {
-                    format!("limits.connections ({limit}) is reached")
-                };
-                format!("{what}: idle connections are closed for new ones")
-            }
+            Self::LimitReached { limit, is_short_of_files } => limit_reached(*limit, *is_short_of_files),
             Self::FilesShort { files, limit, wanted } => format!(
                 "At most {} may be open, and not {wanted} (limits.connections), for only {files} files may: \
                  raise LimitNOFILE=",
@@ -328,6 +321,15 @@ impl Event {
             Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),
         }
     }
+}
+
+fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
+    let what = if is_short_of_files {
+        format!("The limit of open files leaves room for {}", counted(limit, "connection"))
+    } else {
+        format!("limits.connections ({limit}) is reached")
+    };
+    format!("{what}: idle connections are closed for new ones")
 }
 
 /// A number with its noun: `1 request`, `2 requests`.

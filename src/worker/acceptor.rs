@@ -71,7 +71,9 @@ impl Acceptor {
                     let _ = change.done.send(make(change.added, &change.wanted, &mut listeners, &shared));
                 }
             });
-            listeners.iter().for_each(|listener| accept_the_rest(listener.get_ref(), &shared));
+            for listener in &listeners {
+                accept_the_rest(listener.get_ref(), &shared);
+            }
         })?;
         Ok(Self { orders, thread })
     }
