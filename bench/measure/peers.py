@@ -1,0 +1,118 @@
+"""Who is measured, how each is started, and what each leaves out."""
+
+import http.client
+import json
+from dataclasses import dataclass, field
+
+from . import paths
+from .load import BODY, SERVER_CPU
+from .process import Server
+
+ACCEPTED = {"status": "ok", "received": json.loads(BODY)}
+WRONG = BODY.replace('"R"', '"X"')
+
+
+@dataclass
+class Peer:
+    name: str
+    command: list
+    leaves_out: str
+    # What a wrong pixel gets; None where nobody looks.
+    refusal: int | None = 422
+    env: dict = field(default_factory=dict)
+
+    def start(self, cpus=SERVER_CPU):
+        return Server(self.command, cpus, folder=paths.BENCH / "peers", env=self.env)
+
+    def check(self, address=("127.0.0.1", 8000)):
+        """It does what it is measured for."""
+        told = post(BODY, address)
+        if told != (200, ACCEPTED):
+            raise OSError(f"{self.name} answers {told} to a pixel")
+        if self.refusal and post(WRONG, address)[0] != self.refusal:
+            raise OSError(f"{self.name} does not refuse what is no pixel")
+
+
+def post(body, address):
+    connection = http.client.HTTPConnection(*address, timeout=5)
+    connection.request("POST", "/pixel", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    status, text = answer.status, answer.read()
+    connection.close()
+    return status, json.loads(text)
+
+
+def pixeld(listen="127.0.0.1:8000", workers=None):
+    """pixeld with its defaults; only where it listens is said."""
+    path = "/run/pixeld/bench.toml"
+    with open(path, "w") as file:
+        file.write("" if workers is None else f"workers = {workers}\n")
+        file.write(f'[listen]\nhttp = ["{listen}"]\n')
+    return [paths.PIXELD, "--config", path]
+
+
+def compiled(name):
+    return [paths.PEERS / f"peer-{name}"]
+
+
+FRAMEWORK = "no deadlines beyond its defaults, no counters, no hand-over"
+FLOOR = Peer("floor", [paths.PEERS / "floor"], "everything: it reads, and writes a fixed answer", None)
+PIXELD = Peer("pixeld", [], "nothing: all limits, deadlines and counters are on")
+NGINX = Peer("nginx `return 200`", ["nginx", "-c", "/run/pixeld/return.conf", "-g", "daemon off;"],
+             "parsing of bodies and validation; access log off", None)
+SEED = Peer(
+    "FastAPI, Gunicorn + uvicorn",
+    [paths.PYTHON / "gunicorn", "-k", "uvicorn.workers.UvicornWorker", "main:app", "-w", "1",
+     "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "reference"],
+    "limits and deadlines; the application that pixeld replaces", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+ALL = [
+    FLOOR,
+    PIXELD,
+    Peer("may_minihttp", compiled("may"), "Host, chunked bodies, limits of bodies, all deadlines"),
+    Peer("ntex", compiled("ntex"), FRAMEWORK),
+    Peer("actix-web", compiled("actix"), FRAMEWORK),
+    Peer("xitca-web", compiled("xitca"), FRAMEWORK),
+    Peer("hyper", compiled("hyper"), "limits of bodies, deadlines for bodies, counters"),
+    Peer("axum", compiled("axum"), FRAMEWORK),
+    NGINX,
+    Peer("Go net/http", [paths.GO_SERVER], "all deadlines (none by default), limits of bodies"),
+    Peer("Bun", [paths.BUN, "server.ts"], "deadlines beyond its idle timeout"),
+    SEED,
+    Peer("FastAPI, Granian",
+         [paths.PYTHON / "granian", "--interface", "asgi", "--workers", "1", "--port", "8000",
+          "--working-dir", paths.ROOT / "tests" / "reference", "main:app"],
+         "limits and deadlines", env={"PYTHONDONTWRITEBYTECODE": "1"}),
+]
+
+
+def prepare():
+    PIXELD.command = pixeld()
+    with open("/run/pixeld/return.conf", "w") as file:
+        file.write(RETURN)
+
+
+def named(*names):
+    return [peer for peer in ALL if peer.name in names]
+
+
+# nginx alone, on port 8000 like all others.
+RETURN = """
+user www-data;
+worker_processes 1;
+pid /run/pixeld/return.pid;
+error_log stderr;
+worker_rlimit_nofile 20000;
+events { worker_connections 16384; }
+http {
+    access_log off;
+    keepalive_requests 1000000;
+    server {
+        listen 127.0.0.1:8000 backlog=4096;
+        location = /pixel {
+            default_type application/json;
+            return 200 '{"status":"ok","received":{"x":1,"y":2,"channel":"R","value":100}}';
+        }
+    }
+}
+"""

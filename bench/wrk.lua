@@ -1,0 +1,13 @@
+-- The pixel of the load tests, and latencies that a program can read.
+wrk.method = "POST"
+wrk.body = '{"x":1,"y":2,"channel":"R","value":100}'
+wrk.headers["Content-Type"] = "application/json"
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '\n{"answers":%d,"seconds":%f,"p50":%d,"p99":%d,"p999":%d,"errors":%d}\n',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
