@@ -17,12 +17,14 @@ BUILD = $(or $(CARGO_TARGET_DIR),target)/release
 COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
-.PHONY: help build run test soak pictures install install-nginx uninstall clean
+.PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
 	@echo 'make test           run every check and test; installs the Debian packages that it needs'
 	@echo 'make soak           let things happen to two hosts under load (MINUTES=30, SEED)'
+	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
+	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
@@ -49,6 +51,12 @@ pictures:
 
 soak:
 	@CARGO=$(CARGO) MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
+
+bench:
+	@CARGO=$(CARGO) bench/run
+
+load-ramp:
+	@CARGO=$(CARGO) bench/run ramp
 
 install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pixeld $(BUILD)/pixeldctl

@@ -2,10 +2,8 @@
 
 import os
 
-from . import isolation, paths, peers, plot
+from . import capacity, isolation, paths, peers, plot
 from .samples import median, number, told
-
-SCALED = [("cpu", 1), ("rate", 1), ("p50", 1), ("p99", 1), ("p999", 1), ("memory", 2**20)]
 
 
 def write(samples):
@@ -20,6 +18,9 @@ def write(samples):
     for name, text in pieces.items():
         template = template.replace("{{" + name + "}}", text)
     put("performance.md", template)
+    plan = capacity.text(samples)
+    if plan:
+        put("capacity.md", plan)
 
 
 def put(name, text):

@@ -13,9 +13,9 @@ SAMPLES = DOCS / "performance.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixeld" / "bench"
 # Where Cargo builds; CARGO_TARGET_DIR moves it.
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-PEERS = TARGET / "bench" / "release"
+PEERS = TARGET / "peers" / "release"
 PIXELD = TARGET / "release" / "pixeld"
-GO_SERVER = TARGET / "bench" / "go-server"
+GO_SERVER = TARGET / "peers" / "go-server"
 OHA = CACHE / "oha" / "bin" / "oha"
 BUN = CACHE / "bun" / "node_modules" / ".bin" / "bun"
 PYTHON = CACHE / "python" / "bin"

@@ -44,11 +44,12 @@ def post(body, address):
 
 def pixeld(listen="127.0.0.1:8000", workers=None):
     """pixeld with its defaults; only where it listens is said."""
-    path = "/run/pixeld/bench.toml"
-    with open(path, "w") as file:
+    name = "/run/pixeld/" + ("unix" if listen.startswith("unix:") else "tcp")
+    with open(f"{name}.toml", "w") as file:
         file.write("" if workers is None else f"workers = {workers}\n")
         file.write(f'[listen]\nhttp = ["{listen}"]\n')
-    return [paths.PIXELD, "--config", path]
+        file.write(f'control = "unix:{name}-control.sock"\nadmin = "unix:{name}-admin.sock"\n')
+    return [paths.PIXELD, "--config", f"{name}.toml"]
 
 
 def compiled(name):

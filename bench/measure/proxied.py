@@ -5,7 +5,7 @@ import sys
 import time
 
 from . import paths, peers, proxy
-from .load import LOAD_CPU, oha, wrk
+from .load import LOAD_CPU, SERVER_CPU, oha, wrk
 from .rounds import in_turn, served
 
 URL = "http://127.0.0.1/pixel"
@@ -13,6 +13,7 @@ URL = "http://127.0.0.1/pixel"
 RATES = [100, 250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 10_000, 12_500, 15_000, 17_500, 20_000, 25_000,
          30_000, 40_000, 50_000]
 CONNECTIONS = 128
+BOTH = f"{SERVER_CPU},{LOAD_CPU}"
 
 
 def proxy_step(rounds, seconds):
@@ -76,31 +77,47 @@ def directives_step(rounds, seconds):
     return in_turn(rounds, VARIANTS, measure)
 
 
+COMMANDS = [
+    "ab -n 10000 -c 100 -p data.json -T application/json http://127.0.0.1/pixel",
+    "wrk -t12 -c1000 -d30s -s post.lua http://127.0.0.1/pixel",
+]
+
+
 def seed_commands_step(_, __):
     """the load tests of the deployment guide, as they stand, twice in a row"""
-    proxy.install(workers=4)
-    cpus = f"0,{LOAD_CPU}"
-    found = []
-    with proxy.Upstream("pixeld", cpus), proxy.start(cpus):
-        for turn in (1, 2):
-            for command in (
-                "ab -n 10000 -c 100 -p data.json -T application/json http://127.0.0.1/pixel",
-                "wrk -t12 -c1000 -d30s -s post.lua http://127.0.0.1/pixel",
-            ):
-                done = subprocess.run(command.split(), cwd=paths.LOAD, capture_output=True, text=True,
-                                      check=False, timeout=120)
-                sockets = subprocess.run(["ss", "-s"], capture_output=True, text=True, check=False).stdout
-                found.append({"turn": turn, "command": command, "status": done.returncode,
-                              "output": done.stdout, "sockets": sockets, "waiting": waiting()})
-                print(f"{turn}: {command}: {done.returncode}", file=sys.stderr)
+    found = {}
+    # As on a c5.xlarge, with Debian's own worker_connections.
+    proxy.install(workers=4, connections=768)
+    with proxy.Upstream("pixeld", BOTH), proxy.start(BOTH):
+        found["as shipped, pixeld on this host"] = twice()
+    proxy.install(workers=4, connections=768)
+    proxy.add_upstream("127.0.0.1:8000")
+    peers.prepare()
+    with proxy.Upstream("pixeld", BOTH), peers.PIXELD.start(BOTH), proxy.start(BOTH):
+        found["as shipped, and a second pixeld over TCP"] = twice()
+    if peers.SEED.command[0].exists():
+        proxy.install(site=proxy.SEED_SITE, workers=4, connections=768)
+        with peers.SEED.start(BOTH), proxy.start(BOTH):
+            found["the guide's site and application"] = twice()
     return found
 
 
+def twice():
+    told = []
+    for command in COMMANDS * 2:
+        done = subprocess.run(command.split(), cwd=paths.LOAD, capture_output=True, text=True, check=False,
+                              timeout=120)
+        sockets = subprocess.run(["ss", "-s"], capture_output=True, text=True, check=False).stdout
+        told.append({"command": command, "status": done.returncode, "output": done.stdout + done.stderr,
+                     "sockets": sockets, "waiting": waiting()})
+        print(f"{command}: {done.returncode}, {told[-1]['waiting']} in TIME-WAIT", file=sys.stderr)
+    return told
+
+
 def waiting():
-    """Connections in TIME-WAIT, by the port that they went to."""
-    lines = subprocess.run(["ss", "-Htan", "state", "time-wait"], capture_output=True, text=True,
-                           check=False).stdout.splitlines()
-    ends = [tuple(field.rpartition(":")[2] for field in line.split()[2:4]) for line in lines]
+    """Connections in TIME-WAIT, by the port of nginx or of an upstream."""
+    done = subprocess.run(["ss", "-Htan", "state", "time-wait"], capture_output=True, text=True, check=False)
+    ends = [[field.rpartition(":")[2] for field in line.split()[2:4]] for line in done.stdout.splitlines()]
     return {port: sum(port in pair for pair in ends) for port in ("80", "8000")}
 
 

@@ -58,6 +58,12 @@ def install(site=None, edit=None, workers=1, connections=8192):
     (NGINX / "nginx.conf").write_text(configuration)
 
 
+def add_upstream(address):
+    """One line more, as for another host."""
+    with open(NGINX / "pixeld-upstreams.conf", "a") as file:
+        file.write(f"server {address} max_fails=1 fail_timeout=1s;\n")
+
+
 def start(cpus=SERVER_CPU):
     return Server(["nginx", "-g", "daemon off;"], cpus, address=("127.0.0.1", 80))
 

@@ -42,8 +42,11 @@ fn main() -> io::Result<()> {
         for event in events.drain(..) {
             let Ok(place) = usize::try_from(event.data.u64()) else { continue };
             match streams.get_mut(place) {
-                Some(stream) if serve(stream, &mut buffer).is_none() => streams[place] = None,
-                Some(_) => {}
+                Some(stream) => {
+                    if serve(stream, &mut buffer).is_none() {
+                        *stream = None;
+                    }
+                }
                 None => {
                     let stream = File::from(accept(&listener)?);
                     if is_tcp {
