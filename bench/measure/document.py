@@ -1,6 +1,7 @@
 """docs/performance.md and its plots, from the samples."""
 
 import os
+import statistics
 
 from . import capacity, isolation, paths, peers, plot
 from .samples import median, number, told
@@ -13,7 +14,8 @@ def write(samples):
         "leaves_out": leaves_out(samples), "worse": worse(samples), "connections": connections(samples),
         "crowd": table(samples, "crowd", ["cpu", "user", "system", "rate", "memory"]),
         "workers": workers(samples), "closing": table(samples, "closing", ["rate", "cpu", "p50", "p99"]),
-        "start": start(samples), "proxy": proxy(samples), "directives": directives(samples), "ramp": ramp(samples),
+        "start": start(samples), "proxy": proxy(samples), "directives": directives(samples),
+        "keepalive": keepalive(samples), "seed": seed(samples), "ramp": ramp(samples),
     }
     for name, text in pieces.items():
         template = template.replace("{{" + name + "}}", text)
@@ -31,8 +33,8 @@ def put(name, text):
 
 HEADS = {
     "cpu": "CPU, µs", "user": "user, µs", "system": "system, µs", "rate": "requests/s", "p50": "p50, µs",
-    "p99": "p99, µs", "p999": "p99.9, µs", "memory": "memory, MiB", "busy": "of a CPU", "name": "",
-    "upstream": "upstream, µs", "all": "both, µs", "sum": "both, µs", "ms": "ms",
+    "p99": "p99, µs", "p999": "p99.9, µs", "memory": "memory, MiB", "busy": "of a CPU",
+    "upstream": "upstream, µs", "sum": "both, µs", "ms": "ms", "opened": "opened/s",
 }
 
 
@@ -165,6 +167,46 @@ def directives(samples):
     return markdown(["directive", "requests/s", "nginx, µs", "requests/s against as shipped"], rows)
 
 
+def keepalive(samples):
+    found = samples.found("keepalive")
+    if not found:
+        return "*Not measured.*"
+    counted = dict(sorted(found.items(), key=lambda item: int(item[0])))
+    text = table(samples, "keepalive", ["rate", "cpu", "opened", "p99"], "keepalive", counted)
+    return text.replace(HEADS["cpu"], "nginx, µs")
+
+
+def seed(samples):
+    found = samples.found("seed")
+    if not found:
+        return "*Not measured.*"
+    rows = []
+    for name, runs in found.items():
+        for number_of, one in enumerate(runs):
+            rows.append([name if number_of == 0 else "", f"{1 + number_of // 2}. {one['command'].split()[0]}",
+                         rate_of(one["output"]), str(failures(one["output"])),
+                         f"{one['waiting']['8000']:,}"])
+    return markdown(["", "run", "requests/s", "failed", "TIME-WAIT to the upstream"], rows)
+
+
+def rate_of(output):
+    """As ab and wrk say it."""
+    line = next(line for line in output.splitlines() if line.startswith("Requests") and "sec" in line)
+    return number(float(line.partition(":")[2].split()[0]))
+
+
+def failures(output):
+    """Refused, broken and late answers, as ab and wrk count them."""
+    words = [line.split(":", 1) for line in output.splitlines() if ":" in line]
+    total = 0
+    for name, rest in words:
+        if name.strip() in ("Failed requests", "Non-2xx responses", "Non-2xx or 3xx responses"):
+            total += int(rest.split()[0])
+        if name.strip() == "Socket errors":
+            total += sum(int(word) for word in rest.replace(",", "").split() if word.isdigit())
+    return total
+
+
 def knee(steps):
     """The highest rate that is kept up with, before the first one that is not."""
     kept = None
@@ -205,8 +247,16 @@ def machine(samples):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     whens = sorted({samples.when(step) for step in samples.all if step != "versions"})
     span = f"from {whens[0]} to {whens[-1]}" if len(whens) > 1 else "".join(whens)
+    busy = [one["others"] for step in samples.all for rounds in rounds_of(samples, step) for one in rounds]
+    busy = f" Other work took {statistics.median(busy):.2f} CPUs meanwhile (median)." if busy else ""
     return (f"A virtual machine that is shared with other work, {os.cpu_count()} CPUs ({model}), "
-            f"{memory:.0f} GiB, Linux {os.uname().release}, {span}.")
+            f"{memory:.0f} GiB, Linux {os.uname().release}, {span}.{busy}")
+
+
+def rounds_of(samples, step):
+    """The rounds of all that was measured in turn in this step."""
+    found = samples.found(step) if step != "versions" else None
+    return [rounds for rounds in (found or {}).values() if "others" in rounds[0]]
 
 
 def versions(samples):

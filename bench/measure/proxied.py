@@ -1,5 +1,6 @@
 """What is measured through nginx, on port 80."""
 
+import json
 import subprocess
 import sys
 import time
@@ -46,35 +47,62 @@ def proxy_step(rounds, seconds):
 def replaced(old, new):
     def edit(text):
         if old not in text:
-            raise ValueError(f"the shipped site does not say {old!r} any more")
+            raise ValueError(f"the file does not say {old!r} any more")
         return text.replace(old, new)
     return edit
 
 
+def site(old, new):
+    return {"edit": replaced(old, new)}
+
+
 VARIANTS = {
-    "as shipped": None,
-    "access_log off": replaced("server_name _;", "server_name _; access_log off;"),
-    "access_log … buffer=64k flush=1s": replaced(
+    "as shipped": {},
+    "access_log off": site("server_name _;", "server_name _; access_log off;"),
+    "access_log … buffer=64k flush=1s": site(
         "server_name _;", "server_name _; access_log /var/log/nginx/access.log combined buffer=64k flush=1s;"),
-    "keepalive 16": replaced("keepalive 64;", "keepalive 16;"),
-    "keepalive 256": replaced("keepalive 64;", "keepalive 256;"),
-    "listen … reuseport": replaced("default_server;", "default_server reuseport;"),
-    "keepalive_requests 100000": replaced("server_name _;", "server_name _; keepalive_requests 100000;"),
-    "tcp_nodelay off": replaced("server_name _;", "server_name _; tcp_nodelay off;"),
-    "proxy_buffering off": replaced("proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_buffering off;"),
+    "listen … reuseport": site("default_server;", "default_server reuseport;"),
+    "keepalive_requests 100000": site("server_name _;", "server_name _; keepalive_requests 100000;"),
+    "tcp_nodelay off": site("server_name _;", "server_name _; tcp_nodelay off;"),
+    "proxy_buffering off": site("proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_buffering off;"),
+    "multi_accept on (nginx.conf)": {"main": replaced("events {", "events { multi_accept on;")},
 }
 
 
 def directives_step(rounds, seconds):
     """what single directives of nginx bring"""
 
-    def measure(edit):
-        proxy.install(edit=edit)
+    def measure(edits):
+        proxy.install(**edits)
         with proxy.Upstream("pixeld"), proxy.start() as nginx:
             wrk(256, 1, URL)
             return served(nginx, lambda seconds: wrk(256, seconds, URL), seconds)
 
-    return in_turn(rounds, VARIANTS, measure)
+    return in_turn(min(rounds, 3), VARIANTS, measure)
+
+
+def keepalive_step(rounds, seconds):
+    """how many idle connections nginx has to keep where another host answers, too"""
+
+    def measure(count):
+        proxy.install(edit=replaced("keepalive 256;", f"keepalive {count};"), workers=4)
+        proxy.add_upstream("127.0.0.1:8000")
+        peers.prepare()
+        with proxy.Upstream("pixeld", BOTH), peers.PIXELD.start(BOTH), proxy.start(BOTH) as nginx:
+            wrk(1000, 1, URL, BOTH, 2)
+            before = accepted()
+            found = served(nginx, lambda seconds: wrk(1000, seconds, URL, BOTH, 2), seconds)
+            opened = accepted() - before
+            return {**found, "opened": opened / found["seconds"]}
+
+    return in_turn(min(rounds, 3), {str(count): count for count in (16, 64, 128, 256, 512)}, measure)
+
+
+def accepted():
+    """How many connections the pixeld on port 8000 has accepted."""
+    done = subprocess.run([paths.PIXELD.with_name("pixeldctl"), "--socket", "/run/pixeld/tcp-control.sock",
+                           "--json", "stats"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["connections"]["accepted"]
 
 
 COMMANDS = [

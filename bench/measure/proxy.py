@@ -40,9 +40,9 @@ server {
 """
 
 
-def install(site=None, edit=None, workers=1, connections=8192):
-    """Debian's nginx.conf with the shipped site, or another one. `edit` changes the site's text. Where
-    `connections` is None, Debian's own 768 stay, and all of its workers."""
+def install(site=None, edit=None, main=None, workers=1, connections=8192):
+    """Debian's nginx.conf with the shipped site, or another one. `edit` changes the site's text, `main`
+    that of nginx.conf."""
     for old in [*(NGINX / "conf.d").iterdir(), *(NGINX / "sites-enabled").iterdir()]:
         old.unlink()
     shutil.copy(paths.ROOT / "nginx" / "pixeld-upstreams.conf", NGINX)
@@ -52,9 +52,9 @@ def install(site=None, edit=None, workers=1, connections=8192):
     if not original.exists():
         shutil.copy(NGINX / "nginx.conf", original)
     configuration = original.read_text()
-    if connections:
-        configuration = re.sub(r"worker_processes .*;", f"worker_processes {workers};", configuration)
-        configuration = re.sub(r"worker_connections .*;", f"worker_connections {connections};", configuration)
+    configuration = re.sub(r"worker_processes .*;", f"worker_processes {workers};", configuration)
+    configuration = re.sub(r"worker_connections .*;", f"worker_connections {connections};", configuration)
+    configuration = main(configuration) if main else configuration
     (NGINX / "nginx.conf").write_text(configuration)
 
 

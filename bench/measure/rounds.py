@@ -1,6 +1,11 @@
 """How everything is measured: in turn, and by what the server used for each answer."""
 
+import contextlib
+import os
 import sys
+import time
+
+from .process import TICKS, stat
 
 
 def in_turn(rounds, candidates, measure):
@@ -8,9 +13,12 @@ def in_turn(rounds, candidates, measure):
     found = {name: [] for name in candidates}
     for turn in range(rounds):
         for name, candidate in candidates.items():
-            found[name].append(measure(candidate))
-            rate, cost = found[name][-1]["rate"], found[name][-1].get("cpu", 0)
-            print(f"{turn + 1}/{rounds} {name}: {rate:,.0f}/s, {cost:.1f} µs", file=sys.stderr)
+            before, begun = others(), time.monotonic()
+            one = measure(candidate)
+            one["others"] = (others() - before) / (time.monotonic() - begun)
+            found[name].append(one)
+            print(f"{turn + 1}/{rounds} {name}: {one['rate']:,.0f}/s, {one['cpu']:.1f} µs, "
+                  f"others use {one['others']:.2f} CPUs", file=sys.stderr)
     return found
 
 
@@ -23,3 +31,16 @@ def served(server, load, seconds):
     each = 1e6 / max(found["answers"], 1)
     return {**found, "user": user * each, "system": system * each, "cpu": (user + system) * each,
             "busy": (user + system) / found["seconds"], "memory": server.memory()}
+
+
+def others():
+    """CPU seconds that were used on this machine by what is not ours: all but the processes that we see."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, interrupts, soft, steal = map(int, file.readline().split()[1:9])
+    own = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                # With children that have ended and been waited for.
+                own += sum(int(field) for field in stat(name)[11:15])
+    return (user + nice + system + interrupts + soft + steal - own) / TICKS

@@ -70,6 +70,7 @@ ALL = {
     "start": starting.step,
     "proxy": proxied.proxy_step,
     "directives": proxied.directives_step,
+    "keepalive": proxied.keepalive_step,
     "seed": proxied.seed_commands_step,
     "ramp": proxied.ramp_step,
 }

@@ -173,7 +173,7 @@ fn a_wrong_nginx_is_found() {
     assert!(finding["mend"][1].as_str().unwrap().contains("pixeld-tcp.socket"), "{finding:#}");
 
     for (line, said) in [
-        ("keepalive 64;", "upstream pixeld has no keepalive"),
+        ("keepalive 256;", "upstream pixeld has no keepalive"),
         ("proxy_http_version 1.1;", "location = /pixel lacks proxy_http_version 1.1"),
         ("proxy_set_header Connection \"\";", "location = /pixel lacks proxy_set_header Connection"),
     ] {
@@ -183,7 +183,7 @@ fn a_wrong_nginx_is_found() {
     }
 
     // Few ports and one server at the other end of them: soon there is none left.
-    let before = change(conf, "keepalive 64;", "");
+    let before = change(conf, "keepalive 256;", "");
     let both = change(upstreams, "server unix:/run/pixeld/http.sock", "#");
     c5.run("systemctl reload nginx");
     c5.sysctl("net.ipv4.ip_local_port_range", "40000 40099");
@@ -198,7 +198,7 @@ fn a_wrong_nginx_is_found() {
     c5.write(conf, before);
     c5.write(upstreams, both);
 
-    let before = change(conf, "keepalive 64;", "keepalife 64;");
+    let before = change(conf, "keepalive 256;", "keepalife 256;");
     finds(c5, "upstreams", "problem", "unknown directive \"keepalife\"");
     c5.write(conf, before);
     assert_is_well(c5);

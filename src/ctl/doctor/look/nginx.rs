@@ -190,7 +190,7 @@ mod tests {
         let nginx = understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3").unwrap();
         assert_eq!(nginx.groups.len(), 1, "{nginx:#?}");
         let group = &nginx.groups[0];
-        assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(64)));
+        assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(256)));
         assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
         let location = Location {
             name: "= /pixel".into(),
