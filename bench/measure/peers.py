@@ -61,11 +61,18 @@ FLOOR = Peer("floor", [paths.PEERS / "floor"], "everything: it reads, and writes
 PIXELD = Peer("pixeld", [], "nothing: all limits, deadlines and counters are on")
 NGINX = Peer("nginx `return 200`", ["nginx", "-c", "/run/pixeld/return.conf", "-g", "daemon off;"],
              "parsing of bodies and validation; access log off", None)
-SEED = Peer(
-    "FastAPI, Gunicorn + uvicorn",
-    [paths.PYTHON / "gunicorn", "-k", "uvicorn.workers.UvicornWorker", "main:app", "-w", "1",
-     "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "reference"],
-    "limits and deadlines; the application that pixeld replaces", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def seed(workers=1):
+    """The deployment guide's application, with as many workers as it has CPUs."""
+    command = [paths.PYTHON / "gunicorn", "-k", "uvicorn.workers.UvicornWorker", "main:app", "-w", workers,
+               "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "reference"]
+    return Peer("FastAPI, Gunicorn + uvicorn", command,
+                "limits and deadlines; the application that pixeld replaces",
+                env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+SEED = seed()
 
 ALL = [
     FLOOR,

@@ -125,7 +125,7 @@ def seed_commands_step(_, __):
         found["as shipped, and a second pixeld over TCP"] = twice()
     if peers.SEED.command[0].exists():
         proxy.install(site=proxy.SEED_SITE, workers=4, connections=768)
-        with peers.SEED.start(BOTH), proxy.start(BOTH):
+        with peers.seed(workers=2).start(BOTH), proxy.start(BOTH):
             found["the guide's site and application"] = twice()
     return found
 
