@@ -26,12 +26,11 @@ def values(samples):
     c5_alone, nginx_alone = C5_CPUS * PLANNED / c5_each, C5_CPUS * PLANNED / (SLOWER["c5"] * nginx / 1e6)
     t2_for_ever, t2_burst = baseline / t2_each, T2_CPUS * PLANNED / t2_each
     above = T2_CPUS * PLANNED - baseline
-    # Where the c5 has its planned load with the t2 at its baseline.
-    both = (C5_CPUS * PLANNED + SLOWER["c5"] * local / 1e6 * t2_for_ever) / c5_each
-    both = min(both, nginx_alone)
-    share = min(t2_for_ever / both, 0.5)
+    # With equal shares: where c5 has its planned load, and where t2 has spent its baseline.
+    both = C5_CPUS * PLANNED / (SLOWER["c5"] * (nginx + local / 2) / 1e6)
+    half = 2 * t2_for_ever
     found = {
-        "nginx": nginx, "local": local, "remote": remote, "c5_slower": SLOWER["c5"], "t2_slower": SLOWER["t2"],
+        "nginx": nginx, "local": local, "remote": remote, "c5_slower": str(SLOWER["c5"]), "t2_slower": str(SLOWER["t2"]),
         "c5_nginx": SLOWER["c5"] * nginx, "c5_pixeld": SLOWER["c5"] * local, "t2_pixeld": t2_each * 1e6,
         "nginx_share": 100 * nginx / (nginx + local),
         "c5_alone": rounded(c5_alone), "nginx_alone": rounded(nginx_alone), "both": rounded(both),
@@ -40,8 +39,7 @@ def values(samples):
         "t2_at_1000": 100 * 1000 * t2_each / T2_CPUS, "t2_spent": 1000 * t2_each * 60,
         "c5_at_1000": 100 * 1000 * c5_each / C5_CPUS,
         "t2_hours": T2_MOST / (60 * above), "t2_launch": T2_LAUNCH / above,
-        "weight": max(1, round(1 / share - 1)),
-        "third": rounded(0.7 * c5_alone), "half": rounded(t2_for_ever * 2),
+        "third": rounded(0.7 * c5_alone), "half": rounded(half), "verdict": verdict(both, half),
     }
     if seed:
         each = SLOWER["t2"] * seed / 1e6
@@ -49,6 +47,14 @@ def values(samples):
             seed=seed, seed_t2=rounded(baseline / each), seed_t2_spent=1000 * each * 60,
             seed_c5=rounded(C5_CPUS * PLANNED / (SLOWER["c5"] * (seed + nginx) / 1e6)))
     return found
+
+
+def verdict(both, half):
+    if both <= half:
+        return "**So equal shares are right, and no weight is needed**: c5 is full before t2 has spent its baseline."
+    weight = round(2 * both / half) - 1
+    return (f"**So c5 needs weight={max(weight, 2)} beyond {rounded(half):,} requests/s**: t2 has spent its baseline "
+            "before c5 is full.")
 
 
 def rounded(rate):
@@ -63,6 +69,6 @@ def text(samples):
     if not found:
         return None
     for name, value in found.items():
-        shown = f"{value:,}" if isinstance(value, int) else number(value).replace(".00", "")
+        shown = value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else number(value)
         template = template.replace("{{" + name + "}}", shown)
     return template

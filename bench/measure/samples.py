@@ -16,7 +16,7 @@ class Samples:
         self.all[step] = {"when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "found": found}
         self.all["versions"] = build.versions()
         self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(json.dumps(self.all, indent=1, sort_keys=True) + "\n")
+        self.path.write_text(json.dumps(self.all, indent=1) + "\n")
         isolation.give_back(self.path)
 
     def found(self, step):
