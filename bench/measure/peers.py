@@ -34,7 +34,7 @@ class Peer:
 
 
 def post(body, address):
-    connection = http.client.HTTPConnection(*address, timeout=5)
+    connection = http.client.HTTPConnection(*address, timeout=30)
     connection.request("POST", "/pixel", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     status, text = answer.status, answer.read()
