@@ -51,6 +51,11 @@ fn both_restart_again_and_again_under_full_load_with_retries_off() {
         let report = load.stop();
         report.assert_all_ok();
         assert_eq!(counted(&site), report.ok(), "each is counted, and once: {report}");
+        for host in [&site.c5, &site.t2] {
+            let connections = json(host, "pixeldctl stats --json")["connections"].clone();
+            let restored = connections["restored"].as_u64().expect("a number");
+            assert!(restored >= 20, "those of nginx go on over each restart: {connections:#}");
+        }
     }
 }
 
