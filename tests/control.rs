@@ -419,6 +419,16 @@ fn another_server_behind_the_socket_is_told_as_such() {
 }
 
 #[test]
+fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
+    let daemon = Daemon::start("");
+    let file = daemon.config_file();
+    let output = ctl(&file, &["stats"]);
+    assert_fails(&output, 64, &format!("{} is not a socket", file.display()));
+    let address = format!("unix:{}", daemon.control_socket().display());
+    assert_eq!(code(&ctl(std::path::Path::new(&address), &["stats"])), 0);
+}
+
+#[test]
 fn a_daemon_that_never_answers_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");

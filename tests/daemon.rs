@@ -76,6 +76,22 @@ fn check_names_the_line_of_broken_syntax() {
 }
 
 #[test]
+fn check_reads_nothing_that_has_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for file in [pipe.as_path(), std::path::Path::new("/dev/zero"), folder.path()] {
+        let output = captured(Command::new(PIXELD).arg("--check").arg("--config").arg(file));
+        let expected = format!("{}: cannot be read: it is no regular file\n", file.display());
+        assert_eq!((code(&output), stderr(&output)), (78, expected));
+    }
+    let long = folder.path().join("long.toml");
+    fs::write(&long, "# \n".repeat(1 << 20)).unwrap();
+    let output = captured(Command::new(PIXELD).arg("--check").arg("--config").arg(&long));
+    assert!(stderr(&output).contains("longer than 1 MiB"), "{output:?}");
+}
+
+#[test]
 fn check_says_that_a_file_is_not_there() {
     let output = captured(Command::new(PIXELD).args(["--check", "--config", "/nowhere/pixeld.toml"]));
     assert_eq!(code(&output), 78);

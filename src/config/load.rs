@@ -1,10 +1,13 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use nix::fcntl::OFlag;
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -63,7 +66,7 @@ impl Sources {
         let (files, mut faults) = self.files();
         let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new(), files };
         for path in loaded.files.clone() {
-            match fs::read_to_string(&path) {
+            match read(&path) {
                 Ok(text) => faults.extend(File { path: &path, text: &text }.apply(&mut loaded)),
                 Err(error) => faults.push(unreadable(&path, &error)),
             }
@@ -73,6 +76,21 @@ impl Sources {
         }
         if faults.is_empty() { Ok(loaded) } else { Err(Faults(faults)) }
     }
+}
+
+/// Reads a file, and nothing that has no end or makes whoever reads it wait.
+fn read(path: &Path) -> io::Result<String> {
+    /// No configuration is as long.
+    const LONGEST: u64 = 1 << 20;
+
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
 }
 
 /// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes

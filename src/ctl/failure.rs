@@ -19,6 +19,8 @@ pub enum Failure {
     NoDaemon(Vec<PathBuf>),
     /// The socket is there, and this user may not connect to it.
     NoPermission(PathBuf),
+    /// What was named is something else.
+    NotASocket(PathBuf),
     /// Connecting failed in another way.
     Connect(PathBuf, io::Error),
     /// The daemon does not take connections any more.
@@ -139,6 +141,7 @@ impl Failure {
         match self {
             Self::NoDaemon(_) | Self::Inactive(_) => Exit::Unavailable,
             Self::NoPermission(_) => Exit::NoPerm,
+            Self::NotASocket(_) => Exit::Usage,
             // Its backlog is full.
             Self::Connect(_, error) if error.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
             Self::Connect(..) => Exit::Unavailable,
@@ -264,6 +267,7 @@ impl fmt::Display for Failure {
                 let limit = humantime::format_duration(*limit);
                 write!(f, "{} took no connection within {limit}", path.display())
             }
+            Self::NotASocket(path) => write!(f, "{} is not a socket", path.display()),
             Self::NoPermission(path) => write!(f, "you may not connect to {}", path.display()),
             Self::Call(CallError::Refused(ControlError::InvalidConfiguration { faults })) => {
                 write!(f, "the configuration is refused\n{}", faults.join("\n"))

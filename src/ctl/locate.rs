@@ -1,4 +1,9 @@
-use std::{env, io, path::PathBuf, time::Duration};
+use std::{
+    env, io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::net::UnixStream;
 
@@ -15,8 +20,12 @@ pub async fn connect(
 ) -> Result<UnixStream, Failure> {
     let from_environment = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let candidates = match named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
-        Some(path) => vec![path],
-        None => candidates(purpose, from_environment("XDG_RUNTIME_DIR")),
+        Some(path) => vec![path_of(path)],
+        None => {
+            // One that is relative is to be ignored (XDG Base Directory Specification).
+            let folder = from_environment("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
+            candidates(purpose, folder)
+        }
     };
     let mut forbidden = None;
     for path in &candidates {
@@ -25,12 +34,24 @@ pub async fn connect(
             Ok(stream) => return Ok(stream),
             Err(error) => match error.kind() {
                 io::ErrorKind::PermissionDenied => forbidden = forbidden.or_else(|| Some(path.clone())),
+                io::ErrorKind::ConnectionRefused if !is_socket(path) => {
+                    return Err(Failure::NotASocket(path.clone()));
+                }
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
                 _ => return Err(Failure::Connect(path.clone(), error)),
             },
         }
     }
     Err(forbidden.map_or(Failure::NoDaemon(candidates), Failure::NoPermission))
+}
+
+/// Without the `unix:` that the configuration writes before it.
+fn path_of(named: PathBuf) -> PathBuf {
+    named.to_str().and_then(|named| named.strip_prefix("unix:")).map(PathBuf::from).unwrap_or(named)
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.file_type().is_socket())
 }
 
 fn candidates(purpose: Purpose, runtime_folder: Option<PathBuf>) -> Vec<PathBuf> {

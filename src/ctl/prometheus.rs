@@ -1,5 +1,5 @@
 use std::{
-    fs::Permissions,
+    fs::{OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -60,8 +60,10 @@ pub async fn run(
     }
     let text = exposition.to_string();
     let written = match output {
-        Some(path) => replace(&path, &text).map_err(|error| Failure::Write(path, error)),
-        None => render::print_text(&text),
+        Some(path) if path != Path::new("-") => {
+            put(&path, &text).map_err(|error| Failure::Write(path, error))
+        }
+        _ => render::print_text(&text),
     };
     Failures::all(failures.into_iter().chain(written.err()))
 }
@@ -84,6 +86,16 @@ async fn require_active(unit: String, options: &Options) -> Result<(), Failure> 
     Err(Failure::Systemctl { unit, reason })
 }
 
+/// Puts text where a path leads to: in the place of a file, or into what is none, such as a pipe or a
+/// device.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    match path.canonicalize() {
+        Ok(path) if path.is_file() => replace(&path, text),
+        Ok(path) => OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes()),
+        Err(_) => replace(path, text),
+    }
+}
+
 /// Puts a file in the place of another in one step, so that nobody reads half of it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -91,7 +103,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut new = tempfile::Builder::new()
         .prefix(".pixeld-")
         .suffix(".new")
-        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
+        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
+        // Without the name of the new file, which nobody has asked for.
+        .map_err(|error| io::Error::from(error.kind()))?;
     new.write_all(text.as_bytes())?;
     // For whoever collects it, whatever the umask is.
     new.as_file().set_permissions(Permissions::from_mode(0o644))?;

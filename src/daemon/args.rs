@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "pixeld",
     version,
+    max_term_width = 80,
     after_help = "Signals: SIGHUP reloads the configuration, SIGTERM and SIGINT finish requests and stop.\n\
                   See pixeld(8), pixeld.toml(5) and pixeldctl(1)."
 )]

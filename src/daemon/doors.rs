@@ -1,8 +1,8 @@
 use std::{io, path::Path, rc::Rc};
 
 use nix::{
-    sys::stat::stat,
-    unistd::{Gid, Group},
+    sys::stat::{FileStat, stat},
+    unistd::{Gid, Group, getegid},
 };
 use tokio::sync::oneshot;
 
@@ -233,7 +233,8 @@ fn group_of(socket: &Path) -> Option<String> {
     /// The group of the installed unit, which is outside.
     const INSTALLED: &str = "pixeld-admin";
 
-    let file = stat(socket).ok().filter(|file| file.st_mode & 0o020 != 0)?;
+    let is_shared = |file: &FileStat| file.st_mode & 0o020 != 0 && file.st_gid != getegid().as_raw();
+    let file = stat(socket).ok().filter(is_shared)?;
     match Group::from_gid(Gid::from_raw(file.st_gid)) {
         _ if file.st_gid == OVERFLOW_GID => Some(INSTALLED.into()),
         Ok(Some(group)) => Some(group.name),

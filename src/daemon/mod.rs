@@ -16,6 +16,7 @@ mod trend;
 
 use std::{
     io::{IsTerminal, Write},
+    path::absolute,
     time::Duration,
 };
 
@@ -36,7 +37,9 @@ pub fn main() -> Exit {
         Ok(args) => args,
         Err(error) => return Exit::after_usage(&error),
     };
-    let sources = args.config.clone().map_or_else(Sources::system, Sources::File);
+    // Absolute, for whoever reads a fault may be in another folder.
+    let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
+    let sources = file.map_or_else(Sources::system, Sources::File);
     let loaded = sources.load();
     if args.check {
         return check(loaded);

@@ -92,6 +92,24 @@ fn a_file_that_cannot_be_written_is_told_with_its_path() {
     assert!(stderr(&output).contains("cannot write /nowhere/pixeld.prom: "), "{}", stderr(&output));
 }
 
+#[test]
+fn a_link_is_followed_and_what_is_no_file_is_written_to() {
+    let daemon = Daemon::start("");
+    let (file, link) = (daemon.folder().join("a.prom"), daemon.folder().join("b.prom"));
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let write = |path: &str| daemon.ctl(&["stats", "--prometheus", "--output", path]);
+    assert_eq!(code(&write(link.to_str().unwrap())), 0);
+    assert!(fs::read_to_string(&file).unwrap().contains("pixeld_up 1"));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    let full = daemon.folder().join("full");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    assert_eq!(code(&write(full.to_str().unwrap())), 74);
+    assert!(!fs::metadata("/dev/full").unwrap().is_file());
+    assert!(stdout(&write("-")).contains("pixeld_up 1"));
+}
+
 // --- a daemon that systemd would start ---
 
 #[test]
