@@ -189,6 +189,8 @@ fn shape(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| (name.clone(), if name == "error" { value.clone() } else { shape(value) }))
+            // The sockets of a daemon by hand have no group of their own.
+            .filter(|(name, _)| name != "group")
             .collect(),
         Value::Array(values) => values.iter().map(shape).collect(),
         Value::String(_) => "text".into(),

@@ -78,7 +78,7 @@ fn every_key_holds_at_once_or_is_said_to_need_a_restart() {
         let before = setting(&daemon, key);
         daemon.configure(&format!("{key} = {value}"));
         let waits = KEYS.iter().any(|known| known.name == *key && known.applies == Applies::AtRestart);
-        let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits });
+        let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits, "setByHand": false });
         assert_eq!(daemon.ctl_json(&["reload"]), json!({ "applied": true, "changes": [change] }));
         let after = setting(&daemon, key);
         assert_eq!(after["value"] == *value, !waits, "{after}");

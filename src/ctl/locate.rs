@@ -19,13 +19,12 @@ pub async fn connect(
     limit: Duration,
 ) -> Result<UnixStream, Failure> {
     let from_environment = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let candidates = match named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
-        Some(path) => vec![path_of(path)],
-        None => {
-            // One that is relative is to be ignored (XDG Base Directory Specification).
-            let folder = from_environment("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
-            candidates(purpose, folder)
-        }
+    let candidates = if let Some(path) = named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
+        vec![path_of(path)]
+    } else {
+        // One that is relative is to be ignored (XDG Base Directory Specification).
+        let folder = from_environment("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
+        candidates(purpose, folder)
     };
     let mut forbidden = None;
     for path in &candidates {
