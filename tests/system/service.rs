@@ -154,7 +154,8 @@ fn a_stop_lets_the_request_in_flight_finish() {
     let begun = Instant::now();
     connection.send_raw(rest.as_bytes()).unwrap();
     let answer = connection.receive().unwrap();
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    // systemd keeps the connection for the next start, and closes it when there is none.
+    assert_eq!((answer.status, answer.header("connection")), (200, None));
     c5.wait_for("test $(systemctl show -P ActiveState pixeld) = inactive");
     assert!(begun.elapsed() < Duration::from_secs(10), "it waited for more than the request");
     assert_eq!(property(c5, "pixeld", "Result"), "success");

@@ -102,10 +102,8 @@ impl Fault {
                 wait_until_used(host);
             }
             Self::StopT2 => {
-                // A request that comes between the service's end and the sockets' starts the service
-                // again, which cancels the rest of the stop.
-                let stop = "systemctl stop 'pixeld*.socket' pixeld";
-                site.t2.wait_for(&format!("{stop} && ! systemctl is-active pixeld"));
+                let stop = "systemctl stop --job-mode=replace-irreversibly 'pixeld*.socket' pixeld";
+                site.t2.run(&format!("{stop} && ! systemctl is-active pixeld"));
                 last_for(random);
                 site.t2.run("systemctl start pixeld");
                 wait_until_used(&site.t2);

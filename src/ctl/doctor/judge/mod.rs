@@ -88,7 +88,10 @@ fn listeners(facts: &Facts) -> Vec<String> {
 /// sockets it knows that the service has to stop meanwhile, of the TCP socket it does not.
 fn reopen(unit: &str) -> Vec<String> {
     if unit == units::TCP {
-        let (stop, start) = ("sudo systemctl stop 'pixeld*.socket' pixeld.service", "sudo systemctl start");
+        let (stop, start) = (
+            "sudo systemctl stop --job-mode=replace-irreversibly 'pixeld*.socket' pixeld.service",
+            "sudo systemctl start",
+        );
         vec![stop.into(), format!("{start} {} {}", units::TCP, units::SERVICE)]
     } else {
         vec![format!("sudo systemctl restart {unit}")]
