@@ -158,6 +158,16 @@ fn the_log_level_can_be_set_by_hand_and_taken_back() {
     assert_eq!(code(&daemon.ctl(&["log-level", "loud"])), 64);
 }
 
+#[test]
+fn sockets_that_systemd_has_opened_are_shown_as_they_are() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let daemon = Setup::new("").socket("http", listener).start();
+    let key = setting(&daemon, "listen.http");
+    assert_eq!((&key["value"], &key["origin"]), (&json!(format!("[\"{address}\"]")), &json!("systemd")));
+    assert!(setting(&daemon, "listen.control")["origin"].as_str().unwrap().contains("pixeld.toml:"));
+}
+
 // --- reload ---
 
 #[test]

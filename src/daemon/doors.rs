@@ -92,6 +92,21 @@ impl Doors {
         }
     }
 
+    /// The sockets of this key as TOML, where the service manager has opened them.
+    pub fn inherited(&self, key: &str) -> Option<String> {
+        let quoted = |address: &dyn std::fmt::Display| format!("\"{address}\"");
+        let value = match key {
+            "listen.http" => {
+                let addresses: Vec<_> = self.http.iter().map(|door| quoted(&door.address)).collect();
+                format!("[{}]", addresses.join(", "))
+            }
+            "listen.control" => quoted(self.control.listener.address()),
+            "listen.admin" => quoted(self.admin.listener.address()),
+            _ => return None,
+        };
+        (!self.are_own(key)).then_some(value)
+    }
+
     /// Opens what these settings ask for and is not open yet, as far as the sockets are the daemon's own.
     ///
     /// # Errors

@@ -109,10 +109,12 @@ impl Operator for House {
         };
         let setting = |key: &crate::config::Key| {
             let (set_to, set_by) = set_by_hand(key.name).unzip();
+            let inherited = self.doors.borrow().inherited(key.name);
+            let origin = || origins.get(key.name).map(ToString::to_string);
             Setting {
                 key: key.name.into(),
-                value: (key.show)(&settings),
-                origin: origins.get(key.name).map(ToString::to_string),
+                origin: inherited.as_ref().map_or_else(origin, |_| Some("systemd".into())),
+                value: inherited.unwrap_or_else(|| (key.show)(&settings)),
                 needs_restart: self.needs_restart(key),
                 set_to,
                 set_by,
