@@ -51,9 +51,10 @@ fn full_disks_and_folders_that_cannot_be_written_to_stop_no_request() {
     c5.write("/etc/pixeld/pixeld.toml", "workers = 3\n[log]\nlevel = \"debug\"\n");
     c5.run("pixeldctl reload && pixeldctl drain && pixeldctl resume");
     assert_eq!(json(c5, "pixeldctl stats --json")["workers"], 3);
-    let load = c5.client().load(Load { limit: 400, ..Load::on(c5.unix("/run/pixeld/http.sock")) });
+    let load = c5.client().load(Load::on(c5.unix("/run/pixeld/http.sock")));
     load.wait_for_answers(400);
-    load.stop().assert_all_ok();
+    let report = load.stop();
+    assert!(report.ok() == report.answered() && report.ok() >= 400, "{report}");
     c5.run("systemctl restart pixeld");
     assert_eq!(post(c5).unwrap(), 200);
 }
@@ -64,7 +65,7 @@ fn both_hosts_drained_means_503_in_json_and_never_502() {
     for host in [&site.c5, &site.t2] {
         host.run("pixeldctl drain");
     }
-    let load = site.client.load(Load { limit: 200, ..Load::on(C5_OUTSIDE) });
+    let load = site.client.load(Load::on(C5_OUTSIDE));
     for _ in 0..10 {
         let answer = site.client.post(C5_OUTSIDE, PIXEL);
         assert_eq!((answer.status, answer.text().as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
