@@ -7,7 +7,8 @@
 pub mod exit;
 /// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
 pub mod net;
-/// The system calls that need `unsafe`, for sockets; nothing else in this crate does.
+/// The system calls that need `unsafe`, for sockets and for memory that outlives a process; nothing else
+/// in this crate does.
 mod sys;
 
 /// Configuration files, merged and validated into [`config::Settings`].
@@ -16,9 +17,9 @@ pub mod config;
 pub mod log;
 /// The domain: the bytes of a body in, a pixel or the reason for its refusal out.
 pub mod pixel;
-/// Counters that one worker writes and everybody reads.
+/// Counters that one worker writes and everybody reads, in memory that can outlive the process.
 pub mod stats;
-/// systemd's side of the contract: inherited sockets, readiness, status, watchdog.
+/// systemd's side of the contract: inherited sockets, readiness, status, watchdog, what it keeps.
 pub mod systemd;
 
 /// The Varlink interface `io.pixeld.Control`: its types, its server, its client.
@@ -31,5 +32,5 @@ pub mod worker;
 /// pixeldctl: one file for each command. It knows of the daemon only what goes over its socket;
 /// `doctor` looks at the host around it, too.
 pub mod ctl;
-/// The daemon: start, reload, stop.
+/// The daemon: start, reload, stop, and what operators ask of it.
 pub mod daemon;

@@ -22,8 +22,7 @@ pub struct Context {
     pub log: Log,
     /// The worker's connections.
     pub connections: Rc<Registry>,
-    /// Whether plain requests are answered the short way. Nobody notices, but it takes a third of the
-    /// time.
+    /// Whether plain requests are answered the short way, which nobody notices but for the time.
     pub express: bool,
     retiring: Cell<bool>,
     pub(super) buffers: RefCell<Buffers>,

@@ -215,15 +215,12 @@ impl Date {
             self.renew(now, SystemTime::now());
         }
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
-        let mut digits = [0; 20];
-        out.extend_from_slice(decimal(length, &mut digits));
+        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         out.extend_from_slice(b"\r\ndate: ");
         out.extend_from_slice(self.text.borrow().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
-}
 
-impl Date {
     /// Holds until the next second begins, by a clock that nobody sets.
     fn renew(&self, now: Instant, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -232,29 +229,9 @@ impl Date {
     }
 }
 
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        // Always a digit.
-        digits[begin] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            return &digits[begin..];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_are_decimal() {
-        for number in [0, 7, 10, 68, 99, 100, 12_345, usize::MAX] {
-            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
-        }
-    }
 
     #[test]
     fn the_time_of_day_follows_a_clock_that_is_set_back_and_forth() {

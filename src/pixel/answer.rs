@@ -8,7 +8,6 @@ pub const BAD_BODY: &str = r#"{"detail":"There was an error parsing the body"}"#
 
 /// Appends the body of the answer to an accepted pixel: no spaces, in this order of keys.
 pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
-    let mut value = [0; 3];
     for part in [
         r#"{"status":"ok","received":{"x":"#,
         &pixel.x,
@@ -17,7 +16,7 @@ pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
         r#","channel":""#,
         pixel.channel.name(),
         r#"","value":"#,
-        decimal(pixel.value, &mut value),
+        itoa::Buffer::new().format(pixel.value),
         "}}",
     ] {
         out.extend_from_slice(part.as_bytes());
@@ -28,13 +27,7 @@ pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
 pub fn accepted_length(pixel: &Pixel<'_>) -> usize {
     const AROUND: usize = r#"{"status":"ok","received":{"x":,"y":,"channel":"R","value":}}"#.len();
 
-    AROUND + pixel.x.len() + pixel.y.len() + decimal(pixel.value, &mut [0; 3]).len()
-}
-
-fn decimal(number: u8, digits: &mut [u8; 3]) -> &str {
-    *digits = [b'0' + number / 100, b'0' + number / 10 % 10, b'0' + number % 10];
-    let leading_zeros = if number < 10 { 2 } else { usize::from(number < 100) };
-    std::str::from_utf8(&digits[leading_zeros..]).unwrap_or_default()
+    AROUND + pixel.x.len() + pixel.y.len() + itoa::Buffer::new().format(pixel.value).len()
 }
 
 #[cfg(test)]
