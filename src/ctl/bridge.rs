@@ -1,4 +1,4 @@
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tokio::{
     io::{AsyncWriteExt, copy, stdin, stdout},
@@ -11,7 +11,8 @@ use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
 /// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered. Then
-/// a daemon that is stuck is not waited for: whoever asked has gone by then.
+/// a daemon that is stuck is not waited for: whoever asked has gone by then. A daemon that ends before
+/// it has accepted the connection, or read all of it, resets it; that too is hanging up.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
     let stream = locate::connect(socket, purpose, limit).await?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
@@ -23,7 +24,10 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
         sleep(limit).await;
     };
     let answering = async {
-        copy(&mut from_daemon, &mut output).await?;
+        match copy(&mut from_daemon, &mut output).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            copied => _ = copied?,
+        }
         output.flush().await
     };
     select! {
