@@ -163,9 +163,12 @@ fn a_request_keeps_a_connection_from_being_idle() {
     }
 }
 
-/// Sends until that fails, which it does when the daemon has closed.
+/// Sends until that fails, which it does when the daemon has closed. Before that, megabytes may fit into
+/// the buffers between.
 pub fn assert_cut(stream: &mut TcpStream, bytes: &[u8], pause: Duration) {
-    let deadline = Instant::now() + LATEST;
+    const BUFFERS_FILLED: Duration = Duration::from_secs(60);
+
+    let deadline = Instant::now() + BUFFERS_FILLED;
     stream.set_write_timeout(Some(LATEST)).unwrap();
     let error = loop {
         if let Err(error) = stream.write_all(bytes) {
