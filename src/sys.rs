@@ -6,8 +6,9 @@ use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{FromRawFd, OwnedFd},
     ptr::NonNull,
+    sync::Arc,
 };
 
 use nix::{
@@ -15,7 +16,6 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, munmap},
-        socket::{SockFlag, accept4},
         stat::fstat,
     },
     unistd::ftruncate,
@@ -39,24 +39,13 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     Ok(passed.map(|(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name)).collect())
 }
 
-/// Accepts one connection, non-blocking and close-on-exec in the same call (accept4(2)).
-///
-/// # Errors
-/// As accept(2): `WouldBlock` when nobody waits, `EMFILE` and the like when resources are short.
-pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = accept4(listener.as_fd().as_raw_fd(), flags)?;
-    // SAFETY: accept4 has just made this descriptor for us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Lets the runtime of this thread tell when somebody waits to be accepted.
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
-pub fn watch(listener: Listener) -> io::Result<AsyncFd<Listener>> {
+pub fn watch(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
     // SAFETY: a Listener owns its descriptor and returns the same one until it is dropped, which
-    // AsyncFd does only after it has taken the descriptor out of epoll.
+    // AsyncFd, having a share in it, lets happen only after it has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     config::Listen,
     control::{self, Access},
     net::{Address, BindError, Files, Listener},
-    worker::{Acceptor, Pool},
+    worker::Pool,
 };
 
 /// The sockets that the daemon serves. Those that it has opened itself can change while it runs.
@@ -19,8 +19,6 @@ use crate::{
 pub struct Doors {
     http: Vec<Door>,
     http_is_own: bool,
-    /// Gone when the daemon stops.
-    acceptor: Option<Acceptor>,
     control: Reception,
     admin: Reception,
 }
@@ -61,8 +59,8 @@ impl Doors {
     /// Begins to accept clients; control clients are received when there is somebody to do it.
     ///
     /// # Errors
-    /// When the operating system has no thread left.
-    pub fn open(sockets: Sockets, listen: &Listen, pool: &Pool) -> io::Result<Self> {
+    /// When epoll takes no more descriptors.
+    pub fn open(sockets: Sockets, listen: &Listen, pool: &mut Pool) -> io::Result<Self> {
         let http_is_own = sockets.http.iter().any(Listener::is_own);
         let mut configured = listen.http.iter().cloned();
         let mut door = |listener: &Listener| {
@@ -70,11 +68,11 @@ impl Doors {
             let configured = configured.next().filter(|_| http_is_own);
             Door { configured: configured.unwrap_or_else(|| address.clone()), address }
         };
-        let http = sockets.http.iter().map(&mut door).collect();
-        let acceptor = Some(pool.accept(sockets.http)?);
+        let http: Vec<_> = sockets.http.iter().map(&mut door).collect();
+        pool.accept(sockets.http, &addresses(&http))?;
         let [control, admin] =
             [sockets.control, sockets.admin].map(|listener| Reception { listener, serving: None });
-        Ok(Self { http, http_is_own, acceptor, control, admin })
+        Ok(Self { http, http_is_own, control, admin })
     }
 
     /// Where requests are taken.
@@ -175,8 +173,8 @@ impl Doors {
         } else {
             None
         };
-        if let (Some((doors, listeners)), Some(acceptor)) = (http, &self.acceptor) {
-            acceptor.change(listeners, doors.iter().map(|door| door.address.clone()).collect())?;
+        if let Some((doors, listeners)) = http {
+            house.pool.borrow_mut().accept(listeners, &addresses(&doors))?;
             self.http = doors;
         }
         if let Some((listener, serving)) = control {
@@ -201,13 +199,10 @@ impl Doors {
         self.admin.serving = Some(serve(&self.admin.listener, Access::Change, house)?);
         Ok(())
     }
+}
 
-    /// Accepts no more clients; control clients are received until the end.
-    pub fn close(&mut self) {
-        if let Some(acceptor) = self.acceptor.take() {
-            acceptor.stop();
-        }
-    }
+fn addresses(doors: &[Door]) -> Vec<Address> {
+    doors.iter().map(|door| door.address.clone()).collect()
 }
 
 impl Reception {

@@ -91,9 +91,10 @@ async fn live(
     let memory = Arc::new(counters::open(left.counters, log)?);
     let shared =
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
-    let pool = Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
+    let mut pool =
+        Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
     restore(&pool, &left.connections, log);
-    let doors = Doors::open(sockets, &settings.listen, &pool)?;
+    let doors = Doors::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();
     let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started })?;
     house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
@@ -119,7 +120,7 @@ async fn live(
         }
     };
     house.begin_to_stop(cause);
-    house.doors.borrow_mut().close();
+    house.pool.borrow_mut().close_entrances();
     stop::stop(&house, outbox, &mut ended_workers, &mut stop_signals).await;
     Ok(Exit::Ok)
 }

@@ -1,5 +1,6 @@
 use std::{
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     rc::Rc,
     task::Poll,
@@ -33,16 +34,18 @@ use crate::{
 pub struct Parked {
     /// The socket.
     pub socket: Socket,
+    /// The address of its other end, where that has one.
+    pub peer: Option<SocketAddr>,
     /// What was read from it and not answered.
     pub unread: Bytes,
     /// Requests that were answered on it.
     pub requests: usize,
 }
 
-impl From<Socket> for Parked {
+impl Parked {
     /// A connection that was just accepted.
-    fn from(socket: Socket) -> Self {
-        Self { socket, unread: Bytes::new(), requests: 0 }
+    pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
+        Self { socket, peer, unread: Bytes::new(), requests: 0 }
     }
 }
 
@@ -59,7 +62,7 @@ pub enum Ended {
 /// this call on, not only when the future is polled.
 pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended> {
     let opened = parked.socket.into_stream().map(|stream| {
-        let entered = context.connections.enter(stream.peer_address(), parked.requests);
+        let entered = context.connections.enter(parked.peer, parked.requests);
         (Io::new(stream, parked.unread, entered.track.clone()), entered)
     });
     async move {
@@ -148,7 +151,8 @@ enum Next {
     Close,
     /// Send this answer, as the last one.
     Refuse(Outcome),
-    /// Make room at once; everything that was sent has arrived long ago.
+    /// Close it at once: everything that was sent has arrived long ago, or nothing comes that could
+    /// overtake it.
     Drop,
     /// Drop it, for its client does not take its answers.
     Cut,
@@ -164,6 +168,8 @@ fn after_express(leaves: Leaves, io: &Io, context: &Context, track: &Track) -> N
             track.peer_ended();
             Next::Close
         }
+        Leaves::Last => Next::Close,
+        Leaves::Done => Next::Drop,
         Leaves::Stuck => Next::Cut,
         Leaves::Failed(error) => Next::Abandon(error.to_string()),
     }
@@ -327,7 +333,7 @@ async fn close(mut io: Io, track: &Track) {
 fn park(io: Io, track: &Track) -> Ended {
     let (stream, unread) = io.into_parts();
     match stream.into_socket() {
-        Ok(socket) => Ended::Parked(Parked { socket, unread, requests: track.requests() }),
+        Ok(socket) => Ended::Parked(Parked { socket, peer: track.peer, unread, requests: track.requests() }),
         Err(_) => Ended::Closed,
     }
 }

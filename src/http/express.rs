@@ -29,6 +29,10 @@ pub enum Leaves {
     Odd,
     /// It is idle, and was asked back or has been idle for long enough.
     Idle,
+    /// Its last request is answered.
+    Last,
+    /// The same, and its client, who has said so, has sent nothing behind it.
+    Done,
     /// Its client has hung up.
     Ended,
     /// Its client does not take its answers.
@@ -57,7 +61,16 @@ impl Default for Buffers {
 /// Serves plain requests until something else is to be done with the connection.
 pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
     let timer = pin!(sleep(context.policy().shortest_timeout()));
-    let mut lane = Lane { io, context, track, timer, unsent: Vec::new(), is_armed: false, has_more: false };
+    let mut lane = Lane {
+        io,
+        context,
+        track,
+        timer,
+        unsent: Vec::new(),
+        is_last: false,
+        is_armed: false,
+        has_more: false,
+    };
     poll_fn(|cx| lane.poll(cx)).await
 }
 
@@ -68,6 +81,8 @@ struct Lane<'c> {
     timer: Pin<&'c mut Sleep>,
     /// The rest of answers that the socket did not take at once.
     unsent: Vec<u8>,
+    /// Nothing is read behind what is answered.
+    is_last: bool,
     /// The timer knows whom to wake.
     is_armed: bool,
     /// There may be more input than one turn is for.
@@ -110,7 +125,7 @@ impl Lane<'_> {
         // Who goes on sending takes turns with the others.
         self.has_more = input.remaining() == 0;
         let begun = Instant::now();
-        let (rest, answers) = self.answer_all(input.filled(), output, begun);
+        let Batch { rest, answers, is_last } = self.answer_all(input.filled(), output, begun);
         self.io.unread(Bytes::copy_from_slice(rest));
         if answers > 0 {
             let sent = match Pin::new(&mut self.io.stream).poll_write(cx, output) {
@@ -121,26 +136,32 @@ impl Lane<'_> {
             self.context.stats.sent(sent);
             if sent < output.len() {
                 self.unsent = output[sent..].to_vec();
-                self.track.begin_sending(begun, answers);
+                self.is_last = is_last;
+                self.track.begin_sending(begun, answers, is_last);
                 return Poll::Ready(Ok(()));
             }
             self.track.answered_at_once(begun, answers);
+        }
+        if is_last {
+            let is_silent = rest.is_empty() && !self.has_more;
+            return Poll::Ready(Err(if is_silent { Leaves::Done } else { Leaves::Last }));
         }
         // What is left of a full buffer may be the begin of a plain request.
         let goes_on = rest.is_empty() || self.has_more && answers > 0;
         Poll::Ready(if goes_on { Ok(()) } else { Err(Leaves::Odd) })
     }
 
-    /// Writes the answers to all requests that are plain and right; returns what is left of the input,
-    /// and how many answers there are.
-    fn answer_all<'i>(&self, mut input: &'i [u8], output: &mut Vec<u8>, now: Instant) -> (&'i [u8], usize) {
+    /// Writes the answers to all requests that are plain and right.
+    fn answer_all<'i>(&self, input: &'i [u8], output: &mut Vec<u8>, now: Instant) -> Batch<'i> {
         output.clear();
         let policy = self.context.policy();
-        let mut answers = 0;
-        while let Some(request) = PlainRequest::parse(input, &policy) {
+        let mut batch = Batch { rest: input, answers: 0, is_last: false };
+        while !batch.is_last
+            && let Some(request) = PlainRequest::parse(batch.rest, &policy)
+        {
             // The last request on a connection says so in its answer, and a drained daemon has
             // another one.
-            if self.track.requests() + answers + 1 >= policy.requests_limit
+            if self.track.requests() + batch.answers + 1 >= policy.requests_limit
                 || self.context.stats.is_drained()
                 || self.context.is_retiring()
             {
@@ -148,15 +169,16 @@ impl Lane<'_> {
             }
             let end = request.body.end;
             // Where this panics, the long way finds out once more, and has an answer for it.
-            let decoded = judge::guarded(&input[request.body], pixel::decode).flatten();
+            let decoded = judge::guarded(&batch.rest[request.body], pixel::decode).flatten();
             let Some(Ok(pixel)) = decoded else { break };
-            self.context.date.write_head(now, pixel::accepted_length(&pixel), output);
+            batch.is_last = request.is_last;
+            self.context.date.write_head(now, pixel::accepted_length(&pixel), batch.is_last, output);
             pixel::write_accepted(&pixel, output);
             self.context.stats.answered(Outcome::Ok);
-            answers += 1;
-            input = &input[end..];
+            batch.answers += 1;
+            batch.rest = &batch.rest[end..];
         }
-        (input, answers)
+        batch
     }
 
     /// Goes on with answers that the socket did not take at once.
@@ -170,6 +192,9 @@ impl Lane<'_> {
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
             self.track.flushed();
+            if self.is_last {
+                return Poll::Ready(Err(Leaves::Last));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -194,6 +219,15 @@ impl Lane<'_> {
     }
 }
 
+/// What became of the requests that one read has brought.
+struct Batch<'i> {
+    /// What is left of the input.
+    rest: &'i [u8],
+    answers: usize,
+    /// The client sends nothing behind the last one that was answered.
+    is_last: bool,
+}
+
 /// The head of an answer to an accepted pixel, with the time of day as it is.
 #[derive(Debug)]
 pub struct Date {
@@ -210,11 +244,15 @@ impl Default for Date {
 
 impl Date {
     /// Appends the head of an answer whose body has `length` bytes.
-    fn write_head(&self, now: Instant, length: usize, out: &mut Vec<u8>) {
+    fn write_head(&self, now: Instant, length: usize, is_last: bool, out: &mut Vec<u8>) {
         if now >= self.ends.get() {
             self.renew(now, SystemTime::now());
         }
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
+        if is_last {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        out.extend_from_slice(b"content-length: ");
         out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         out.extend_from_slice(b"\r\ndate: ");
         out.extend_from_slice(self.text.borrow().as_bytes());
@@ -253,7 +291,7 @@ mod tests {
     #[test]
     fn the_head_has_the_time_of_day() {
         let (date, mut out) = (Date::default(), Vec::new());
-        date.write_head(Instant::now(), 68, &mut out);
+        date.write_head(Instant::now(), 68, false, &mut out);
         let text = String::from_utf8(out).unwrap();
         let (begin, rest) = text.split_once("date: ").unwrap();
         assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 68\r\n");

@@ -10,6 +10,8 @@ use super::{check, policy::Policy, service::is_json_type};
 pub struct PlainRequest {
     /// Where its body lies.
     pub body: Range<usize>,
+    /// Whether its client sends nothing behind it (`Connection: close`).
+    pub is_last: bool,
 }
 
 /// How every one begins.
@@ -33,7 +35,7 @@ impl PlainRequest {
         if head > LONGEST_HEAD.min(policy.head_limit) {
             return None;
         }
-        let (mut has_host, mut has_type, mut body_length) = (false, false, None);
+        let (mut has_host, mut has_type, mut is_last, mut body_length) = (false, false, false, None);
         for field in fields {
             match Meaning::of(field.name) {
                 Meaning::None => {}
@@ -41,12 +43,13 @@ impl PlainRequest {
                 Meaning::Type if !has_type && is_json_type(field.value) => has_type = true,
                 Meaning::Length if body_length.is_none() => body_length = Some(length_of(field.value)?),
                 Meaning::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+                Meaning::Connection if field.value.eq_ignore_ascii_case(b"close") => is_last = true,
                 _ => return None,
             }
         }
         let length = body_length.filter(|length| *length <= policy.body_limit && has_host && has_type)?;
         let body = head..head + length;
-        (body.end <= input.len()).then_some(Self { body })
+        (body.end <= input.len()).then_some(Self { body, is_last })
     }
 }
 
@@ -135,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn a_client_says_that_nothing_follows() {
+        let is_last = |fields: &str| {
+            let request = with(&format!("host: h\r\ncontent-length: 2\r\n{JSON}{fields}"));
+            PlainRequest::parse(request.as_bytes(), &policy()).map(|plain| plain.is_last)
+        };
+        assert_eq!(is_last(""), Some(false));
+        assert_eq!(is_last("Connection: Close\r\n"), Some(true));
+        assert_eq!(is_last("connection: close\r\nconnection: keep-alive\r\n"), Some(true));
+    }
+
+    #[test]
     fn everything_else_is_left_to_hyper() {
         let whole = with(&format!("host: h\r\ncontent-length: 2\r\n{JSON}"));
         for end in 0..whole.len() {
@@ -165,7 +179,7 @@ mod tests {
             format!("host: h\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n{JSON}"),
             format!("host: h\r\ncontent-length: 2\r\ncontent-encoding: identity\r\n{JSON}"),
             format!("host: h\r\ncontent-length: 2\r\nexpect: 100-continue\r\n{JSON}"),
-            format!("host: h\r\ncontent-length: 2\r\nconnection: close\r\n{JSON}"),
+            format!("host: h\r\ncontent-length: 2\r\nconnection: close, x\r\n{JSON}"),
             format!("host: h\r\ncontent-length: 2\r\nupgrade: h2c\r\n{JSON}"),
             format!("host: h\r\ncontent-length: 2\r\n bad: folded\r\n{JSON}"),
             format!("host: h\r\ncontent-length: 2\r\n{JSON}{}", "x: y\r\n".repeat(40)),

@@ -169,9 +169,9 @@ impl Track {
     }
 
     /// So many requests came in at `begun`, and their answers wait to be sent whole.
-    pub fn begin_sending(&self, begun: Instant, answers: usize) {
+    pub fn begin_sending(&self, begun: Instant, answers: usize, last: bool) {
         self.requests.set(self.requests.get() + answers);
-        self.answer(false);
+        self.answer(last);
         self.begun.set(begun);
         self.answers.set(answers);
     }

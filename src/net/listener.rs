@@ -1,5 +1,6 @@
 use std::{
     fmt, fs, io,
+    net::SocketAddr,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::{
@@ -16,9 +17,9 @@ use nix::{
         self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
     },
 };
+use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::{Address, Socket};
-use crate::sys;
 
 /// A stream socket that listens: checked, non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -114,15 +115,16 @@ impl Listener {
         tokio::net::UnixListener::from_std(self.fd.try_clone()?.into())
     }
 
-    /// Accepts one connection without waiting.
+    /// Accepts one connection without waiting, non-blocking and close-on-exec; with the address of its
+    /// other end, which a Unix socket's has not.
     ///
     /// # Errors
-    /// As accept(2): `WouldBlock` when nobody waits.
-    pub fn accept(&self) -> io::Result<Socket> {
-        let fd = sys::accept(&self.fd)?;
+    /// As accept(2): `WouldBlock` when nobody waits, `EMFILE` and the like when resources are short.
+    pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        let (fd, peer) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         Ok(match self.address {
-            Address::Tcp(_) => Socket::tcp(fd),
-            Address::Unix(_) => Socket::unix(fd),
+            Address::Tcp(_) => (Socket::tcp(fd), peer.and_then(|peer| peer.try_into().ok())),
+            Address::Unix(_) => (Socket::unix(fd), None),
         })
     }
 }

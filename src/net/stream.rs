@@ -49,6 +49,14 @@ impl Socket {
         }
     }
 
+    /// The address of the other end; a Unix socket's has none, and neither has one that is gone.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Registers the connection with the runtime of this thread.
     ///
     /// # Errors
@@ -80,14 +88,6 @@ impl Stream {
             Self::Tcp(stream) => Socket::Tcp(stream.into_std()?),
             Self::Unix(stream) => Socket::Unix(stream.into_std()?),
         })
-    }
-
-    /// The address of the other end; a Unix socket's has none, and neither has one that is gone.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
     }
 }
 

@@ -24,3 +24,20 @@ impl Counter {
         self.0.load(Relaxed)
     }
 }
+
+/// A count that several threads write, each now and then.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -9,7 +9,7 @@ mod outcome;
 mod region;
 mod worker;
 
-pub use counter::Counter;
+pub use counter::{Counter, SharedCounter};
 pub use histogram::{Distribution, Histogram};
 pub use memory::Memory;
 pub use outcome::{Outcome, Outcomes};

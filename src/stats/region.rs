@@ -1,6 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{counter::Counter, histogram::Histogram, outcome::Outcome};
+use super::{
+    counter::{Counter, SharedCounter},
+    histogram::Histogram,
+    outcome::Outcome,
+};
 
 /// Workers, leaving ones included, that have counters of their own; more share them.
 pub const SLOTS: usize = 2048;
@@ -24,23 +28,23 @@ pub struct Region {
     drained_by: AtomicU64,
     /// Slots that were used so far.
     slots_used: AtomicU64,
-    /// What the accepting thread counts.
+    /// What is counted where connections are accepted.
     pub accept: AcceptStats,
     workers: [WorkerCounters; SLOTS],
 }
 
-/// Connections of the whole daemon, counted where they are accepted.
+/// Connections of the whole daemon, counted where they are accepted: by any worker.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct AcceptStats {
     /// Connections accepted.
-    pub accepted: Counter,
+    pub accepted: SharedCounter,
     /// Connections that were taken over from the process before.
-    pub restored: Counter,
+    pub restored: SharedCounter,
     /// Idle connections that were asked to close at the limit.
-    pub evicted: Counter,
+    pub evicted: SharedCounter,
     /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.
-    pub pauses: Counter,
+    pub pauses: SharedCounter,
 }
 
 /// What one worker counts, on cache lines that no other worker writes to.

@@ -11,7 +11,7 @@ use tokio::{
 use super::thread::Order;
 use crate::{http::Parked, log::Event, net::Files, stats::WorkerStats};
 
-/// Deals connections: each goes to the worker that has the fewest.
+/// Deals connections, so that each worker has its share.
 #[derive(Debug, Default)]
 pub struct Deck {
     hands: Mutex<Hands>,
@@ -36,6 +36,7 @@ struct Hands {
 /// A worker as the dealer sees it.
 #[derive(Debug, Clone)]
 pub struct Hand {
+    pub number: usize,
     pub orders: UnboundedSender<Order>,
     pub stats: Arc<WorkerStats>,
 }
@@ -96,6 +97,16 @@ impl Deck {
 
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
     pub fn deal(&self, connection: Parked) {
+        self.deal_to(Hands::fewest, connection);
+    }
+
+    /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
+    /// it, for to wake another one costs nearly as much as everything else about a new connection.
+    pub fn deal_from(&self, worker: usize, connection: Parked) {
+        self.deal_to(|hands| hands.fewest_or(worker), connection);
+    }
+
+    fn deal_to(&self, choose: impl Fn(&mut Hands) -> Option<usize>, connection: Parked) {
         self.open.fetch_add(1, Relaxed);
         let mut hands = self.hands();
         if let Some(outlet) = &hands.outlet {
@@ -104,7 +115,7 @@ impl Deck {
             return self.closed();
         }
         let mut order = Order::Serve(connection);
-        while let Some(i) = hands.fewest() {
+        while let Some(i) = choose(&mut hands) {
             let hand = &hands.workers[i];
             hand.stats.dealt();
             match hand.orders.send(order) {
@@ -187,6 +198,14 @@ impl Hands {
         self.next = (i + 1) % count;
         Some(i)
     }
+
+    /// That worker, if no other has fewer.
+    fn fewest_or(&mut self, worker: usize) -> Option<usize> {
+        let fewest = self.fewest()?;
+        let open = |i: usize| self.workers[i].stats.open();
+        let own = self.workers.iter().position(|hand| hand.number == worker);
+        Some(own.filter(|own| open(*own) == open(fewest)).unwrap_or(fewest))
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +217,7 @@ mod tests {
 
     fn connection() -> Parked {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Parked::from(crate::net::Socket::Unix(fd))
+        Parked::new(crate::net::Socket::Unix(fd), None)
     }
 
     fn hands<const N: usize>() -> ([Hand; N], [UnboundedReceiver<Order>; N]) {
@@ -207,7 +226,7 @@ mod tests {
         let hands = std::array::from_fn(|i| {
             let (orders, receiver) = unbounded_channel();
             receivers.push(receiver);
-            Hand { orders, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
+            Hand { number: i + 1, orders, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
         });
         (hands, receivers.try_into().unwrap())
     }
@@ -234,6 +253,21 @@ mod tests {
             deck.deal(connection());
         }
         assert!(counts(&hands).iter().all(|n| (21..=22).contains(n)));
+    }
+
+    #[test]
+    fn whoever_accepts_keeps_its_share() {
+        let (hands, _receivers) = hands::<3>();
+        let deck = Deck::default();
+        deck.set_workers(hands.to_vec());
+        for _ in 0..6 {
+            deck.deal_from(2, connection());
+        }
+        assert_eq!(counts(&hands), [2, 2, 2]);
+        hands[1].stats.gone();
+        deck.deal_from(2, connection());
+        deck.deal_from(3, connection());
+        assert_eq!(counts(&hands), [2, 2, 3]);
     }
 
     #[test]

@@ -146,7 +146,8 @@ fn receive_message(far: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<Pa
         let (requests, length) = (take_number(&mut rest)?, take_number(&mut rest)?);
         let unread = rest.split_off(..length).ok_or_else(cut_short)?;
         let socket = Socket::adopt(socket)?;
-        connections.push(Parked { socket, unread: Bytes::copy_from_slice(unread), requests });
+        let peer = socket.peer_address();
+        connections.push(Parked { socket, peer, unread: Bytes::copy_from_slice(unread), requests });
     }
     Ok(Some(connections))
 }
@@ -172,7 +173,14 @@ mod tests {
 
     fn parked(requests: usize, unread: &[u8]) -> (Parked, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
-        (Parked { socket: Socket::Unix(near), unread: Bytes::copy_from_slice(unread), requests }, far)
+        (
+            Parked {
+                unread: Bytes::copy_from_slice(unread),
+                requests,
+                ..Parked::new(Socket::Unix(near), None)
+            },
+            far,
+        )
     }
 
     #[test]

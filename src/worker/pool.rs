@@ -1,16 +1,20 @@
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
-    acceptor::Acceptor,
     deck::Hand,
+    entrance::Entrance,
     thread::{Order, Shared, Worker},
 };
 use crate::{
     http::{Parked, Policy},
     log::Event,
-    net::Listener,
+    net::{Address, Listener},
 };
 
 /// All workers, and what is left of those that have ended.
@@ -20,6 +24,8 @@ pub struct Pool {
     policy: Policy,
     serving: Vec<Worker>,
     leaving: Vec<Worker>,
+    /// Where the serving ones accept connections.
+    entrances: Vec<Arc<Entrance>>,
 }
 
 /// What changing the number of workers did.
@@ -63,18 +69,42 @@ impl Pool {
     /// When the operating system has not enough threads or descriptors.
     pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
         shared.deck.set_limit(connection_limit);
-        let mut pool = Self { shared, policy, serving: Vec::new(), leaving: Vec::new() };
+        let mut pool =
+            Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), entrances: Vec::new() };
         pool.resize(count)?;
         Ok(pool)
     }
 
-    /// Starts to accept connections for the workers.
+    /// Accepts connections on these listeners, too, and then no more on those whose addresses are not
+    /// wanted. Who is connected stays.
     ///
     /// # Errors
-    /// When the operating system has no thread left.
-    pub fn accept(&self, listeners: Vec<Listener>) -> io::Result<Acceptor> {
-        let Shared { deck, memory, log, .. } = self.shared.clone();
-        Acceptor::start(listeners, deck, memory, log)
+    /// When epoll takes no more descriptors; then everything is as it was.
+    pub fn accept(&mut self, added: Vec<Listener>, wanted: &[Address]) -> io::Result<()> {
+        let added = added.into_iter().map(|listener| Arc::new(Entrance::from(listener)));
+        let before = self.entrances.clone();
+        let (kept, unwanted) = before
+            .iter()
+            .cloned()
+            .chain(added)
+            .partition::<Vec<_>, _>(|entrance| wanted.contains(entrance.address()));
+        self.entrances = kept;
+        if let Err(error) = open(&self.entrances, &self.serving) {
+            self.entrances = before;
+            // What was there before is there again, or somebody hears of the next shortage.
+            let _ = open(&self.entrances, &self.serving);
+            return Err(error);
+        }
+        for entrance in unwanted {
+            entrance.close(&self.shared);
+        }
+        Ok(())
+    }
+
+    /// Accepts nothing more.
+    pub fn close_entrances(&mut self) {
+        // To stop needs nothing that could be short.
+        let _ = self.accept(Vec::new(), &[]);
     }
 
     /// Makes it `count` workers. New ones serve when this returns, and take their share of the open
@@ -88,11 +118,19 @@ impl Pool {
         let mut result = Ok(());
         while self.serving.len() < count && result.is_ok() {
             let started = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone());
-            result = started.map(|worker| self.serving.push(worker));
+            result = started.and_then(|worker| {
+                open(&self.entrances, std::slice::from_ref(&worker))?;
+                self.serving.push(worker);
+                Ok(())
+            });
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
-        let hands = self.serving.iter().map(|w| Hand { orders: w.orders.clone(), stats: w.stats.clone() });
+        let hands = self.serving.iter().map(|w| Hand {
+            number: w.number,
+            orders: w.orders.clone(),
+            stats: w.stats.clone(),
+        });
         let surplus = self.shared.deck.set_workers(hands.collect());
         let given_up: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
@@ -235,6 +273,23 @@ impl Pool {
     fn all(&self) -> impl Iterator<Item = &Worker> {
         self.serving.iter().chain(&self.leaving)
     }
+}
+
+/// Has the workers accept at these entrances, and at no others.
+fn open(entrances: &[Arc<Entrance>], workers: &[Worker]) -> io::Result<()> {
+    /// A worker that does not come round for so long is stuck. It is not asked twice.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    let (done, results) = mpsc::channel();
+    for worker in workers {
+        worker.order(Order::Accept(entrances.to_vec(), done.clone()));
+    }
+    drop(done);
+    let deadline = Instant::now() + PATIENCE;
+    while let Ok(result) = results.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        result?;
+    }
+    Ok(())
 }
 
 fn bury(worker: Worker) {

@@ -1,6 +1,13 @@
-use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::pending};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime,
@@ -12,7 +19,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::deck::Deck;
+use super::{
+    deck::Deck,
+    entrance::{Entrance, Watched, accept},
+};
 use crate::{
     http::{self, Context, Parked, Policy, Recall},
     log::{Event, Log},
@@ -24,6 +34,8 @@ use crate::{
 pub enum Order {
     /// Serve this connection.
     Serve(Parked),
+    /// Accept connections at these entrances from now on, and at no others; then tell.
+    Accept(Vec<Arc<Entrance>>, mpsc::Sender<io::Result<()>>),
     /// Treat clients like this from now on.
     Adopt(Policy),
     /// Give so many connections to other workers, as they become idle.
@@ -88,7 +100,7 @@ impl Worker {
     pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (orders, received) = unbounded_channel();
-        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let (ready, is_ready) = mpsc::sync_channel(1);
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
@@ -119,11 +131,12 @@ async fn work(
     mut orders: UnboundedReceiver<Order>,
     context: &Rc<Context>,
     shared: &Shared,
-    ready: std::sync::mpsc::SyncSender<()>,
+    ready: mpsc::SyncSender<()>,
 ) {
     let mut connections = JoinSet::new();
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut leaving = false;
     context.stats.progressed(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
@@ -137,20 +150,32 @@ async fn work(
                     context.stats.connections_taken.add(1);
                     connections.spawn_local(serve(connection, context.clone(), shared.deck.clone()));
                 }
+                Some(Order::Accept(entrances, done)) => {
+                    // First, for epoll takes no descriptor twice.
+                    accepting = Box::pin(pending());
+                    let watched = entrances.into_iter().map(Watched::new).collect::<io::Result<_>>();
+                    let result = watched.map(|watched| {
+                        accepting = Box::pin(accept(watched, context.worker, shared.clone()));
+                    });
+                    // Nobody waits for it any more when this took too long.
+                    let _ = done.send(result);
+                }
                 Some(Order::Adopt(policy)) => context.set_policy(policy),
                 Some(Order::MoveAway(count)) => context.connections.move_away(count),
                 Some(Order::ReportIdle(reply)) => {
-                    // The acceptor may have stopped meanwhile.
+                    // Whoever asked may have stopped accepting meanwhile.
                     let _ = reply.send(context.connections.longest_idle_since());
                 }
                 Some(Order::CloseIdle) => drop(context.connections.close_longest_idle()),
                 Some(Order::Leave) => {
                     leaving = true;
+                    accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::Move);
                 }
                 Some(Order::Retire) => context.retire(),
                 Some(Order::Drain) => {
                     leaving = true;
+                    accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::Close);
                 }
                 Some(Order::Abort) | None => break,
@@ -161,6 +186,7 @@ async fn work(
                     context.stats.answered(Outcome::Failed);
                 }
             }
+            () = &mut accepting => accepting = Box::pin(pending()),
             _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
         }
     }

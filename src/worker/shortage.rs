@@ -1,0 +1,150 @@
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use nix::errno::Errno;
+use tokio::time::{sleep, timeout};
+
+use super::thread::Shared;
+use crate::log::Event;
+
+/// How long to wait before something is tried again that did not work.
+const SHORTLY: Duration = Duration::from_millis(100);
+
+/// Whether descriptors, memory or connections are short. They may be so again and again, whenever a
+/// few have been given back; each time is counted, and told only now and then.
+#[derive(Debug, Default)]
+pub struct Shortage {
+    is_on: bool,
+    told: Option<Instant>,
+    is_told: bool,
+    told_evicting: Option<Instant>,
+}
+
+impl Shortage {
+    const NOW_AND_THEN: Duration = Duration::from_secs(10);
+
+    /// Descriptors or memory have run out (accept(2)); trying at once would only burn CPU time.
+    pub fn is(error: &io::Error) -> bool {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+    }
+
+    /// Whether to tell that one has begun.
+    fn is_to_be_told(&mut self) -> bool {
+        self.is_told = self.told.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
+        if self.is_told {
+            self.told = Some(Instant::now());
+        }
+        self.is_told
+    }
+
+    /// Somebody is sent away for somebody else; says whether to tell.
+    fn evicts(&mut self) -> bool {
+        let is_due = self.told_evicting.is_none_or(|told| told.elapsed() > Self::NOW_AND_THEN);
+        if is_due {
+            self.told_evicting = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Nothing is short any more; says whether to tell.
+    pub fn ends(&mut self) -> bool {
+        self.is_on = false;
+        std::mem::take(&mut self.is_told)
+    }
+
+    /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.
+    pub async fn make_room(&mut self, shared: &Shared) {
+        /// A connection that was asked to close may have a last request to answer.
+        const EVICTION: Duration = Duration::from_secs(1);
+
+        while shared.deck.is_full() {
+            // More than one where the limit was lowered.
+            let surplus = (shared.deck.open() + 1).saturating_sub(shared.deck.limit());
+            let mut evicted = 0;
+            while evicted < surplus && shared.deck.close_longest_idle().await {
+                self.count_evicted(shared);
+                evicted += 1;
+            }
+            if evicted > 0 {
+                // Something else may have closed before that, so what counts is that there is room.
+                while shared.deck.is_full() && timeout(EVICTION, shared.deck.room()).await.is_ok() {}
+                continue;
+            }
+            let reached = if shared.deck.is_short_of_files() {
+                "the limit of open files"
+            } else {
+                "limits.connections"
+            };
+            self.pause(shared, || format!("{reached} is reached, and no connection is idle"));
+            // Something may become idle without anything being closed.
+            let _ = timeout(SHORTLY, shared.deck.room()).await;
+        }
+    }
+
+    /// Something is short before the limit: that may have to be lower, for somebody may have lowered the
+    /// one of open files. Where it is not, whoever is idle makes room, until better times come.
+    pub async fn make_do(&mut self, shared: &Shared) {
+        if let Some(event) = shared.deck.refit() {
+            shared.log.send(event);
+        }
+        if !shared.deck.is_full() {
+            if shared.deck.close_longest_idle().await {
+                self.count_evicted(shared);
+            }
+            sleep(SHORTLY).await;
+        }
+    }
+
+    fn count_evicted(&mut self, shared: &Shared) {
+        if self.evicts() {
+            let is_short_of_files = shared.deck.is_short_of_files();
+            shared.log.send(Event::LimitReached { limit: shared.deck.limit(), is_short_of_files });
+        }
+        shared.memory.accept.evicted.add(1);
+    }
+
+    /// Counts each pause once, however often it is tried again meanwhile.
+    pub fn pause(&mut self, shared: &Shared, reason: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut self.is_on, true) {
+            shared.memory.accept.pauses.add(1);
+            if self.is_to_be_told() {
+                shared.log.send(Event::AcceptPaused { reason: reason() });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::{
+        log::{Level, Log, Sink},
+        stats::Memory,
+    };
+
+    #[test]
+    fn each_pause_is_counted_once_and_few_are_told() {
+        let (lines, told) = std::sync::mpsc::channel();
+        let log =
+            Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let (ended, _) = unbounded_channel();
+        let shared = Shared { deck: Arc::default(), memory, log, heartbeat: Duration::MAX, ended };
+        let mut shortage = Shortage::default();
+        for _ in 0..3 {
+            shortage.pause(&shared, || "none left".into());
+            shortage.pause(&shared, || "still none left".into());
+            shortage.ends();
+        }
+        assert_eq!(shared.memory.accept.pauses.get(), 3);
+        shared.log.flush(Duration::from_secs(10));
+        assert!(matches!(told.try_iter().collect::<Vec<_>>()[..], [Event::AcceptPaused { .. }]));
+    }
+}
