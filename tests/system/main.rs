@@ -12,6 +12,7 @@ mod metrics;
 mod pictures;
 mod remote;
 mod restart;
+mod sandbox;
 mod service;
 mod soak;
 mod storm;
