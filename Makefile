@@ -68,6 +68,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	[ -e $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml ] || \
 		$(INSTALL) -D -m 0644 pixeld.toml $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx nginx/*.conf
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx/nginx.service.d nginx/nginx.service.d/*.conf
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 man/*.1
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man7 man/*.7
@@ -79,8 +80,13 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 
 install-nginx:
 	$(INSTALL) -D -m 0644 nginx/pixeld.conf $(DESTDIR)/etc/nginx/conf.d/pixeld.conf
-	[ -e $(DESTDIR)/etc/nginx/pixeld-upstreams.conf ] || \
-		$(INSTALL) -D -m 0644 nginx/pixeld-upstreams.conf $(DESTDIR)/etc/nginx/pixeld-upstreams.conf
+	for own in pixeld-upstreams.conf pixeld-tls.conf; do \
+		[ -e $(DESTDIR)/etc/nginx/$$own ] || \
+			$(INSTALL) -D -m 0644 nginx/$$own $(DESTDIR)/etc/nginx/$$own || exit; \
+	done
+	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf \
+		$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf
+	@[ -n '$(DESTDIR)' ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)

@@ -9,6 +9,7 @@ mod doctor;
 mod failover;
 mod harness;
 mod metrics;
+mod nginx;
 mod pictures;
 mod remote;
 mod restart;

@@ -15,19 +15,23 @@ fn methods() -> Vec<Case> {
         .iter()
         .flat_map(|name| {
             let start = format!("{name} /pixel HTTP/1.1");
+            // nginx takes letters only for a method.
+            let nginx = if name.starts_with('!') { BAD } else { NOT_ALLOWED };
             [
                 case(
                     format!("{name} is not allowed"),
                     "CONTRACT: 405; RFC 9110 §15.5.6",
                     bare(name, "/pixel"),
                     NOT_ALLOWED,
-                ),
+                )
+                .nginx(nginx),
                 case(
                     format!("{name} with a body is not allowed"),
                     "CONTRACT: 405",
                     starting(&start),
                     NOT_ALLOWED,
-                ),
+                )
+                .nginx(nginx),
             ]
         })
         .collect();
@@ -37,7 +41,8 @@ fn methods() -> Vec<Case> {
         cases.push(not_there.nginx_too());
     }
     cases.extend([
-        case("TRACE is not allowed", "CONTRACT: 405; RFC 9110 §9.3.8", bare("TRACE", "/pixel"), NOT_ALLOWED),
+        case("TRACE is not allowed", "CONTRACT: 405; RFC 9110 §9.3.8", bare("TRACE", "/pixel"), NOT_ALLOWED)
+            .nginx_too(),
         case(
             "post is another method than POST",
             "RFC 9110 §9.1: case-sensitive",
@@ -45,7 +50,8 @@ fn methods() -> Vec<Case> {
             NOT_ALLOWED,
         ),
         case("HEAD is not allowed, without a body", "RFC 9110 §9.3.2", bare("HEAD", "/pixel"), NOT_ALLOWED)
-            .head(),
+            .head()
+            .nginx_too(),
         case(
             "HEAD elsewhere is not there, without a body",
             "RFC 9110 §9.3.2",
@@ -60,7 +66,8 @@ fn methods() -> Vec<Case> {
             starting("HEAD /pixel HTTP/1.1"),
             NOT_ALLOWED,
         )
-        .head(),
+        .head()
+        .nginx_too(),
         case(
             "HEAD without Host is refused, without a body",
             "RFC 9112 §3.2, RFC 9110 §9.3.2",

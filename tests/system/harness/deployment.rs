@@ -37,6 +37,17 @@ pub fn retry_only(c5: &Host, cases: &str) {
     restart_nginx(c5);
 }
 
+/// Changes the shipped site, as an operator would. For before there is load, for nginx restarts.
+pub fn change_site(c5: &Host, changes: &[(&str, &str)]) {
+    let mut site = c5.read("/etc/nginx/conf.d/pixeld.conf");
+    for (from, to) in changes {
+        assert!(site.contains(from), "{from:?} is not in the site:\n{site}");
+        site = site.replace(from, to);
+    }
+    c5.write("/etc/nginx/conf.d/pixeld.conf", site);
+    restart_nginx(c5);
+}
+
 /// Puts the shipped site back in place.
 pub fn retry_as_shipped(c5: &Host) {
     c5.run("cp /usr/share/pixeld/nginx/pixeld.conf /etc/nginx/conf.d/");
