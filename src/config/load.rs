@@ -38,7 +38,7 @@ impl Sources {
         let (main, folders) = match self {
             Self::Folders(roots) => {
                 let main = roots.iter().rev().map(|root| root.join("pixeld/pixeld.toml"));
-                let main = main.into_iter().find(|path| path.try_exists().unwrap_or(true));
+                let main = main.into_iter().find(|path| is_there(path));
                 (main, roots.iter().map(|root| root.join("pixeld/pixeld.toml.d")).collect())
             }
             Self::File(path) => {
@@ -55,6 +55,7 @@ impl Sources {
                 faults.push(unreadable(&folder, &error));
             }
         }
+        let main = main.filter(|path| !is_mask(path));
         (main.into_iter().chain(drop_ins.into_values()).collect(), faults)
     }
 
@@ -93,6 +94,17 @@ fn read(path: &Path) -> io::Result<String> {
     if text.len() as u64 > LONGEST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
 }
 
+/// Whether there is something by this name, also if it is a link to nothing, or cannot be looked at: that
+/// is told when it is read, and nothing weaker is taken for it.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+}
+
+/// Whether this is a link to /dev/null, however it is written: nothing, in place of what is weaker.
+fn is_mask(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|target| target == Path::new("/dev/null"))
+}
+
 /// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes
 /// that of a weaker folder away.
 fn scan(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result<()> {
@@ -100,7 +112,7 @@ fn scan(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         let is_drop_in =
             path.extension() == Some("toml".as_ref()) && !name.as_encoded_bytes().starts_with(b".");
-        if is_drop_in && fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) {
+        if is_drop_in && is_mask(&path) {
             drop_ins.remove(&name);
         } else if is_drop_in {
             drop_ins.insert(name, path);
@@ -371,6 +383,64 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         std::os::unix::fs::symlink("/dev/null", folder.join("50-a.toml")).unwrap();
         assert_eq!(tree.load().unwrap().settings.workers.count(), 2);
+    }
+
+    #[test]
+    fn each_folder_masks_the_weaker_ones_only() {
+        let tree = Tree::new(&[
+            ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+            ("etc/pixeld/pixeld.toml.d/40-b.toml", "[limits]\nbody = 1000"),
+        ]);
+        let mask = |name: &str, target: &Path| {
+            let path = tree.0.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
+        };
+        mask("run/pixeld/pixeld.toml.d/40-b.toml", Path::new("/dev/null"));
+        // As an image's builder writes it, who has the root somewhere else.
+        let up = "../".repeat(tree.0.path().components().count() + 4);
+        mask("run/pixeld/pixeld.toml.d/50-a.toml", &Path::new(&up).join("dev/null"));
+        let loaded = tree.load().unwrap();
+        assert_eq!(loaded.settings.workers, Settings::default().workers, "/run masks /usr/lib");
+        assert_eq!(loaded.settings.limits.body, 1000, "and not /etc");
+        assert_eq!(loaded.files.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_drop_in_takes_a_weaker_one_away_too() {
+        let tree = Tree::new(&[
+            ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+            ("etc/pixeld/pixeld.toml.d/50-a.toml", ""),
+        ]);
+        assert_eq!(tree.load().unwrap().settings, Settings::default());
+    }
+
+    #[test]
+    fn the_strongest_main_file_hides_the_others_also_as_a_link_to_dev_null() {
+        let folders = ["etc", "run", "usr/lib"];
+        let main = |folder: &str| format!("{folder}/pixeld/pixeld.toml");
+        let files = folders.map(main);
+        let tree =
+            Tree::new(&[(&files[0], "workers = 1"), (&files[1], "workers = 2"), (&files[2], "workers = 3")]);
+        for (file, workers) in files.iter().zip(1..) {
+            assert_eq!(tree.load().unwrap().settings.workers.count(), workers, "{file}");
+            fs::remove_file(tree.0.path().join(file)).unwrap();
+        }
+        fs::write(tree.0.path().join(&files[1]), "workers = 2").unwrap();
+        let etc = tree.0.path().join(&files[0]);
+        std::os::unix::fs::symlink("/dev/null", &etc).unwrap();
+        let loaded = tree.load().unwrap();
+        assert_eq!(loaded.settings, Settings::default());
+        assert!(loaded.files.is_empty());
+
+        fs::remove_file(&etc).unwrap();
+        std::os::unix::fs::symlink("nowhere", &etc).unwrap();
+        assert!(tree.faults()[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: No such file"));
+    }
+
+    #[test]
+    fn no_file_at_all_can_be_named_as_well() {
+        assert_eq!(Sources::File("/dev/null".into()).load().unwrap().settings, Settings::default());
     }
 
     #[test]
