@@ -25,7 +25,7 @@ fn ask(site: &Site, bytes: &str) -> Response {
 
 #[test]
 fn all_that_nginx_answers_by_itself_is_json_like_that_of_pixeld() {
-    let long = "a".repeat(9000);
+    let long = "a".repeat(20_000);
     let start = "/pixel HTTP/1.1\r\nhost: c5\r\n";
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), 400, "Bad Request"),
@@ -54,6 +54,19 @@ fn all_that_nginx_answers_by_itself_is_json_like_that_of_pixeld() {
             assert_eq!(answer.header("server"), Some("nginx"), "its version is nobody's business");
             assert_eq!(answer.header("allow"), (*status == 405).then_some("POST"), "{bytes}");
         }
+    }
+}
+
+#[test]
+fn requests_that_are_sent_before_any_is_answered_are_all_answered() {
+    let site = deployment::start();
+    let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
+    let large = "x".repeat(700);
+    let json = "content-type: application/json\r\ncontent-length: 41";
+    let one = format!("POST /pixel HTTP/1.1\r\nhost: c5\r\nx: {large}\r\n{json}\r\n\r\n{PIXEL}");
+    connection.send_raw(one.repeat(100).as_bytes()).unwrap();
+    for nth in 0..100 {
+        assert_eq!(connection.receive().unwrap().status, 200, "the answer {nth}");
     }
 }
 
