@@ -13,11 +13,32 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
 # Where `make install` takes the binaries from, and what completes pixeldctl's command line in shells.
-BUILD = $(or $(CARGO_TARGET_DIR),target)/release
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BUILD = $(TARGET)/release
 COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
-.PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean
+# The binaries name no folder of this machine, so that they are the same wherever they are built. What is
+# named last counts: the target folder may be inside the checkout, or not.
+REMAP = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo \
+	--remap-path-prefix=$(shell rustc --print sysroot)=/usr/src/rust \
+	--remap-path-prefix=$(CURDIR)=/usr/src/pixeld --remap-path-prefix=$(abspath $(TARGET))=/usr/src/target
+EMPTY =
+SAME = --config 'build.rustflags=["$(subst $(EMPTY) $(EMPTY),"$(COMMA)",$(strip $(REMAP)))"]'
+COMMA = ,
+
+# Packages and the tools that make them. All times in a package are that of the last commit.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.toml)
+MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
+PACKAGE = $(BUILD)/package
+TOOL = CARGO=$(CARGO) packaging/tool
+CARGO_DEB = cargo-deb 3.8.0
+CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
+CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+
+.PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean \
+	package deb rpm lint-packages reproducible sbom
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -26,17 +47,58 @@ help:
 	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
 	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
+	@echo 'make deb            build the Debian packages: target/debian/*.deb'
+	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
+	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
+	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
+	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
 	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
 	@echo 'make uninstall      remove what make install installed, except the configuration'
 
 build:
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(SAME)
 	@mkdir -p $(BUILD)/completions
 	@for shell in bash zsh fish; do \
 		$(BUILD)/pixeldctl completions $$shell > $(BUILD)/completions/pixeldctl.$$shell || exit; \
 	done
+
+# What both kinds of packages hold besides the binaries, as they hold it.
+package: build
+	@rm -rf $(PACKAGE)
+	@mkdir -p $(PACKAGE)
+	@for page in man/*.[1578]; do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
+	@for program in pixeld pixeldctl; do strip -o $(PACKAGE)/$$program $(BUILD)/$$program || exit; done
+	@for package in pixeld pixeld-nginx; do \
+		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
+	done
+
+deb: package
+	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
+		SOURCE_DATE_EPOCH=$(EPOCH) $$tool --no-build --locked --quiet $$variant || exit; \
+	done
+	@ls $(TARGET)/debian/pixeld*_$(VERSION)_*.deb
+
+rpm: package
+	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx; do \
+		SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm --target-dir=$(TARGET) $$variant || exit; \
+	done
+	@ls $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
+
+lint-packages: deb rpm
+	lintian --fail-on error,warning --tag-display-limit 0 $(TARGET)/debian/pixeld*_$(VERSION)_*.deb
+	rpmlint --config packaging/rpm/rpmlint.toml $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
+
+reproducible:
+	@CARGO=$(CARGO) bash packaging/reproducible
+
+# CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
+# the program, and the program stays as it was built.
+sbom:
+	tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && $$tool cyclonedx --format json --spec-version 1.5 --target all --override-filename pixeld.cdx
+	@mv pixeld.cdx.json $(TARGET)/pixeld.cdx.json
+	@echo $(TARGET)/pixeld.cdx.json
 
 run: build
 	@BUILD=$(BUILD) sh tests/run-by-hand

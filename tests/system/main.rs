@@ -10,6 +10,7 @@ mod failover;
 mod harness;
 mod metrics;
 mod nginx;
+mod package;
 mod pictures;
 mod remote;
 mod restart;

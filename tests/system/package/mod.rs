@@ -1,0 +1,199 @@
+//! The Debian packages, on hosts that have never seen pixeld.
+
+mod site;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs, thread};
+
+use crate::harness::{
+    Host, Load, LoadHandle, Release, Request,
+    deployment::{json, stats},
+};
+
+const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
+const SOCKETS: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+const HTTP: &str = "/run/pixeld/http.sock";
+
+/// Where `make deb` has put a package.
+fn deb(name: &str) -> PathBuf {
+    let target = || env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target()).join("debian");
+    let folder = env::var_os("PIXELD_PACKAGES").map_or_else(built, PathBuf::from);
+    let start = format!("{name}_{}_", env!("CARGO_PKG_VERSION"));
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let found = entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&start)));
+    found.unwrap_or_else(|| panic!("{} has no {start}*.deb: run `make deb` first", folder.display()))
+}
+
+/// A host with the package, and one of a later version beside it, whose programs are the same.
+fn host_with_package(release: Release) -> Host {
+    let host = Host::plan("c5").release(release).boot();
+    host.copy(deb("pixeld"), "/root/pixeld.deb");
+    host.run(
+        "cd /root && dpkg-deb -R pixeld.deb later && sed -i 's/^Version: .*/Version: 99.0/' later/DEBIAN/control \
+         && dpkg-deb --root-owner-group -Znone -b later later.deb",
+    );
+    install(&host, "pixeld.deb");
+    host
+}
+
+/// Has dpkg install a package, which must not have anything to say about it.
+#[track_caller]
+fn install(host: &Host, package: &str) {
+    let output = host.run(&format!("dpkg -i /root/{package}"));
+    assert!(!output.stderr.to_lowercase().contains("warning"), "{output}");
+    host.run("dpkg --audit | (! grep .)");
+}
+
+fn post(host: &Host) -> std::io::Result<u16> {
+    host.client().send(host.unix(HTTP), &Request::pixel(PIXEL)).map(|response| response.status)
+}
+
+fn property(host: &Host, unit: &str, name: &str) -> String {
+    host.run(&format!("systemctl show -P {name} {unit}")).stdout.trim().into()
+}
+
+/// What changes with each start of a socket.
+fn starts_of_sockets(host: &Host) -> Vec<String> {
+    SOCKETS.map(|unit| property(host, unit, "InvocationID")).into()
+}
+
+fn load_through_nginx(host: &Host) -> LoadHandle {
+    let nginx: SocketAddr = "127.0.0.1:80".parse().unwrap();
+    let load = host.client().load(Load::on(nginx));
+    load.wait_for_answers(100);
+    load
+}
+
+/// Does this on hosts of both releases at a time.
+fn on_both_releases(test: impl Fn(Release) + Sync) {
+    thread::scope(|scope| {
+        RELEASES.map(|release| scope.spawn({ let test = &test; move || test(release) })).map(|one| one.join().unwrap())
+    });
+}
+
+#[test]
+fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
+    on_both_releases(|release| {
+        let host = host_with_package(release);
+        assert_eq!(post(&host).unwrap(), 200);
+        for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
+            assert_eq!(host.run(&format!("systemctl is-enabled {unit}")).stdout, "enabled\n", "{unit}");
+        }
+        for unit in ["pixeld-tcp.socket", "pixeld-metrics.timer"] {
+            assert!(!host.try_run(&format!("systemctl is-enabled {unit}")).success(), "{unit} is enabled");
+        }
+        assert_eq!(property(&host, "pixeld", "User"), "pixeld");
+        host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
+        // As the README has it for the second host, on one where the service runs.
+        host.run("systemctl enable --quiet pixeld-tcp.socket && systemctl restart pixeld");
+        host.run("systemctl is-active pixeld-tcp.socket");
+        host.reboot();
+        host.wait_for("systemctl is-active pixeld.service pixeld-tcp.socket");
+        assert_eq!(post(&host).unwrap(), 200);
+    });
+}
+
+#[test]
+fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
+    on_both_releases(|release| {
+        let host = host_with_package(release);
+        site::install(&host);
+        site::retry_nothing(&host);
+        let load = load_through_nginx(&host);
+        let sockets = starts_of_sockets(&host);
+        for package in ["later.deb", "pixeld.deb", "later.deb"] {
+            let pid = stats(&host).pid;
+            install(&host, package);
+            assert_ne!(stats(&host).pid, pid, "{package}: the service was restarted");
+            load.wait_for_answers(100);
+        }
+        let report = load.stop();
+        report.assert_all_ok();
+        assert_eq!(starts_of_sockets(&host), sockets, "the sockets were left alone");
+        assert_eq!(stats(&host).ok, report.ok(), "each is counted, and once: {report}");
+        assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
+        assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
+    });
+}
+
+#[test]
+fn an_upgrade_keeps_what_the_operator_has_changed() {
+    let host = host_with_package(Release::Trixie);
+    host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
+    host.run("systemctl disable --quiet pixeld.service && systemctl stop pixeld.service");
+    host.run("systemctl enable --quiet pixeld-metrics.timer");
+    install(&host, "later.deb");
+    assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
+    assert_eq!(host.try_run("systemctl is-enabled pixeld.service").stdout, "disabled\n");
+    assert_eq!(host.run("systemctl is-enabled pixeld-metrics.timer").stdout, "enabled\n");
+    assert_eq!(property(&host, "pixeld.service", "ActiveState"), "inactive");
+}
+
+#[test]
+fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() {
+    let host = host_with_package(Release::Trixie);
+    assert_eq!(post(&host).unwrap(), 200);
+    let pid = stats(&host).pid;
+    host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
+    let output = host.run("dpkg -i /root/later.deb");
+    assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
+    assert!(output.stderr.contains("was not restarted"), "{output}");
+    assert_eq!(stats(&host).pid, pid);
+    host.write("/etc/pixeld/pixeld.toml", "workers = 1\n");
+    install(&host, "later.deb");
+    assert_ne!(stats(&host).pid, pid);
+}
+
+#[test]
+fn removing_ends_everything_under_load_and_purging_leaves_nothing() {
+    on_both_releases(|release| {
+        let host = host_with_package(release);
+        host.write("/etc/pixeld/pixeld.toml.d/mine.toml", "workers = 2\n");
+        host.run("systemctl enable --quiet pixeld-tcp.socket pixeld-metrics.timer");
+        let load = host.client().load(Load::on(host.unix(HTTP)));
+        load.wait_for_answers(100);
+        host.run("dpkg -r pixeld");
+        let report = load.stop();
+        assert!(report.errors > 0, "requests came until after the end: {report}");
+        assert_eq!(report.ok(), report.answered(), "what was answered was answered well: {report}");
+        let units = host.run("systemctl list-units --all --plain --no-legend 'pixeld*'").stdout;
+        assert!(!units.contains(" active "), "{units}");
+        host.run("! pgrep -x pixeld && test ! -e /run/pixeld && test -e /etc/pixeld/pixeld.toml");
+
+        // Installed again, it is as it was.
+        install(&host, "pixeld.deb");
+        assert_eq!(post(&host).unwrap(), 200);
+        assert_eq!(json(&host, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 2);
+
+        host.run("dpkg -P pixeld");
+        let left =
+            host.run("find /etc /run /usr /var -xdev -name '*pixeld*' ! -path '/run/systemd/*'").stdout;
+        assert_eq!(left, "");
+        host.reboot();
+        assert_eq!(host.run("systemctl list-unit-files --no-legend 'pixeld*' || true").stdout, "");
+    });
+}
+
+#[test]
+fn the_programs_need_no_glibc_that_amazon_linux_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let unpack = Command::new("dpkg-deb").arg("-x").arg(deb("pixeld")).arg(folder.path()).status();
+    assert!(unpack.expect("start dpkg-deb").success());
+    for program in ["pixeld", "pixeldctl"] {
+        let path = folder.path().join("usr/bin").join(program);
+        let output = Command::new("objdump").arg("-T").arg(path).output().expect("start objdump");
+        let symbols = String::from_utf8(output.stdout).expect("symbols are text");
+        let versions = symbols.split("GLIBC_2.").skip(1).map(|rest| {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            rest[..digits].parse::<u32>().expect("a number")
+        });
+        let newest = versions.max().expect("programs use glibc");
+        assert!(newest <= 34, "{program} needs glibc 2.{newest}, and Amazon Linux 2023 has 2.34");
+    }
+}

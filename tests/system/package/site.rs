@@ -1,0 +1,65 @@
+//! The package that puts the site among those of nginx.
+
+use super::{PIXEL, deb, install as install_package};
+use crate::harness::{Host, Release, Request};
+
+const LINK: &str = "/etc/nginx/sites-enabled/pixeld";
+
+/// Installs the site as the README says, and starts nginx.
+pub(super) fn install(host: &Host) {
+    host.copy(deb("pixeld-nginx"), "/root/pixeld-nginx.deb");
+    host.run("rm -f /etc/nginx/sites-enabled/default && systemctl start nginx");
+    install_package(host, "pixeld-nginx.deb");
+}
+
+/// Has nginx send no request twice.
+pub(super) fn retry_nothing(host: &Host) {
+    let site = "/etc/nginx/sites-available/pixeld";
+    host.run(&format!("sed -i 's/proxy_next_upstream [^;]*;/proxy_next_upstream off;/' {site}"));
+    host.run(&format!("grep -q 'proxy_next_upstream off;' {site} && nginx -t && systemctl restart nginx"));
+}
+
+fn post(host: &Host) -> (u16, String) {
+    let nginx: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+    let answer = host.client().send(nginx, &Request::pixel(PIXEL)).expect("nginx answers");
+    (answer.status, answer.text())
+}
+
+#[test]
+fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
+    let host = super::host_with_package(Release::Bookworm);
+    install(&host);
+    assert_eq!(post(&host).0, 200);
+    host.run("dpkg -r pixeld-nginx");
+    host.wait_for("! curl --silent --max-time 1 http://127.0.0.1/ --output /dev/null");
+    host.run("nginx -t && systemctl is-active nginx");
+    install_package(&host, "pixeld-nginx.deb");
+    host.wait_for("curl --silent http://127.0.0.1/ | grep -qxF '{\"detail\":\"Not Found\"}'");
+
+    // Switched off by the administrator, it stays off.
+    host.run(&format!("rm {LINK}"));
+    install_package(&host, "pixeld-nginx.deb");
+    host.run(&format!("test ! -e {LINK}"));
+    host.run("dpkg -P pixeld-nginx && nginx -t");
+    let left =
+        host.run("find /etc /usr /var -xdev -name '*pixeld-nginx*' -o -path '/etc/nginx/*pixeld*'").stdout;
+    assert_eq!(left, "");
+}
+
+#[test]
+fn where_debians_site_has_port_80_it_keeps_it_and_the_way_on_is_told() {
+    let host = super::host_with_package(Release::Trixie);
+    host.copy(deb("pixeld-nginx"), "/root/pixeld-nginx.deb");
+    host.run("test -e /etc/nginx/sites-enabled/default && systemctl start nginx");
+    let output = host.run("dpkg -i /root/pixeld-nginx.deb");
+    assert!(output.stderr.contains("the site is not enabled"), "{output}");
+    host.run("nginx -t && systemctl restart nginx");
+    assert_ne!(post(&host).0, 200);
+
+    // The commands that were named, word for word.
+    let commands: Vec<_> = output.stderr.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    host.run(&commands.join(" && "));
+    host.wait_for(&format!(
+        "curl --silent -H 'content-type: application/json' -d '{PIXEL}' http://127.0.0.1/pixel | grep -q '\"ok\"'"
+    ));
+}
