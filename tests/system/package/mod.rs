@@ -42,12 +42,12 @@ fn host_with_package(release: Release) -> Host {
     host
 }
 
-/// Has dpkg install a package, which must not have anything to say about it.
+/// Has dpkg install a package, of which nothing goes wrong.
 #[track_caller]
 fn install(host: &Host, package: &str) {
     let output = host.run(&format!("dpkg -i /root/{package}"));
-    assert!(!output.stderr.to_lowercase().contains("warning"), "{output}");
-    host.run("dpkg --audit | (! grep .)");
+    let said = output.stderr.to_lowercase().replace("dpkg: warning: downgrading", "");
+    assert!(["warning", "error", "fail"].iter().all(|word| !said.contains(word)), "{output}");
 }
 
 fn post(host: &Host) -> std::io::Result<u16> {
@@ -71,9 +71,9 @@ fn load_through_nginx(host: &Host) -> LoadHandle {
 }
 
 /// Does this on hosts of both releases at a time.
-fn on_both_releases(test: impl Fn(Release) + Sync) {
+fn on_both_releases(test: fn(Release)) {
     thread::scope(|scope| {
-        RELEASES.map(|release| scope.spawn({ let test = &test; move || test(release) })).map(|one| one.join().unwrap())
+        RELEASES.map(|release| scope.spawn(move || test(release))).map(|tested| tested.join().unwrap());
     });
 }
 
@@ -162,8 +162,8 @@ fn removing_ends_everything_under_load_and_purging_leaves_nothing() {
         let report = load.stop();
         assert!(report.errors > 0, "requests came until after the end: {report}");
         assert_eq!(report.ok(), report.answered(), "what was answered was answered well: {report}");
-        let units = host.run("systemctl list-units --all --plain --no-legend 'pixeld*'").stdout;
-        assert!(!units.contains(" active "), "{units}");
+        let units = host.run("systemctl list-units --plain --no-legend --state=active 'pixeld*'").stdout;
+        assert_eq!(units, "");
         host.run("! pgrep -x pixeld && test ! -e /run/pixeld && test -e /etc/pixeld/pixeld.toml");
 
         // Installed again, it is as it was.
