@@ -73,7 +73,9 @@ fn load_through_nginx(host: &Host) -> LoadHandle {
 /// Does this on hosts of both releases at a time.
 fn on_both_releases(test: fn(Release)) {
     thread::scope(|scope| {
-        RELEASES.map(|release| scope.spawn(move || test(release))).map(|tested| tested.join().unwrap());
+        for tested in RELEASES.map(|release| scope.spawn(move || test(release))) {
+            tested.join().unwrap();
+        }
     });
 }
 
