@@ -35,7 +35,8 @@ TOOL = CARGO=$(CARGO) packaging/tool
 CARGO_DEB = cargo-deb 3.8.0
 CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
-EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+HOST = $(shell rustc -vV | sed -n "s/^host: //p")
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean \
 	package deb rpm lint-packages reproducible sbom
@@ -96,8 +97,11 @@ reproducible:
 # CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
 # the program, and the program stays as it was built.
 sbom:
-	tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && $$tool cyclonedx --format json --spec-version 1.5 --target all --override-filename pixeld.cdx
-	@mv pixeld.cdx.json $(TARGET)/pixeld.cdx.json
+	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) $$tool cyclonedx --quiet \
+		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
+	@mkdir -p $(TARGET)
+	@sed 's,file://$(CURDIR),file:///usr/src/pixeld,g' pixeld.cdx.json > $(TARGET)/pixeld.cdx.json
+	@rm pixeld.cdx.json
 	@echo $(TARGET)/pixeld.cdx.json
 
 run: build
