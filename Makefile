@@ -68,12 +68,15 @@ build:
 # What both kinds of packages hold besides the binaries, as they hold it.
 package: build
 	@rm -rf $(PACKAGE)
-	@mkdir -p $(PACKAGE)
+	@mkdir -p $(PACKAGE)/plain
 	@for page in man/*.[1578]; do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
 	@for program in pixeld pixeldctl; do strip -o $(PACKAGE)/$$program $(BUILD)/$$program || exit; done
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
 	done
+# An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
+	@cp systemd/* nginx/*.conf packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
+		$(COMPLETIONS) $(PACKAGE)/plain/
 
 deb: package
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
