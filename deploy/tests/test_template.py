@@ -1,0 +1,232 @@
+"""A stack of deploy/aws/pixeld.yaml is created in a mock of AWS, and read back as AWS would tell it."""
+
+import base64
+import logging
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+import boto3
+import yaml
+from moto import mock_aws
+
+AWS = Path(__file__).parent.parent / "aws"
+TEMPLATE = (AWS / "pixeld.yaml").read_text()
+# moto reads the groups of an interface under another name than CloudFormation does, lets nobody make a
+# parameter below /aws, and does not know Fn::Cidr.
+MOCKED = TEMPLATE.replace("GroupSet:", "SecurityGroups:").replace("/aws/service/debian", "/debian")
+for half, cidr in enumerate(("10.0.0.0/25", "10.0.0.128/25")):
+    MOCKED = MOCKED.replace(f"!Select [{half}, !Cidr [!Ref VpcRange, 2, 7]]", cidr)
+IMAGE = "/debian/release/13/latest/amd64"
+USER_DATA = (AWS / "user-data.yaml").read_text()
+PACKAGES = {
+    "PackageUrl": "https://packages.example/pixeld_0.1.0_amd64.deb",
+    "PackageSha256": "1" * 64,
+    "SitePackageUrl": "https://packages.example/pixeld-nginx_0.1.0_all.deb",
+    "SitePackageSha256": "2" * 64,
+}
+ANYWHERE = [{"CidrIp": "0.0.0.0/0"}]
+
+
+class Stack:
+    """What became of the template, by the names that it gives to things."""
+
+    def __init__(self, **parameters: str) -> None:
+        self.ec2 = boto3.client("ec2", "us-east-1")
+        self.iam = boto3.client("iam", "us-east-1")
+        image = self.ec2.describe_images()["Images"][0]["ImageId"]
+        boto3.client("ssm", "us-east-1").put_parameter(Name=IMAGE, Value=image, Type="String")
+        given = {**PACKAGES, **parameters}
+        cloudformation = boto3.client("cloudformation", "us-east-1")
+        cloudformation.create_stack(
+            StackName="pixeld",
+            TemplateBody=MOCKED,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        resources = cloudformation.describe_stack_resources(StackName="pixeld")["StackResources"]
+        # Wait conditions are nothing to moto.
+        known = [resource for resource in resources if "LogicalResourceId" in resource]
+        self.ids = {resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "") for resource in known}
+        self.types = [resource["ResourceType"] for resource in known]
+        stack = cloudformation.describe_stacks(StackName="pixeld")["Stacks"][0]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def group(self, name: str) -> dict:
+        return self.ec2.describe_security_groups(GroupIds=[self.ids[name]])["SecurityGroups"][0]
+
+    def interface(self, name: str) -> dict:
+        interfaces = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[self.ids[name]])
+        return interfaces["NetworkInterfaces"][0]
+
+    def instance(self, name: str) -> dict:
+        return self.ec2.describe_instances(InstanceIds=[self.ids[name]])["Reservations"][0]["Instances"][0]
+
+    def user_data(self, name: str) -> str:
+        value = self.ec2.describe_instance_attribute(InstanceId=self.ids[name], Attribute="userData")
+        return base64.b64decode(value["UserData"]["Value"]).decode()
+
+    def common(self) -> dict:
+        versions = self.ec2.describe_launch_template_versions(LaunchTemplateId=self.ids["Common"])
+        return versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+
+    def doors(self, name: str) -> dict[int, dict]:
+        """By port, from where a group lets in."""
+        rules = self.group(name)["IpPermissions"]
+        assert all(rule["FromPort"] == rule["ToPort"] and rule["IpProtocol"] == "tcp" for rule in rules)
+        return {rule["FromPort"]: rule for rule in rules}
+
+
+def as_read(document: dict | str) -> dict:
+    # moto gives a policy as Python would print it, which is YAML as well.
+    return yaml.safe_load(document) if isinstance(document, str) else document
+
+
+def strip(ranges: list[dict]) -> list[dict]:
+    return [{"CidrIp": entry["CidrIp"]} for entry in ranges]
+
+
+# What moto does not know, it says each time.
+logging.getLogger("moto").setLevel(logging.ERROR)
+os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+
+
+class AsShipped(unittest.TestCase):
+    """What an operator who gives no more than the packages gets, and a stranger does not."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        mock = mock_aws()
+        mock.start()
+        cls.addClassCleanup(mock.stop)
+        cls.stack = Stack()
+
+    def test_port_80_is_the_only_public_one_and_only_on_the_front(self) -> None:
+        stack = self.stack
+        front = stack.doors("FrontGroup")
+        self.assertEqual(list(front), [80])
+        self.assertEqual(strip(front[80]["IpRanges"]), ANYWHERE)
+        self.assertEqual(stack.interface("FrontInterface")["Groups"][0]["GroupId"], stack.ids["FrontGroup"])
+
+    def test_port_8000_of_the_second_host_is_for_the_front_alone(self) -> None:
+        stack = self.stack
+        second = stack.doors("SecondGroup")
+        self.assertEqual(list(second), [8000], "neither ssh nor anything else")
+        self.assertEqual(second[8000]["IpRanges"] + second[8000]["Ipv6Ranges"], [])
+        pairs = [pair["GroupId"] for pair in second[8000]["UserIdGroupPairs"]]
+        self.assertEqual(pairs, [stack.ids["FrontGroup"]])
+        self.assertEqual(stack.interface("SecondInterface")["Groups"][0]["GroupId"], stack.ids["SecondGroup"])
+
+    def test_metadata_needs_a_token_and_disks_are_encrypted(self) -> None:
+        common = self.stack.common()
+        options = common["MetadataOptions"]
+        self.assertEqual((options["HttpTokens"], options["HttpPutResponseHopLimit"]), ("required", 1))
+        [disk] = common["BlockDeviceMappings"]
+        self.assertEqual((disk["DeviceName"], disk["Ebs"]["VolumeType"]), ("/dev/xvda", "gp3"))
+        self.assertTrue(disk["Ebs"]["Encrypted"])
+        self.assertNotIn("KeyName", common)
+
+    def test_the_role_is_for_session_manager_and_nothing_else(self) -> None:
+        stack = self.stack
+        role = stack.ids["Role"]
+        self.assertEqual(stack.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [])
+        [name] = stack.iam.list_role_policies(RoleName=role)["PolicyNames"]
+        policy = stack.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        [statement] = as_read(policy)["Statement"]
+        services = {action.split(":")[0] for action in statement["Action"]}
+        self.assertEqual(services, {"ssm", "ssmmessages"})
+        self.assertFalse([action for action in statement["Action"] if "*" in action or "Get" in action])
+        trust = stack.iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        self.assertEqual(as_read(trust)["Statement"][0]["Principal"], {"Service": "ec2.amazonaws.com"})
+
+    def test_the_hosts_are_of_the_seeds_types_unless_asked_otherwise(self) -> None:
+        stack = self.stack
+        types = [stack.instance(name)["InstanceType"] for name in ("Front", "Second")]
+        self.assertEqual(types, ["c5.xlarge", "t2.xlarge"])
+
+    def test_a_new_network_has_both_hosts_and_lets_nobody_at_the_second_one(self) -> None:
+        stack = self.stack
+        front, second = stack.interface("FrontInterface"), stack.interface("SecondInterface")
+        self.assertEqual(front["VpcId"], stack.ids["NewNetwork"])
+        self.assertEqual(front["VpcId"], second["VpcId"])
+        self.assertEqual(front["AvailabilityZone"], second["AvailabilityZone"])
+        # moto keeps no association; its id is the table's.
+        routes = {}
+        for name in ("FrontRoutesAssociation", "SecondRoutesAssociation"):
+            [table] = stack.ec2.describe_route_tables(RouteTableIds=[stack.ids[name]])["RouteTables"]
+            [route] = [route for route in table["Routes"] if route.get("DestinationCidrBlock") == "0.0.0.0/0"]
+            routes[name] = route
+        self.assertTrue(routes["FrontRoutesAssociation"]["GatewayId"].startswith("igw-"))
+        self.assertEqual(routes["SecondRoutesAssociation"]["NatGatewayId"], stack.ids["Nat"])
+        self.assertNotIn("Association", second)
+
+    def test_both_hosts_get_the_user_data_that_is_tested_on_real_ones(self) -> None:
+        stack = self.stack
+        for name, role in (("Front", "front"), ("Second", "second")):
+            given = stack.user_data(name)
+            self.assertNotIn("${", given)
+            pattern = re.escape(USER_DATA)
+            for placeholder in set(re.findall(r"\$\{(\w+)\}", USER_DATA)):
+                pattern = pattern.replace(re.escape("${" + placeholder + "}"), "[^'\n]*")
+            self.assertRegex(given, rf"\A{pattern}\Z")
+            self.assertLess(len(given), 16384)
+            self.assertIn(f"role='{role}'", given)
+            self.assertIn(f"package_sum='{PACKAGES['PackageSha256']}'", given)
+            for variable, interface in (("front", "FrontInterface"), ("second", "SecondInterface")):
+                address = stack.interface(interface)["PrivateIpAddress"]
+                self.assertIn(f"{variable}='{address}'", given)
+
+    def test_the_outputs_say_where_to_post_and_how_to_look(self) -> None:
+        stack = self.stack
+        self.assertEqual(stack.outputs["Endpoint"], f"http://{stack.outputs['Address']}/pixel")
+        hosts = [stack.ids[name] for name in ("Front", "Second")]
+        self.assertEqual(stack.outputs["Look"], f"pixeldctl stats -H {hosts[0]} -H {hosts[1]}")
+
+
+@mock_aws
+class WhenAsked(unittest.TestCase):
+    """What the parameters change, and what they do not."""
+
+    def test_port_443_is_public_only_when_asked(self) -> None:
+        front = Stack(Https="yes").doors("FrontGroup")
+        self.assertEqual(sorted(front), [80, 443])
+        self.assertEqual(strip(front[443]["IpRanges"]), ANYWHERE)
+
+    def test_other_types_can_be_had(self) -> None:
+        stack = Stack(FrontType="c6i.large", SecondType="c6i.xlarge", Credits="none")
+        types = [stack.instance(name)["InstanceType"] for name in ("Front", "Second")]
+        self.assertEqual(types, ["c6i.large", "c6i.xlarge"])
+
+    def test_an_existing_network_is_used_as_it_is(self) -> None:
+        ec2 = boto3.client("ec2", "us-east-1")
+        vpc = ec2.create_vpc(CidrBlock="192.168.0.0/16")["Vpc"]["VpcId"]
+        subnets = [
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"192.168.{i}.0/24")["Subnet"]["SubnetId"] for i in (1, 2)
+        ]
+        stack = Stack(Vpc=vpc, FrontSubnet=subnets[0], SecondSubnet=subnets[1])
+        used = [stack.interface(name)["SubnetId"] for name in ("FrontInterface", "SecondInterface")]
+        self.assertEqual(used, subnets)
+        self.assertEqual(stack.group("FrontGroup")["VpcId"], vpc)
+        of_a_network = ("::VPC", "Subnet", "Gateway", "Route")
+        new = [kind for kind in stack.types if any(part in kind for part in of_a_network)]
+        self.assertEqual(new, [])
+        self.assertEqual(list(stack.doors("SecondGroup")), [8000])
+
+    def test_the_second_host_can_be_taken_away(self) -> None:
+        stack = Stack(SecondHost="no")
+        self.assertNotIn("Second", stack.ids)
+        self.assertIn("SecondInterface", stack.ids, "its address waits for the next one")
+        self.assertEqual(stack.outputs["Look"], f"pixeldctl stats -H {stack.ids['Front']}")
+
+
+class UserData(unittest.TestCase):
+    """What goes wrong before any host is there."""
+
+    def test_the_script_is_one_for_a_plain_shell(self) -> None:
+        script = re.search(r"content: \|\n((?:      .*\n|\n)+)", USER_DATA)[1]
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+    def test_it_fits_into_a_request_to_cloudformation(self) -> None:
+        self.assertLess(len(TEMPLATE), 51200)
