@@ -5,6 +5,7 @@ mod conformance;
 mod control;
 mod counters;
 mod delivery;
+mod deploy;
 mod doctor;
 mod failover;
 mod harness;

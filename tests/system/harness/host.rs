@@ -29,6 +29,8 @@ pub struct Plan {
     namespace: Arc<Namespace>,
     known_hosts: String,
     pixeld: bool,
+    files: Vec<(String, String)>,
+    bound: Duration,
 }
 
 impl Plan {
@@ -60,14 +62,33 @@ impl Plan {
         self
     }
 
+    /// Has a file there before the host boots.
+    #[must_use]
+    pub fn with_file(mut self, path: &str, content: impl Into<String>) -> Self {
+        self.files.push((path.trim_start_matches('/').into(), content.into()));
+        self
+    }
+
+    /// Bounds the boot by another time, for hosts that do much meanwhile.
+    #[must_use]
+    pub fn within(mut self, bound: Duration) -> Self {
+        self.bound = bound;
+        self
+    }
+
     /// Boots the host, and returns when its systemd says that everything runs.
     pub fn boot(self) -> Host {
-        let Self { name, release, namespace, known_hosts, pixeld } = self;
+        let Self { name, release, namespace, known_hosts, pixeld, files, bound } = self;
         let hostname = format!("{name}\n");
         let prepare = move |root: &Path| {
             let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
             fs::write(root.join("etc/hosts"), hosts).expect("write /etc/hosts");
             fs::write(root.join("etc/hostname"), hostname).expect("write /etc/hostname");
+            for (path, content) in files {
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("create a folder");
+                fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            }
             if pixeld {
                 install_pixeld(root);
             }
@@ -75,7 +96,7 @@ impl Plan {
         let container = Container::start(&name, release.root(), Arc::clone(&namespace), prepare);
         let leader = AtomicU32::new(container.leader());
         let host = Host { name, container, leader, namespace };
-        host.await_boot();
+        host.await_boot(bound);
         if pixeld {
             // What a Debian package does after unpacking.
             host.run("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload");
@@ -101,6 +122,8 @@ impl Host {
             namespace: Arc::new(Namespace::new()),
             known_hosts: String::new(),
             pixeld: false,
+            files: Vec::new(),
+            bound: BOOT,
         }
     }
 
@@ -196,7 +219,7 @@ impl Host {
     pub fn reboot(&self) {
         self.container.restart();
         self.leader.store(self.container.leader(), Ordering::Relaxed);
-        self.await_boot();
+        self.await_boot(BOOT);
     }
 
     /// The process id of the host's systemd, as this process sees it.
@@ -209,8 +232,8 @@ impl Host {
         self.namespace.inode()
     }
 
-    fn await_boot(&self) {
-        let state = wait_for_some("the host boots", BOOT, || {
+    fn await_boot(&self, bound: Duration) {
+        let state = wait_for_some("the host boots", bound, || {
             let state = self.try_run("systemctl is-system-running --wait 2>&1").stdout;
             let settled = ["running", "degraded", "maintenance"].contains(&state.trim());
             settled.then(|| state.trim().to_owned())

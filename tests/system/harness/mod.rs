@@ -27,6 +27,7 @@ mod root;
 mod scratch;
 mod site;
 pub mod ssh;
+mod web;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};
 pub use root::Release;
 pub use site::{C5, C5_OUTSIDE, Site, T2};
+pub use web::Web;
 
 /// How long to wait for something that should happen soon.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -11,6 +11,12 @@ use nix::fcntl::{Flock, FlockArg};
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,procps,util-linux,\
                         socat,jq,strace,openssh-server,openssh-client";
 
+/// What a cloud's image of Debian has besides those: less than a host needs.
+const IMAGE_PACKAGES: &str = "systemd,systemd-sysv,dbus,cloud-init,iproute2,procps,util-linux";
+
+/// What a host that begins as an image can install, though no network of a test leads to a mirror.
+const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
+
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
     "apt-daily.timer",
@@ -41,13 +47,16 @@ pub enum Release {
     Bookworm,
     /// Debian 13, systemd 257.
     Trixie,
+    /// Debian 13 as a cloud's image has it: with cloud-init, and with nothing that pixeld needs. apt
+    /// finds nginx and what it needs in its cache.
+    TrixieImage,
 }
 
 impl Release {
     const fn suite(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
-            Self::Trixie => "trixie",
+            Self::Trixie | Self::TrixieImage => "trixie",
         }
     }
 
@@ -77,15 +86,27 @@ impl Release {
 
     /// Options of mmdebstrap. A root is used again for as long as these stay the same.
     fn recipe(self) -> Vec<String> {
-        vec![
+        let (packages, hook) = match self {
+            Self::Bookworm | Self::Trixie => {
+                (PACKAGES, "systemctl --root=\"$1\" disable nginx.service ssh.service".into())
+            }
+            Self::TrixieImage => {
+                (IMAGE_PACKAGES, format!("chroot \"$1\" apt-get install --download-only --yes {INSTALLABLE}"))
+            }
+        };
+        let mut recipe = vec![
             "--variant=important".into(),
-            format!("--include={PACKAGES}"),
+            format!("--include={packages}"),
             // An empty id, unlike "uninitialized", is no first boot: presets stay as they are.
             "--customize-hook=: > \"$1/etc/machine-id\"".into(),
-            "--customize-hook=systemctl --root=\"$1\" disable nginx.service ssh.service".into(),
+            format!("--customize-hook={hook}"),
             format!("--customize-hook=systemctl --root=\"$1\" mask {}", MASKED.join(" ")),
-            self.suite().into(),
-        ]
+        ];
+        if self == Self::TrixieImage {
+            recipe.push("--skip=cleanup/apt".into());
+        }
+        recipe.push(self.suite().into());
+        recipe
     }
 
     fn build(self, recipe: &[String], target: &Path) {

@@ -1,0 +1,227 @@
+//! The user data of deploy/aws, run by the real cloud-init: from a bare Debian to an answered pixel.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment};
+
+const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
+/// Where packages are fetched from, and where hosts say that they are ready.
+const DEPOT: &str = "10.77.0.40:80";
+
+/// The networks that the template makes, with a server in place of the internet's.
+struct Cloud {
+    private: Network,
+    internet: Network,
+    web: Web,
+    /// The SHA-256 of both packages, by the name of the placeholder.
+    sums: HashMap<&'static str, String>,
+}
+
+impl Cloud {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("create a folder for packages");
+        let (private, internet) = (Network::new(), Network::new());
+        let (mut files, mut sums) = (HashMap::new(), HashMap::new());
+        let packages = [
+            (
+                "PackageSha256",
+                "/pixeld.deb",
+                given("PIXELD_DEB").unwrap_or_else(|| pixeld_stand_in(folder.path())),
+            ),
+            (
+                "SitePackageSha256",
+                "/pixeld-nginx.deb",
+                given("PIXELD_NGINX_DEB").unwrap_or_else(|| nginx_stand_in(folder.path())),
+            ),
+        ];
+        for (name, path, package) in packages {
+            let sum = run(Command::new("sha256sum").arg(&package));
+            sums.insert(name, sum.split(' ').next().expect("sha256sum prints a sum").to_owned());
+            files.insert(path.to_owned(), fs::read(&package).expect("read a package"));
+        }
+        let address: SocketAddr = DEPOT.parse().unwrap();
+        let depot = Client::in_network(&private, &format!("{}/24", address.ip()));
+        let web = Web::serve(&depot, address, files);
+        Self { private, internet, web, sums }
+    }
+
+    /// What CloudFormation makes of user-data.yaml.
+    fn user_data(&self, role: &str) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/aws/user-data.yaml");
+        let mut text = fs::read_to_string(file).expect("read the user data");
+        let known = [
+            ("Role", role.to_owned()),
+            ("FrontAddress", "10.77.0.10".into()),
+            ("SecondAddress", "10.77.0.20".into()),
+            ("PackageUrl", format!("http://{DEPOT}/pixeld.deb")),
+            ("SitePackageUrl", format!("http://{DEPOT}/pixeld-nginx.deb")),
+            ("AgentUrl", "none".into()),
+            ("Region", "nowhere-1".into()),
+            ("SignalUrl", format!("http://{DEPOT}/signal?signature=a%2Fb&role={role}")),
+        ];
+        let sums = self.sums.iter().map(|(name, sum)| (*name, sum.clone()));
+        for (name, value) in known.into_iter().chain(sums) {
+            let placeholder = format!("${{{name}}}");
+            assert!(text.contains(&placeholder), "{placeholder}");
+            text = text.replace(&placeholder, &value);
+        }
+        assert!(!text.contains("${"), "{text}");
+        text
+    }
+
+    /// A host that has nothing yet but cloud-init, which finds what EC2 would tell it in a folder.
+    fn host(&self, name: &str, address: &str, user_data: String) -> Plan {
+        let seed = "/var/lib/cloud/seed/nocloud";
+        Host::plan(name)
+            .release(Release::TrixieImage)
+            .plug(&self.private, "lan0", address)
+            .with_file(
+                &format!("{seed}/meta-data"),
+                format!("instance-id: i-{name}\nlocal-hostname: {name}\n"),
+            )
+            .with_file(&format!("{seed}/user-data"), user_data)
+            // The test has plugged and configured the interfaces.
+            .with_file(
+                "/etc/cloud/cloud.cfg.d/99-test.cfg",
+                "network: {config: disabled}\ndatasource_list: [NoCloud]\n",
+            )
+            // There is no mirror: what apt has in its cache has to do, and nobody has to wait for that.
+            .with_file("/etc/apt/apt.conf.d/99-test", "Acquire::Retries::Delay \"false\";\n")
+            .with_file("/etc/resolv.conf", "")
+            .within(Duration::from_secs(300))
+    }
+
+    fn t2(&self, user_data: String) -> Host {
+        self.host("t2", "10.77.0.20/24", user_data).boot()
+    }
+}
+
+#[test]
+fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
+    let cloud = Cloud::new();
+    let t2 = cloud.t2(cloud.user_data("second"));
+    assert_eq!(cloud.web.put(), [success("second")], "{}", log(&t2));
+    let c5 = cloud.host("c5", "10.77.0.10/24", cloud.user_data("front"));
+    let c5 = c5.plug(&cloud.internet, "wan0", "203.0.113.10/24").boot();
+    assert_eq!(cloud.web.put()[1..], [success("front")], "{}", log(&c5));
+
+    let client = Client::in_network(&cloud.internet, "203.0.113.50/24");
+    let mut connection = client.connect(C5_OUTSIDE).unwrap();
+    for _ in 0..20 {
+        let response = connection.send(&Request::pixel(PIXEL)).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, ECHO));
+    }
+    let counted = [&c5, &t2].map(|host| deployment::stats(host).ok);
+    // And the one that each host has posted itself; the front's may have gone to either.
+    assert_eq!(counted.iter().sum::<u64>(), 22, "{counted:?}");
+    assert!(counted.iter().all(|ok| *ok > 1), "{counted:?}");
+
+    let post = format!("curl --silent --max-time 2 --data '{PIXEL}' -H content-type:application/json");
+    c5.run("ip address add 10.77.0.11/24 dev lan0");
+    let from = |address| c5.try_run(&format!("{post} --interface {address} http://10.77.0.20:8000/pixel"));
+    assert_eq!(from("10.77.0.10").stdout, ECHO, "the front is let in");
+    assert!(!from("10.77.0.11").success(), "no other private address is");
+    c5.run("ip address del 10.77.0.11/24 dev lan0");
+
+    for host in [&c5, &t2] {
+        let valid = host.run("cloud-init schema --system").stdout;
+        assert!(valid.contains("Valid schema"), "{valid}");
+        host.reboot();
+        host.run("pixeldctl doctor");
+    }
+    assert_eq!(client.post(C5_OUTSIDE, PIXEL).text(), ECHO);
+    assert_eq!(cloud.web.put().len(), 2, "what is done once is not done at each boot");
+}
+
+#[test]
+fn a_package_that_is_not_the_one_that_is_meant_is_refused() {
+    let cloud = Cloud::new();
+    let right = &cloud.sums["PackageSha256"];
+    let wrong = "0".repeat(64);
+    let user_data = cloud.user_data("second").replace(right, &wrong);
+    // By hand: a boot that failed would be no boot to the test.
+    let host = cloud.t2(user_data.replace("runcmd:\n  - [/usr/local/sbin/pixeld-deploy]\n", ""));
+    let output = host.try_run("/usr/local/sbin/pixeld-deploy");
+    assert!(!output.success(), "{output}");
+    assert!(
+        output.stderr.contains("pixeld-deploy: failed to fetch http://10.77.0.40:80/pixeld.deb"),
+        "{output}"
+    );
+    let put = cloud.web.put();
+    let told: serde_json::Value = serde_json::from_str(&put[0]).expect("the stack is told in JSON");
+    assert_eq!((put.len(), &told["Status"]), (1, &"FAILURE".into()), "{put:?}");
+    assert!(told["Reason"].as_str().unwrap().ends_with(&wrong), "{told}");
+    assert!(!host.try_run("dpkg --status pixeld").success(), "nothing of it is installed");
+    host.run("test -z \"$(ls -d /var/tmp/pixeld-deploy.* 2>/dev/null)\"");
+
+    // The same script with the right sum mends it.
+    host.run(&format!("sed -i 's/{wrong}/{right}/' /usr/local/sbin/pixeld-deploy && pixeld-deploy"));
+    assert_eq!(cloud.web.put()[1..], [success("second")]);
+    assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);
+}
+
+fn success(role: &str) -> String {
+    format!(
+        r#"{{"Status":"SUCCESS","UniqueId":"{role}","Reason":"doctor passes and a pixel is answered","Data":""}}"#
+    )
+}
+
+fn log(host: &Host) -> String {
+    host.read("/var/log/cloud-init-output.log")
+}
+
+/// A package that somebody else has built.
+fn given(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// What `make install` installs, as a package.
+fn pixeld_stand_in(folder: &Path) -> PathBuf {
+    let root = folder.join("pixeld");
+    make(&["install", "PREFIX=/usr", &format!("DESTDIR={}", root.display())]);
+    let sockets = "pixeld.socket pixeld-control.socket pixeld-admin.socket";
+    let script = format!(
+        "#!/bin/sh\nset -e\nsystemd-sysusers\nsystemctl daemon-reload\nsystemctl enable --now {sockets}\n"
+    );
+    package(&root, "Package: pixeld\nArchitecture: all\n", &script)
+}
+
+/// What `make install-nginx` installs, as a package.
+fn nginx_stand_in(folder: &Path) -> PathBuf {
+    let root = folder.join("pixeld-nginx");
+    make(&["install-nginx", &format!("DESTDIR={}", root.display())]);
+    package(&root, "Package: pixeld-nginx\nArchitecture: all\nDepends: pixeld, nginx\n", "#!/bin/sh\n")
+}
+
+fn package(root: &Path, fields: &str, script: &str) -> PathBuf {
+    let control = root.join("DEBIAN");
+    fs::create_dir_all(&control).expect("create a package's folder");
+    let common = "Version: 0\nMaintainer: nobody <nobody@localhost>\nDescription: stand-in of a test\n";
+    fs::write(control.join("control"), format!("{fields}{common}")).expect("write a package's control file");
+    let postinst = control.join("postinst");
+    fs::write(&postinst, script).expect("write a package's script");
+    run(Command::new("chmod").arg("755").arg(&postinst));
+    let file = root.with_extension("deb");
+    run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).args([root, &file]));
+    file
+}
+
+fn make(arguments: &[&str]) {
+    let mut make = Command::new("make");
+    make.args(["--silent", "-C", env!("CARGO_MANIFEST_DIR")]).args(arguments);
+    // This may itself run below make, whose job server is not for others.
+    run(make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"));
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("start a program");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
