@@ -93,6 +93,8 @@ impl Cloud {
             )
             // There is no mirror: what apt has in its cache has to do, and nobody has to wait for that.
             .with_file("/etc/apt/apt.conf.d/99-test", "Acquire::Retries::Delay \"false\";\n")
+            // Nobody will miss this disk.
+            .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
             .with_file("/etc/resolv.conf", "")
             .within(Duration::from_secs(300))
     }
