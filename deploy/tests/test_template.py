@@ -36,8 +36,7 @@ class Stack:
     def __init__(self, **parameters: str) -> None:
         self.ec2 = boto3.client("ec2", "us-east-1")
         self.iam = boto3.client("iam", "us-east-1")
-        image = self.ec2.describe_images()["Images"][0]["ImageId"]
-        boto3.client("ssm", "us-east-1").put_parameter(Name=IMAGE, Value=image, Type="String")
+        boto3.client("ssm", "us-east-1").put_parameter(Name=IMAGE, Value="ami-12345678", Type="String")
         given = {**PACKAGES, **parameters}
         cloudformation = boto3.client("cloudformation", "us-east-1")
         cloudformation.create_stack(
@@ -90,6 +89,8 @@ def strip(ranges: list[dict]) -> list[dict]:
 
 # What moto does not know, it says each time.
 logging.getLogger("moto").setLevel(logging.ERROR)
+# Its catalogue of images takes seconds to read, each time.
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
 
 
