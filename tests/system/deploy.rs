@@ -45,6 +45,8 @@ impl Cloud {
             sums.insert(name, sum.split(' ').next().expect("sha256sum prints a sum").to_owned());
             files.insert(path.to_owned(), fs::read(&package).expect("read a package"));
         }
+        let agent = fs::read(agent_stand_in(folder.path())).expect("read a package");
+        files.insert("/agent.deb".to_owned(), agent);
         let address: SocketAddr = DEPOT.parse().unwrap();
         let depot = Client::in_network(&private, &format!("{}/24", address.ip()));
         let web = Web::serve(&depot, address, files);
@@ -61,7 +63,7 @@ impl Cloud {
             ("SecondAddress", "10.77.0.20".into()),
             ("PackageUrl", format!("http://{DEPOT}/pixeld.deb")),
             ("SitePackageUrl", format!("http://{DEPOT}/pixeld-nginx.deb")),
-            ("AgentUrl", "none".into()),
+            ("AgentUrl", format!("http://{DEPOT}/agent.deb")),
             ("Region", "nowhere-1".into()),
             ("SignalUrl", format!("http://{DEPOT}/signal?signature=a%2Fb&role={role}")),
         ];
@@ -134,6 +136,7 @@ fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
     for host in [&c5, &t2] {
         let valid = host.run("cloud-init schema --system").stdout;
         assert!(valid.contains("Valid schema"), "{valid}");
+        host.run("dpkg --status amazon-ssm-agent");
         host.reboot();
         host.run("pixeldctl doctor");
     }
@@ -199,6 +202,11 @@ fn nginx_stand_in(folder: &Path) -> PathBuf {
     let root = folder.join("pixeld-nginx");
     make(&["install-nginx", &format!("DESTDIR={}", root.display())]);
     package(&root, "Package: pixeld-nginx\nArchitecture: all\nDepends: pixeld, nginx\n", "#!/bin/sh\n")
+}
+
+/// A package of the name that the agent of Systems Manager has.
+fn agent_stand_in(folder: &Path) -> PathBuf {
+    package(&folder.join("agent"), "Package: amazon-ssm-agent\nArchitecture: all\n", "#!/bin/sh\n")
 }
 
 fn package(root: &Path, fields: &str, script: &str) -> PathBuf {
