@@ -75,7 +75,7 @@ package: build
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
 	done
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
-	@cp systemd/* nginx/*.conf packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
+	@cp -r systemd/* nginx/* packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
 		$(COMPLETIONS) $(PACKAGE)/plain/
 
 deb: package

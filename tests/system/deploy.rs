@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment};
+use crate::{
+    harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment},
+    package::deb,
+};
 
 const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
@@ -28,19 +31,11 @@ impl Cloud {
         let folder = tempfile::tempdir().expect("create a folder for packages");
         let (private, internet) = (Network::new(), Network::new());
         let (mut files, mut sums) = (HashMap::new(), HashMap::new());
-        let packages = [
-            (
-                "PackageSha256",
-                "/pixeld.deb",
-                given("PIXELD_DEB").unwrap_or_else(|| pixeld_stand_in(folder.path())),
-            ),
-            (
-                "SitePackageSha256",
-                "/pixeld-nginx.deb",
-                given("PIXELD_NGINX_DEB").unwrap_or_else(|| nginx_stand_in(folder.path())),
-            ),
-        ];
-        for (name, path, package) in packages {
+        for (name, path, package) in [
+            ("PackageSha256", "/pixeld.deb", "pixeld"),
+            ("SitePackageSha256", "/pixeld-nginx.deb", "pixeld-nginx"),
+        ] {
+            let package = deb(package);
             let sum = run(Command::new("sha256sum").arg(&package));
             sums.insert(name, sum.split(' ').next().expect("sha256sum prints a sum").to_owned());
             files.insert(path.to_owned(), fs::read(&package).expect("read a package"));
@@ -181,52 +176,18 @@ fn log(host: &Host) -> String {
     host.read("/var/log/cloud-init-output.log")
 }
 
-/// A package that somebody else has built.
-fn given(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// What `make install` installs, as a package.
-fn pixeld_stand_in(folder: &Path) -> PathBuf {
-    let root = folder.join("pixeld");
-    make(&["install", "PREFIX=/usr", &format!("DESTDIR={}", root.display())]);
-    let sockets = "pixeld.socket pixeld-control.socket pixeld-admin.socket";
-    let script = format!(
-        "#!/bin/sh\nset -e\nsystemd-sysusers\nsystemctl daemon-reload\nsystemctl enable --now {sockets}\n"
-    );
-    package(&root, "Package: pixeld\nArchitecture: all\n", &script)
-}
-
-/// What `make install-nginx` installs, as a package.
-fn nginx_stand_in(folder: &Path) -> PathBuf {
-    let root = folder.join("pixeld-nginx");
-    make(&["install-nginx", &format!("DESTDIR={}", root.display())]);
-    package(&root, "Package: pixeld-nginx\nArchitecture: all\nDepends: pixeld, nginx\n", "#!/bin/sh\n")
-}
-
 /// A package of the name that the agent of Systems Manager has.
 fn agent_stand_in(folder: &Path) -> PathBuf {
-    package(&folder.join("agent"), "Package: amazon-ssm-agent\nArchitecture: all\n", "#!/bin/sh\n")
-}
-
-fn package(root: &Path, fields: &str, script: &str) -> PathBuf {
-    let control = root.join("DEBIAN");
+    let (control, file) = (folder.join("agent/DEBIAN"), folder.join("agent.deb"));
     fs::create_dir_all(&control).expect("create a package's folder");
-    let common = "Version: 0\nMaintainer: nobody <nobody@localhost>\nDescription: stand-in of a test\n";
-    fs::write(control.join("control"), format!("{fields}{common}")).expect("write a package's control file");
-    let postinst = control.join("postinst");
-    fs::write(&postinst, script).expect("write a package's script");
-    run(Command::new("chmod").arg("755").arg(&postinst));
-    let file = root.with_extension("deb");
-    run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).args([root, &file]));
+    let fields = "Package: amazon-ssm-agent\nVersion: 0\nArchitecture: all\n\
+                  Maintainer: nobody <nobody@localhost>\nDescription: stand-in of a test\n";
+    fs::write(control.join("control"), fields).expect("write a package's control file");
+    run(Command::new("dpkg-deb")
+        .args(["--build", "--root-owner-group"])
+        .arg(folder.join("agent"))
+        .arg(&file));
     file
-}
-
-fn make(arguments: &[&str]) {
-    let mut make = Command::new("make");
-    make.args(["--silent", "-C", env!("CARGO_MANIFEST_DIR")]).args(arguments);
-    // This may itself run below make, whose job server is not for others.
-    run(make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"));
 }
 
 fn run(command: &mut Command) -> String {

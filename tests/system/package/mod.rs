@@ -18,7 +18,7 @@ const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const HTTP: &str = "/run/pixeld/http.sock";
 
 /// Where `make deb` has put a package.
-fn deb(name: &str) -> PathBuf {
+pub fn deb(name: &str) -> PathBuf {
     let target = || env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target()).join("debian");
     let folder = env::var_os("PIXELD_PACKAGES").map_or_else(built, PathBuf::from);
