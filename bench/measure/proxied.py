@@ -56,11 +56,12 @@ def site(old, new):
     return {"edit": replaced(old, new)}
 
 
+LOG = "access_log /var/log/nginx/pixeld.access.log pixeld buffer=64k flush=5s;"
 VARIANTS = {
     "as shipped": {},
-    "access_log off": site("server_name _;", "server_name _; access_log off;"),
-    "access_log … buffer=64k flush=1s": site(
-        "server_name _;", "server_name _; access_log /var/log/nginx/access.log combined buffer=64k flush=1s;"),
+    "access_log off": site(LOG, "access_log off;"),
+    "access_log without buffer": site(LOG, LOG.replace(" buffer=64k flush=5s", "")),
+    "round robin instead of least_conn": site("least_conn;", ""),
     "listen … reuseport": site("default_server;", "default_server reuseport;"),
     "keepalive_requests 100000": site("server_name _;", "server_name _; keepalive_requests 100000;"),
     "tcp_nodelay off": site("server_name _;", "server_name _; tcp_nodelay off;"),
