@@ -6,7 +6,10 @@ use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{FromRawFd, OwnedFd},
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     ptr::NonNull,
     sync::Arc,
 };
@@ -20,7 +23,7 @@ use nix::{
     },
     unistd::ftruncate,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{net::Listener, stats::Region};
 
@@ -47,6 +50,16 @@ pub fn watch(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
     // SAFETY: a Listener owns its descriptor and returns the same one until it is dropped, which
     // AsyncFd, having a share in it, lets happen only after it has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
+}
+
+/// Lets the runtime of this thread tell how a connection stands.
+///
+/// # Errors
+/// When epoll takes no more descriptors.
+pub fn watch_stream(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
+    // SAFETY: a UnixStream owns its descriptor and returns the same one until it is dropped, which
+    // AsyncFd does only after it has taken the descriptor out of epoll.
+    Ok(unsafe { AsyncFd::register_with_interest(stream, interest) }?)
 }
 
 /// Nobody can take pages away under a mapping.

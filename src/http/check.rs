@@ -51,19 +51,23 @@ pub fn is_plain(headers: &HeaderMap) -> bool {
 /// `uri-host [":" port]` (RFC 3986 §3.2.2), and not empty, as an http URI's host never is (RFC 9110
 /// §4.2.1).
 pub fn is_host(value: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(value) else { return false };
-    let (is_name, port) = if let Some(literal) = text.strip_prefix('[') {
-        let Some((address, port)) = literal.split_once(']') else { return false };
-        (is_ip_literal(address), port)
+    let (is_name, port) = if let Some(literal) = value.strip_prefix(b"[") {
+        let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
+        let address = str::from_utf8(&literal[..end]);
+        (address.is_ok_and(is_ip_literal), &literal[end + 1..])
     } else {
-        let end = text.find(':').unwrap_or(text.len());
-        (is_reg_name(&value[..end]), &text[end..])
+        let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
+        (is_reg_name(&value[..end]), &value[end..])
     };
-    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    is_name && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
 }
 
-fn is_port(text: &str) -> bool {
-    text.is_empty() || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok())
+fn is_port(digits: &[u8]) -> bool {
+    let port = digits.iter().try_fold(0_u16, |port, byte| {
+        let digit = byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    });
+    port.is_some()
 }
 
 fn is_ip_literal(text: &str) -> bool {
@@ -93,8 +97,24 @@ fn is_reg_name(name: &[u8]) -> bool {
 }
 
 fn is_unreserved_or_sub_delim(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    IN_NAMES[usize::from(byte)]
 }
+
+/// `unreserved` and `sub-delims` (RFC 3986 §2.2, §2.3), as a table: each request has a host.
+const IN_NAMES: [bool; 256] = {
+    const BESIDE_LETTERS_AND_DIGITS: &[u8] = b"-._~!$&'()*+,;=";
+
+    let (mut table, mut byte, mut i) = ([false; 256], 0_u8, 0);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    while i < BESIDE_LETTERS_AND_DIGITS.len() {
+        table[BESIDE_LETTERS_AND_DIGITS[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

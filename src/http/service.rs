@@ -193,6 +193,9 @@ impl Received {
 /// A second slash spoils it, and blanks are those of Latin-1: so it is in Python.
 pub fn is_json_type(value: &[u8]) -> bool {
     const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
+    if value == b"application/json" {
+        return true;
+    }
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
     let begin = essence.iter().position(|byte| !BLANKS.contains(byte)).unwrap_or_default();
     let end = essence.iter().rposition(|byte| !BLANKS.contains(byte)).map_or(begin, |last| last + 1);

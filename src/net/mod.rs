@@ -2,6 +2,7 @@ mod address;
 mod files;
 mod listener;
 mod stream;
+mod unix;
 
 pub use address::{Address, InvalidAddress};
 pub use files::Files;

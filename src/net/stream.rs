@@ -9,6 +9,8 @@ use std::{
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::unix::Unix;
+
 /// An accepted connection that belongs to no runtime yet, so it can go to any thread.
 #[derive(Debug)]
 pub enum Socket {
@@ -64,7 +66,7 @@ impl Socket {
     pub fn into_stream(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(socket) => Stream::Tcp(tokio::net::TcpStream::from_std(socket)?),
-            Self::Unix(socket) => Stream::Unix(tokio::net::UnixStream::from_std(socket)?),
+            Self::Unix(socket) => Stream::Unix(Unix::new(socket)?),
         })
     }
 }
@@ -75,7 +77,7 @@ pub enum Stream {
     /// Over TCP, version 4 or 6.
     Tcp(tokio::net::TcpStream),
     /// Over a Unix socket.
-    Unix(tokio::net::UnixStream),
+    Unix(Unix),
 }
 
 impl Stream {

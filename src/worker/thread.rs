@@ -10,12 +10,12 @@ use std::{
 use futures_util::{FutureExt, future::pending};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
-    runtime,
+    runtime::{self, LocalOptions},
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
-    task::{JoinSet, LocalSet},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -101,19 +101,27 @@ impl Worker {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (orders, received) = unbounded_channel();
         let (ready, is_ready) = mpsc::sync_channel(1);
-        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let handle = runtime.handle().clone();
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             move || {
                 let _ended = Ended { number, tell: shared.ended.clone() };
-                let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
-                LocalSet::new().block_on(&runtime, work(received, &context, &shared, ready));
+                let mut builder = runtime::Builder::new_current_thread();
+                // A LocalSet on another runtime would be one more queue for each request to go through.
+                match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
+                        let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
+                        runtime.block_on(work(received, &context, &shared, ready));
+                    }
+                    // Whoever started this thread waits for it.
+                    Err(error) => drop(ready.send(Err(error))),
+                }
             }
         })?;
         // A thread that does not come this far has panicked, which drops its end.
-        is_ready.recv().map_err(|_| io::Error::other("the worker's thread ended at once"))?;
-        Ok(Self { number, stats, orders, thread, runtime: handle })
+        let ended = |_| io::Error::other("the worker's thread ended at once");
+        let runtime = is_ready.recv().map_err(ended)??;
+        Ok(Self { number, stats, orders, thread, runtime })
     }
 
     /// For how long it has not waited for something to do, since it started.
@@ -131,7 +139,7 @@ async fn work(
     mut orders: UnboundedReceiver<Order>,
     context: &Rc<Context>,
     shared: &Shared,
-    ready: mpsc::SyncSender<()>,
+    ready: impl FnOnce(),
 ) {
     let mut connections = JoinSet::new();
     let mut heartbeat = interval(shared.heartbeat);
@@ -141,7 +149,7 @@ async fn work(
     context.stats.progressed(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
     // Whoever started this thread waits for it.
-    let _ = ready.send(());
+    ready();
 
     while !(leaving && connections.is_empty() && orders.is_empty()) {
         tokio::select! {
