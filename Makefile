@@ -5,6 +5,7 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 CARGO ?= cargo
 INSTALL ?= install
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -134,6 +135,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 			$(INSTALL) -D -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
 	done
 	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(CATALOGDIR) systemd/pixeld.catalog
 	[ -e $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml ] || \
 		$(INSTALL) -D -m 0644 pixeld.toml $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx nginx/*.conf
@@ -145,7 +147,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.fish $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
-	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && systemctl daemon-reload && systemctl start pixeld'
+	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl start pixeld'
 
 install-nginx:
 	$(INSTALL) -D -m 0644 nginx/pixeld.conf $(DESTDIR)/etc/nginx/conf.d/pixeld.conf
@@ -160,7 +162,7 @@ install-nginx:
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf $(DESTDIR)$(CATALOGDIR)/pixeld.catalog
 	rm -f $(foreach page,$(wildcard man/*.[1578]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish

@@ -107,6 +107,7 @@ pub enum Event {
 #[derive(Debug)]
 pub(super) struct Line {
     pub message: String,
+    pub message_id: Option<&'static str>,
     pub worker: Option<usize>,
     pub client: Option<String>,
     pub status: Option<u16>,
@@ -190,8 +191,14 @@ impl Event {
     }
 
     pub(super) fn line(&self) -> Line {
-        let mut line =
-            Line { message: self.message(), worker: self.worker(), client: None, status: None, reason: None };
+        let mut line = Line {
+            message: self.message(),
+            message_id: self.message_id(),
+            worker: self.worker(),
+            client: None,
+            status: None,
+            reason: None,
+        };
         match self {
             Self::Refused { client, status, reason, .. } => {
                 line.client = Some(client.clone());

@@ -2,6 +2,7 @@
 //! queue, one thread writes it out, and what does not fit is counted.
 
 mod event;
+mod message_id;
 mod news;
 mod queue;
 mod sink;

@@ -108,10 +108,11 @@ fn stderr_is_the_journal() -> bool {
 fn trace(event: &Event) {
     macro_rules! emit {
         ($level:ident, $line:expr) => {{
-            let Line { message, worker, client, status, reason } = $line;
+            let Line { message, message_id, worker, client, status, reason } = $line;
             tracing::event!(
                 target: "pixeld",
                 tracing::Level::$level,
+                message_id,
                 worker,
                 client,
                 status,

@@ -110,6 +110,12 @@ fn a_wrong_configuration_says_where_and_why_and_is_mended_by_one_start() {
     assert!(status.stdout.contains("status=78/CONFIG"), "{status}");
     assert!(property(c5, "pixeld", "StatusText").contains(fault));
     assert!(c5.run("journalctl -u pixeld").stdout.contains(fault));
+    let explained = c5.run("journalctl --update-catalog && journalctl -x -u pixeld").stdout;
+    assert!(
+        explained.contains("Subject: pixeld does not start: its configuration has faults"),
+        "{explained}"
+    );
+    assert!(explained.contains("see with `pixeld --check` that nothing is left"), "{explained}");
 
     // Clients that wait on the socket trigger the service again and again, but not for ever.
     c5.run("systemctl reset-failed; systemctl start pixeld.socket");

@@ -91,6 +91,7 @@ fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
             assert!(!host.try_run(&format!("systemctl is-enabled {unit}")).success(), "{unit} is enabled");
         }
         assert_eq!(property(&host, "pixeld", "User"), "pixeld");
+        host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
         host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
         // As the README has it for the second host, on one where the service runs.
         host.run("systemctl enable --quiet pixeld-tcp.socket && systemctl restart pixeld");
