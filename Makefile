@@ -36,11 +36,13 @@ TOOL = CARGO=$(CARGO) packaging/tool
 CARGO_DEB = cargo-deb 3.8.0
 CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
+CARGO_DENY = cargo-deny 0.20.2
+CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean \
-	package deb rpm lint-packages reproducible sbom
+	package deb rpm lint-packages reproducible sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -53,6 +55,7 @@ help:
 	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
 	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
 	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
+	@echo 'make audit          look for bad licences, known holes, unused and doubled dependencies'
 	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
@@ -107,6 +110,13 @@ sbom:
 	@sed 's,file://$(CURDIR),file:///usr/src/pixeld,g' pixeld.cdx.json > $(TARGET)/pixeld.cdx.json
 	@rm pixeld.cdx.json
 	@echo $(TARGET)/pixeld.cdx.json
+
+# The advisories are a Git repository of their own, which not every machine reaches.
+audit:
+	@tool=$$($(TOOL) $(CARGO_DENY)) && $$tool check bans licenses sources && \
+		if $$tool fetch db; then $$tool check --disable-fetch advisories; \
+		else echo 'The advisories cannot be fetched, and are not looked at.' >&2; fi
+	@tool=$$($(TOOL) $(CARGO_MACHETE)) && $$tool
 
 run: build
 	@BUILD=$(BUILD) sh tests/run-by-hand
