@@ -114,10 +114,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             Next::Refuse(outcome) => Box::pin(refuse(io, context, track, outcome)).await,
             Next::Drop => {}
             Next::Abandon(reason) => tell(context, client(None, track), &reason),
-            Next::Cut => {
-                context.stats.cut();
-                tell(context, client(None, track), &"the client did not take its answers in time");
-            }
+            Next::Cut => cut(context, track),
         }
         return Ended::Closed;
     }
@@ -231,10 +228,14 @@ async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) 
     // So few bytes fit into any socket's buffer, unless the client does not take its answers.
     let bytes = answer.into_last_bytes();
     let send = io.stream.write_all(&bytes);
-    if let Ok(Ok(())) = timeout(context.policy().write_timeout, send).await {
-        context.stats.sent(bytes.len());
-        context.stats.took(track.begun().elapsed(), 1);
-        close(io, track).await;
+    match timeout(context.policy().write_timeout, send).await {
+        Ok(Ok(())) => {
+            context.stats.sent(bytes.len());
+            context.stats.took(track.begun().elapsed(), 1);
+            close(io, track).await;
+        }
+        Ok(Err(error)) => tell(context, client(None, track), &error),
+        Err(_) => cut(context, track),
     }
 }
 
@@ -328,6 +329,11 @@ async fn close(mut io: Io, track: &Track) {
         tokio::io::copy(&mut io.stream.take(MOST), &mut sink).await
     };
     let _ = timeout(LONGEST, discard).await;
+}
+
+fn cut(context: &Context, track: &Track) {
+    context.stats.cut();
+    tell(context, client(None, track), &"the client did not take its answers in time");
 }
 
 fn park(io: Io, track: &Track) -> Ended {
