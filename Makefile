@@ -157,7 +157,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.fish $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
-	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl start pixeld'
+	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now pixeld'
 
 install-nginx:
 	$(INSTALL) -D -m 0644 nginx/pixeld.conf $(DESTDIR)/etc/nginx/conf.d/pixeld.conf
