@@ -185,7 +185,7 @@ fn a_wrong_nginx_is_found() {
     // Few ports and one server at the other end of them: soon there is none left.
     let before = change(conf, "keepalive 256;", "");
     let both = change(upstreams, "server unix:/run/pixeld/http.sock", "#");
-    c5.run("systemctl reload nginx");
+    c5.run("systemctl restart nginx");
     c5.sysctl("net.ipv4.ip_local_port_range", "40000 40099");
     for _ in 0..60 {
         site.client.send(C5_OUTSIDE, &Request::pixel("{}")).unwrap();

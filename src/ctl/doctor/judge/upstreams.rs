@@ -109,7 +109,7 @@ fn closes(nginx: &Nginx, group: &Group) -> Option<Finding> {
         mend.push("# and in the location: proxy_pass http://pixeld;".to_owned());
     } else if group.keepalive == Some(0) || (group.keepalive.is_none() && !nginx.keeps_by_default) {
         lacking.push(format!("upstream {} has no keepalive", group.name));
-        mend.push(format!("# in upstream {}, after its servers: keepalive 64;", group.name));
+        mend.push(format!("# in upstream {}, after its servers: keepalive 256;", group.name));
     }
     for location in &group.locations {
         let lines = missing(location, nginx.keeps_by_default);
