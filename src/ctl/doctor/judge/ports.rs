@@ -44,7 +44,7 @@ pub fn time_wait(facts: &Facts) -> Verdict {
     }
     let finding = finding
         .mend("# nginx opens a connection for each request. On its host, let it keep them:")
-        .mend("#   upstream: keepalive 64;")
+        .mend("#   upstream: keepalive 256;")
         .mend("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
         .mend("sudo nginx -t && sudo systemctl reload nginx");
     Ok(vec![finding])

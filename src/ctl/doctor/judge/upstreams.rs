@@ -105,7 +105,7 @@ fn closes(nginx: &Nginx, group: &Group) -> Option<Finding> {
             return None;
         }
         lacking.push(format!("proxy_pass to {} without an upstream block", group.name));
-        mend.push(format!("# upstream pixeld {{ server {}; keepalive 64; }}", group.name));
+        mend.push(format!("# upstream pixeld {{ server {}; keepalive 256; }}", group.name));
         mend.push("# and in the location: proxy_pass http://pixeld;".to_owned());
     } else if group.keepalive == Some(0) || (group.keepalive.is_none() && !nginx.keeps_by_default) {
         lacking.push(format!("upstream {} has no keepalive", group.name));
