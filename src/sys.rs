@@ -1,15 +1,13 @@
 //! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, lends owned
-//! ones to epoll, and maps memory that outlives a process.
+//! ones to epoll, receives into memory that nobody has written to yet, and maps memory that outlives a
+//! process.
 #![allow(unsafe_code)]
 
 use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::{
-        fd::{FromRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::Arc,
 };
@@ -23,7 +21,8 @@ use nix::{
     },
     unistd::ftruncate,
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
 use crate::{net::Listener, stats::Region};
 
@@ -56,10 +55,26 @@ pub fn watch(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
-pub fn watch_stream(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
-    // SAFETY: a UnixStream owns its descriptor and returns the same one until it is dropped, which
-    // AsyncFd does only after it has taken the descriptor out of epoll.
-    Ok(unsafe { AsyncFd::register_with_interest(stream, interest) }?)
+pub fn watch_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is the same descriptor until it is dropped, which AsyncFd does only after it
+    // has taken the descriptor out of epoll.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
+/// Receives as much as is there and there is room for, without making that room zeros first; returns
+/// how many bytes that were, none at the end (recv(2)).
+///
+/// # Errors
+/// As recv(2): `WouldBlock` when nothing is there, `ConnectionReset` and the like when it has broken.
+pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+    // SAFETY: nothing is written to it but what is received.
+    let room = unsafe { buf.unfilled_mut() };
+    let ((received, _), length) = recv(socket, room, RecvFlags::empty())?;
+    debug_assert_eq!(received.len(), length);
+    // SAFETY: so many bytes were received into the begin of it.
+    unsafe { buf.assume_init(length) };
+    buf.advance(length);
+    Ok(length)
 }
 
 /// Nobody can take pages away under a mapping.

@@ -49,7 +49,7 @@ fn connect(context: &Rc<Context>) -> UnixStream {
     let (server, client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
-    spawn_local(serve(Parked::new(Socket::Unix(server), None), context.clone()));
+    spawn_local(serve(Parked::new(Socket::adopt(server.into()).unwrap(), None), context.clone()));
     client
 }
 
@@ -104,7 +104,7 @@ fn a_connection_that_waits_is_small() {
     let _guard = runtime.enter();
     let (server, _client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
-    let serving = serve(Parked::new(Socket::Unix(server), None), context);
+    let serving = serve(Parked::new(Socket::adopt(server.into()).unwrap(), None), context);
     let bytes = size_of_val(&serving);
     assert!(bytes <= 640, "{bytes} bytes, without what it has on the heap");
 }

@@ -50,7 +50,7 @@ mod tests {
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
             far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            pool.restore(Parked::new(Socket::Unix(near), None));
+            pool.restore(Parked::new(Socket::adopt(near.into()).unwrap(), None));
             Self(far)
         }
 

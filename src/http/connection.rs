@@ -61,19 +61,9 @@ pub enum Ended {
 /// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
 /// this call on, not only when the future is polled.
 pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended> {
-    let opened = parked.socket.into_stream().map(|stream| {
-        let entered = context.connections.enter(parked.peer, parked.requests);
-        (Io::new(stream, parked.unread, entered.track.clone()), entered)
-    });
-    async move {
-        match opened {
-            Ok((io, entered)) => serve_io(io, &context, &entered.track).await,
-            Err(error) => {
-                tell(&context, "unknown".into(), &error);
-                Ended::Closed
-            }
-        }
-    }
+    let entered = context.connections.enter(parked.peer, parked.requests);
+    let io = Io::new(parked.socket.into_stream(), parked.unread, entered.track.clone());
+    async move { serve_io(io, &context, &entered.track).await }
 }
 
 async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {

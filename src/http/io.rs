@@ -1,13 +1,11 @@
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::track::{Stage, Track};
@@ -46,9 +44,7 @@ impl Io {
 
     /// Whether a read would return bytes at once.
     pub fn has_input(&self) -> bool {
-        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let fd = self.stream.as_fd().as_raw_fd();
-        self.has_unread() || recv(fd, &mut [0], peek).is_ok_and(|n| n > 0)
+        self.has_unread() || self.stream.has_input()
     }
 
     pub fn into_parts(self) -> (Stream, Bytes) {

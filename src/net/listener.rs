@@ -122,10 +122,7 @@ impl Listener {
     /// As accept(2): `WouldBlock` when nobody waits, `EMFILE` and the like when resources are short.
     pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         let (fd, peer) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        Ok(match self.address {
-            Address::Tcp(_) => (Socket::tcp(fd), peer.and_then(|peer| peer.try_into().ok())),
-            Address::Unix(_) => (Socket::unix(fd), None),
-        })
+        Ok((Socket::new(fd), peer.and_then(|peer| peer.try_into().ok())))
     }
 }
 

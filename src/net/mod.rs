@@ -2,7 +2,6 @@ mod address;
 mod files;
 mod listener;
 mod stream;
-mod unix;
 
 pub use address::{Address, InvalidAddress};
 pub use files::Files;

@@ -217,7 +217,7 @@ mod tests {
 
     fn connection() -> Parked {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Parked::new(crate::net::Socket::Unix(fd), None)
+        Parked::new(crate::net::Socket::adopt(fd.into()).unwrap(), None)
     }
 
     fn hands<const N: usize>() -> ([Hand; N], [UnboundedReceiver<Order>; N]) {

@@ -177,7 +177,7 @@ mod tests {
             Parked {
                 unread: Bytes::copy_from_slice(unread),
                 requests,
-                ..Parked::new(Socket::Unix(near), None)
+                ..Parked::new(Socket::adopt(near.into()).unwrap(), None)
             },
             far,
         )
@@ -198,8 +198,8 @@ mod tests {
         for (n, parked) in received.iter().enumerate() {
             assert_eq!((parked.requests, parked.unread.len()), (n, if n % 7 == 0 { 8 } else { 0 }));
         }
-        let Socket::Unix(last) = &received[599].socket else { panic!("not as it was") };
-        let (mut last, mut byte) = (last, [0]);
+        let mut last: UnixStream = received[599].socket.as_fd().try_clone_to_owned().unwrap().into();
+        let mut byte = [0];
         last.write_all(b"!").unwrap();
         clients[599].read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"!");

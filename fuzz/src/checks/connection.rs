@@ -106,7 +106,7 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
         server.set_nonblocking(true).expect("a socket that does not block");
         client.set_nonblocking(true).expect("a socket that does not block");
         let serve = async {
-            let mut parked = Parked::new(Socket::Unix(server), None);
+            let mut parked = Parked::new(Socket::adopt(server.into()).unwrap(), None);
             while let Ended::Parked(again) = http::serve(parked, context.clone()).await {
                 parked = again;
             }

@@ -166,7 +166,7 @@ impl Scene<'_> {
 }
 
 async fn serve(stream: UnixStream, context: Rc<Context>) {
-    let mut parked = Parked::new(Socket::Unix(stream), None);
+    let mut parked = Parked::new(Socket::adopt(stream.into()).unwrap(), None);
     while let Ended::Parked(again) = http::serve(parked, context.clone()).await {
         parked = again;
     }
