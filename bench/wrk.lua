@@ -1,7 +1,10 @@
--- The pixel of the load tests, and latencies that a program can read.
+-- Posts the body that is its argument, and tells latencies that a program can read.
 wrk.method = "POST"
-wrk.body = '{"x":1,"y":2,"channel":"R","value":100}'
 wrk.headers["Content-Type"] = "application/json"
+
+function init(arguments)
+  wrk.body = arguments[1]
+end
 
 function done(summary, latency)
   local errors = summary.errors

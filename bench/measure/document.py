@@ -22,7 +22,7 @@ def write(samples):
         "leaves_out": leaves_out(samples), "worse": worse(samples), "connections": connections(samples),
         "crowd": table(samples, "crowd", ["cpu", "user", "system", "rate", "memory"]),
         "workers": workers(samples), "closing": table(samples, "closing", ["rate", "cpu", "p50", "p99"]),
-        "start": start(samples), "proxy": proxy(samples), "directives": directives(samples),
+        "refused": refused(samples), "start": start(samples), "proxy": proxy(samples), "directives": directives(samples),
         "keepalive": keepalive(samples), "seed": seed(samples), "ramp": ramp(samples),
     }
     for name, text in pieces.items():
@@ -140,6 +140,12 @@ def workers(samples):
     found = samples.found("workers")
     renamed = {f"{count} worker{'s' if count != '1' else ''}": rounds for count, rounds in (found or {}).items()}
     return table(samples, "workers", ["cpu", "rate", "p50", "p99", "busy"], "", renamed)
+
+
+def refused(samples):
+    found = samples.found("refused") or {}
+    by_cost = dict(sorted(found.items(), key=lambda item: median(item[1], "cpu")))
+    return table(samples, "refused", ["cpu", "user", "system", "rate", "p50", "p99"], "peer", by_cost)
 
 
 def start(samples):

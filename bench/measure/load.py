@@ -8,16 +8,18 @@ import time
 from . import paths
 
 BODY = '{"x":1,"y":2,"channel":"R","value":100}'
+# A channel that there is not.
+WRONG = BODY.replace('"R"', '"X"')
 URL = "http://127.0.0.1:8000/pixel"
 # One CPU is the server's, the other one the load generator's.
 SERVER_CPU, LOAD_CPU = "0", "1"
 
 
-def wrk(connections, seconds, url=URL, cpus=LOAD_CPU, threads=1, headers=()):
-    """As fast as the answers come."""
+def wrk(connections, seconds, url=URL, cpus=LOAD_CPU, threads=1, headers=(), body=BODY):
+    """As fast as the answers come, whatever they are."""
     more = [word for header in headers for word in ("-H", header)]
     done = finish(["wrk", "-t", threads, "-c", connections, "-d", f"{seconds}s", "--timeout", "10s",
-                   "-s", paths.BENCH / "wrk.lua", *more, url], cpus, seconds)
+                   "-s", paths.BENCH / "wrk.lua", *more, url, "--", body], cpus, seconds)
     found = json.loads(done.splitlines()[-1])
     return {**found, "rate": found["answers"] / found["seconds"]}
 

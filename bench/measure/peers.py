@@ -5,11 +5,10 @@ import json
 from dataclasses import dataclass, field
 
 from . import paths
-from .load import BODY, SERVER_CPU
+from .load import BODY, SERVER_CPU, WRONG
 from .process import Server
 
 ACCEPTED = {"status": "ok", "received": json.loads(BODY)}
-WRONG = BODY.replace('"R"', '"X"')
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import sys
 
 from . import crowd, peers, proxied, starting
-from .load import LOAD_CPU, SERVER_CPU, URL, wrk
+from .load import LOAD_CPU, SERVER_CPU, URL, WRONG, wrk
 from .rounds import in_turn, served
 
 
@@ -20,10 +20,10 @@ def usable(candidates):
     return found
 
 
-def pressed(peer, connections, seconds, headers=()):
+def pressed(peer, connections, seconds, **more):
     with peer.start() as server:
-        wrk(connections, 1, headers=headers)
-        return served(server, lambda seconds: wrk(connections, seconds, headers=headers), seconds)
+        wrk(connections, 1, **more)
+        return served(server, lambda seconds: wrk(connections, seconds, **more), seconds)
 
 
 def peers_step(rounds, seconds):
@@ -45,7 +45,15 @@ def closing_step(rounds, seconds):
     """a new connection for every request"""
     peers.prepare()
     candidates = {peer.name: peer for peer in usable(peers.named("pixeld", "actix-web", peers.NGINX.name))}
-    return in_turn(rounds, candidates, lambda peer: pressed(peer, 64, seconds, ["Connection: close"]))
+    return in_turn(rounds, candidates, lambda peer: pressed(peer, 64, seconds, headers=["Connection: close"]))
+
+
+def refused_step(rounds, seconds):
+    """a pixel that is refused"""
+    peers.prepare()
+    refusing = [peer for peer in peers.ALL if peer.refusal]
+    candidates = {peer.name: peer for peer in usable(refusing)}
+    return in_turn(min(rounds, 3), candidates, lambda peer: pressed(peer, 64, seconds, body=WRONG))
 
 
 def workers_step(rounds, seconds):
@@ -67,6 +75,7 @@ ALL = {
     "crowd": crowd.step,
     "workers": workers_step,
     "closing": closing_step,
+    "refused": refused_step,
     "start": starting.step,
     "proxy": proxied.proxy_step,
     "directives": proxied.directives_step,

@@ -41,24 +41,21 @@ fn main() -> io::Result<()> {
         epoll::wait(&poll, spare_capacity(&mut events), None)?;
         for event in events.drain(..) {
             let Ok(place) = usize::try_from(event.data.u64()) else { continue };
-            match streams.get_mut(place) {
-                Some(stream) => {
-                    if serve(stream, &mut buffer).is_none() {
-                        *stream = None;
-                    }
+            if let Some(stream) = streams.get_mut(place) {
+                if serve(stream, &mut buffer).is_none() {
+                    *stream = None;
                 }
-                None => {
-                    let stream = File::from(accept(&listener)?);
-                    if is_tcp {
-                        sockopt::set_tcp_nodelay(&stream, true)?;
-                    }
-                    let place = usize::try_from(stream.as_raw_fd()).map_err(io::Error::other)?;
-                    epoll::add(&poll, &stream, EventData::new_u64(place as u64), EventFlags::IN)?;
-                    if streams.len() <= place {
-                        streams.resize_with(place + 1, || None);
-                    }
-                    streams[place] = Some(stream);
+            } else {
+                let stream = File::from(accept(&listener)?);
+                if is_tcp {
+                    sockopt::set_tcp_nodelay(&stream, true)?;
                 }
+                let place = usize::try_from(stream.as_raw_fd()).map_err(io::Error::other)?;
+                epoll::add(&poll, &stream, EventData::new_u64(place as u64), EventFlags::IN)?;
+                if streams.len() <= place {
+                    streams.resize_with(place + 1, || None);
+                }
+                streams[place] = Some(stream);
             }
         }
     }

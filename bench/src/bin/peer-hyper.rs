@@ -23,12 +23,11 @@ async fn pixel(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
     }
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-    match body.ok().and_then(|body| answer(&body).ok()) {
-        Some(body) => *response.body_mut() = body.into(),
-        None => {
-            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-            *response.body_mut() = REFUSED.into();
-        }
+    if let Some(body) = body.ok().and_then(|body| answer(&body).ok()) {
+        *response.body_mut() = body.into();
+    } else {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        *response.body_mut() = REFUSED.into();
     }
     Ok(response)
 }

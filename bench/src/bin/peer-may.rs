@@ -1,4 +1,4 @@
-//! may_minihttp: coroutines with stacks of their own.
+//! `may_minihttp`: coroutines with stacks of their own.
 
 use std::{
     io::{self, Read},
@@ -20,12 +20,11 @@ impl HttpService for Pixels {
         let mut body = Vec::new();
         request.body().read_to_end(&mut body)?;
         response.header("content-type: application/json");
-        match answer(&body) {
-            Ok(body) => response.body_vec(body),
-            Err(_) => {
-                response.status_code(422, "Unprocessable Entity");
-                response.body(REFUSED);
-            }
+        if let Ok(body) = answer(&body) {
+            response.body_vec(body);
+        } else {
+            response.status_code(422, "Unprocessable Entity");
+            response.body(REFUSED);
         }
         Ok(())
     }

@@ -45,13 +45,12 @@ fn number(text: &str) -> io::Result<usize> {
 
 /// A connection that has had its first answer.
 fn open(target: &str) -> io::Result<File> {
-    let socket = match target.strip_prefix("unix:") {
-        Some(path) => OwnedFd::from(UnixStream::connect(path)?),
-        None => {
-            let stream = TcpStream::connect(target)?;
-            stream.set_nodelay(true)?;
-            OwnedFd::from(stream)
-        }
+    let socket = if let Some(path) = target.strip_prefix("unix:") {
+        OwnedFd::from(UnixStream::connect(path)?)
+    } else {
+        let stream = TcpStream::connect(target)?;
+        stream.set_nodelay(true)?;
+        OwnedFd::from(stream)
     };
     let mut stream = File::from(socket);
     stream.write_all(REQUEST)?;
