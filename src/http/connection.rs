@@ -1,7 +1,7 @@
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -261,7 +261,8 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
     let end = poll_fn(|cx| {
         track.wake(cx.waker());
         loop {
-            if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
+            // Not without the shutdown: that would not wait until the last answer is sent.
+            if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Session::Finished(result));
             }
             if track.stage() == Stage::Idle && !to_finish {
