@@ -109,8 +109,8 @@ mod tests {
         let outcomes = Totals::sum(memory.workers()).outcomes;
         assert_eq!((outcomes.get(Outcome::Failed), outcomes.get(Outcome::Ok)), (3, 5));
         log.flush(Duration::from_secs(10));
-        let is_told = |event: Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1: ") && reason.contains("a fault that nobody knew of"));
-        assert!(told.try_iter().any(is_told));
+        let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1: ") && reason.contains("a fault that nobody knew of"));
+        assert_eq!(told.try_iter().filter(|event| is_told(event)).count(), 3);
         pool.abort();
     }
 }

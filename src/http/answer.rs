@@ -61,28 +61,25 @@ impl Answer {
 
     /// The answer to a whole body that was sent to /pixel.
     pub fn to_body(body: &[u8], is_json: bool, policy: &Policy) -> Self {
-        let result = if !is_json {
-            Err(pixel::explain_text(body))
-        } else if let Some(decoded) = pixel::decode(body) {
-            decoded.map_err(Refusal::from)
-        } else {
-            pixel::explain(body)
-        };
-        match result {
+        let judged = if is_json { pixel::judge(body) } else { Err(pixel::explain_text(body)) };
+        match judged {
             Ok(accepted) => {
                 let mut answer = Vec::with_capacity(body.len() + 64);
                 pixel::write_accepted(&accepted, &mut answer);
                 Self::new(Outcome::Ok, StatusCode::OK, answer)
             }
-            Err(Refusal::OutOfRange) => {
+            Err(refusal) => Self::to_refused(refusal, policy),
+        }
+    }
+
+    /// The answer to a body that is no pixel.
+    pub fn to_refused(refusal: Refusal, policy: &Policy) -> Self {
+        match refusal {
+            Refusal::OutOfRange => {
                 Self::new(Outcome::OutOfRange, policy.range_error_status, pixel::OUT_OF_RANGE)
             }
-            Err(Refusal::Invalid(detail)) => {
-                Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail)
-            }
-            Err(Refusal::Unreadable) => {
-                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, pixel::BAD_BODY)
-            }
+            Refusal::Invalid(detail) => Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail),
+            Refusal::Unreadable => Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, pixel::BAD_BODY),
         }
     }
 

@@ -4,11 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    express::{Buffers, Date},
-    policy::Policy,
-    registry::Registry,
-};
+use super::{date::Date, express::Buffers, policy::Policy, registry::Registry};
 use crate::{log::Log, stats::WorkerStats};
 
 /// What the connections of one worker share. It never leaves the worker's thread.

@@ -1,25 +1,32 @@
-//! The short way from a request to its answer. It takes what is plain and asks for an accepted pixel,
-//! and answers it, in the worker's own buffers and with one write, exactly as hyper would have. A
-//! connection that waits here has no buffers at all.
+//! The short way from a request to its answer. It takes plain requests and answers them, in the
+//! worker's own buffers and with one write, exactly as hyper would have. A connection that waits here
+//! has no buffers at all.
 
 use std::{
-    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context as TaskContext, Poll, ready},
-    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
     task::{coop, yield_now},
     time::{Instant, Sleep, sleep},
 };
 
-use super::{context::Context, io::Io, judge, plain::PlainRequest, track::Track};
+use super::{
+    answer::Answer,
+    context::Context,
+    io::Io,
+    judge,
+    plain::PlainRequest,
+    service::{client, tell_refusal},
+    track::Track,
+};
 use crate::{pixel, stats::Outcome};
 
 /// Why a connection leaves the short way.
@@ -48,13 +55,18 @@ pub struct Buffers {
     output: Vec<u8>,
 }
 
+impl Buffers {
+    /// As much as is read at once: some hundred requests. Those that are not answered wait in memory
+    /// of their own, so more would be a gift to attackers.
+    const INPUT: usize = 16 << 10;
+    /// When there are so many bytes of answers, they are sent before there are more. What nobody takes
+    /// waits in memory of its own, too, and a refusal may be many times as long as its request.
+    const OUTPUT: usize = 64 << 10;
+}
+
 impl Default for Buffers {
     fn default() -> Self {
-        /// As much as is read at once: some hundred requests. Those that are not answered wait in memory
-        /// of their own, and so do answers that nobody takes, so more would be a gift to attackers.
-        const INPUT: usize = 16 << 10;
-
-        Self { input: vec![0; INPUT].into(), output: Vec::new() }
+        Self { input: vec![0; Self::INPUT].into(), output: Vec::new() }
     }
 }
 
@@ -125,7 +137,8 @@ impl Lane<'_> {
         // Who goes on sending takes turns with the others.
         self.has_more = input.remaining() == 0;
         let begun = Instant::now();
-        let Batch { rest, answers, is_last } = self.answer_all(input.filled(), output, begun);
+        let Batch { rest, answers, last } = self.answer_all(input.filled(), output, begun);
+        self.has_more |= output.len() >= Buffers::OUTPUT;
         self.io.unread(Bytes::copy_from_slice(rest));
         if answers > 0 {
             let sent = match Pin::new(&mut self.io.stream).poll_write(cx, output) {
@@ -136,14 +149,14 @@ impl Lane<'_> {
             self.context.stats.sent(sent);
             if sent < output.len() {
                 self.unsent = output[sent..].to_vec();
-                self.is_last = is_last;
-                self.track.begin_sending(begun, answers, is_last);
+                self.is_last = last.is_some();
+                self.track.begin_sending(begun, answers, self.is_last);
                 return Poll::Ready(Ok(()));
             }
             self.track.answered_at_once(begun, answers);
         }
-        if is_last {
-            let is_silent = rest.is_empty() && !self.has_more;
+        if let Some(last) = last {
+            let is_silent = last == Last::Agreed && rest.is_empty() && !self.has_more;
             return Poll::Ready(Err(if is_silent { Leaves::Done } else { Leaves::Last }));
         }
         // What is left of a full buffer may be the begin of a plain request.
@@ -151,12 +164,14 @@ impl Lane<'_> {
         Poll::Ready(if goes_on { Ok(()) } else { Err(Leaves::Odd) })
     }
 
-    /// Writes the answers to all requests that are plain and right.
+    /// Writes the answers to all requests that are plain, or to as many as are sent at once.
     fn answer_all<'i>(&self, input: &'i [u8], output: &mut Vec<u8>, now: Instant) -> Batch<'i> {
         output.clear();
+        output.shrink_to(2 * Buffers::OUTPUT);
         let policy = self.context.policy();
-        let mut batch = Batch { rest: input, answers: 0, is_last: false };
-        while !batch.is_last
+        let mut batch = Batch { rest: input, answers: 0, last: None };
+        while batch.last.is_none()
+            && output.len() < Buffers::OUTPUT
             && let Some(request) = PlainRequest::parse(batch.rest, &policy)
         {
             // The last request on a connection says so in its answer, and a drained daemon has
@@ -167,18 +182,36 @@ impl Lane<'_> {
             {
                 break;
             }
-            let end = request.body.end;
-            // Where this panics, the long way finds out once more, and has an answer for it.
-            let decoded = judge::guarded(&batch.rest[request.body], pixel::decode).flatten();
-            let Some(Ok(pixel)) = decoded else { break };
-            batch.is_last = request.is_last;
-            self.context.date.write_head(now, pixel::accepted_length(&pixel), batch.is_last, output);
-            pixel::write_accepted(&pixel, output);
-            self.context.stats.answered(Outcome::Ok);
+            batch.last = request.is_last.then_some(Last::Agreed);
+            match judge::guarded(request.body, pixel::judge) {
+                Some(Ok(pixel)) => {
+                    let length = pixel::accepted_length(&pixel);
+                    self.context.date.write_head(now, StatusCode::OK, length, request.is_last, output);
+                    pixel::write_accepted(&pixel, output);
+                    self.context.stats.answered(Outcome::Ok);
+                }
+                Some(Err(refusal)) => {
+                    self.refuse(&request, &Answer::to_refused(refusal, &policy), now, output);
+                }
+                None => {
+                    batch.last = Some(Last::Failed);
+                    self.refuse(&request, &Answer::refusal(Outcome::Failed).and_close(), now, output);
+                }
+            }
             batch.answers += 1;
-            batch.rest = &batch.rest[end..];
+            batch.rest = request.rest;
         }
         batch
+    }
+
+    /// Writes the answer to a request that is plain and wrong.
+    #[cold]
+    fn refuse(&self, request: &PlainRequest<'_>, answer: &Answer, now: Instant, output: &mut Vec<u8>) {
+        let is_last = request.is_last || answer.close;
+        self.context.date.write_head(now, answer.status, answer.body.len(), is_last, output);
+        output.extend_from_slice(&answer.body);
+        self.context.stats.answered(answer.outcome);
+        tell_refusal(self.context, || client(request.real_ip(), self.track), answer);
     }
 
     /// Goes on with answers that the socket did not take at once.
@@ -224,78 +257,15 @@ struct Batch<'i> {
     /// What is left of the input.
     rest: &'i [u8],
     answers: usize,
-    /// The client sends nothing behind the last one that was answered.
-    is_last: bool,
+    /// Nothing is answered behind these.
+    last: Option<Last>,
 }
 
-/// The head of an answer to an accepted pixel, with the time of day as it is.
-#[derive(Debug)]
-pub struct Date {
-    text: RefCell<String>,
-    /// When the next second begins.
-    ends: Cell<Instant>,
-}
-
-impl Default for Date {
-    fn default() -> Self {
-        Self { text: RefCell::default(), ends: Cell::new(Instant::now()) }
-    }
-}
-
-impl Date {
-    /// Appends the head of an answer whose body has `length` bytes.
-    fn write_head(&self, now: Instant, length: usize, is_last: bool, out: &mut Vec<u8>) {
-        if now >= self.ends.get() {
-            self.renew(now, SystemTime::now());
-        }
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
-        if is_last {
-            out.extend_from_slice(b"connection: close\r\n");
-        }
-        out.extend_from_slice(b"content-length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-        out.extend_from_slice(b"\r\ndate: ");
-        out.extend_from_slice(self.text.borrow().as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
-    }
-
-    /// Holds until the next second begins, by a clock that nobody sets.
-    fn renew(&self, now: Instant, time: SystemTime) {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        *self.text.borrow_mut() = httpdate::fmt_http_date(time);
-        self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_day_follows_a_clock_that_is_set_back_and_forth() {
-        let (date, hour) = (Date::default(), Duration::from_secs(3600));
-        let (mut now, time) =
-            (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
-        for (time, text) in [
-            (time, "Fri, 15 Jan 2027 08:00:00 GMT"),
-            (time - hour, "Fri, 15 Jan 2027 07:00:00 GMT"),
-            (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
-        ] {
-            assert!(now >= date.ends.get(), "the time of before is still told");
-            date.renew(now, time);
-            assert_eq!(*date.text.borrow(), text);
-            now += Duration::from_millis(750);
-        }
-    }
-
-    #[test]
-    fn the_head_has_the_time_of_day() {
-        let (date, mut out) = (Date::default(), Vec::new());
-        date.write_head(Instant::now(), 68, false, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        let (begin, rest) = text.split_once("date: ").unwrap();
-        assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 68\r\n");
-        let told = httpdate::parse_http_date(rest.strip_suffix("\r\n\r\n").unwrap()).unwrap();
-        assert!(told.elapsed().unwrap() < Duration::from_secs(5), "{rest}");
-    }
+/// Why an answer is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The client has said that it sends nothing more.
+    Agreed,
+    /// Answering has failed.
+    Failed,
 }

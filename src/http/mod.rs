@@ -5,6 +5,7 @@ mod answer;
 mod check;
 mod connection;
 mod context;
+mod date;
 mod express;
 mod io;
 mod judge;

@@ -1,17 +1,19 @@
 //! The one shape of request that nearly all are sent in, read where it lies.
 
-use std::ops::Range;
+use std::net::IpAddr;
 
 use super::{check, policy::Policy, service::is_json_type};
 
 /// A whole request for `POST /pixel` with nothing about it that asks for more than reading its body
 /// as JSON: HTTP/1.1, one Host, one Content-Length, a JSON type, no coding, no expectation.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PlainRequest {
-    /// Where its body lies.
-    pub body: Range<usize>,
+#[derive(Debug)]
+pub struct PlainRequest<'i> {
+    pub body: &'i [u8],
+    /// What follows it.
+    pub rest: &'i [u8],
     /// Whether its client sends nothing behind it (`Connection: close`).
     pub is_last: bool,
+    real_ip: Option<&'i [u8]>,
 }
 
 /// How every one begins.
@@ -21,10 +23,10 @@ const LONGEST_HEAD: usize = 4096;
 /// And so is one with more fields.
 const MOST_FIELDS: usize = 32;
 
-impl PlainRequest {
+impl<'i> PlainRequest<'i> {
     /// Reads the first request in `input`. `None` says nothing about it, but that it is not plain, or
     /// not whole.
-    pub fn parse(input: &[u8], policy: &Policy) -> Option<Self> {
+    pub fn parse(input: &'i [u8], policy: &Policy) -> Option<Self> {
         let fields = input.strip_prefix(BEGIN)?;
         let mut places = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let Ok(httparse::Status::Complete((length, fields))) = httparse::parse_headers(fields, &mut places)
@@ -35,10 +37,12 @@ impl PlainRequest {
         if head > LONGEST_HEAD.min(policy.head_limit) {
             return None;
         }
-        let (mut has_host, mut has_type, mut is_last, mut body_length) = (false, false, false, None);
+        let (mut has_host, mut has_type, mut is_last) = (false, false, false);
+        let (mut body_length, mut real_ip) = (None, None);
         for field in fields {
             match Meaning::of(field.name) {
                 Meaning::None => {}
+                Meaning::RealIp => real_ip = real_ip.or(Some(field.value)),
                 Meaning::Host if !has_host && check::is_host(field.value) => has_host = true,
                 Meaning::Type if !has_type && is_json_type(field.value) => has_type = true,
                 Meaning::Length if body_length.is_none() => body_length = Some(length_of(field.value)?),
@@ -48,8 +52,13 @@ impl PlainRequest {
             }
         }
         let length = body_length.filter(|length| *length <= policy.body_limit && has_host && has_type)?;
-        let body = head..head + length;
-        (body.end <= input.len()).then_some(Self { body, is_last })
+        let (body, rest) = input[head..].split_at_checked(length)?;
+        Some(Self { body, rest, is_last, real_ip })
+    }
+
+    /// What the proxy in front says of its client.
+    pub fn real_ip(&self) -> Option<IpAddr> {
+        str::from_utf8(self.real_ip?).ok()?.parse().ok()
     }
 }
 
@@ -59,6 +68,8 @@ enum Meaning {
     Type,
     Length,
     Connection,
+    /// Who the client of a proxy is.
+    RealIp,
     /// Something that changes how the request is to be read or answered.
     Other,
     /// Nothing that concerns the answer.
@@ -72,6 +83,7 @@ impl Meaning {
             4 if is("host") => Self::Host,
             6 if is("expect") => Self::Other,
             7 if is("upgrade") => Self::Other,
+            9 if is("x-real-ip") => Self::RealIp,
             10 if is("connection") => Self::Connection,
             12 if is("content-type") => Self::Type,
             14 if is("content-length") => Self::Length,
@@ -114,8 +126,7 @@ mod tests {
     }
 
     fn body_of(request: &str) -> Option<&str> {
-        let plain = PlainRequest::parse(request.as_bytes(), &policy())?;
-        Some(&request[plain.body])
+        PlainRequest::parse(request.as_bytes(), &policy()).map(|plain| str::from_utf8(plain.body).unwrap())
     }
 
     fn with(fields: &str) -> String {
@@ -134,7 +145,20 @@ mod tests {
             assert_eq!(body_of(&with(&fields)), Some("{}"), "{fields}");
         }
         let two = with(&format!("host: h\r\ncontent-length: 2\r\n{JSON}")).repeat(2);
-        assert_eq!(body_of(&two), Some("{}"));
+        let first = PlainRequest::parse(two.as_bytes(), &policy()).unwrap();
+        assert_eq!((first.body, first.rest), (&b"{}"[..], &two.as_bytes()[two.len() / 2..]));
+    }
+
+    #[test]
+    fn a_proxy_says_who_its_client_is() {
+        let real_ip = |fields: &str| {
+            let request = with(&format!("host: h\r\n{fields}content-length: 2\r\n{JSON}"));
+            PlainRequest::parse(request.as_bytes(), &policy()).unwrap().real_ip()
+        };
+        assert_eq!(real_ip("X-Real-IP: 192.0.2.7\r\n"), Some([192, 0, 2, 7].into()));
+        assert_eq!(real_ip("x-real-ip: 192.0.2.7\r\nx-real-ip: 192.0.2.8\r\n"), Some([192, 0, 2, 7].into()));
+        assert_eq!(real_ip("x-real-ip: nobody\r\n"), None);
+        assert_eq!(real_ip(""), None);
     }
 
     #[test]

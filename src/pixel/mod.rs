@@ -18,6 +18,14 @@ pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use decode::decode;
 pub use explain::{Refusal, explain, explain_text};
 
+/// Reads a body that was sent as JSON, the short way where that is enough.
+///
+/// # Errors
+/// As [`explain`].
+pub fn judge(body: &[u8]) -> Result<Pixel<'_>, Refusal> {
+    decode(body).map_or_else(|| explain(body), |decoded| Ok(decoded?))
+}
+
 /// One colour value at one place. Coordinates are integers of any size, as canonical decimal
 /// digits, because they are echoed digit for digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
