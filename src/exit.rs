@@ -30,12 +30,25 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The one of this number, if it is one of ours and no success.
-    pub fn from_code(code: i32) -> Option<Self> {
-        use Exit::{Config, DataErr, IoErr, NoPerm, OsErr, Protocol, TempFail, Unavailable, Usage};
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Ok,
+        Self::Unwell,
+        Self::Usage,
+        Self::DataErr,
+        Self::Unavailable,
+        Self::OsErr,
+        Self::IoErr,
+        Self::TempFail,
+        Self::Protocol,
+        Self::NoPerm,
+        Self::Config,
+    ];
 
-        let all = [Usage, DataErr, Unavailable, OsErr, IoErr, TempFail, Protocol, NoPerm, Config];
-        all.into_iter().find(|exit| *exit as i32 == code)
+    /// The failure of this number, if it is one of sysexits.h.
+    pub fn from_code(code: i32) -> Option<Self> {
+        let failures = Self::ALL.into_iter().filter(|exit| *exit as i32 >= Self::Usage as i32);
+        failures.into_iter().find(|exit| *exit as i32 == code)
     }
 
     /// Prints what the command line is answered with: the help that it asked for, or what is wrong.

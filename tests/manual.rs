@@ -2,11 +2,25 @@
 
 mod support;
 
+#[path = "manual/command_line.rs"]
+mod command_line;
+#[path = "manual/contract.rs"]
+mod contract;
 #[path = "manual/events.rs"]
 mod events;
 #[path = "manual/examples.rs"]
 mod examples;
+#[path = "manual/figures.rs"]
+mod figures;
 #[path = "manual/interface.rs"]
 mod interface;
+#[path = "manual/keys.rs"]
+mod keys;
+#[path = "manual/links.rs"]
+mod links;
 #[path = "manual/page.rs"]
 mod page;
+#[path = "manual/paths.rs"]
+mod paths;
+#[path = "manual/source.rs"]
+mod source;

@@ -39,6 +39,7 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -66,7 +67,7 @@ pub enum Command {
     /// Show the worker threads, or change their number
     Workers {
         /// How many: N, +N more, -N fewer, or "auto" for as many as the configuration asks for
-        #[arg(allow_hyphen_values = true)]
+        #[arg(value_name = "N", allow_hyphen_values = true)]
         count: Option<WorkerCount>,
     },
     /// Show a live table of hosts and workers

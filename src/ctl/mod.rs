@@ -27,8 +27,10 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
+pub use args::Args;
+
 use self::{
-    args::{Args, Command},
+    args::Command,
     failure::{Failure, Failures},
     place::Place,
 };
