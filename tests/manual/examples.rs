@@ -9,20 +9,13 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    page::PIXELD_CONTROL,
+    page::{PIXELD_CONTROL, displays},
     support::{Daemon, Varlink, captured, stdout},
 };
 
-/// The displays of the page, as a reader sees them.
-fn displays() -> impl Iterator<Item = String> {
-    let displays = PIXELD_CONTROL.split("\n.Bd -literal -offset indent\n").skip(1);
-    let text = displays.map(|display| display.split_once("\n.Ed").expect("its end").0);
-    text.map(|text| text.replace("\\(aq", "'").replace("\\e", "\\"))
-}
-
 /// The commands of the page that begin so, each with what it printed.
 fn commands(begin: &str) -> Vec<(String, String)> {
-    let all = displays().flat_map(|display| {
+    let all = displays(PIXELD_CONTROL).flat_map(|display| {
         let commands = display.split("$ ").skip(1).map(|text| {
             let is_continued = |line: &str| line.ends_with(['\\', '|']);
             let lines = text.lines().take_while(|line| is_continued(line)).count() + 1;
@@ -107,7 +100,7 @@ fn the_examples_for_varlinkctl_bring_the_replies_that_the_manual_shows() {
 #[test]
 fn the_example_in_python_prints_each_event_as_it_happens() {
     let mut daemon = Daemon::start("workers = 2");
-    let program = displays().find(|display| display.starts_with("import ")).expect("a program");
+    let program = displays(PIXELD_CONTROL).find(|display| display.starts_with("import ")).expect("a program");
     let mut python = Command::new("timeout")
         .args(["20", "python3", "-c", &for_daemon(&daemon, &program)])
         .stdout(Stdio::piped())

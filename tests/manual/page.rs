@@ -43,6 +43,13 @@ pub fn marked<'t>(text: &'t str, mark: &str) -> BTreeSet<&'t str> {
     words.flatten().filter(|word| word.starts_with(char::is_alphabetic)).collect()
 }
 
+/// What a page shows as it is typed and printed, as a reader sees it.
+pub fn displays(page: &str) -> impl Iterator<Item = String> {
+    let displays = page.split("\n.Bd -literal -offset indent\n").skip(1);
+    let text = displays.map(|display| display.split_once("\n.Ed").expect("its end").0);
+    text.map(|text| text.replace("\\(aq", "'").replace("\\e", "\\").replace("\\[u25CF]", "\u{25cf}"))
+}
+
 fn is_macro(word: &str) -> bool {
     matches!(word.as_bytes(), [b'A'..=b'Z', b'a'..=b'z'])
 }
