@@ -17,6 +17,7 @@ ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 BUILD = $(TARGET)/release
 COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
+PAGES = $(wildcard man/*.[1578])
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
 # The binaries name no folder of this machine, so that they are the same wherever they are built. What is
@@ -41,7 +42,7 @@ CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
-.PHONY: help build run test soak bench load-ramp pictures install install-nginx uninstall clean \
+.PHONY: help build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
 	package deb rpm lint-packages reproducible sbom audit
 
 help:
@@ -59,6 +60,7 @@ help:
 	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
+	@echo 'make manual         render the manual as HTML and PDF: target/manual'
 	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
 	@echo 'make uninstall      remove what make install installed, except the configuration'
 
@@ -73,7 +75,7 @@ build:
 package: build
 	@rm -rf $(PACKAGE)
 	@mkdir -p $(PACKAGE)/plain
-	@for page in man/*.[1578]; do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
+	@for page in $(PAGES); do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
 	@for program in pixeld pixeldctl; do strip -o $(PACKAGE)/$$program $(BUILD)/$$program || exit; done
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
@@ -129,6 +131,18 @@ pictures:
 	docs/pictures/draw docs/pictures/*.ansi
 	rm docs/pictures/*.ansi
 
+# A reference to a page of ours leads to it, one to another page to Debian's. groff, of Debian's package of
+# that name, sets examples in a font whose columns stand below each other; mandoc does so only in HTML.
+manual:
+	@mkdir -p $(TARGET)/manual
+	@cp man/manual.css man/*.[1578] $(TARGET)/manual/
+	@cd $(TARGET)/manual && touch $(PAGES:man/%=%.html) && for page in $(PAGES:man/%=%); do \
+		mandoc -T html -O 'style=manual.css,man=%N.%S.html;https://manpages.debian.org/%N.%S' \
+			$$page > $$page.html && \
+		groff -mandoc -K utf8 -W break -T pdf -P -pa4 -dpaper=a4 $$page > $$page.pdf && rm $$page || exit; \
+	done
+	@ls $(TARGET)/manual/*.html $(TARGET)/manual/*.pdf
+
 soak:
 	@CARGO=$(CARGO) MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
 
@@ -173,7 +187,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf $(DESTDIR)$(CATALOGDIR)/pixeld.catalog
-	rm -f $(foreach page,$(wildcard man/*.[1578]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(foreach page,$(PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
 	rm -rf $(DESTDIR)$(PREFIX)/share/pixeld

@@ -47,7 +47,13 @@ pub fn marked<'t>(text: &'t str, mark: &str) -> BTreeSet<&'t str> {
 pub fn displays(page: &str) -> impl Iterator<Item = String> {
     let displays = page.split("\n.Bd -literal -offset indent\n").skip(1);
     let text = displays.map(|display| display.split_once("\n.Ed").expect("its end").0);
-    text.map(|text| text.replace("\\(aq", "'").replace("\\e", "\\").replace("\\[u25CF]", "\u{25cf}"))
+    let signs = [("aq", "'"), ("ga", "`"), ("ti", "~"), ("ha", "^"), ("bu", "\u{2022}")];
+    text.map(move |text| {
+        let text = signs
+            .iter()
+            .fold(text.to_owned(), |text, (name, sign)| text.replace(&format!("\\({name}"), sign));
+        text.replace("\\e", "\\")
+    })
 }
 
 fn is_macro(word: &str) -> bool {
