@@ -1,0 +1,148 @@
+//! The quick start of the README, as a reader takes it: in a network of its own, on port 8000.
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use support::{PIXELD, captured, eventually, stdout};
+
+const README: &str = include_str!("../README.md");
+
+/// The commands below a heading, each with what it is said to print.
+fn commands(heading: &str) -> Vec<(String, String)> {
+    let (_, section) = README.split_once(&format!("\n## {heading}\n")).expect(heading);
+    let section = section.split("\n## ").next().unwrap();
+    let lines =
+        section.lines().filter_map(|line| line.strip_prefix("    ").or(line.is_empty().then_some("")));
+    let shown = lines.collect::<Vec<_>>().join("\n");
+    let commands = shown.split("\n$ ").skip(1).map(|text| {
+        let continued = text.lines().take_while(|line| line.ends_with('\\')).count() + 1;
+        let lines: Vec<_> = text.lines().collect();
+        (lines[..continued].join("\n"), lines[continued..].join("\n").trim().to_owned())
+    });
+    commands.collect()
+}
+
+/// What differs each time: digits, and names of days and months.
+fn shape(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| {
+        let line = line.trim().split_once("date: ").map_or(line.trim(), |_| "date: 0");
+        let words = line.split_whitespace().map(|word| {
+            let number = word.trim_start_matches('(').starts_with(|c: char| c.is_ascii_digit());
+            // Times have the unit that fits, rates as many digits.
+            let is_unit = ["us", "us,", "ms", "ms,"].contains(&word);
+            if is_unit {
+                "us".into()
+            } else if number {
+                digits_away(word)
+            } else {
+                word.to_owned()
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    });
+    lines.collect()
+}
+
+fn digits_away(word: &str) -> String {
+    word.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect()
+}
+
+/// `make run`, in a network where port 8000 is free.
+struct Served(Child);
+
+impl Served {
+    fn start(folder: &Path) -> Self {
+        let build = Path::new(PIXELD).parent().unwrap();
+        let mut script = Command::new("unshare");
+        script
+            .args(["--net", "--map-root-user", "sh", "-c", "ip link set lo up && exec sh tests/run-by-hand"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("BUILD", build)
+            .env("XDG_RUNTIME_DIR", folder)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(folder.join("stdout")).unwrap())
+            .stderr(fs::File::create(folder.join("stderr")).unwrap());
+        Self(script.spawn().expect("unshare, of util-linux, can be started"))
+    }
+
+    fn enter(&self) -> Command {
+        let mut enter = Command::new("nsenter");
+        let pid = self.0.id().to_string();
+        enter.args(["--target", &pid, "--user", "--preserve-credentials", "--net"]);
+        enter
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_quick_start_prints_what_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path());
+    let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    eventually("it is ready", || said("stderr").contains("Ready after ").then_some(()));
+    let examples = commands("Quick start");
+    assert_eq!(examples.len(), 2, "{examples:?}");
+    let build = Path::new(PIXELD).parent().unwrap().to_str().unwrap();
+    for (command, shown) in examples {
+        let command = command.replace("target/release", build);
+        // As `make run` says it, too.
+        let is_told = |line: &str| said("stdout").contains(line.trim());
+        assert!(command.lines().all(is_told), "{command}\n{}", said("stdout"));
+        let output = captured(
+            served
+                .enter()
+                .args(["sh", "-c", &command.replace("curl ", "curl --silent ")])
+                .env("XDG_RUNTIME_DIR", folder.path()),
+        );
+        assert_eq!(shape(stdout(&output).trim()), shape(&shown), "{command}: {output:?}");
+    }
+}
+
+#[test]
+fn every_file_and_target_that_documents_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
+    for name in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "deploy/README.md",
+        "load/README.md",
+        "fuzz/README.md",
+    ] {
+        let text = fs::read_to_string(root.join(name)).unwrap();
+        let folder = root.join(name).parent().unwrap().to_owned();
+        let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        for link in links.filter(|link| !link.contains("://") && !link.is_empty()) {
+            assert!(folder.join(link).exists(), "{name}: {link}");
+        }
+        let text = text.replace("\n    make ", "`make ").replace("\n    sudo make ", "`make ");
+        let targets = text.split("`make ").skip(1);
+        let words = targets.flat_map(|line| line.split(['`', '#', '\n']).next().unwrap().split_whitespace());
+        for target in words.filter(|word| !word.contains('=')).map(|word| word.trim_end_matches([',', ';'])) {
+            assert!(makefile.contains(&format!("\n{target}:")), "{name}: make {target}");
+        }
+    }
+}
+
+#[test]
+fn no_line_of_running_text_is_too_wide_to_read() {
+    for name in ["README.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        let wide: Vec<_> =
+            text.lines().filter(|line| !line.starts_with('|') && line.chars().count() > 110).collect();
+        assert!(wide.is_empty(), "{name}: {wide:#?}");
+    }
+}
