@@ -1,0 +1,56 @@
+//! The installation that the README describes, line by line.
+
+use super::{PIXEL, deb};
+use crate::harness::{Host, Release, Request};
+
+const README: &str = include_str!("../../../README.md");
+
+/// The commands of the block that begins so.
+fn block(begin: &str) -> Vec<&'static str> {
+    let lines = README.lines().skip_while(|line| line.strip_prefix("    ") != Some(begin));
+    let block: Vec<_> = lines.map_while(|line| line.strip_prefix("    ")).collect();
+    assert!(!block.is_empty(), "the README has no block that begins with {begin}");
+    block
+}
+
+/// Runs them as root, in a checkout that has nothing but its packages.
+fn follow(host: &Host, commands: &[&str]) {
+    for command in commands {
+        let command = match command.split(" #").next().unwrap().trim() {
+            "make deb" => continue,
+            // What the operator does in the editor.
+            edit if edit.starts_with("sudoedit ") => {
+                edit.replace("sudoedit", "sed -i 's/^#server 10.0.0.20:8000/server 10.77.0.20:8000/'")
+            }
+            command => {
+                command.replace("sudo apt install", "DEBIAN_FRONTEND=noninteractive apt-get install --yes")
+            }
+        };
+        host.run(&format!("cd /root && {}", command.replace("sudo ", "")));
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_install_both_hosts() {
+    let host = Host::plan("c5").release(Release::Bookworm).boot();
+    for name in ["pixeld", "pixeld-nginx"] {
+        let local = deb(name);
+        let file = local.file_name().unwrap().to_str().unwrap();
+        host.run("mkdir -p /root/target/debian");
+        host.copy(&local, &format!("/root/target/debian/{file}"));
+    }
+    follow(&host, &block("make deb"));
+    host.run("systemctl is-active pixeld.socket && pixeldctl status");
+
+    // One host is both, as far as that goes.
+    let second: Vec<_> = block("sudo systemctl enable pixeld-tcp.socket");
+    follow(&host, &second);
+    host.run("systemctl is-active pixeld-tcp.socket");
+
+    follow(&host, &block("sudo apt install nginx"));
+    let nginx: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+    let answer = host.client().send(nginx, &Request::pixel(PIXEL)).expect("nginx answers");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    host.run("grep -q '^server 10.77.0.20:8000 ' /etc/nginx/pixeld-upstreams.conf");
+    host.run("grep -q 'worker_connections 8192;' /etc/nginx/nginx.conf");
+}
