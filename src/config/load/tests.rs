@@ -1,0 +1,217 @@
+use super::*;
+use crate::config::{Applies, changes};
+
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = tree.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        tree
+    }
+
+    fn load(&self) -> Result<Loaded, Faults> {
+        Sources::Folders(["usr/lib", "run", "etc"].map(|f| self.0.path().join(f)).into()).load()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let root = format!("{}/", self.0.path().display());
+        self.load().unwrap_err().lines().iter().map(|line| line.replace(&root, "")).collect()
+    }
+}
+
+#[test]
+fn no_file_at_all_means_the_defaults() {
+    let loaded = Tree::new(&[]).load().unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+    assert!(loaded.files.is_empty() && loaded.origins.is_empty());
+}
+
+#[test]
+fn later_files_win_key_by_key() {
+    let tree = Tree::new(&[
+        ("usr/lib/pixeld/pixeld.toml", "workers = 9\n[limits]\nbody = 1000"),
+        ("etc/pixeld/pixeld.toml", "workers = 2\n[limits]\nhead = 9000"),
+        ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+        ("run/pixeld/pixeld.toml.d/60-b.toml", "workers = 4\n[log]\nlevel = \"debug\""),
+        ("etc/pixeld/pixeld.toml.d/60-b.toml", "\nworkers = 5"),
+        ("etc/pixeld/pixeld.toml.d/ignored.conf", "workers = 6"),
+    ]);
+    let loaded = tree.load().unwrap();
+    assert_eq!(loaded.settings.workers.count(), 5);
+    assert_eq!(loaded.settings.limits.head, 9000);
+    assert_eq!(loaded.settings.limits.body, Settings::default().limits.body);
+    assert_eq!(loaded.settings.log.level, Settings::default().log.level);
+    let origin = &loaded.origins["workers"];
+    assert!(origin.path.ends_with("etc/pixeld/pixeld.toml.d/60-b.toml"));
+    assert_eq!(origin.line, 2);
+}
+
+#[test]
+fn a_link_to_dev_null_masks_a_drop_in() {
+    let tree = Tree::new(&[
+        ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+        ("etc/pixeld/pixeld.toml", "workers = 2"),
+    ]);
+    let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.join("50-a.toml")).unwrap();
+    assert_eq!(tree.load().unwrap().settings.workers.count(), 2);
+}
+
+#[test]
+fn each_folder_masks_the_weaker_ones_only() {
+    let tree = Tree::new(&[
+        ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+        ("etc/pixeld/pixeld.toml.d/40-b.toml", "[limits]\nbody = 1000"),
+    ]);
+    let mask = |name: &str, target: &Path| {
+        let path = tree.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    mask("run/pixeld/pixeld.toml.d/40-b.toml", Path::new("/dev/null"));
+    // As an image's builder writes it, who has the root somewhere else.
+    let up = "../".repeat(tree.0.path().components().count() + 4);
+    mask("run/pixeld/pixeld.toml.d/50-a.toml", &Path::new(&up).join("dev/null"));
+    let loaded = tree.load().unwrap();
+    assert_eq!(loaded.settings.workers, Settings::default().workers, "/run masks /usr/lib");
+    assert_eq!(loaded.settings.limits.body, 1000, "and not /etc");
+    assert_eq!(loaded.files.len(), 1);
+}
+
+#[test]
+fn an_empty_drop_in_takes_a_weaker_one_away_too() {
+    let tree = Tree::new(&[
+        ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
+        ("etc/pixeld/pixeld.toml.d/50-a.toml", ""),
+    ]);
+    assert_eq!(tree.load().unwrap().settings, Settings::default());
+}
+
+#[test]
+fn the_strongest_main_file_hides_the_others_also_as_a_link_to_dev_null() {
+    let folders = ["etc", "run", "usr/lib"];
+    let main = |folder: &str| format!("{folder}/pixeld/pixeld.toml");
+    let files = folders.map(main);
+    let tree =
+        Tree::new(&[(&files[0], "workers = 1"), (&files[1], "workers = 2"), (&files[2], "workers = 3")]);
+    for (file, workers) in files.iter().zip(1..) {
+        assert_eq!(tree.load().unwrap().settings.workers.count(), workers, "{file}");
+        fs::remove_file(tree.0.path().join(file)).unwrap();
+    }
+    fs::write(tree.0.path().join(&files[1]), "workers = 2").unwrap();
+    let etc = tree.0.path().join(&files[0]);
+    std::os::unix::fs::symlink("/dev/null", &etc).unwrap();
+    let loaded = tree.load().unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+    assert!(loaded.files.is_empty());
+
+    fs::remove_file(&etc).unwrap();
+    std::os::unix::fs::symlink("nowhere", &etc).unwrap();
+    assert!(tree.faults()[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: No such file"));
+}
+
+#[test]
+fn no_file_at_all_can_be_named_as_well() {
+    assert_eq!(Sources::File("/dev/null".into()).load().unwrap().settings, Settings::default());
+}
+
+#[test]
+fn a_drop_in_may_be_a_link_and_what_cannot_be_read_is_told() {
+    let tree = Tree::new(&[("elsewhere.toml", "workers = 3"), ("run/pixeld/pixeld.toml.d", "a file")]);
+    let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
+    fs::create_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink(tree.0.path().join("elsewhere.toml"), folder.join("a.toml")).unwrap();
+    let faults = tree.faults();
+    assert!(faults[0].starts_with("run/pixeld/pixeld.toml.d: cannot be read: Not a directory"), "{faults:?}");
+    fs::remove_file(tree.0.path().join("run/pixeld/pixeld.toml.d")).unwrap();
+    assert_eq!(tree.load().unwrap().settings.workers.count(), 3);
+    fs::remove_file(tree.0.path().join("elsewhere.toml")).unwrap();
+    assert!(tree.faults()[0].starts_with("etc/pixeld/pixeld.toml.d/a.toml: cannot be read: No such file"));
+}
+
+#[test]
+fn each_socket_has_an_address_of_its_own() {
+    let tree =
+        Tree::new(&[("etc/pixeld/pixeld.toml", "[listen]\nadmin = \"unix:/s\"\nhttp = [\"unix:/s\"]")]);
+    assert_eq!(
+        tree.faults(),
+        [
+            "etc/pixeld/pixeld.toml:2: listen.admin: listen.http is the same address: each socket needs its own"
+        ]
+    );
+}
+
+#[test]
+fn every_fault_is_told_with_file_line_and_key() {
+    let tree = Tree::new(&[
+        ("etc/pixeld/pixeld.toml", "workers = 0\n\n[limits]\nbodi = 1\nbody = \"x\"\n[limit]\nhead = 1\n"),
+        ("etc/pixeld/pixeld.toml.d/a.toml", "timeouts.keep_alive = \"1s\"\n[nothing]\n"),
+        ("etc/pixeld/pixeld.toml.d/b.toml", "workers = = 1"),
+    ]);
+    let faults = tree.faults();
+    for (fault, start) in faults.iter().zip([
+        "etc/pixeld/pixeld.toml:1: workers: 0 workers cannot be had",
+        "etc/pixeld/pixeld.toml:4: limits.bodi: there is no such key; did you mean limits.body?",
+        "etc/pixeld/pixeld.toml:5: limits.body: \"x\" is no size",
+        "etc/pixeld/pixeld.toml:7: limit.head: there is no such key; did you mean limits.head?",
+        "etc/pixeld/pixeld.toml.d/a.toml:1: timeouts.keep_alive: there is no such key; did you mean timeouts.keep-alive?",
+        "etc/pixeld/pixeld.toml.d/a.toml:2: nothing: there is no such key",
+        "etc/pixeld/pixeld.toml.d/b.toml:1: ",
+    ]) {
+        assert!(fault.starts_with(start), "{fault}\n{start}");
+    }
+    assert!(faults.len() >= 7, "{faults:#?}");
+}
+
+#[test]
+fn a_file_that_was_named_has_to_exist() {
+    let tree = Tree::new(&[("some.toml", "workers = 1"), ("some.toml.d/a.toml", "workers = 7")]);
+    let loaded = Sources::File(tree.0.path().join("some.toml")).load().unwrap();
+    assert_eq!(loaded.settings.workers.count(), 7);
+    let faults = Sources::File(tree.0.path().join("other.toml")).load().unwrap_err();
+    assert!(faults.to_string().contains("other.toml: cannot be read"), "{faults}");
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_at_its_default() {
+    let shipped = include_str!("../../../pixeld.toml");
+    let (mut section, mut shown) = (String::new(), Vec::new());
+    let uncommented: String = shipped
+        .lines()
+        .map(|line| {
+            if line.starts_with('[') {
+                section = format!("{}.", line.trim_matches(['[', ']']));
+            }
+            let assignment = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
+            if let Some((name, value)) = assignment.and_then(|rest| rest.split_once(" = ")) {
+                shown.push((format!("{section}{name}"), value.to_owned()));
+            }
+            format!("{}\n", assignment.unwrap_or(line))
+        })
+        .collect();
+    let defaults: Vec<_> =
+        KEYS.iter().map(|key| (key.name.to_owned(), (key.show)(&Settings::default()))).collect();
+    assert_eq!(shown, defaults);
+
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", &uncommented)]);
+    let loaded = tree.load().unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+    assert_eq!(loaded.origins.len(), KEYS.len());
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", shipped)]);
+    assert_eq!(tree.load().unwrap().origins.len(), 0);
+}
+
+#[test]
+fn each_key_differs_by_itself() {
+    let from = Settings::default();
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "[limits]\nbody = 1000\n[log]\ntarget = \"stderr\"")]);
+    let to = tree.load().unwrap().settings;
+    let changed: Vec<_> = changes(&from, &to).iter().map(|key| (key.name, key.applies)).collect();
+    assert_eq!(changed, [("limits.body", Applies::Live), ("log.target", Applies::AtRestart)]);
+}
