@@ -26,7 +26,13 @@ fn needed_socket(unit: &Unit) -> Option<Finding> {
         let finding = Finding::problem(format!("{name} is not installed"));
         let finding = finding.evidence(unit.shown("LoadState"));
         return Some(
-            finding.mend("# in a checkout of pixeld: sudo make install").mend("sudo systemctl daemon-reload"),
+            // Debian's packages open it, others leave that to the operator.
+            finding
+                .mend("# it comes with the package pixeld: install that again, with apt or dnf,")
+                .mend("# or in a checkout of pixeld: sudo make install")
+                .mend("sudo systemctl daemon-reload")
+                .mend(format!("sudo systemctl enable {name}"))
+                .mend("sudo systemctl restart pixeld.service"),
         );
     }
     broken(unit).or_else(|| not_enabled(unit)).map(|finding| {
@@ -106,7 +112,10 @@ mod tests {
         change_units(&mut facts, SOCKET, &failed);
         assert!(only(sockets(&facts), State::Problem).evidence.contains("trigger-limit-hit"));
         change_units(&mut facts, SOCKET, &SOCKET.replace("=loaded", "=not-found"));
-        assert!(only(sockets(&facts), State::Problem).summary.contains("not installed"));
+        let missing = only(sockets(&facts), State::Problem);
+        assert!(missing.summary.contains("not installed"));
+        assert!(missing.mend[0].contains("the package pixeld"), "{:?}", missing.mend);
+        assert!(missing.mend.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.mend);
         let masked = SOCKET.replace("=active", "=inactive").replace("enabled", "masked");
         change_units(&mut facts, SOCKET, &masked);
         assert_eq!(only(sockets(&facts), State::Problem).mend[0], "sudo systemctl unmask pixeld.socket");
