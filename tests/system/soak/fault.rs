@@ -33,16 +33,10 @@ impl Fault {
     ];
 
     /// Those that lose nothing, also when nobody repeats a request.
-    pub const THAT_NOBODY_NEED_REPAIR: &[Self] = &[
-        Self::Restart,
-        Self::RestartBoth,
-        Self::Reload,
-        Self::BadReload,
-        Self::Workers,
-        Self::Drain,
-        Self::FreezeJournal,
-        Self::ReloadNginx,
-    ];
+    pub const THAT_NOBODY_NEED_REPAIR: &[Self] = match Self::ALL {
+        [harmless @ .., Self::Kill, Self::StopT2] => harmless,
+        _ => panic!("those that lose something stand last"),
+    };
 
     pub const fn name(self) -> &'static str {
         match self {
