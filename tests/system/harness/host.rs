@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Seek, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,97 +12,12 @@ use std::{fmt, thread};
 
 use super::client::{Client, Endpoint};
 use super::container::Container;
-use super::network::{Namespace, Network};
-use super::root::Release;
+use super::network::Namespace;
+use super::plan::{BOOT, Plan};
 use super::{SOON, wait_for_some};
 
 /// How long a command may take unless a test says otherwise.
 const COMMAND: Duration = Duration::from_secs(60);
-/// How long a boot may take.
-const BOOT: Duration = Duration::from_secs(60);
-
-/// A host that is to be booted.
-pub struct Plan {
-    name: String,
-    release: Release,
-    namespace: Arc<Namespace>,
-    known_hosts: String,
-    pixeld: bool,
-    files: Vec<(String, String)>,
-    bound: Duration,
-}
-
-impl Plan {
-    /// Runs another release than Debian 13.
-    #[must_use]
-    pub fn release(mut self, release: Release) -> Self {
-        self.release = release;
-        self
-    }
-
-    /// Adds an interface with an address (`A.B.C.D/N`) in a network.
-    #[must_use]
-    pub fn plug(self, network: &Network, interface: &str, address: &str) -> Self {
-        network.plug(&self.namespace, interface, address);
-        self
-    }
-
-    /// Adds a line to `/etc/hosts`.
-    #[must_use]
-    pub fn knows(mut self, name: &str, address: SocketAddr) -> Self {
-        self.known_hosts.extend([&address.ip().to_string(), " ", name, "\n"]);
-        self
-    }
-
-    /// Has pixeld installed by `make install`, as a package would.
-    #[must_use]
-    pub fn with_pixeld(mut self) -> Self {
-        self.pixeld = true;
-        self
-    }
-
-    /// Has a file there before the host boots.
-    #[must_use]
-    pub fn with_file(mut self, path: &str, content: impl Into<String>) -> Self {
-        self.files.push((path.trim_start_matches('/').into(), content.into()));
-        self
-    }
-
-    /// Bounds the boot by another time, for hosts that do much meanwhile.
-    #[must_use]
-    pub fn within(mut self, bound: Duration) -> Self {
-        self.bound = bound;
-        self
-    }
-
-    /// Boots the host, and returns when its systemd says that everything runs.
-    pub fn boot(self) -> Host {
-        let Self { name, release, namespace, known_hosts, pixeld, files, bound } = self;
-        let hostname = format!("{name}\n");
-        let prepare = move |root: &Path| {
-            let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
-            fs::write(root.join("etc/hosts"), hosts).expect("write /etc/hosts");
-            fs::write(root.join("etc/hostname"), hostname).expect("write /etc/hostname");
-            for (path, content) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("create a folder");
-                fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            }
-            if pixeld {
-                install_pixeld(root);
-            }
-        };
-        let container = Container::start(&name, release.root(), Arc::clone(&namespace), prepare);
-        let leader = AtomicU32::new(container.leader());
-        let host = Host { name, container, leader, namespace };
-        host.await_boot(bound);
-        if pixeld {
-            // What a Debian package does after unpacking.
-            host.run("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload");
-        }
-        host
-    }
-}
 
 /// A host that runs. Dropping it halts it, and shows the end of its journal if the test failed.
 pub struct Host {
@@ -116,15 +30,20 @@ pub struct Host {
 impl Host {
     /// A host with this name, Debian 13, and no network yet.
     pub fn plan(name: &str) -> Plan {
-        Plan {
-            name: name.into(),
-            release: Release::Trixie,
-            namespace: Arc::new(Namespace::new()),
-            known_hosts: String::new(),
-            pixeld: false,
-            files: Vec::new(),
-            bound: BOOT,
-        }
+        Plan::new(name)
+    }
+
+    /// Takes a container that has been started, and waits until its systemd says that everything runs.
+    pub fn await_first_boot(
+        name: String,
+        container: Container,
+        namespace: Arc<Namespace>,
+        bound: Duration,
+    ) -> Self {
+        let leader = AtomicU32::new(container.leader());
+        let host = Self { name, container, leader, namespace };
+        host.await_boot(bound);
+        host
     }
 
     /// Runs a shell command as root. Panics unless it succeeds within a minute.
@@ -304,25 +223,4 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status: {}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr)
     }
-}
-
-/// Copies what `make build` built into a root folder.
-fn install_pixeld(root: &Path) {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Where make looks, too.
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let built = repository.join(target).join("release/pixeld");
-    assert!(built.exists(), "{} is missing: run `make build` first", built.display());
-    let output = Command::new("make")
-        .args(["--silent", "-C"])
-        .arg(repository)
-        .args(["install", "PREFIX=/usr"])
-        .arg(format!("DESTDIR={}", root.display()))
-        // This may itself run below make, whose job server is not for others.
-        .env_remove("MAKEFLAGS")
-        .env_remove("MAKELEVEL")
-        .output()
-        .expect("start make");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "make install: {}\n{stderr}", output.status);
 }

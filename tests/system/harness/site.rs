@@ -5,8 +5,9 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::client::Client;
-use super::host::{Host, Plan};
+use super::host::Host;
 use super::network::Network;
+use super::plan::Plan;
 use super::root::Release;
 
 /// c5's HTTP port in the private network.
