@@ -3,37 +3,19 @@
 use super::render::{self, ODD, styled};
 use crate::{
     control::{Connections, Latency, Rates, Requests, ServiceState, Stats},
-    stats::Distribution,
+    stats::{Distribution, Outcome},
 };
 
 /// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
 pub const STUCK_MS: u64 = 3000;
 
-/// Each outcome: its name for people, its name for programs, its count.
-pub fn outcomes(requests: &Requests) -> [(&'static str, &'static str, u64); 13] {
-    [
-        ("ok", "ok", requests.ok),
-        ("invalid", "invalid", requests.invalid),
-        ("out of range", "out_of_range", requests.out_of_range),
-        ("malformed", "malformed", requests.malformed),
-        ("not found", "not_found", requests.not_found),
-        ("method not allowed", "method_not_allowed", requests.method_not_allowed),
-        ("timed out", "timed_out", requests.timed_out),
-        ("too large", "too_large", requests.too_large),
-        ("unsupported media type", "unsupported_media_type", requests.unsupported_media_type),
-        ("head too large", "head_too_large", requests.head_too_large),
-        ("not implemented", "not_implemented", requests.not_implemented),
-        ("unavailable", "unavailable", requests.unavailable),
-        ("failed", "failed", requests.failed),
-    ]
-}
-
 /// `7 (5 ok, 1 out of range, 1 not found)`
 pub fn requests(requests: &Requests) -> String {
-    let counts: Vec<_> = outcomes(requests)
+    let counts: Vec<_> = Outcome::ALL
         .iter()
-        .filter(|(name, _, count)| *count > 0 || *name == "ok")
-        .map(|(name, _, count)| format!("{count} {name}"))
+        .map(|outcome| (outcome.name(), requests.get(*outcome)))
+        .filter(|(name, count)| *count > 0 || *name == "ok")
+        .map(|(name, count)| format!("{count} {name}"))
         .collect();
     format!("{} ({})", requests.total, counts.join(", "))
 }
@@ -140,19 +122,7 @@ impl Sum {
             workers: sum(|stats| stats.workers),
             requests: Requests {
                 total: sum(|stats| stats.requests.total),
-                ok: sum(|stats| stats.requests.ok),
-                invalid: sum(|stats| stats.requests.invalid),
-                out_of_range: sum(|stats| stats.requests.out_of_range),
-                malformed: sum(|stats| stats.requests.malformed),
-                not_found: sum(|stats| stats.requests.not_found),
-                method_not_allowed: sum(|stats| stats.requests.method_not_allowed),
-                timed_out: sum(|stats| stats.requests.timed_out),
-                too_large: sum(|stats| stats.requests.too_large),
-                unsupported_media_type: sum(|stats| stats.requests.unsupported_media_type),
-                head_too_large: sum(|stats| stats.requests.head_too_large),
-                not_implemented: sum(|stats| stats.requests.not_implemented),
-                unavailable: sum(|stats| stats.requests.unavailable),
-                failed: sum(|stats| stats.requests.failed),
+                ..Requests::new(|outcome| all.iter().map(|stats| stats.requests.get(outcome)).sum())
             },
             rates: Rates {
                 last_second: rate(|stats| stats.rates.last_second),

@@ -14,9 +14,12 @@ use super::{
     everywhere::{self, Replies},
     exposition::{Daemon, Exposition, seconds},
     failure::{Failure, Failures},
-    figures, render,
+    render,
 };
-use crate::control::{Connections, Process, ServiceState, Stats, Worker, WorkerState, Workers};
+use crate::{
+    control::{Connections, Process, ServiceState, Stats, Worker, WorkerState, Workers},
+    stats::Outcome,
+};
 
 /// `pixeldctl stats --prometheus`: to stdout or into a file, of daemons that are asked only if this
 /// unit is active.
@@ -125,12 +128,12 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &Workers) {
         "Whether requests are answered with 503 because an operator drained pixeld.",
         u8::from(stats.state == ServiceState::Drained),
     );
-    for (_, outcome, count) in figures::outcomes(&stats.requests) {
+    for outcome in Outcome::ALL {
         daemon.counter_of(
-            ("outcome", outcome),
+            ("outcome", &outcome.name().replace(' ', "_")),
             "pixeld_requests_total",
             "Answered requests by their outcome.",
-            count,
+            stats.requests.get(outcome),
         );
     }
     let buckets: Vec<_> =

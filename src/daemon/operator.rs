@@ -14,7 +14,7 @@ use crate::{
         unix_ms,
     },
     log::{Event, Level},
-    stats::{DrainedBy, Outcome, Outcomes, Totals},
+    stats::{DrainedBy, Totals},
     worker::WorkerReport,
 };
 
@@ -54,7 +54,7 @@ impl Operator for House {
             counting_since_unix_ms: self.memory.since_unix_ms(),
             listeners: self.doors.borrow().addresses(),
             workers: pool.serving() as u64,
-            requests: requests(&totals.outcomes),
+            requests: Requests::new(|outcome| totals.outcomes.get(outcome)),
             rates: Rates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
             latency: Latency::from(&now.latency),
             recent_latency: Latency::from(&recent),
@@ -215,25 +215,6 @@ impl Drop for Turn<'_> {
 
 fn act(caller: Caller) -> Act {
     Act { by: caller.to_string(), at_unix_ms: now_unix_ms() }
-}
-
-fn requests(outcomes: &Outcomes) -> Requests {
-    Requests {
-        total: outcomes.total(),
-        ok: outcomes.get(Outcome::Ok),
-        invalid: outcomes.get(Outcome::Invalid),
-        out_of_range: outcomes.get(Outcome::OutOfRange),
-        malformed: outcomes.get(Outcome::Malformed),
-        not_found: outcomes.get(Outcome::NotFound),
-        method_not_allowed: outcomes.get(Outcome::MethodNotAllowed),
-        timed_out: outcomes.get(Outcome::TimedOut),
-        too_large: outcomes.get(Outcome::TooLarge),
-        unsupported_media_type: outcomes.get(Outcome::UnsupportedMediaType),
-        head_too_large: outcomes.get(Outcome::HeadTooLarge),
-        not_implemented: outcomes.get(Outcome::NotImplemented),
-        unavailable: outcomes.get(Outcome::Unavailable),
-        failed: outcomes.get(Outcome::Failed),
-    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -46,6 +46,25 @@ impl Outcome {
         Self::Unavailable,
         Self::Failed,
     ];
+
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Invalid => "invalid",
+            Self::OutOfRange => "out of range",
+            Self::Malformed => "malformed",
+            Self::NotFound => "not found",
+            Self::MethodNotAllowed => "method not allowed",
+            Self::TimedOut => "timed out",
+            Self::TooLarge => "too large",
+            Self::UnsupportedMediaType => "unsupported media type",
+            Self::HeadTooLarge => "head too large",
+            Self::NotImplemented => "not implemented",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A count for each [`Outcome`].

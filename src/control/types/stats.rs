@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-use crate::stats::Distribution;
+use crate::stats::{Distribution, Outcome};
 
 /// What the daemon is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
@@ -53,7 +53,7 @@ pub struct Process {
 }
 
 /// Answered requests by their outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct Requests {
@@ -85,6 +85,41 @@ pub struct Requests {
     pub unavailable: u64,
     /// 500, or no answer at all: a fault of the daemon's own.
     pub failed: u64,
+}
+
+impl Requests {
+    /// Asks `count` for each outcome.
+    pub fn new(count: impl Fn(Outcome) -> u64) -> Self {
+        let mut requests = Self::default();
+        for outcome in Outcome::ALL {
+            *requests.of(outcome) = count(outcome);
+            requests.total += count(outcome);
+        }
+        requests
+    }
+
+    /// The count of one outcome.
+    pub fn get(&self, outcome: Outcome) -> u64 {
+        *{ *self }.of(outcome)
+    }
+
+    fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Ok => &mut self.ok,
+            Outcome::Invalid => &mut self.invalid,
+            Outcome::OutOfRange => &mut self.out_of_range,
+            Outcome::Malformed => &mut self.malformed,
+            Outcome::NotFound => &mut self.not_found,
+            Outcome::MethodNotAllowed => &mut self.method_not_allowed,
+            Outcome::TimedOut => &mut self.timed_out,
+            Outcome::TooLarge => &mut self.too_large,
+            Outcome::UnsupportedMediaType => &mut self.unsupported_media_type,
+            Outcome::HeadTooLarge => &mut self.head_too_large,
+            Outcome::NotImplemented => &mut self.not_implemented,
+            Outcome::Unavailable => &mut self.unavailable,
+            Outcome::Failed => &mut self.failed,
+        }
+    }
 }
 
 /// Answered requests for each second.

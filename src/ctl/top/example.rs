@@ -18,22 +18,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
     let total = seconds * 100;
     let latency =
         Latency { count: total, p50_us: 120, p99_us: 1234, ..Latency::from(&Distribution::default()) };
-    let none = Requests {
-        total,
-        ok: total - seconds,
-        invalid: seconds,
-        out_of_range: 0,
-        malformed: 0,
-        not_found: 0,
-        method_not_allowed: 0,
-        timed_out: 0,
-        too_large: 0,
-        unsupported_media_type: 0,
-        head_too_large: 0,
-        not_implemented: 0,
-        unavailable: 0,
-        failed: 0,
-    };
+    let requests = Requests { total, ok: total - seconds, invalid: seconds, ..Requests::default() };
     let stats = Stats {
         state: ServiceState::Serving,
         drained_by: None,
@@ -51,7 +36,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         counting_since_unix_ms: started_unix_ms,
         listeners: vec!["[::]:8000".into()],
         workers,
-        requests: none,
+        requests,
         rates: Rates { last_second: 100.0, last_ten_seconds: 100.0, last_minute: 100.0 },
         latency: latency.clone(),
         recent_latency: latency,
