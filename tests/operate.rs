@@ -148,6 +148,10 @@ fn workers_set_by_hand_survive_a_reload_and_are_said_to() {
 fn the_log_level_can_be_set_by_hand_and_taken_back() {
     let daemon = Daemon::start("");
     assert_eq!(daemon.ctl_json(&["log-level", "debug"]), json!({ "from": "info", "to": "debug" }));
+    let first = setting(&daemon, "log.level")["setBy"].clone();
+    assert_eq!(stdout(&daemon.ctl(&["log-level", "debug"])), "log level: debug -> debug, as before\n");
+    assert_eq!(setting(&daemon, "log.level")["setBy"], first, "nothing has changed");
+    assert_eq!(events(&daemon).iter().filter(|name| *name == "logLevelSet").count(), 1);
     assert_eq!(daemon.client().ask("GET /no HTTP/1.1\r\nhost: h\r\n\r\n").status, 404);
     daemon.wait_for_log("Answered 404");
     daemon.configure("[log]\nlevel = \"warn\"");

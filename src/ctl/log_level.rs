@@ -35,5 +35,8 @@ pub async fn set(options: &Options, level: LogLevel) -> Result<(), Failures> {
     let name = value.as_ref().map(clap::builder::PossibleValue::get_name);
     let name = name.filter(|_| level != LogLevel::Auto);
     let replies = everywhere::ask(options, Purpose::Change, async |line| line.set_log_level(name).await);
-    replies.await.print_each(options, |set| format!("log level: {} -> {}", set.from, set.to))
+    replies.await.print_each(options, |set| {
+        let already = if set.from == set.to { ", as before" } else { "" };
+        format!("log level: {} -> {}{already}", set.from, set.to)
+    })
 }

@@ -136,10 +136,14 @@ impl Operator for House {
     fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError> {
         self.is_to_change()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
-        self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
-        self.log.set_level(from.max(to));
-        self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
-        self.log.set_level(to);
+        let before = self.by_hand.borrow().log_level.as_ref().map(|(level, _)| *level);
+        // Who has set it first stays noted.
+        if before != level {
+            self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
+            self.log.set_level(from.max(to));
+            self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
+            self.log.set_level(to);
+        }
         Ok(LogLevelSet { from: from.name().into(), to: to.name().into() })
     }
 
