@@ -42,7 +42,7 @@ CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
-.PHONY: help build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
+.PHONY: help require build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
 	package deb rpm lint-packages reproducible sbom audit
 
 help:
@@ -64,7 +64,11 @@ help:
 	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
 	@echo 'make uninstall      remove what make install installed, except the configuration'
 
-build:
+# What a build needs beside make; a compiler that is too old would say less.
+require:
+	@CARGO=$(CARGO) packaging/require
+
+build: require
 	$(CARGO) build --release --locked $(SAME)
 	@mkdir -p $(BUILD)/completions
 	@for shell in bash zsh fish; do \

@@ -8,6 +8,7 @@ mod delivery;
 mod deploy;
 mod doctor;
 mod failover;
+mod first_run;
 mod harness;
 mod metrics;
 mod nginx;

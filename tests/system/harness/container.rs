@@ -25,6 +25,19 @@ use super::{SOON, wait_for_some};
 /// How long a host may take to halt before its processes are killed.
 const HALT: Duration = Duration::from_secs(15);
 
+/// A folder of this machine that a container can read.
+#[derive(Debug)]
+pub struct Folder {
+    pub local: PathBuf,
+    pub remote: String,
+}
+
+impl Folder {
+    fn option(&self) -> String {
+        format!("--bind-ro={}:{}", self.local.display(), self.remote)
+    }
+}
+
 /// A container that was started; its systemd need not be ready. Dropping it halts it.
 #[derive(Debug)]
 pub struct Container {
@@ -43,6 +56,7 @@ impl Container {
     pub fn start(
         name: &str,
         lower: PathBuf,
+        folders: Vec<Folder>,
         namespace: Arc<Namespace>,
         prepare: impl FnOnce(&Path) + Send + 'static,
     ) -> Self {
@@ -61,7 +75,7 @@ impl Container {
                 prepare(&folder.join("root"));
                 mount_cgroups();
                 loop {
-                    let nspawn = Nspawn::spawn(&machine, &id, &folder);
+                    let nspawn = Nspawn::spawn(&machine, &id, &folder, &folders);
                     starts.send(nspawn.0.id()).expect("the container is told of the start");
                     if orders.recv().is_err() {
                         break;
@@ -126,7 +140,7 @@ impl Drop for Container {
 struct Nspawn(Child);
 
 impl Nspawn {
-    fn spawn(machine: &str, cgroup: &str, folder: &Path) -> Self {
+    fn spawn(machine: &str, cgroup: &str, folder: &Path, folders: &[Folder]) -> Self {
         let console = File::create(folder.join("console")).expect("create the console's file");
         let into_cgroup = "mkdir $0 && echo $$ > $0/cgroup.procs && exec \"$@\"";
         let child = Command::new("setpriv")
@@ -139,6 +153,7 @@ impl Nspawn {
             .args(["--capability=all", "--system-call-filter=bpf"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off"])
             .arg(format!("--machine={machine}"))
+            .args(folders.iter().map(Folder::option))
             .arg("--directory")
             .arg(folder.join("root"))
             .stdin(Stdio::null())

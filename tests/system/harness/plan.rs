@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::container::Container;
+use super::container::{Container, Folder};
 use super::host::Host;
 use super::network::{Namespace, Network};
 use super::root::Release;
@@ -23,6 +23,7 @@ pub struct Plan {
     known_hosts: String,
     pixeld: bool,
     files: Vec<(String, String)>,
+    folders: Vec<Folder>,
     bound: Duration,
 }
 
@@ -36,6 +37,7 @@ impl Plan {
             known_hosts: String::new(),
             pixeld: false,
             files: Vec::new(),
+            folders: Vec::new(),
             bound: BOOT,
         }
     }
@@ -75,6 +77,13 @@ impl Plan {
         self
     }
 
+    /// Has a folder of this machine there, which the host can read and not change.
+    #[must_use]
+    pub fn with_folder(mut self, local: impl Into<PathBuf>, remote: &str) -> Self {
+        self.folders.push(Folder { local: local.into(), remote: remote.into() });
+        self
+    }
+
     /// Bounds the boot by another time, for hosts that do much meanwhile.
     #[must_use]
     pub fn within(mut self, bound: Duration) -> Self {
@@ -84,7 +93,7 @@ impl Plan {
 
     /// Boots the host, and returns when its systemd says that everything runs.
     pub fn boot(self) -> Host {
-        let Self { name, release, namespace, known_hosts, pixeld, files, bound } = self;
+        let Self { name, release, namespace, known_hosts, pixeld, files, folders, bound } = self;
         let hostname = format!("{name}\n");
         let prepare = move |root: &Path| {
             let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
@@ -99,7 +108,7 @@ impl Plan {
                 install_pixeld(root);
             }
         };
-        let container = Container::start(&name, release.root(), Arc::clone(&namespace), prepare);
+        let container = Container::start(&name, release.root(), folders, Arc::clone(&namespace), prepare);
         let host = Host::await_first_boot(name, container, namespace, bound);
         if pixeld {
             // What a Debian package does after unpacking.

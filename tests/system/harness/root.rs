@@ -17,6 +17,15 @@ const IMAGE_PACKAGES: &str = "systemd,systemd-sysv,dbus,cloud-init,iproute2,proc
 /// What a host that begins as an image can install, though no network of a test leads to a mirror.
 const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
 
+/// What somebody has who is about to clone the repository, besides Debian's packages of priority
+/// `important`.
+const FRESH_PACKAGES: &str = "systemd,systemd-sysv,dbus,git,curl,sudo,ca-certificates";
+
+/// What the README says to install there, with what apt takes beside it, and rpm, with what hosts of its
+/// packages need.
+const FRESH_INSTALLABLE: &str =
+    "-o APT::Install-Recommends=true gcc libc6-dev make rustup rpm jq nginx-light";
+
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
     "apt-daily.timer",
@@ -50,13 +59,16 @@ pub enum Release {
     /// Debian 13 as a cloud's image has it: with cloud-init, and with nothing that pixeld needs. apt
     /// finds nginx and what it needs in its cache.
     TrixieImage,
+    /// Debian 13 with git, curl and sudo. apt finds a compiler of C, make, rustup, rpm and nginx in its
+    /// cache.
+    TrixieFresh,
 }
 
 impl Release {
     const fn suite(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
-            Self::Trixie | Self::TrixieImage => "trixie",
+            Self::Trixie | Self::TrixieImage | Self::TrixieFresh => "trixie",
         }
     }
 
@@ -90,9 +102,8 @@ impl Release {
             Self::Bookworm | Self::Trixie => {
                 (PACKAGES, "systemctl --root=\"$1\" disable nginx.service ssh.service".into())
             }
-            Self::TrixieImage => {
-                (IMAGE_PACKAGES, format!("chroot \"$1\" apt-get install --download-only --yes {INSTALLABLE}"))
-            }
+            Self::TrixieImage => (IMAGE_PACKAGES, download(INSTALLABLE)),
+            Self::TrixieFresh => (FRESH_PACKAGES, download(FRESH_INSTALLABLE)),
         };
         let mut recipe = vec![
             "--variant=important".into(),
@@ -102,7 +113,7 @@ impl Release {
             format!("--customize-hook={hook}"),
             format!("--customize-hook=systemctl --root=\"$1\" mask {}", MASKED.join(" ")),
         ];
-        if self == Self::TrixieImage {
+        if matches!(self, Self::TrixieImage | Self::TrixieFresh) {
             recipe.push("--skip=cleanup/apt".into());
         }
         recipe.push(self.suite().into());
@@ -128,6 +139,11 @@ impl Release {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+}
+
+/// A hook that leaves packages in apt's cache.
+fn download(packages: &str) -> String {
+    format!("chroot \"$1\" apt-get install --download-only --yes {packages}")
 }
 
 /// The folder for everything that outlives a test or does not fit into memory.
