@@ -43,7 +43,7 @@ HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
-	package deb rpm lint-packages reproducible sbom audit
+	package deb rpm later-rpm lint-packages reproducible sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -99,6 +99,12 @@ rpm: package
 		SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm --target-dir=$(TARGET) $$variant || exit; \
 	done
 	@ls $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
+
+# What a test upgrades to: the same programs as a later version.
+later-rpm: package
+	@mkdir -p $(TARGET)/generate-rpm/later
+	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm \
+		--target-dir=$(TARGET) --set-metadata='version = "99.0"' --output=$(TARGET)/generate-rpm/later/
 
 lint-packages: deb rpm
 	lintian --fail-on error,warning --tag-display-limit 0 $(TARGET)/debian/pixeld*_$(VERSION)_*.deb

@@ -1,6 +1,7 @@
 //! The Debian packages, on hosts that have never seen pixeld.
 
 mod readme;
+mod rpm;
 mod site;
 
 use std::net::SocketAddr;
@@ -20,15 +21,20 @@ const HTTP: &str = "/run/pixeld/http.sock";
 
 /// Where `make deb` has put a package.
 pub fn deb(name: &str) -> PathBuf {
+    built("deb", "debian", &format!("{name}_{}_", env!("CARGO_PKG_VERSION")))
+}
+
+/// The file of this kind and beginning, which make has put into a folder of Cargo's.
+fn built(kind: &str, folder: &str, start: &str) -> PathBuf {
     let target = || env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target()).join("debian");
-    let folder = env::var_os("PIXELD_PACKAGES").map_or_else(built, PathBuf::from);
-    let start = format!("{name}_{}_", env!("CARGO_PKG_VERSION"));
+    let here = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target());
+    let folder = env::var_os("PIXELD_PACKAGES").map_or_else(here, PathBuf::from).join(folder);
     let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
     let found = entries
         .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&start)));
-    found.unwrap_or_else(|| panic!("{} has no {start}*.deb: run `make deb` first", folder.display()))
+        .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(start)));
+    let missing = || panic!("{} has no {start}*: run `make deb rpm later-rpm` first", folder.display());
+    found.filter(|path| path.extension().is_some_and(|extension| extension == kind)).unwrap_or_else(missing)
 }
 
 /// A host with the package, and one of a later version beside it, whose programs are the same.

@@ -1,0 +1,133 @@
+//! The packages for Amazon Linux, installed by rpm, which runs their scripts, on a Debian with systemd.
+//! That shows what the scripts and the files do, and neither dnf nor SELinux, nor another systemd.
+
+use std::path::PathBuf;
+
+use super::{HTTP, SOCKETS, built, load_through_nginx, post, property, starts_of_sockets};
+use crate::harness::{
+    Host, Load, Output, Release,
+    deployment::{json, retry_only, stats},
+};
+
+fn rpm(start: &str) -> PathBuf {
+    built("rpm", "generate-rpm", &format!("{start}-{}-", env!("CARGO_PKG_VERSION")))
+}
+
+/// A host with rpm and nginx, the package installed, the others beside it.
+fn host_with_package() -> Host {
+    let host = Host::plan("c5")
+        .release(Release::TrixieFresh)
+        .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
+        .boot();
+    host.run("DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends rpm jq nginx-light");
+    host.run("rm /etc/nginx/sites-enabled/default");
+    host.copy(rpm("pixeld"), "/root/pixeld.rpm");
+    host.copy(rpm("pixeld-nginx"), "/root/pixeld-nginx.rpm");
+    host.copy(built("rpm", "generate-rpm/later", "pixeld-99.0-"), "/root/later.rpm");
+    install(&host, "--install", "pixeld.rpm");
+    host
+}
+
+/// Has rpm do this, of which nothing goes wrong. It knows of no package of Debian's.
+#[track_caller]
+fn install(host: &Host, how: &str, package: &str) -> Output {
+    let output = host.run(&format!("rpm --nodeps {how} /root/{package}"));
+    let said = output.stderr.to_lowercase();
+    assert!(["warning", "error", "fail", "refuse"].iter().all(|word| !said.contains(word)), "{output}");
+    output
+}
+
+#[test]
+fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
+    let host = host_with_package();
+    assert!(post(&host).is_err(), "nothing is open yet");
+    for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
+        assert_eq!(host.run(&format!("systemctl is-enabled {unit}")).stdout, "enabled\n", "{unit}");
+    }
+    for unit in ["pixeld-tcp.socket", "pixeld-metrics.timer"] {
+        assert!(!host.try_run(&format!("systemctl is-enabled {unit}")).success(), "{unit} is enabled");
+    }
+    host.run("systemctl start pixeld");
+    assert_eq!(post(&host).unwrap(), 200);
+    assert_eq!(property(&host, "pixeld", "User"), "pixeld");
+    host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
+    host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
+    assert_eq!(host.run("rpm --verify --nodeps pixeld").stdout, "", "all files are as packaged");
+    host.reboot();
+    host.wait_for("systemctl is-active pixeld.service");
+    assert_eq!(post(&host).unwrap(), 200);
+}
+
+#[test]
+fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request() {
+    let host = host_with_package();
+    host.run("systemctl start pixeld");
+    host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
+    install(&host, "--install", "pixeld-nginx.rpm");
+    retry_only(&host, "off");
+    let load = load_through_nginx(&host);
+    let sockets = starts_of_sockets(&host);
+    for (how, package) in
+        [("--upgrade", "later.rpm"), ("--upgrade --oldpackage", "pixeld.rpm"), ("--upgrade", "later.rpm")]
+    {
+        let pid = stats(&host).pid;
+        install(&host, how, package);
+        assert_ne!(stats(&host).pid, pid, "{how} {package}: the service was restarted");
+        load.wait_for_answers(100);
+    }
+    assert_eq!(host.run("rpm -q --qf '%{VERSION}' pixeld").stdout, "99.0");
+    let report = load.stop();
+    report.assert_all_ok();
+    assert_eq!(starts_of_sockets(&host), sockets, "the sockets were left alone");
+    assert_eq!(stats(&host).ok, report.ok(), "each is counted, and once: {report}");
+    assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
+    assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
+    assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
+}
+
+#[test]
+fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_service_alone() {
+    let host = host_with_package();
+    host.run("systemctl start pixeld");
+    let pid = stats(&host).pid;
+    host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
+    let output = host.run("rpm --nodeps --upgrade /root/later.rpm");
+    assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
+    assert!(output.stderr.contains("was not restarted"), "{output}");
+    assert_eq!(stats(&host).pid, pid);
+}
+
+#[test]
+fn erasing_an_rpm_ends_everything_under_load_and_leaves_what_was_changed() {
+    let host = host_with_package();
+    host.run(
+        "systemctl enable --quiet pixeld-metrics.timer && systemctl enable --now --quiet pixeld-tcp.socket",
+    );
+    host.run("systemctl start pixeld");
+    host.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
+    install(&host, "--install", "pixeld-nginx.rpm");
+    host.run("rpm --erase pixeld-nginx && nginx -t");
+    let loads = [host.unix(HTTP), std::net::SocketAddr::from(([127, 0, 0, 1], 8000)).into()]
+        .map(|target: crate::harness::Endpoint| host.client().load(Load::on(target)));
+    loads.iter().for_each(|load| load.wait_for_answers(100));
+    let output = host.run("rpm --nodeps --erase pixeld");
+    for load in loads {
+        let report = load.stop();
+        assert!(report.errors > 0, "requests came until after the end: {report}");
+        assert_eq!(report.ok(), report.answered(), "what was answered was answered well: {report}");
+    }
+    // As rpm has it: what an administrator has changed stays, under another name.
+    assert!(
+        output.stderr.contains("/etc/pixeld/pixeld.toml saved as /etc/pixeld/pixeld.toml.rpmsave"),
+        "{output}"
+    );
+    let units = host.run("systemctl list-units --plain --no-legend --state=active 'pixeld*'").stdout;
+    assert_eq!(units, "");
+    host.run("! pgrep -x pixeld");
+    let left = host.run("find /etc /run /usr /var -xdev -name '*pixeld*' ! -path '/run/systemd/*'").stdout;
+    let left: Vec<_> = left.lines().filter(|path| !path.starts_with("/var/lib/rpm/")).collect();
+    let log = "/var/log/nginx/pixeld.access.log";
+    assert_eq!(left, ["/etc/pixeld", "/etc/pixeld/pixeld.toml.rpmsave", log]);
+    host.reboot();
+    assert_eq!(host.run("systemctl list-unit-files --no-legend 'pixeld*' || true").stdout, "");
+}
