@@ -19,5 +19,6 @@ mod restart;
 mod sandbox;
 mod service;
 mod soak;
+mod stop;
 mod storm;
 mod wedge;

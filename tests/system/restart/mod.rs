@@ -22,7 +22,7 @@ const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
 /// Where c5's nginx reaches the pixeld of t2.
 const T2_PIXELD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 20)), 8000);
-const STOP_ALL: &str = "systemctl stop --job-mode=replace-irreversibly 'pixeld*.socket' pixeld";
+const STOP_ALL: &str = "systemctl stop pixeld.socket";
 
 fn full_load(site: &Site) -> LoadHandle {
     let load = Load { connections: 16, rate: 20_000, limit: u64::MAX, ..Load::on(C5_OUTSIDE) };

@@ -96,7 +96,7 @@ impl Fault {
                 wait_until_used(host);
             }
             Self::StopT2 => {
-                let stop = "systemctl stop --job-mode=replace-irreversibly 'pixeld*.socket' pixeld";
+                let stop = "systemctl stop pixeld.socket";
                 site.t2.run(&format!("{stop} && ! systemctl is-active pixeld"));
                 last_for(random);
                 site.t2.run("systemctl start pixeld");

@@ -88,11 +88,8 @@ fn listeners(facts: &Facts) -> Vec<String> {
 /// sockets it knows that the service has to stop meanwhile, of the TCP socket it does not.
 fn reopen(unit: &str) -> Vec<String> {
     if unit == units::TCP {
-        let (stop, start) = (
-            "sudo systemctl stop --job-mode=replace-irreversibly 'pixeld*.socket' pixeld.service",
-            "sudo systemctl start",
-        );
-        vec![stop.into(), format!("{start} {} {}", units::TCP, units::SERVICE)]
+        let start = format!("sudo systemctl start {} {}", units::TCP, units::SERVICE);
+        vec!["sudo systemctl stop pixeld.socket".into(), start]
     } else {
         vec![format!("sudo systemctl restart {unit}")]
     }
