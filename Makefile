@@ -56,7 +56,7 @@ help:
 	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
 	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
 	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
-	@echo 'make audit          look for bad licences, known holes, unused and doubled dependencies'
+	@echo 'make audit          look for bad licences, known holes, unused, doubled and too new dependencies'
 	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
@@ -129,6 +129,7 @@ audit:
 		if $$tool fetch db; then $$tool check --disable-fetch advisories; \
 		else echo 'The advisories cannot be fetched, and are not looked at.' >&2; fi
 	@tool=$$($(TOOL) $(CARGO_MACHETE)) && $$tool
+	@CARGO=$(CARGO) packaging/rust-versions
 
 run: build
 	@BUILD=$(BUILD) sh tests/run-by-hand

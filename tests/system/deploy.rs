@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment},
@@ -104,15 +104,22 @@ impl Cloud {
 #[test]
 fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
     let cloud = Cloud::new();
+    let begun = Instant::now();
     let t2 = cloud.t2(cloud.user_data("second"));
+    let second = begun.elapsed();
     assert_eq!(cloud.web.put(), [success("second")], "{}", log(&t2));
     let c5 = cloud.host("c5", "10.77.0.10/24", cloud.user_data("front"));
     let c5 = c5.plug(&cloud.internet, "wan0", "203.0.113.10/24").boot();
+    let front = begun.elapsed() - second;
     assert_eq!(cloud.web.put()[1..], [success("front")], "{}", log(&c5));
 
     let client = Client::in_network(&cloud.internet, "203.0.113.50/24");
     let mut connection = client.connect(C5_OUTSIDE).unwrap();
-    for _ in 0..20 {
+    assert_eq!(connection.send(&Request::pixel(PIXEL)).unwrap().status, 200);
+    // For deploy/README.md; shown with --nocapture.
+    let answered = begun.elapsed();
+    println!("bare to ready: second {second:.1?}, front {front:.1?}; both to the first 200: {answered:.1?}");
+    for _ in 0..19 {
         let response = connection.send(&Request::pixel(PIXEL)).unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, ECHO));
     }
