@@ -173,6 +173,23 @@ fn a_package_that_is_not_the_one_that_is_meant_is_refused() {
     assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);
 }
 
+#[test]
+fn a_host_that_is_added_gets_the_agent_by_the_script_of_the_guide() {
+    let guide = include_str!("../../deploy/README.md");
+    let (_, script) = guide.split_once("cat > agent.sh <<'END'\n").expect("the guide has the script");
+    let (script, _) = script.split_once("    END\n").expect("the script ends");
+    let script: String = script.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let url = "https://s3.REGION.amazonaws.com/amazon-ssm-REGION/latest/debian_amd64/amazon-ssm-agent.deb";
+    let template = include_str!("../../deploy/aws/user-data.yaml");
+    assert!(template.contains(&url.replace("REGION", "$region").replace("amd64", "$arch")), "the same place");
+    assert!(script.contains(url), "{script}");
+
+    let cloud = Cloud::new();
+    let host = cloud.t2(script.replace(url, &format!("http://{DEPOT}/agent.deb")));
+    let installed = host.try_run("dpkg --status amazon-ssm-agent");
+    assert!(installed.stdout.contains("\nStatus: install ok installed\n"), "{installed}\n{}", log(&host));
+}
+
 fn success(role: &str) -> String {
     format!(
         r#"{{"Status":"SUCCESS","UniqueId":"{role}","Reason":"doctor passes and a pixel is answered","Data":""}}"#
