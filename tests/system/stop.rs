@@ -35,7 +35,9 @@ fn stopping_pixeld_socket_closes_everything_under_load_and_nothing_has_failed() 
             t2.run(STOP);
             assert_eq!(units(t2), "");
             // Whatever else comes.
-            loads.iter().for_each(|load| wait_for_errors(load, 100));
+            for load in &loads {
+                wait_for_errors(load, 100);
+            }
             assert_eq!(units(t2), "");
             t2.run(
                 "! ss -Hlx | grep /run/pixeld/ && ! ss -Hlt | grep :8000 && test ! -e /run/pixeld/http.sock",

@@ -109,7 +109,9 @@ fn erasing_an_rpm_ends_everything_under_load_and_leaves_what_was_changed() {
     host.run("rpm --erase pixeld-nginx && nginx -t");
     let loads = [host.unix(HTTP), std::net::SocketAddr::from(([127, 0, 0, 1], 8000)).into()]
         .map(|target: crate::harness::Endpoint| host.client().load(Load::on(target)));
-    loads.iter().for_each(|load| load.wait_for_answers(100));
+    for load in &loads {
+        load.wait_for_answers(100);
+    }
     let output = host.run("rpm --nodeps --erase pixeld");
     for load in loads {
         let report = load.stop();
