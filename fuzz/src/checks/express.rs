@@ -1,5 +1,8 @@
 use hyper::StatusCode;
-use pixeld::{http::Policy, stats::Totals};
+use pixeld::{
+    http::Policy,
+    stats::{Outcome, Totals},
+};
 
 use super::{
     response,
@@ -34,10 +37,13 @@ pub fn express(input: &[u8]) {
         blocks,
     };
     let (short, long) = (scene.play(true), scene.play(false));
-    if blocks && short.totals.connections_cut + long.totals.connections_cut > 0 {
-        // How much fits into a socket's buffer depends on the sizes of the writes.
-        let common = short.answers.len().min(long.answers.len());
-        assert_eq!(text(&short.answers[..common]), text(&long.answers[..common]), "until it is cut off");
+    if blocks && (is_given_up(&short) || is_given_up(&long)) {
+        // How much fits into a socket's buffer depends on the sizes of the writes, and so does whether
+        // it is waited for a client to read or to go on sending.
+        let answers = [&short, &long].map(|seen| before_timeout(&seen.answers));
+        let common = answers[0].len().min(answers[1].len());
+        let [short_text, long_text] = answers.map(|answers| text(&answers[..common]));
+        assert_eq!(short_text, long_text, "until it is given up");
         let cut = [short.totals.connections_cut, long.totals.connections_cut];
         if cut == [1, 1] && is_sent_at_once(&steps) {
             assert_eq!(short.took.as_secs(), long.took.as_secs(), "the time until it is cut off");
@@ -52,6 +58,18 @@ pub fn express(input: &[u8]) {
         comparable(&long, reads_alike),
         "the short way (left) and hyper (right) differ"
     );
+}
+
+/// Whether its client was too slow.
+fn is_given_up(seen: &Seen) -> bool {
+    seen.totals.connections_cut > 0 || seen.totals.outcomes.get(Outcome::TimedOut) > 0
+}
+
+/// The answers up to that to a request which did not arrive in time, the last one if there is any.
+fn before_timeout(answers: &[u8]) -> &[u8] {
+    let begin = b"HTTP/1.1 408 ";
+    let end = answers.windows(begin.len()).rposition(|window| window == begin);
+    &answers[..end.unwrap_or(answers.len())]
 }
 
 /// Limits that a small input can reach.
