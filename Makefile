@@ -89,6 +89,8 @@ package: build
 		$(COMPLETIONS) $(PACKAGE)/plain/
 
 deb: package
+	@command -v dpkg-shlibdeps >/dev/null || \
+		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
 		SOURCE_DATE_EPOCH=$(EPOCH) $$tool --no-build --locked --quiet $$variant || exit; \
 	done

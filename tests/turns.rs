@@ -23,11 +23,15 @@ use tokio::{
 
 const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
-fn post() -> String {
+fn post_with(fields: &str) -> String {
+    let length = PIXEL.len();
     format!(
-        "POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{PIXEL}",
-        PIXEL.len()
+        "POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n{PIXEL}"
     )
+}
+
+fn post() -> String {
+    post_with("")
 }
 
 fn policy() -> Policy {
@@ -72,13 +76,20 @@ fn context(memory: &Arc<Memory>) -> Rc<Context> {
 
 #[test]
 fn others_are_answered_before_one_that_has_sent_very_many_requests_is_done() {
+    // Through hyper, too.
+    for request in [post(), post_with("content-encoding: identity\r\n")] {
+        others_are_answered_before(&request.repeat(50));
+    }
+}
+
+fn others_are_answered_before(fifty: &str) {
     let memory = Arc::new(Memory::create(0).unwrap());
     let context = context(&memory);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let mut greedy = connect(&context);
         let mut sent = 0;
-        while greedy.write_all(post().repeat(50).as_bytes()).is_ok() {
+        while greedy.write_all(fifty.as_bytes()).is_ok() {
             sent += 50;
         }
         assert!(sent > 600, "only {sent} requests fit into a socket");

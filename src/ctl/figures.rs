@@ -13,9 +13,9 @@ pub const STUCK_MS: u64 = 3000;
 pub fn requests(requests: &Requests) -> String {
     let counts: Vec<_> = Outcome::ALL
         .iter()
-        .map(|outcome| (outcome.name(), requests.get(*outcome)))
-        .filter(|(name, count)| *count > 0 || *name == "ok")
-        .map(|(name, count)| format!("{count} {name}"))
+        .map(|outcome| (outcome, requests.get(*outcome)))
+        .filter(|(outcome, count)| *count > 0 || **outcome == Outcome::Ok)
+        .map(|(outcome, count)| format!("{count} {}", outcome.name()))
         .collect();
     format!("{} ({})", requests.total, counts.join(", "))
 }

@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
@@ -81,6 +82,8 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 }
                 Session::Answered(unread) => {
                     io.unread(unread);
+                    // Who has sent the next request already takes turns with the others.
+                    yield_now().await;
                     if track.recalled().is_some() { while_idle(&io, context, track) } else { Next::Serve }
                 }
             },
@@ -249,6 +252,8 @@ fn outcome_of(error: &hyper::Error) -> Outcome {
 /// to stop: its input is there, only hyper has not been told yet.
 async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: bool) -> Session {
     let policy = context.policy();
+    // Or hyper would answer up to 16 requests before anybody else has a turn.
+    io.begin_turn(!to_finish);
     let service = PixelService { context, track: track.clone() };
     let mut http = http1::Builder::new()
         .half_close(true)

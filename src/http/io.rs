@@ -18,11 +18,13 @@ pub struct Io {
     pub stream: Stream,
     unread: Bytes,
     track: Rc<Track>,
+    /// hyper reads nothing between two requests when there were so many.
+    requests_at_end_of_turn: usize,
 }
 
 impl Io {
     pub fn new(stream: Stream, unread: Bytes, track: Rc<Track>) -> Self {
-        Self { stream, unread, track }
+        Self { stream, unread, track, requests_at_end_of_turn: usize::MAX }
     }
 
     /// Gives back what was read last and not used; the next read returns it first.
@@ -35,6 +37,11 @@ impl Io {
         } else {
             [bytes, std::mem::take(&mut self.unread)].concat().into()
         };
+    }
+
+    /// Lets hyper have one request, and those that came with it, or else all that come.
+    pub fn begin_turn(&mut self, is_short: bool) {
+        self.requests_at_end_of_turn = if is_short { self.track.requests() + 1 } else { usize::MAX };
     }
 
     /// Whether there are bytes that were given back.
@@ -84,6 +91,10 @@ impl Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.track.stage() == Stage::Idle && this.track.requests() >= this.requests_at_end_of_turn {
+            // Nobody need be woken: whoever has begun the turn sees that it is over.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(this.poll_input(cx, buf))?;
         if buf.filled().len() > before {

@@ -70,7 +70,7 @@ enum State {
     Unwatched(OwnedFd),
     /// epoll tells when there is something to read.
     ForInput(AsyncFd<OwnedFd>),
-    /// And when there is room to write.
+    /// And when there is room to write, from the first time on that there was none.
     ForInputAndRoom(AsyncFd<OwnedFd>),
     /// epoll did not take it.
     Lost,
