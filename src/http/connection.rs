@@ -12,7 +12,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
@@ -23,6 +22,7 @@ use super::{
     io::Io,
     service::{PixelService, client, tell_refusal},
     track::{Recall, Stage, Track},
+    turn::give_way,
 };
 use crate::{
     log::{Event, Level},
@@ -83,7 +83,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 Session::Answered(unread) => {
                     io.unread(unread);
                     // Who has sent the next request already takes turns with the others.
-                    yield_now().await;
+                    give_way().await;
                     if track.recalled().is_some() { while_idle(&io, context, track) } else { Next::Serve }
                 }
             },

@@ -14,6 +14,7 @@ mod policy;
 mod registry;
 mod service;
 mod track;
+mod turn;
 
 pub use connection::{Ended, Parked, serve};
 pub use context::Context;
