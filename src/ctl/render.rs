@@ -60,15 +60,38 @@ pub fn print_text(text: &str) -> Result<(), Failure> {
 }
 
 /// Names and values, one pair to a line, the names right-aligned before a colon. Without a name, it
-/// belongs to the line above.
+/// belongs to the line above. A list that is too long for a line goes on below.
 pub fn pairs<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().collect();
     let width = pairs.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
     let line = |(name, value): &(N, String)| match name.as_ref() {
-        "" => format!("{:width$}  {value}\n", ""),
-        name => format!("{name:>width$}: {value}\n"),
+        "" => format!("{:width$}  {}\n", "", wrapped(value.split(", "), ", ", width + 2)),
+        name => format!("{name:>width$}: {}\n", wrapped(value.split(", "), ", ", width + 2)),
     };
     pairs.iter().map(line).collect()
+}
+
+/// These pieces of a text, joined by `glue`, in lines of a terminal's width, all but the first one
+/// behind `indent` blanks. No piece is broken.
+pub fn wrapped<'p>(pieces: impl Iterator<Item = &'p str>, glue: &str, indent: usize) -> String {
+    const WIDTH: usize = 80;
+
+    let (mut text, mut column) = (String::new(), indent);
+    for piece in pieces {
+        let length = anstream::adapter::strip_str(piece).to_string().chars().count();
+        if text.is_empty() {
+            // The first one stands where it is, whatever its length.
+        } else if column + glue.len() + length + glue.trim_end().len() > WIDTH {
+            text += &format!("{}\n{:indent$}", glue.trim_end(), "");
+            column = indent;
+        } else {
+            text += glue;
+            column += glue.len();
+        }
+        text += piece;
+        column += length;
+    }
+    text
 }
 
 /// Columns as wide as their widest cell, two blanks apart; numbers stand to the right.
@@ -203,6 +226,16 @@ mod tests {
         assert_eq!(latencies, ["0 us", "7 us", "950 us", "1 ms", "1.2 ms", "12 ms", "2 s"]);
         assert_eq!([0.0, 0.25, 9.5, 1234.5].map(rate), ["0/s", "0.2/s", "9.5/s", "1234/s"]);
         assert_eq!(percent(0.126), "13 %");
+    }
+
+    #[test]
+    fn a_long_list_goes_on_below() {
+        let list = ["a dozen words"; 12].join(", ");
+        let text = pairs([("short", "one, two".into()), ("Long", list.clone())]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..2], ["short: one, two".to_owned(), format!(" Long: {}", &list[..59])], "{text}");
+        assert!(lines[2].starts_with("       a dozen") && lines[1].ends_with("words,"), "{text}");
+        assert_eq!(lines[1..].iter().map(|line| &line[7..]).collect::<Vec<_>>().join(" "), list);
     }
 
     #[test]

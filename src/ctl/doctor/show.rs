@@ -1,11 +1,8 @@
 use super::finding::{Finding, Report, State};
-use crate::ctl::render::{BAD, DIM, GOOD, ODD, styled};
+use crate::ctl::render::{BAD, DIM, GOOD, ODD, styled, wrapped};
 
 /// Where the text of a finding begins.
 const INDENT: usize = 21;
-/// Of a terminal.
-const WIDTH: usize = 80;
-
 /// A line for each finding, and below those that something is wrong with, why and what to do.
 pub fn show(report: &Report) -> String {
     let mut text: String = report.findings.iter().map(one).collect();
@@ -49,25 +46,9 @@ fn sum(report: &Report) -> String {
     }
 }
 
-/// Breaks a text between words; its first line has what stands before it already.
+/// Breaks a text between words.
 fn wrap(text: &str) -> String {
-    let mut wrapped = String::new();
-    let mut column = INDENT;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column == INDENT {
-            // The first word of a line stands there whatever its length.
-        } else if column + 1 + length > WIDTH {
-            wrapped += &format!("\n{:INDENT$}", "");
-            column = INDENT;
-        } else {
-            wrapped.push(' ');
-            column += 1;
-        }
-        wrapped += word;
-        column += length;
-    }
-    wrapped
+    wrapped(text.split_whitespace(), " ", INDENT)
 }
 
 #[cfg(test)]
