@@ -33,7 +33,7 @@ COMMA = ,
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.toml)
 MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGE = $(BUILD)/package
-TOOL = CARGO=$(CARGO) packaging/tool
+TOOL = CARGO='$(CARGO)' packaging/tool
 CARGO_DEB = cargo-deb 3.8.0
 CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
@@ -66,7 +66,7 @@ help:
 
 # What a build needs beside make; a compiler that is too old would say less.
 require:
-	@CARGO=$(CARGO) packaging/require
+	@CARGO='$(CARGO)' packaging/require
 
 build: require
 	$(CARGO) build --release --locked $(SAME)
@@ -113,7 +113,7 @@ lint-packages: deb rpm
 	rpmlint --config packaging/rpm/rpmlint.toml $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
 
 reproducible:
-	@CARGO=$(CARGO) bash packaging/reproducible
+	@CARGO='$(CARGO)' bash packaging/reproducible
 
 # CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
 # the program, and the program stays as it was built.
@@ -131,13 +131,13 @@ audit:
 		if $$tool fetch db; then $$tool check --disable-fetch advisories; \
 		else echo 'The advisories cannot be fetched, and are not looked at.' >&2; fi
 	@tool=$$($(TOOL) $(CARGO_MACHETE)) && $$tool
-	@CARGO=$(CARGO) packaging/rust-versions
+	@CARGO='$(CARGO)' packaging/rust-versions
 
 run: build
 	@BUILD=$(BUILD) sh tests/run-by-hand
 
 test:
-	@CARGO=$(CARGO) bash tests/run-all
+	@CARGO='$(CARGO)' bash tests/run-all
 
 pictures:
 	PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
@@ -157,13 +157,13 @@ manual:
 	@ls $(TARGET)/manual/*.html $(TARGET)/manual/*.pdf
 
 soak:
-	@CARGO=$(CARGO) MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
+	@CARGO='$(CARGO)' MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
 
 bench:
-	@CARGO=$(CARGO) bench/run
+	@CARGO='$(CARGO)' bench/run
 
 load-ramp:
-	@CARGO=$(CARGO) bench/run ramp
+	@CARGO='$(CARGO)' bench/run ramp
 
 install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pixeld $(BUILD)/pixeldctl

@@ -47,8 +47,7 @@ impl Exit {
 
     /// The failure of this number, if it is one of sysexits.h.
     pub fn from_code(code: i32) -> Option<Self> {
-        let failures = Self::ALL.into_iter().filter(|exit| *exit as i32 >= Self::Usage as i32);
-        failures.into_iter().find(|exit| *exit as i32 == code)
+        Self::ALL.into_iter().skip_while(|exit| *exit != Self::Usage).find(|exit| *exit as i32 == code)
     }
 
     /// Prints what the command line is answered with: the help that it asked for, or what is wrong.

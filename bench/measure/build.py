@@ -18,13 +18,13 @@ TOOLS = {"wrk": "wrk", "nginx": "nginx", "go": "golang-go", "npm": "npm", "ab": 
 
 def build():
     install_missing()
-    cargo = os.environ.get("CARGO", "cargo")
+    cargo = os.environ.get("CARGO", "cargo").split()
     release = ["build", "--release", "--locked"]
-    run([cargo, *release, "--target-dir", paths.TARGET], paths.ROOT)
-    run([cargo, *release, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
+    run([*cargo, *release, "--target-dir", paths.TARGET], paths.ROOT)
+    run([*cargo, *release, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     optional("oha", paths.OHA, lambda: run(
-        [cargo, "install", "oha", "--version", OHA_VERSION, "--locked",
+        [*cargo, "install", "oha", "--version", OHA_VERSION, "--locked",
          "--root", paths.CACHE / "oha"]))
     optional("Go", paths.GO_SERVER, lambda: run(["go", "build", "-o", paths.GO_SERVER, "server.go"],
                                                 paths.BENCH / "peers"))
