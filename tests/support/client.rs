@@ -96,6 +96,14 @@ impl Client {
         self.answer()
     }
 
+    /// Has a request begin, and returns what it ends with. A whole one is sent together with it, so the answer
+    /// to that shows that the daemon has both.
+    pub fn begin_request(&mut self) -> &'static str {
+        let (begin, rest) = post_in_two();
+        assert_eq!(self.ask(post(PIXEL) + &begin).status, 200);
+        rest
+    }
+
     /// The next answer, as long as its head says that it is.
     pub fn answer(&mut self) -> Answer {
         let mut answer = self.head();
