@@ -253,7 +253,7 @@ fn outcome_of(error: &hyper::Error) -> Outcome {
 async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: bool) -> Session {
     let policy = context.policy();
     // Or hyper would read on, and answer up to 16 long requests before anybody else has a turn.
-    io.begin_turn(!to_finish);
+    io.begin_turn(to_finish);
     let service = PixelService { context, track: track.clone() };
     let mut http = http1::Builder::new()
         .half_close(true)

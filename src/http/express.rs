@@ -156,11 +156,11 @@ impl Lane<'_> {
             self.track.answered_at_once(begun, answers);
         }
         if let Some(last) = last {
-            let is_silent = last == Last::Agreed && rest.is_empty() && !self.has_more;
+            let is_silent = last == Last::Agreed && !self.io.has_unread() && !self.has_more;
             return Poll::Ready(Err(if is_silent { Leaves::Done } else { Leaves::Last }));
         }
         // What is left of a full buffer may be the begin of a plain request.
-        let goes_on = rest.is_empty() || self.has_more && answers > 0;
+        let goes_on = !self.io.has_unread() || self.has_more && answers > 0;
         Poll::Ready(if goes_on { Ok(()) } else { Err(Leaves::Odd) })
     }
 

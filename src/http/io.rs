@@ -18,18 +18,23 @@ pub struct Io {
     pub stream: Stream,
     unread: Bytes,
     track: Rc<Track>,
-    /// hyper reads nothing between two requests when there were so many.
-    requests_at_end_of_turn: usize,
+    /// hyper reads nothing between two requests when there were so many; in the last turn there is no
+    /// such number.
+    requests_at_end_of_turn: Option<usize>,
 }
+
+/// Some clients send one behind a body; between two requests it means nothing (RFC 9112, section 2.2).
+const EMPTY_LINE: &[u8] = b"\r\n";
 
 impl Io {
     pub fn new(stream: Stream, unread: Bytes, track: Rc<Track>) -> Self {
-        Self { stream, unread, track, requests_at_end_of_turn: usize::MAX }
+        Self { stream, unread, track, requests_at_end_of_turn: None }
     }
 
-    /// Gives back what was read last and not used; the next read returns it first.
+    /// Gives back what was read last and is not part of a request that was answered; the next read
+    /// returns it first.
     pub fn unread(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || bytes == EMPTY_LINE {
             return;
         }
         self.unread = if self.unread.is_empty() {
@@ -40,8 +45,8 @@ impl Io {
     }
 
     /// Lets hyper have one request, and those that came with it, or else all that come.
-    pub fn begin_turn(&mut self, is_short: bool) {
-        self.requests_at_end_of_turn = if is_short { self.track.requests() + 1 } else { usize::MAX };
+    pub fn begin_turn(&mut self, is_last: bool) {
+        self.requests_at_end_of_turn = (!is_last).then(|| self.track.requests() + 1);
     }
 
     /// Whether there are bytes that were given back.
@@ -91,12 +96,21 @@ impl Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.track.stage() == Stage::Idle && this.track.requests() >= this.requests_at_end_of_turn {
+        let is_idle = this.track.stage() == Stage::Idle;
+        if is_idle && this.requests_at_end_of_turn.is_some_and(|end| this.track.requests() >= end) {
             // Nobody need be woken: whoever has begun the turn sees that it is over.
             return Poll::Pending;
         }
         let before = buf.filled().len();
         ready!(this.poll_input(cx, buf))?;
+        while is_idle && &buf.filled()[before..] == EMPTY_LINE {
+            buf.set_filled(before);
+            if this.requests_at_end_of_turn.is_none() {
+                // Nothing has come that is to be answered, so it is the end.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(this.poll_input(cx, buf))?;
+        }
         if buf.filled().len() > before {
             this.track.received();
         } else {
