@@ -26,7 +26,7 @@ const CASES: &[Case] = &[
         assert_eq!(daemon.client().ask(request("POST", "/pixel", &field, "")).status, 431);
     }),
     ("limits.connections", "1", |daemon| {
-        let mut first = is_served(daemon.unix_client());
+        let first = is_served(daemon.unix_client());
         is_served(daemon.unix_client());
         first.expect_cut();
     }),
