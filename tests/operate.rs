@@ -6,7 +6,9 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::{Daemon, ECHO, PIXEL, PIXELDCTL, Setup, code, eventually, post, post_in_two, stderr, stdout};
+use support::{
+    Client, Daemon, ECHO, PIXEL, PIXELDCTL, Setup, code, eventually, post, post_in_two, stderr, stdout,
+};
 
 /// The reply to a method that may be called at any time.
 fn call(daemon: &Daemon, method: &str, parameters: &Value) -> Value {
@@ -209,7 +211,7 @@ fn two_changes_of_the_workers_do_not_mix() {
     let daemon = Daemon::start("workers = 4\n[timeouts]\ndrain = \"500ms\"\nbody = \"20s\"");
     // Requests in flight everywhere keep those that leave from leaving.
     let mut clients: Vec<_> = (0..4).map(|_| daemon.unix_client()).collect();
-    let rests: Vec<_> = clients.iter_mut().map(|client| client.begin_request()).collect();
+    let rests: Vec<_> = clients.iter_mut().map(Client::begin_request).collect();
     let mut first = daemon.varlink();
     first
         .send(r#"{"method":"io.pixeld.Control.SetWorkers","parameters":{"count":1}}"#.to_owned() + "\0")

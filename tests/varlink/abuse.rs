@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Client, Daemon, ECHO, PIXEL, Setup, Varlink, eventually, post, post_in_two};
+use crate::support::{Client, Daemon, ECHO, PIXEL, Setup, Varlink, post};
 
 const STALL: &[u8] = b"{\"method\":\"io.pixeld.Control.GetSt";
 const GARBAGE: &[u8] = b"\xff\xfe garbage \0 and more of it";
@@ -82,7 +82,7 @@ fn a_crowd_at_the_control_socket_keeps_nobody_from_being_answered() {
 fn a_change_that_a_crowd_cuts_off_does_not_keep_others_from_changing() {
     let daemon = Daemon::start("workers = 2");
     let mut posting: Vec<_> = (0..4).map(|_| daemon.unix_client()).collect();
-    let rests: Vec<_> = posting.iter_mut().map(|client| client.begin_request()).collect();
+    let rests: Vec<_> = posting.iter_mut().map(Client::begin_request).collect();
     // The worker that leaves has requests in flight, which the reply waits for.
     let set = |count| json!({ "method": "io.pixeld.Control.SetWorkers", "parameters": { "count": count } });
     let mut cut_off = daemon.varlink();
