@@ -166,7 +166,10 @@ fn after_express(leaves: Leaves, io: &Io, context: &Context, track: &Track) -> N
 }
 
 fn after_end(result: hyper::Result<()>, context: &Context, track: &Track) -> Next {
-    let Err(error) = result else { return Next::Close };
+    let Err(error) = result else {
+        // hyper forgets what it has not sent where a client has asked for another protocol.
+        return if track.unsent_since().is_some() { Next::Cut } else { Next::Close };
+    };
     if track.is_own_refusal_dropped() || error.is_parse_version_h2() {
         Next::Refuse(outcome_of(&error))
     } else if error.is_parse() {
