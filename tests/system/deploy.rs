@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::{
-    harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment},
+    harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment, wait_for_some},
     package::deb,
 };
 
@@ -16,13 +16,15 @@ const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
 /// Where packages are fetched from, and where hosts say that they are ready.
 const DEPOT: &str = "10.77.0.40:80";
+/// Tells a host's apt to ask there for Debian's lists as well.
+const MIRROR: &str = "/etc/apt/apt.conf.d/98-mirror";
 
 /// The networks that the template makes, with a server in place of the internet's.
 struct Cloud {
     private: Network,
     internet: Network,
     web: Web,
-    /// The SHA-256 of both packages, by the name of the placeholder.
+    /// The SHA-256 of the packages, by the name of the placeholder.
     sums: HashMap<&'static str, String>,
 }
 
@@ -32,16 +34,21 @@ impl Cloud {
         let (private, internet) = (Network::new(), Network::new());
         let (mut files, mut sums) = (HashMap::new(), HashMap::new());
         for (name, path, package) in [
-            ("PackageSha256", "/pixeld.deb", "pixeld"),
-            ("SitePackageSha256", "/pixeld-nginx.deb", "pixeld-nginx"),
+            ("PackageSha256", "/pixeld.deb", deb("pixeld")),
+            ("SitePackageSha256", "/pixeld-nginx.deb", deb("pixeld-nginx")),
+            ("AgentSha256", "/agent.deb", agent_stand_in(folder.path())),
         ] {
-            let package = deb(package);
             let sum = run(Command::new("sha256sum").arg(&package));
             sums.insert(name, sum.split(' ').next().expect("sha256sum prints a sum").to_owned());
             files.insert(path.to_owned(), fs::read(&package).expect("read a package"));
         }
-        let agent = fs::read(agent_stand_in(folder.path())).expect("read a package");
-        files.insert("/agent.deb".to_owned(), agent);
+        // Of a mirror, what apt asks for when it has all of it.
+        let lists = Release::TrixieImage.root().join("var/lib/apt/lists");
+        let release = fs::read(lists.join("deb.debian.org_debian_dists_trixie_InRelease"));
+        files.insert(
+            "http://deb.debian.org/debian/dists/trixie/InRelease".to_owned(),
+            release.expect("read the image's list of lists"),
+        );
         let address: SocketAddr = DEPOT.parse().unwrap();
         let depot = Client::in_network(&private, &format!("{}/24", address.ip()));
         let web = Web::serve(&depot, address, files);
@@ -88,8 +95,12 @@ impl Cloud {
                 "/etc/cloud/cloud.cfg.d/99-test.cfg",
                 "network: {config: disabled}\ndatasource_list: [NoCloud]\n",
             )
-            // There is no mirror: what apt has in its cache has to do, and nobody has to wait for that.
-            .with_file("/etc/apt/apt.conf.d/99-test", "Acquire::Retries::Delay \"false\";\n")
+            // The mirror has no packages: what apt has in its cache has to do, and nobody has to wait for that.
+            .with_file(
+                "/etc/apt/apt.conf.d/99-test",
+                "Acquire::Retries::Delay \"false\";\nAcquire::Languages \"none\";\n",
+            )
+            .with_file(MIRROR, format!("Acquire::http::Proxy \"http://{DEPOT}\";\n"))
             // Nobody will miss this disk.
             .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
             .with_file("/etc/resolv.conf", "")
@@ -150,28 +161,71 @@ fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
 #[test]
 fn a_package_that_is_not_the_one_that_is_meant_is_refused() {
     let cloud = Cloud::new();
-    let right = &cloud.sums["PackageSha256"];
     let wrong = "0".repeat(64);
-    let user_data = cloud.user_data("second").replace(right, &wrong);
-    // By hand: a boot that failed would be no boot to the test.
-    let host = cloud.t2(user_data.replace("runcmd:\n  - [/usr/local/sbin/pixeld-deploy]\n", ""));
-    let output = host.try_run("/usr/local/sbin/pixeld-deploy");
+    let mut user_data = by_hand(&cloud.user_data("second"));
+    let expected = [("agent", "AgentSha256"), ("package", "PackageSha256")];
+    for (_, sum) in expected {
+        user_data = user_data.replace(&cloud.sums[sum], &wrong);
+    }
+    let host = cloud.t2(user_data);
+    for (tries, (variable, sum)) in expected.into_iter().enumerate() {
+        let output = host.try_run("pixeld-deploy");
+        assert!(!output.success(), "{output}");
+        let failed = format!("pixeld-deploy: failed to fetch http://{DEPOT}/");
+        assert!(output.stderr.contains(&failed), "{output}");
+        let put = cloud.web.put();
+        let told: serde_json::Value = serde_json::from_str(&put[tries]).expect("the stack is told in JSON");
+        assert_eq!((put.len(), &told["Status"]), (tries + 1, &"FAILURE".into()), "{put:?}");
+        assert!(told["Reason"].as_str().unwrap().ends_with(&wrong), "{told}");
+        let package = if variable == "agent" { "amazon-ssm-agent" } else { "pixeld" };
+        assert!(!host.try_run(&format!("dpkg --status {package}")).success(), "nothing of it is installed");
+        host.run("test -z \"$(ls -d /var/tmp/pixeld-deploy.* 2>/dev/null)\"");
+        let right = &cloud.sums[sum];
+        host.run(&format!(
+            "sed -i \"s/^{variable}_sum=.*/{variable}_sum='{right}'/\" /usr/local/sbin/pixeld-deploy"
+        ));
+    }
+
+    // The same script with the right sums mends it.
+    host.run("pixeld-deploy");
+    assert_eq!(cloud.web.put()[expected.len()..], [success("second")]);
+    assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);
+}
+
+#[test]
+fn the_daily_update_is_waited_for_and_a_host_without_a_mirror_says_so() {
+    let cloud = Cloud::new();
+    // The agent as the template has it if nobody asks for a version.
+    let user_data = cloud.user_data("second").replace(&cloud.sums["AgentSha256"], "any");
+    let host = cloud.t2(by_hand(&user_data));
+    host.run("! command -v curl");
+    host.run(&format!("mv {MIRROR} /root/mirror"));
+    host.run("sed -i 's/^patience=300$/patience=1/' /usr/local/sbin/pixeld-deploy");
+    let output = host.try_run("pixeld-deploy");
     assert!(!output.success(), "{output}");
-    assert!(
-        output.stderr.contains("pixeld-deploy: failed to fetch http://10.77.0.40:80/pixeld.deb"),
-        "{output}"
-    );
+    assert!(output.stderr.contains("Failed to fetch http://deb.debian.org"), "{output}");
     let put = cloud.web.put();
     let told: serde_json::Value = serde_json::from_str(&put[0]).expect("the stack is told in JSON");
-    assert_eq!((put.len(), &told["Status"]), (1, &"FAILURE".into()), "{put:?}");
-    assert!(told["Reason"].as_str().unwrap().ends_with(&wrong), "{told}");
-    assert!(!host.try_run("dpkg --status pixeld").success(), "nothing of it is installed");
-    host.run("test -z \"$(ls -d /var/tmp/pixeld-deploy.* 2>/dev/null)\"");
+    let reason = "failed to fetch the lists of packages within 1 s";
+    assert_eq!((&told["Status"], &told["Reason"]), (&"FAILURE".into(), &reason.into()), "{put:?}");
 
-    // The same script with the right sum mends it.
-    host.run(&format!("sed -i 's/{wrong}/{right}/' /usr/local/sbin/pixeld-deploy && pixeld-deploy"));
-    assert_eq!(cloud.web.put()[1..], [success("second")]);
-    assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);
+    host.run(&format!("mv /root/mirror {MIRROR}"));
+    host.run("sed -i 's/^patience=1$/patience=300/' /usr/local/sbin/pixeld-deploy");
+    // What apt-daily.service has for minutes at a first boot.
+    let lock = "/var/lib/apt/lists/lock";
+    let hold = format!(
+        "import fcntl, time; file = open('{lock}', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); \
+         open('/run/held', 'w'); time.sleep(600)"
+    );
+    host.run(&format!("systemd-run --quiet --unit=daily python3 -c \"{hold}\""));
+    host.wait_for("test -e /run/held");
+    host.run("systemd-run --quiet --unit=deploy /usr/local/sbin/pixeld-deploy");
+    host.wait_for(&format!("journalctl -u deploy | grep 'Could not get lock {lock}'"));
+    assert_eq!(cloud.web.put().len(), 1, "it has not given up");
+    host.run("systemctl stop daily");
+    let put =
+        wait_for_some("the stack is told", Duration::from_secs(120), || cloud.web.put().get(1).cloned());
+    assert_eq!(put, success("second"), "{}", host.run("journalctl -u deploy").stdout);
 }
 
 #[test]
@@ -189,6 +243,11 @@ fn a_host_that_is_added_gets_the_agent_by_the_script_of_the_guide() {
     let host = cloud.t2(script.replace(url, &format!("http://{DEPOT}/agent.deb")));
     let installed = host.try_run("dpkg --status amazon-ssm-agent");
     assert!(installed.stdout.contains("\nStatus: install ok installed\n"), "{installed}\n{}", log(&host));
+}
+
+/// User data that runs nothing by itself: a boot that failed would be no boot to a test.
+fn by_hand(user_data: &str) -> String {
+    user_data.replace("runcmd:\n  - [/usr/local/sbin/pixeld-deploy]\n", "")
 }
 
 fn success(role: &str) -> String {
