@@ -221,6 +221,14 @@ class WhenAsked(unittest.TestCase):
         self.assertIn("SecondInterface", stack.ids, "its address waits for the next one")
         self.assertEqual(stack.outputs["Look"], f"pixeldctl stats -H {stack.ids['Front']}")
 
+    def test_the_second_host_can_be_made_of_another_package(self) -> None:
+        newer = {"PackageUrl": "https://packages.example/pixeld_0.2.0_amd64.deb", "PackageSha256": "3" * 64}
+        stack = Stack(**{f"Second{name}": value for name, value in newer.items()})
+        for name, given in (("Front", PACKAGES), ("Second", newer)):
+            data = stack.user_data(name)
+            self.assertIn(f"package='{given['PackageUrl']}'", data)
+            self.assertIn(f"package_sum='{given['PackageSha256']}'", data)
+
 
 class UserData(unittest.TestCase):
     """What goes wrong before any host is there."""
