@@ -36,6 +36,20 @@ fn probe(t2: &Host, targets: &str) -> String {
     t2.run("journalctl -u pixeld -o cat").stdout
 }
 
+/// The paths of what the probe has found so, a line each.
+fn places(found: &str, what: &str, outcome: &str) -> String {
+    let end = format!(": {outcome}");
+    let paths =
+        found.lines().filter_map(|line| line.strip_suffix(&end)?.strip_prefix(what)?.strip_prefix(" /"));
+    paths.map(|path| format!("/{path}\n")).collect()
+}
+
+/// The sockets that the daemon is asked over, and those that it is ready and logs over.
+fn is_own(socket: &str) -> bool {
+    let folders = ["/run/pixeld/", "/run/systemd/journal/"];
+    socket == "/run/systemd/notify" || folders.iter().any(|folder| socket.starts_with(folder))
+}
+
 fn what_can_be_reached_from_the_sandbox(release: Release) {
     let site = deployment::start_on(release);
     // Neighbours of t2 with a public address (RFC 5737) and with that of a cloud's metadata service.
@@ -60,6 +74,12 @@ fn what_can_be_reached_from_the_sandbox(release: Release) {
         says(&format!("socket {family}: refused"));
     }
     says("shell: refused");
+    assert_eq!(places(&found, "folder", "writable"), "", "{found}");
+    assert_eq!(places(&found, "file", "writable"), "", "{found}");
+    let sockets = places(&found, "socket", "connected");
+    let strangers: Vec<_> = sockets.lines().filter(|path| !is_own(path)).collect();
+    assert_eq!(strangers, [""; 0], "{found}");
+    assert!(sockets.contains("/run/systemd/notify\n"), "{found}");
     for socket in if filters { &["accepted", "inherited"][..] } else { &[] } {
         // What the socket unit allows, or nothing would be said by the others.
         says(&format!("{socket}, to {private}: connected"));

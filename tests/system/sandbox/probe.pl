@@ -19,6 +19,35 @@ for my $name (sort keys %families) {
 }
 report("shell", system("/bin/sh", "-c", ":") == 0 ? "runs" : "refused");
 
+# Whom it could ask to do what it may not itself, and where it could leave something.
+sub reaches {
+    my ($path) = @_;
+    for my $type (SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET) {
+        socket(my $socket, AF_UNIX, $type, 0) or next;
+        $socket->blocking(0);
+        return 1 if connect($socket, pack_sockaddr_un($path)) || $!{EAGAIN};
+    }
+    return 0;
+}
+
+sub can_create {
+    my ($path) = @_;
+    return open(my $file, ">", $path) && unlink($path);
+}
+
+my @folders = ("/");
+while (defined(my $folder = pop @folders)) {
+    report("folder $folder", "writable") if can_create("$folder/.probe");
+    opendir(my $entries, $folder) or next;
+    for my $path (map { $folder eq "/" ? "/$_" : "$folder/$_" } grep { !/^\.\.?$/ } readdir($entries)) {
+        # What the kernel shows there is its own, and the unit protects it otherwise.
+        next if -l $path || $path =~ m{^/(proc|sys)$};
+        push @folders, $path if -d _;
+        report("file $path", "writable") if -f _ && open(my $file, "+<", $path);
+        report("socket $path", "connected") if -S _ && reaches($path);
+    }
+}
+
 # Ends what the socket was connected to, or listened for, and connects it to somebody else.
 sub turn_to {
     my ($socket, $address) = @_;
