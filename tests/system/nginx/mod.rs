@@ -16,10 +16,11 @@ const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const HEAD: &str = "POST /pixel HTTP/1.1\r\nhost: c5\r\ncontent-length: 41\r\n\r\n";
 
 /// What comes back for these bytes, from outside.
-fn ask(site: &Site, bytes: &str) -> Response {
+fn ask(site: &Site, bytes: impl AsRef<[u8]>) -> Response {
+    let bytes = bytes.as_ref();
     let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
-    connection.send_raw(bytes.as_bytes()).unwrap();
-    let shown = bytes.chars().take(60).collect::<String>();
+    connection.send_raw(bytes).unwrap();
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
     connection.receive().unwrap_or_else(|error| panic!("{shown:?}: {error}"))
 }
 
@@ -98,16 +99,17 @@ fn the_access_log_tells_of_each_request_who_answered_it_and_is_rotated() {
     load.stop().assert_all_ok();
     ask(&site, "PUT /pixel HTTP/1.1\r\nhost: \"c5\\\"\r\n\r\n");
     ask(&site, "PUT /pixel?\"\\ HTTP/1.1\r\nhost: c5\r\n\r\n");
+    ask(&site, b"PUT /pix\xffel HTTP/1.1\r\nhost: c5\r\n\r\n");
 
     let c5 = &site.c5;
     // Each process of nginx writes what it has done, when its buffer is old enough.
-    c5.wait_for("test $(wc -l < /var/log/nginx/pixeld.access.log) -ge 22");
+    c5.wait_for("test $(wc -l < /var/log/nginx/pixeld.access.log) -ge 23");
     let log = c5.read("/var/log/nginx/pixeld.access.log");
     let entries: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
         .collect();
-    assert_eq!(entries.len(), 22, "{log}");
+    assert_eq!(entries.len(), 23, "{log}");
     let retried = entries.iter().find(|entry| entry["retries"] == 1).expect("the drained host was asked");
     assert_eq!(retried["upstream"], "10.77.0.20:8000, unix:/run/pixeld/http.sock");
     assert_eq!((&retried["upstream_status"], &retried["status"]), (&"503, 200".into(), &200.into()));
@@ -119,6 +121,7 @@ fn the_access_log_tells_of_each_request_who_answered_it_and_is_rotated() {
         (&405.into(), &"".into(), &0.into())
     );
     assert_eq!(refused["client"], "203.0.113.50");
+    assert!(entries.iter().any(|entry| entry["request"] == "(not ASCII)"), "{log}");
 
     c5.run("logrotate --force /etc/logrotate.d/nginx");
     c5.run("grep -q PUT /var/log/nginx/pixeld.access.log.1");
