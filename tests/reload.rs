@@ -88,6 +88,31 @@ fn every_key_holds_at_once_or_is_said_to_need_a_restart() {
 }
 
 #[test]
+fn shorter_timeouts_hold_for_who_is_connected_already() {
+    let daemon =
+        Daemon::start("timeouts = { head = \"1h\", body = \"1h\", write = \"1h\", keep-alive = \"1h\" }");
+    let [idle, mut in_head, mut in_body, mut unread] = [(); 4].map(|()| daemon.unix_client());
+    assert_eq!(in_head.ask(post(PIXEL) + "POST /pixel HTTP/1.1\r\n").status, 200);
+    in_body.begin_request();
+    unread.send(post(PIXEL).repeat(2_500));
+    eventually("three are busy", || {
+        let connections = &daemon.stats()["connections"];
+        (connections["open"] == 4 && connections["idle"] == 1).then_some(())
+    });
+    let limit = "100ms";
+    daemon.configure(&format!(
+        "timeouts = {{ head = {limit:?}, body = {limit:?}, write = {limit:?}, keep-alive = {limit:?} }}"
+    ));
+    daemon.ctl_json(&["reload"]);
+    idle.expect_end();
+    assert_eq!(in_head.answer().status, 408);
+    assert_eq!(in_body.answer().status, 408);
+    eventually("the one that does not read is cut off", || {
+        (daemon.stats()["connections"]["cut"] == 1).then_some(())
+    });
+}
+
+#[test]
 fn no_key_is_left_out_here() {
     let elsewhere = ["listen.http", "listen.control", "listen.admin"];
     let looked_at: Vec<_> = CASES.iter().map(|(key, ..)| *key).chain(elsewhere).collect();

@@ -81,6 +81,23 @@ fn a_request_in_flight_is_answered_before_its_connection_is_left() {
 }
 
 #[test]
+fn a_head_that_has_begun_goes_on_in_the_next_process_and_nobody_waits_for_it() {
+    let mut first = start("timeouts.head = \"5m\"\ntimeouts.drain = \"5m\"");
+    let request = post(PIXEL);
+    let (begin, rest) = request.split_at(30);
+    let mut clients = [first.client(), first.unix_client()];
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL) + begin).status, 200);
+    }
+    assert!(first.stop().success());
+    let second = successor(&first, "");
+    for client in &mut clients {
+        assert_eq!(client.ask(rest).body, ECHO);
+    }
+    drop(second);
+}
+
+#[test]
 fn half_a_request_that_was_read_already_is_not_lost() {
     let mut first = start("");
     let mut client = first.client();

@@ -76,12 +76,8 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             Way::Hyper { to_finish } => match Box::pin(session(&mut io, context, track, to_finish)).await {
                 Session::Finished(result) => after_end(result, context, track),
                 Session::TimedOut(stage) => after_timeout(stage, track),
-                Session::Idle(unread) => {
-                    io.unread(unread);
-                    while_idle(&io, context, track)
-                }
-                Session::Answered(unread) => {
-                    io.unread(unread);
+                Session::Left => while_idle(&io, context, track),
+                Session::Answered => {
                     // Who has sent the next request already takes turns with the others.
                     give_way().await;
                     if track.recalled().is_some() { while_idle(&io, context, track) } else { Next::Serve }
@@ -207,12 +203,11 @@ fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
 enum Session {
     /// The connection is at its end.
     Finished(hyper::Result<()>),
-    /// It is idle, and was asked back or has been idle for a while; these bytes were read and not
-    /// used.
-    Idle(Bytes),
-    /// A request was answered, and the next one may go the short way; these bytes were read and not
-    /// used. They may be the begin of a head, which hyper would not tell as long as it has them.
-    Answered(Bytes),
+    /// It is idle, or at the begin of a head, and was asked back; or it has been idle for a while.
+    Left,
+    /// A request was answered, and the next one may go the short way. Its begin may be there already,
+    /// which hyper would not tell as long as it has it.
+    Answered,
     /// It has been in this stage for too long.
     TimedOut(Stage),
 }
@@ -251,8 +246,9 @@ fn outcome_of(error: &hyper::Error) -> Outcome {
     }
 }
 
-/// Lets hyper have the connection until one of these. When it is `to_finish`, being idle is no reason
-/// to stop: its input is there, only hyper has not been told yet.
+/// Lets hyper have the connection until one of these, and takes back what it has read and not used. When
+/// it is `to_finish`, being idle is no reason to stop: its input is there, only hyper has not been told
+/// yet.
 async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: bool) -> Session {
     let policy = context.policy();
     // Or hyper would read on, and answer up to 16 long requests before anybody else has a turn.
@@ -264,10 +260,10 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .max_buf_size(policy.head_limit.max(policy.body_limit))
         .serve_connection(TokioIo::new(io), service);
     let mut timer = pin!(sleep(policy.shortest_timeout()));
-    let answered_before = track.requests();
+    let (answered_before, mut adoptions) = (track.requests(), context.adoptions());
 
     let end = poll_fn(|cx| {
-        track.wake(cx.waker());
+        track.wakes(cx.waker());
         loop {
             // Not without the shutdown: that would not wait until the last answer is sent.
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
@@ -275,11 +271,19 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             }
             if track.stage() == Stage::Idle && !to_finish {
                 if track.recalled().is_some() {
-                    return Poll::Ready(Session::Idle(Bytes::new()));
+                    return Poll::Ready(Session::Left);
                 }
                 if track.requests() > answered_before {
-                    return Poll::Ready(Session::Answered(Bytes::new()));
+                    return Poll::Ready(Session::Answered);
                 }
+            }
+            // What is there of a head goes along, or a slow client would keep its worker from leaving.
+            if track.stage() == Stage::Head && track.recalled() == Some(Recall::Move) {
+                return Poll::Ready(Session::Left);
+            }
+            if adoptions != context.adoptions() {
+                adoptions = context.adoptions();
+                timer.as_mut().reset(Instant::now());
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -291,7 +295,7 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             let mut deadline = since + policy.timeout(stage);
             if deadline <= now {
                 return Poll::Ready(match stage {
-                    Stage::Idle => Session::Idle(Bytes::new()),
+                    Stage::Idle => Session::Left,
                     stage => Session::TimedOut(stage),
                 });
             }
@@ -306,11 +310,9 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         }
     })
     .await;
-    match end {
-        Session::Idle(_) => Session::Idle(http.into_parts().read_buf),
-        Session::Answered(_) => Session::Answered(http.into_parts().read_buf),
-        other => other,
-    }
+    let lent = http.into_parts();
+    lent.io.into_inner().unread(lent.read_buf);
+    end
 }
 
 /// Closes so that the last answer is not lost: a socket that is closed with unread input sends a

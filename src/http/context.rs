@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{date::Date, express::Buffers, policy::Policy, registry::Registry};
+use super::{express::Buffers, head::Heads, policy::Policy, registry::Registry};
 use crate::{log::Log, stats::WorkerStats};
 
 /// What the connections of one worker share. It never leaves the worker's thread.
@@ -22,8 +22,9 @@ pub struct Context {
     pub express: bool,
     retiring: Cell<bool>,
     pub(super) buffers: RefCell<Buffers>,
-    pub(super) date: Date,
+    pub(super) heads: Heads,
     policy: RefCell<Rc<Policy>>,
+    adoptions: Cell<usize>,
 }
 
 impl Context {
@@ -38,8 +39,9 @@ impl Context {
             express: true,
             retiring: Cell::new(false),
             buffers: RefCell::default(),
-            date: Date::default(),
+            heads: Heads::default(),
             policy: RefCell::new(Rc::new(policy)),
+            adoptions: Cell::new(0),
         }
     }
 
@@ -58,8 +60,15 @@ impl Context {
         self.policy.borrow().clone()
     }
 
-    /// From the next step of each connection on, this holds.
+    /// From now on this holds, also for what every connection waits for already.
     pub fn set_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = Rc::new(policy);
+        self.adoptions.set(self.adoptions.get() + 1);
+        self.connections.wake_all();
+    }
+
+    /// How often what holds was changed.
+    pub(super) fn adoptions(&self) -> usize {
+        self.adoptions.get()
     }
 }

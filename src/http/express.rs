@@ -81,6 +81,7 @@ pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
         unsent: Vec::new(),
         is_last: false,
         is_armed: false,
+        adoptions: context.adoptions(),
         has_more: false,
     };
     poll_fn(|cx| lane.poll(cx)).await
@@ -97,13 +98,15 @@ struct Lane<'c> {
     is_last: bool,
     /// The timer knows whom to wake.
     is_armed: bool,
+    /// The timer is set by the rules that held after so many changes.
+    adoptions: usize,
     /// There may be more input than one turn is for.
     has_more: bool,
 }
 
 impl Lane<'_> {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
-        self.track.wake(cx.waker());
+        self.track.wakes(cx.waker());
         loop {
             let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
             match step {
@@ -116,6 +119,11 @@ impl Lane<'_> {
                 Poll::Ready(Err(leaves)) => return Poll::Ready(leaves),
                 Poll::Pending => break,
             }
+        }
+        if self.adoptions != self.context.adoptions() {
+            self.adoptions = self.context.adoptions();
+            self.timer.as_mut().reset(Instant::now());
+            self.is_armed = false;
         }
         // It may have fired while there was something to do as well.
         if self.is_armed && !self.timer.is_elapsed() { Poll::Pending } else { self.poll_timer(cx) }
@@ -186,7 +194,7 @@ impl Lane<'_> {
             match judge::guarded(request.body, pixel::judge) {
                 Some(Ok(pixel)) => {
                     let length = pixel::accepted_length(&pixel);
-                    self.context.date.write_head(now, StatusCode::OK, length, request.is_last, output);
+                    self.context.heads.write(now, StatusCode::OK, length, request.is_last, output);
                     pixel::write_accepted(&pixel, output);
                     self.context.stats.answered(Outcome::Ok);
                 }
@@ -208,7 +216,7 @@ impl Lane<'_> {
     #[cold]
     fn refuse(&self, request: &PlainRequest<'_>, answer: &Answer, now: Instant, output: &mut Vec<u8>) {
         let is_last = request.is_last || answer.close;
-        self.context.date.write_head(now, answer.status, answer.body.len(), is_last, output);
+        self.context.heads.write(now, answer.status, answer.body.len(), is_last, output);
         output.extend_from_slice(&answer.body);
         self.context.stats.answered(answer.outcome);
         tell_refusal(self.context, || client(request.real_ip(), self.track), answer);

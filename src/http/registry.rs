@@ -112,6 +112,13 @@ impl Registry {
         }
     }
 
+    /// Has each connection look again at what it waits for.
+    pub fn wake_all(&self) {
+        for (_, track) in &*self.tracks.borrow() {
+            track.wake();
+        }
+    }
+
     fn is_idle_since(&self, (id, since): (usize, Instant)) -> bool {
         let tracks = self.tracks.borrow();
         let is_idle = |track: &Rc<Track>| {

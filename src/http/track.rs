@@ -217,12 +217,16 @@ impl Track {
     pub fn recall(&self, recall: Recall) {
         if self.recall.get() != Some(Recall::Close) {
             self.recall.set(Some(recall));
-            self.waker.borrow().wake_by_ref();
+            self.wake();
         }
     }
 
-    /// Whom to wake when the connection is recalled.
-    pub fn wake(&self, waker: &Waker) {
+    /// Whom to wake when something else is wanted of the connection.
+    pub fn wakes(&self, waker: &Waker) {
         self.waker.borrow_mut().clone_from(waker);
+    }
+
+    pub fn wake(&self) {
+        self.waker.borrow().wake_by_ref();
     }
 }

@@ -8,28 +8,21 @@ use tokio::time::Instant;
 
 /// Writes the heads of answers, with the time of day as it is (RFC 9110 §6.6.1).
 #[derive(Debug)]
-pub struct Date {
-    text: RefCell<String>,
+pub struct Heads {
+    date: RefCell<String>,
     /// When the next second begins.
     ends: Cell<Instant>,
 }
 
-impl Default for Date {
+impl Default for Heads {
     fn default() -> Self {
-        Self { text: RefCell::default(), ends: Cell::new(Instant::now()) }
+        Self { date: RefCell::default(), ends: Cell::new(Instant::now()) }
     }
 }
 
-impl Date {
+impl Heads {
     /// Appends the head of an answer whose body has `length` bytes.
-    pub fn write_head(
-        &self,
-        now: Instant,
-        status: StatusCode,
-        length: usize,
-        is_last: bool,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn write(&self, now: Instant, status: StatusCode, length: usize, is_last: bool, out: &mut Vec<u8>) {
         if now >= self.ends.get() {
             self.renew(now, SystemTime::now());
         }
@@ -44,14 +37,14 @@ impl Date {
         out.extend_from_slice(b"content-length: ");
         out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         out.extend_from_slice(b"\r\ndate: ");
-        out.extend_from_slice(self.text.borrow().as_bytes());
+        out.extend_from_slice(self.date.borrow().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
 
     /// Holds until the next second begins, by a clock that nobody sets.
     fn renew(&self, now: Instant, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        *self.text.borrow_mut() = httpdate::fmt_http_date(time);
+        *self.date.borrow_mut() = httpdate::fmt_http_date(time);
         self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
     }
 }
@@ -62,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_time_of_day_follows_a_clock_that_is_set_back_and_forth() {
-        let (date, hour) = (Date::default(), Duration::from_secs(3600));
+        let (heads, hour) = (Heads::default(), Duration::from_secs(3600));
         let (mut now, time) =
             (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
         for (time, text) in [
@@ -70,17 +63,17 @@ mod tests {
             (time - hour, "Fri, 15 Jan 2027 07:00:00 GMT"),
             (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
         ] {
-            assert!(now >= date.ends.get(), "the time of before is still told");
-            date.renew(now, time);
-            assert_eq!(*date.text.borrow(), text);
+            assert!(now >= heads.ends.get(), "the time of before is still told");
+            heads.renew(now, time);
+            assert_eq!(*heads.date.borrow(), text);
             now += Duration::from_millis(750);
         }
     }
 
     #[test]
     fn the_head_has_the_time_of_day() {
-        let (date, mut out) = (Date::default(), Vec::new());
-        date.write_head(Instant::now(), StatusCode::OK, 68, false, &mut out);
+        let (heads, mut out) = (Heads::default(), Vec::new());
+        heads.write(Instant::now(), StatusCode::OK, 68, false, &mut out);
         let text = String::from_utf8(out).unwrap();
         let (begin, rest) = text.split_once("date: ").unwrap();
         assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 68\r\n");
