@@ -102,7 +102,7 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(this.poll_input(cx, buf))?;
+        ready!(this.poll_all_input(cx, buf))?;
         while is_idle && &buf.filled()[before..] == EMPTY_LINE {
             buf.set_filled(before);
             if this.requests_at_end_of_turn.is_none() {
