@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::process::Command;
+use std::{fs::File, os::fd::OwnedFd, process::Command};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -113,13 +113,52 @@ fn a_drained_daemon_is_drained_after_a_restart_and_says_so() {
     assert_eq!(second.client().ask(post(PIXEL)).status, 200);
 }
 
+/// A file that no version has counted in.
+fn stale() -> OwnedFd {
+    File::open("/dev/null").unwrap().into()
+}
+
 #[test]
-fn counters_of_another_version_are_left_and_this_is_told() {
-    let file = std::fs::File::open("/dev/null").unwrap();
-    let daemon = Setup::new("").socket("counters", file).start();
-    daemon.wait_for_log("The counters begin anew");
-    assert_eq!(daemon.stats()["process"]["starts"], 1);
-    daemon.stored("counters");
+fn counters_of_another_version_are_left_once_and_from_then_on_counters_go_on() {
+    let first = Setup::new("").socket("counters", stale()).start();
+    first.wait_for_log("The counters begin anew");
+    assert_eq!(first.stats()["process"]["starts"], 1);
+    assert_eq!(first.unix_client().ask(post(PIXEL)).status, 200);
+    first.ctl(&["drain"]);
+
+    let kept = first.all_stored("counters");
+    let second = kept.into_iter().fold(Setup::new(""), |setup, file| setup.socket("counters", file)).start();
+    second.wait_for_log("Still drained");
+    let stats = second.stats();
+    assert_eq!((&stats["requests"]["ok"], &stats["process"]["starts"]), (&json!(1), &json!(2)));
+    assert!(!second.log().contains("begin anew"), "{}", second.log());
+    assert_eq!(second.all_stored("counters").len(), 1, "no room is taken up for nothing");
+}
+
+#[test]
+fn what_older_versions_have_left_beside_the_counters_is_removed() {
+    let first = Daemon::start("");
+    let counters = first.stored("counters");
+    drop(first);
+    let other = tempfile::tempfile().unwrap();
+    let second = Setup::new("")
+        .socket("counters", other)
+        .socket("counters", counters)
+        .socket("counters", stale())
+        .start();
+    assert_eq!(second.stats()["process"]["starts"], 2);
+    assert!(!second.log().contains("begin anew"), "nothing was lost: {}", second.log());
+    assert_eq!(restart(&second, "").stats()["process"]["starts"], 3);
+    assert_eq!(second.all_stored("counters").len(), 1);
+}
+
+#[test]
+fn that_all_counters_are_of_another_version_is_told_once() {
+    let other = tempfile::tempfile().unwrap();
+    let mut daemon = Setup::new("").socket("counters", other).socket("counters", stale()).start();
+    assert_eq!(daemon.all_stored("counters").len(), 1);
+    assert!(daemon.stop().success());
+    assert_eq!(daemon.log().matches("The counters begin anew").count(), 1, "{}", daemon.log());
 }
 
 // --- what was set by hand ---

@@ -41,7 +41,8 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Runs the daemon until it is told to stop, or until it cannot start.
 pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
-    let left = Left { counters: inherited.counters.take(), connections: take(&mut inherited.connections) };
+    let left =
+        Left { counters: take(&mut inherited.counters), connections: take(&mut inherited.connections) };
     let sockets = match gather(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
@@ -69,7 +70,7 @@ fn cannot_start(log: &Log, reason: String) -> Exit {
 
 /// What the process before has left in the hands of the service manager.
 struct Left {
-    counters: Option<OwnedFd>,
+    counters: Vec<OwnedFd>,
     connections: Vec<OwnedFd>,
 }
 
@@ -88,7 +89,8 @@ async fn live(
     let mut stop_signals = StopSignals::new()?;
     let (ended, mut ended_workers) = unbounded_channel();
 
-    let memory = Arc::new(counters::open(left.counters, log)?);
+    let counters = counters::open(left.counters, log)?;
+    let memory = counters.memory.clone();
     let shared =
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
     let mut pool =
@@ -97,7 +99,7 @@ async fn live(
     let doors = Doors::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();
     let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started })?;
-    house.notify(|notifier| notifier.store(systemd::COUNTERS, &*house.memory));
+    house.notify(|notifier| counters.keep(notifier));
     house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     let outbox = stop::open_outbox(&house);
 

@@ -15,8 +15,8 @@ pub struct Inherited {
     pub control: Option<Listener>,
     /// `admin`: one Unix socket.
     pub admin: Option<Listener>,
-    /// `counters`: the memory that the process before has counted in.
-    pub counters: Option<OwnedFd>,
+    /// `counters`: the memory that processes before have counted in, the newest first.
+    pub counters: Vec<OwnedFd>,
     /// `connections`: sockets in which the process before has left its clients' connections.
     pub connections: Vec<OwnedFd>,
     /// What was passed and is not used; these descriptors are closed.
@@ -60,7 +60,7 @@ fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
 impl Inherited {
     fn add(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
         match name {
-            COUNTERS => self.counters = Some(fd),
+            COUNTERS => self.counters.push(fd),
             CONNECTIONS => self.connections.push(fd),
             _ => return self.add_listener(fd, name),
         }

@@ -1,17 +1,11 @@
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, OpenOptions},
-    io::IoSliceMut,
-    mem::MaybeUninit,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, channel},
-    },
+    sync::mpsc::Receiver,
     thread,
     time::{Duration, Instant},
 };
@@ -20,12 +14,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     Client, PATIENCE, Varlink, eventually,
+    manager::{Manner, Store, listen},
     program::{PIXELD, ctl, stderr, stdout},
 };
 
@@ -37,7 +31,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     before: String,
     sockets: Vec<(OwnedFd, String)>,
-    keeps_connections: bool,
+    manner: Manner,
 }
 
 impl Setup {
@@ -54,7 +48,7 @@ impl Setup {
             environment: Vec::new(),
             before: String::new(),
             sockets: Vec::new(),
-            keeps_connections: false,
+            manner: Manner::default(),
         }
     }
 
@@ -98,7 +92,7 @@ impl Setup {
     /// Keeps the connections that the daemon leaves for the next one, as systemd does; otherwise it
     /// finds that nobody does.
     pub fn keeping_connections(mut self) -> Self {
-        self.keeps_connections = true;
+        self.manner.keeps_connections = true;
         self
     }
 
@@ -136,7 +130,12 @@ impl Setup {
         self.home.configure(&self.settings);
         let stderr_file = self.stderr_file();
         let notify = self.home.path("notify.sock");
-        let (notices, stored) = receive_notices(&notify, self.keeps_connections);
+        let stored = Store::default();
+        // What the service manager keeps it has passed.
+        for (socket, name) in self.sockets.iter().rev().filter(|(_, name)| KEPT.contains(&name.as_str())) {
+            stored.add(name, socket.try_clone().unwrap());
+        }
+        let notices = listen(&notify, self.manner, stored.clone());
         let mut script = self.before;
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().envs(self.environment).env("NOTIFY_SOCKET", &notify);
@@ -157,6 +156,9 @@ impl Setup {
         Daemon { child, notices, stored, ready: String::new(), home: self.home }
     }
 }
+
+/// What a daemon has stored, and not a unit has opened.
+const KEPT: [&str; 2] = ["counters", "connections"];
 
 /// A running pixeld. It is killed and reaped when the test ends.
 pub struct Daemon {
@@ -240,12 +242,14 @@ impl Daemon {
         self.ctl_json(&["stats"])
     }
 
-    /// The descriptor that it had stored under this name, as systemd passes it to the next process.
+    /// The descriptor that is stored under this name for the next process.
     pub fn stored(&self, name: &str) -> OwnedFd {
-        eventually(&format!("{name} is stored"), || {
-            let stored = self.stored.lock().unwrap();
-            stored.get(name).map(|descriptor| descriptor.try_clone().unwrap())
-        })
+        eventually(&format!("{name} is stored"), || self.all_stored(name).into_iter().next())
+    }
+
+    /// All that are stored under this name, in the order in which systemd passes them.
+    pub fn all_stored(&self, name: &str) -> Vec<OwnedFd> {
+        self.stored.get(name)
     }
 
     /// Everything that it has written to stderr.
@@ -329,38 +333,6 @@ impl Home {
         fs::write(&new, format!("{settings}\n{listen}")).unwrap();
         fs::rename(new, self.path("pixeld.toml")).unwrap();
     }
-}
-
-/// What a daemon has stored, by its names.
-type Store = Arc<Mutex<BTreeMap<String, OwnedFd>>>;
-
-/// Takes notifications at once, as systemd does: a daemon that nobody listens to would wait.
-fn receive_notices(path: &Path, keeps_connections: bool) -> (Receiver<String>, Store) {
-    let socket = UnixDatagram::bind(path).unwrap();
-    let (sender, notices) = channel();
-    let stored = Store::default();
-    let store = stored.clone();
-    thread::spawn(move || {
-        loop {
-            let mut datagram = [0; 4096];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-            let mut passed = RecvAncillaryBuffer::new(&mut space);
-            let pieces = &mut [IoSliceMut::new(&mut datagram)];
-            let Ok(received) = recvmsg(&socket, pieces, &mut passed, RecvFlags::CMSG_CLOEXEC) else { return };
-            let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
-            let name = notice.lines().find_map(|line| line.strip_prefix("FDNAME="));
-            let name = name.filter(|name| keeps_connections || *name != "connections");
-            for message in passed.drain() {
-                if let (RecvAncillaryMessage::ScmRights(descriptors), Some(name)) = (message, name) {
-                    store.lock().unwrap().extend(descriptors.map(|descriptor| (name.into(), descriptor)));
-                }
-            }
-            if notice.is_empty() || sender.send(notice).is_err() {
-                return;
-            }
-        }
-    });
-    (notices, stored)
 }
 
 fn has_line(notice: &str, line: &str) -> bool {

@@ -5,6 +5,7 @@
 
 mod client;
 mod daemon;
+mod manager;
 mod program;
 mod tmux;
 mod varlink;

@@ -1,0 +1,101 @@
+use std::{
+    io::IoSliceMut,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::sys::stat::fstat;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+/// What the service manager of a test does with what it is told.
+#[derive(Clone, Copy, Default)]
+pub struct Manner {
+    /// Keeps the connections that a daemon leaves for the next one; otherwise the daemon finds that
+    /// nobody does.
+    pub keeps_connections: bool,
+    /// So long it has something else to do before it deals with what it is asked to say (`BARRIER=1`).
+    pub slowness: Duration,
+}
+
+/// What is kept for the next daemon, with its names. As with systemd the newest comes first, and this is
+/// the order in which it is passed.
+#[derive(Clone, Default)]
+pub struct Store(Arc<Mutex<Vec<(String, OwnedFd)>>>);
+
+impl Store {
+    /// What is kept under this name.
+    pub fn get(&self, name: &str) -> Vec<OwnedFd> {
+        let kept = self.0.lock().unwrap();
+        kept.iter().filter(|(kept, _)| kept == name).map(|(_, file)| file.try_clone().unwrap()).collect()
+    }
+
+    /// Keeps it, unless it is there already.
+    pub fn add(&self, name: &str, file: OwnedFd) {
+        let mut kept = self.0.lock().unwrap();
+        if !kept.iter().any(|(_, other)| identity(other) == identity(&file)) {
+            kept.insert(0, (name.into(), file));
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        self.0.lock().unwrap().retain(|(kept, _)| kept != name);
+    }
+}
+
+fn identity(file: &impl AsFd) -> (u64, u64) {
+    let file = fstat(file).unwrap();
+    (file.st_dev, file.st_ino)
+}
+
+/// Takes notifications at once, as systemd does: a daemon that nobody listens to would wait. Ends with an
+/// empty one.
+pub fn listen(path: &Path, manner: Manner, store: Store) -> Receiver<String> {
+    let socket = UnixDatagram::bind(path).unwrap();
+    let (sender, notices) = channel();
+    thread::spawn(move || while take(&socket, manner, &store, &sender).is_some() {});
+    notices
+}
+
+fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<String>) -> Option<()> {
+    let mut datagram = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut passed = RecvAncillaryBuffer::new(&mut space);
+    let pieces = &mut [IoSliceMut::new(&mut datagram)];
+    let received = recvmsg(socket, pieces, &mut passed, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let files: Vec<_> = passed
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
+    let has = |line| notice.lines().any(|one| one == line);
+    if has("BARRIER=1") {
+        // The test sees that the daemon asks, before it is answered.
+        sender.send(notice).ok()?;
+        thread::sleep(manner.slowness);
+        return Some(());
+    }
+    if let Some(name) = notice.lines().find_map(|line| line.strip_prefix("FDNAME=")) {
+        if has("FDSTOREREMOVE=1") {
+            store.remove(name);
+        } else if manner.keeps_connections || name != "connections" {
+            for file in files {
+                store.add(name, file);
+            }
+        }
+    }
+    if notice.is_empty() { None } else { sender.send(notice).ok() }
+}
