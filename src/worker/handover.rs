@@ -50,10 +50,25 @@ impl Outbox {
     /// Sends as many of these connections as fit; those that do not stay in `connections`.
     ///
     /// # Errors
-    /// When nobody keeps the other end, it is full, or too many descriptors are on their way.
+    /// When nobody keeps the other end, it is full, or too many descriptors are on their way; and, when all
+    /// others are sent, for those of which no message could hold what was read.
     pub fn send(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
+        // Set aside first: one of them holds up nobody.
+        let too_large: Vec<_> = connections.extract_if(.., |parked| !Message::holds(parked)).collect();
+        let sent = self.send_all(connections);
+        let all_fit = too_large.is_empty();
+        connections.extend(too_large);
+        sent?;
+        if all_fit {
+            Ok(())
+        } else {
+            Err(io::Error::other("too much of their next requests was read already"))
+        }
+    }
+
+    fn send_all(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
         while !connections.is_empty() {
-            let message = Message::of(connections)?;
+            let message = Message::of(connections);
             let sockets: Vec<BorrowedFd<'_>> =
                 connections[..message.count].iter().map(|parked| parked.socket.as_fd()).collect();
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_CONNECTIONS))];
@@ -74,11 +89,20 @@ struct Message {
 }
 
 impl Message {
-    /// The first of these connections, as many as one message holds.
-    fn of(connections: &[Parked]) -> io::Result<Self> {
+    /// Bytes before what was read of a connection.
+    const NUMBERS: usize = 16;
+
+    /// Whether a message has room for this one.
+    fn holds(parked: &Parked) -> bool {
+        FORMAT.len() + Self::NUMBERS + parked.unread.len() <= MOST_BYTES
+    }
+
+    /// The first of these connections, as many as one message holds: at least one, where it
+    /// [`Self::holds`] each.
+    fn of(connections: &[Parked]) -> Self {
         let mut message = Self { bytes: FORMAT.to_vec(), count: 0 };
         for parked in connections.iter().take(MOST_CONNECTIONS) {
-            if message.bytes.len() + 16 + parked.unread.len() > MOST_BYTES {
+            if message.bytes.len() + Self::NUMBERS + parked.unread.len() > MOST_BYTES {
                 break;
             }
             message.bytes.extend_from_slice(&(parked.requests as u64).to_le_bytes());
@@ -86,11 +110,7 @@ impl Message {
             message.bytes.extend_from_slice(&parked.unread);
             message.count += 1;
         }
-        if message.count == 0 {
-            Err(io::Error::other("too much of a request was read already"))
-        } else {
-            Ok(message)
-        }
+        message
     }
 }
 
@@ -213,6 +233,23 @@ mod tests {
         let mut connections = vec![connection];
         assert!(outbox.send(&mut connections).is_err());
         assert_eq!(connections.len(), 1);
+    }
+
+    #[test]
+    fn one_of_which_too_much_was_read_holds_up_nobody() {
+        let (outbox, far) = pair().unwrap();
+        let most = MOST_BYTES - FORMAT.len() - Message::NUMBERS;
+        let lengths = [0, most + 1, most, 1 << 20, 1];
+        let (mut connections, _clients): (Vec<_>, Vec<_>) =
+            lengths.iter().enumerate().map(|(n, length)| parked(n, &vec![b' '; *length])).unzip();
+        let reason = outbox.send(&mut connections).unwrap_err().to_string();
+        assert!(reason.contains("too much"), "{reason}");
+        assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
+        drop(outbox);
+        let (received, result) = receive(&far);
+        result.unwrap();
+        let received: Vec<_> = received.iter().map(|parked| (parked.requests, parked.unread.len())).collect();
+        assert_eq!(received, [(0, 0), (2, most), (4, 1)]);
     }
 
     #[test]
