@@ -1,6 +1,7 @@
 use std::{
     io::ErrorKind,
     iter::from_fn,
+    thread::ThreadId,
     time::{Duration, Instant},
 };
 
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn stop(
     house: &House,
     outbox: Option<Outbox>,
-    ended_workers: &mut UnboundedReceiver<usize>,
+    ended_workers: &mut UnboundedReceiver<ThreadId>,
     stop_signals: &mut StopSignals,
 ) {
     let begun = Instant::now();

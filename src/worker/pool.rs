@@ -1,6 +1,7 @@
 use std::{
     io,
     sync::{Arc, mpsc},
+    thread::ThreadId,
     time::{Duration, Instant},
 };
 
@@ -117,12 +118,7 @@ impl Pool {
         let from = self.serving.len();
         let mut result = Ok(());
         while self.serving.len() < count && result.is_ok() {
-            let started = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone());
-            result = started.and_then(|worker| {
-                open(&self.entrances, std::slice::from_ref(&worker))?;
-                self.serving.push(worker);
-                Ok(())
-            });
+            result = self.add();
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
@@ -139,6 +135,20 @@ impl Pool {
         self.leaving.extend(leaving);
         self.refit();
         result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
+    }
+
+    /// One more worker.
+    fn add(&mut self) -> io::Result<()> {
+        let worker = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone())?;
+        let result = open(&self.entrances, std::slice::from_ref(&worker));
+        if result.is_ok() {
+            self.serving.push(worker);
+        } else {
+            // It has its number until it has ended.
+            worker.order(Order::Leave);
+            self.leaving.push(worker);
+        }
+        result
     }
 
     fn free_number(&self) -> usize {
@@ -205,14 +215,15 @@ impl Pool {
 
     /// Takes note that a worker has ended. One that was not asked to, because its thread has panicked,
     /// is replaced.
-    pub fn ended(&mut self, number: usize) {
-        let is_it = |worker: &Worker| worker.number == number;
+    pub fn ended(&mut self, thread: ThreadId) {
+        let is_it = |worker: &Worker| worker.thread.thread().id() == thread;
         if let Some(i) = self.leaving.iter().position(is_it) {
             let worker = self.leaving.swap_remove(i);
             bury(worker);
         } else if let Some(i) = self.serving.iter().position(is_it) {
             let count = self.serving.len();
             let worker = self.serving.remove(i);
+            let number = worker.number;
             bury(worker);
             if let Err(error) = self.resize(count) {
                 let reason = format!("cannot replace worker {number}: {error}");
@@ -296,3 +307,6 @@ fn bury(worker: Worker) {
     // A panic was told by the hook.
     let _ = worker.thread.join();
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{Arc, mpsc},
-    thread,
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -65,20 +65,18 @@ pub struct Shared {
     pub log: Log,
     /// How often each shows that it makes progress.
     pub heartbeat: Duration,
-    /// Where each tells its number when it has ended.
-    pub ended: UnboundedSender<usize>,
+    /// Where each tells that it has ended.
+    pub ended: UnboundedSender<ThreadId>,
 }
 
-/// Tells that a worker's thread is at its end, also when it has panicked.
-struct Ended {
-    number: usize,
-    tell: UnboundedSender<usize>,
-}
+/// Tells that a worker's thread is at its end, also when it has panicked; and which one, by what no other
+/// thread will ever have. Another worker may have its number by then.
+struct Ended(UnboundedSender<ThreadId>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
         // Nobody waits for this any more when the daemon itself is about to end.
-        let _ = self.tell.send(self.number);
+        let _ = self.0.send(thread::current().id());
     }
 }
 
@@ -104,7 +102,7 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             move || {
-                let _ended = Ended { number, tell: shared.ended.clone() };
+                let _ended = Ended(shared.ended.clone());
                 let mut builder = runtime::Builder::new_current_thread();
                 // A LocalSet on another runtime would be one more queue for each request to go through.
                 match builder.enable_io().enable_time().build_local(LocalOptions::default()) {

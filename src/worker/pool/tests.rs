@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::{
+    log::{Level, Log, Sink},
+    stats::Memory,
+};
+
+fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
+    let (ended, ended_workers) = unbounded_channel();
+    let shared = Shared {
+        deck: Arc::default(),
+        memory: Arc::new(Memory::create(0).unwrap()),
+        log: Log::start(Sink::function(|_| {}), Level::Info).unwrap(),
+        heartbeat: Duration::from_millis(100),
+        ended,
+    };
+    let timeout = Duration::from_secs(10);
+    let policy = Policy {
+        body_limit: 1 << 10,
+        head_limit: 1 << 10,
+        requests_limit: 10,
+        head_timeout: timeout,
+        body_timeout: timeout,
+        write_timeout: timeout,
+        keep_alive_timeout: timeout,
+        range_error_status: StatusCode::BAD_REQUEST,
+    };
+    (Pool::start(count, policy, 100, shared).unwrap(), ended_workers)
+}
+
+fn numbers(pool: &Pool, leaving: bool) -> Vec<usize> {
+    let reports = pool.reports().into_iter().filter(|report| report.leaving == leaving);
+    reports.map(|report| report.number).collect()
+}
+
+#[test]
+fn a_worker_that_cannot_accept_is_let_go_and_takes_no_other_with_it() {
+    let (mut pool, mut ended_workers) = pool(1);
+    let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+    let entrance = Arc::new(Entrance::from(listener));
+    // epoll takes no descriptor twice.
+    pool.entrances = vec![entrance.clone(), entrance.clone()];
+    assert!(pool.resize(2).is_err());
+    assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1], vec![2]));
+
+    pool.entrances = vec![entrance];
+    pool.resize(2).unwrap();
+    assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![2]));
+    let ended = ended_workers.blocking_recv().unwrap();
+    pool.ended(ended);
+    assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![]));
+
+    // Its number is free again; and nobody is taken for it who has that by now.
+    pool.resize(3).unwrap();
+    pool.ended(ended);
+    assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 2, 3], vec![]));
+    pool.drain();
+    while !pool.is_empty() {
+        pool.ended(ended_workers.blocking_recv().unwrap());
+    }
+}
