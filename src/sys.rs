@@ -9,7 +9,10 @@ use std::{
     ops::Deref,
     os::fd::{AsFd, FromRawFd, OwnedFd},
     ptr::NonNull,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use nix::{
@@ -26,18 +29,25 @@ use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
 use crate::{net::Listener, stats::Region};
 
-/// Takes the descriptors that the service manager passed, with their names, and removes
-/// `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` from the environment (`sd_listen_fds(3)`).
-/// The descriptors are close-on-exec. To be called once, before any thread is started.
+/// Takes the descriptors that the service manager passed, with their names (`sd_listen_fds(3)`). They
+/// are close-on-exec.
+///
+/// The variables that name them, `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, stay: to change the
+/// environment, there must be one thread only, and no other process would heed them, for `LISTEN_PID` is
+/// this one.
 ///
 /// # Errors
-/// When those variables contradict each other, or name descriptors that are not open.
+/// When those variables contradict each other, or name descriptors that are not open; and when it is
+/// called again, for then somebody has them.
 pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
-    // SAFETY: the caller has started no thread, so nobody reads the environment meanwhile.
-    let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }?;
-    // SAFETY: the service manager passed these descriptors to this process, the variables that
-    // named them are gone, and setting close-on-exec on each has shown that it is open: nobody
-    // else owns them.
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    if TAKEN.swap(true, Relaxed) {
+        return Err(io::Error::other("they were taken already"));
+    }
+    let passed = sd_notify::listen_fds_with_names()?;
+    // SAFETY: the service manager passed these descriptors to this process, setting close-on-exec on
+    // each has shown that it is open, and nobody gets this far twice: nobody else owns them.
     Ok(passed.map(|(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name)).collect())
 }
 

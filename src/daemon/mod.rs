@@ -44,7 +44,6 @@ pub fn main() -> Exit {
     if args.check {
         return check(loaded);
     }
-    // Before the first thread, for it changes the environment.
     let inherited = take_inherited();
     let loaded = match loaded {
         Ok(loaded) => loaded,

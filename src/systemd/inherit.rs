@@ -38,11 +38,10 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// Takes and checks all descriptors that the service manager passed. To be called once, before
-/// any thread is started.
+/// Takes and checks all descriptors that the service manager passed.
 ///
 /// # Errors
-/// When the variables that describe them contradict each other.
+/// When the variables that describe them contradict each other, or they were taken already.
 pub fn take_inherited() -> io::Result<Inherited> {
     Ok(sort(sys::take_listen_fds()?))
 }
@@ -97,6 +96,12 @@ mod tests {
 
     fn tcp() -> OwnedFd {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().into()
+    }
+
+    #[test]
+    fn what_was_passed_can_be_taken_once() {
+        assert!(take_inherited().is_ok());
+        assert!(take_inherited().unwrap_err().to_string().contains("already"));
     }
 
     #[test]
