@@ -266,6 +266,13 @@ fn the_watchdog_is_fed() {
 }
 
 #[test]
+fn a_watchdog_that_waits_for_no_time_is_none() {
+    let mut daemon = Setup::new("").environment("WATCHDOG_USEC", "0").start();
+    assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn as_many_files_as_allowed_may_be_open() {
     let daemon = Setup::new("").before("ulimit -Sn 64").start();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();

@@ -9,7 +9,8 @@ use sd_notify::NotifyState;
 
 /// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
 pub fn watchdog_timeout() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
+    // No time at all means the same as in WatchdogSec=: nobody waits.
+    sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
 }
 
 /// Tells the service manager how the daemon is doing.
