@@ -5,8 +5,10 @@ mod support;
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two};
 
@@ -69,7 +71,7 @@ fn a_request_in_flight_is_answered_before_its_connection_is_left() {
     let mut first = start("");
     let mut client = first.client();
     let rest = client.begin_request();
-    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.signal(Signal::SIGTERM);
     first.wait_for_notice("STOPPING=1");
     client.send(rest);
     let answer = client.answer();
@@ -105,7 +107,7 @@ fn half_a_request_that_was_read_already_is_not_lost() {
     // The half comes together with a whole one, so it is read with it.
     client.send([post(PIXEL).as_bytes(), begin.as_bytes()].concat());
     assert_eq!(client.answer().status, 200);
-    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.signal(Signal::SIGTERM);
     first.wait_for_notice("STOPPING=1");
     client.send(rest);
     assert_eq!(client.answer().body, ECHO);
@@ -155,11 +157,78 @@ fn without_anybody_who_keeps_them_connections_get_a_last_answer() {
     for client in &mut clients {
         assert_eq!(client.ask(post(PIXEL)).field("connection"), None);
     }
-    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.signal(Signal::SIGTERM);
     daemon.wait_for_notice("STOPPING=1");
     let answer = clients[0].ask(post(PIXEL));
     assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
     assert!(daemon.wait().success());
+    for client in clients {
+        client.expect_end();
+    }
+}
+
+// --- a service manager that has much to do ---
+
+fn start_with_a_slow_manager(settings: &str, slowness: Duration) -> (Daemon, Vec<Client>) {
+    let daemon = Setup::new(settings).keeping_connections().slowly_answered(slowness).start();
+    let mut clients: Vec<_> = (0..10).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).status, 200);
+    }
+    (daemon, clients)
+}
+
+#[test]
+fn a_signal_to_reload_while_it_stops_costs_no_connection() {
+    let (mut first, mut clients) = start_with_a_slow_manager("", Duration::from_millis(500));
+    first.signal(Signal::SIGTERM);
+    first.wait_for_notice("BARRIER=1");
+    first.signal(Signal::SIGHUP);
+    assert!(first.wait().success());
+    first.wait_for_log("10 connections left for the next start");
+    let second = successor(&first, "");
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    drop(second);
+}
+
+#[test]
+fn a_slow_service_manager_is_waited_for_and_requests_are_answered_meanwhile() {
+    let (mut first, mut clients) = start_with_a_slow_manager("", Duration::from_secs(4));
+    first.signal(Signal::SIGTERM);
+    first.wait_for_notice("BARRIER=1");
+    for client in &mut clients {
+        let answer = client.ask(post(PIXEL));
+        assert_eq!((answer.status, answer.field("connection")), (200, None));
+    }
+    assert!(first.wait().success());
+    first.wait_for_log("10 connections left for the next start");
+    let second = successor(&first, "");
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    drop(second);
+}
+
+#[test]
+fn connections_that_are_lost_because_nobody_answers_are_told_of() {
+    let settings = "[timeouts]\ndrain = \"100ms\"";
+    let (mut daemon, clients) = start_with_a_slow_manager(settings, Duration::from_secs(60));
+    assert!(daemon.stop().success());
+    let line = daemon.wait_for_log("10 connections cannot be left for the next start, and closed");
+    assert!(line.contains("the service manager has not answered for 3 s"), "{line}");
+    for client in clients {
+        client.expect_end();
+    }
+}
+
+#[test]
+fn who_tells_it_to_stop_twice_waits_for_no_service_manager() {
+    let (mut daemon, clients) = start_with_a_slow_manager("", Duration::from_secs(60));
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_notice("BARRIER=1");
+    assert!(daemon.stop().success());
     for client in clients {
         client.expect_end();
     }

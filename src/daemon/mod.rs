@@ -4,6 +4,7 @@
 mod args;
 mod counters;
 mod doors;
+mod heir;
 mod house;
 mod operator;
 mod panics;

@@ -19,10 +19,11 @@ use super::{
     args::Args,
     counters,
     doors::Doors,
+    heir,
     house::{House, Parts, policy},
     panics, process,
     sockets::{Sockets, gather},
-    stop,
+    stop::Stop,
 };
 use crate::{
     config::{Loaded, Sources},
@@ -101,7 +102,8 @@ async fn live(
     let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started })?;
     house.notify(|notifier| counters.keep(notifier));
     house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
-    let outbox = stop::open_outbox(&house);
+    // What goes wrong is told if connections are lost by it.
+    let outbox = heir::open_outbox(&house);
 
     house.log.send(Event::Ready {
         listeners: house.doors.borrow().addresses(),
@@ -123,7 +125,8 @@ async fn live(
     };
     house.begin_to_stop(cause);
     house.pool.borrow_mut().close_entrances();
-    stop::stop(&house, outbox, &mut ended_workers, &mut stop_signals).await;
+    let limit = house.drain_limit();
+    Stop::begin(&house, &mut ended_workers, &mut stop_signals, limit).run(outbox).await;
     Ok(Exit::Ok)
 }
 
@@ -157,6 +160,7 @@ fn look_after(house: &House, watchdog: Option<Duration>) {
 }
 
 /// The signals that stop the daemon.
+#[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,134 +1,170 @@
 use std::{
-    io::ErrorKind,
-    iter::from_fn,
+    io,
+    pin::pin,
     thread::ThreadId,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    time::{interval, sleep, timeout},
+    time::{Interval, interval, sleep, timeout_at},
 };
 
 use super::{
+    heir::Heir,
     house::House,
     run::{StopSignals, TICK},
 };
 use crate::{
-    http::Parked,
     log::{Event, counted},
-    systemd,
-    worker::{Outbox, pair},
+    worker::Outbox,
 };
 
 /// Without a service manager that keeps connections, each may have one more answer, for so long.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
-/// The service manager may take so long to take something.
+/// The service manager may take so long for an answer, however short the limit is.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// When it has answered late, workers have so long to give up what they have, or as long as the limit.
+const GIVING_UP: Duration = Duration::from_secs(1);
 
-/// Lets all requests finish and all workers end, and leaves the connections for the next process where
-/// that is possible. Accepting has ended already.
-pub async fn stop(
-    house: &House,
-    outbox: Option<Outbox>,
-    ended_workers: &mut UnboundedReceiver<ThreadId>,
-    stop_signals: &mut StopSignals,
-) {
-    let begun = Instant::now();
-    let limit = house.drain_limit();
-    let mut heir = outbox.and_then(|outbox| Heir::find(house, outbox));
-    if heir.is_none() {
-        house.pool.borrow().retire();
+/// The end of the daemon, and what it has to heed meanwhile.
+#[derive(Debug)]
+pub struct Stop<'a> {
+    house: &'a House,
+    ended_workers: &'a mut UnboundedReceiver<ThreadId>,
+    signals: &'a mut StopSignals,
+    ticks: Interval,
+    begun: Instant,
+    limit: Duration,
+    until: Instant,
+    /// Told twice: whoever does that does not want to wait.
+    is_urgent: bool,
+}
+
+impl<'a> Stop<'a> {
+    /// Begins to stop; requests may take so long to finish.
+    pub fn begin(
+        house: &'a House,
+        ended_workers: &'a mut UnboundedReceiver<ThreadId>,
+        signals: &'a mut StopSignals,
+        limit: Duration,
+    ) -> Self {
+        let begun = Instant::now();
+        Self {
+            house,
+            ended_workers,
+            signals,
+            ticks: interval(TICK),
+            begun,
+            limit,
+            until: begun + limit,
+            is_urgent: false,
+        }
     }
-    let mut ticks = interval(TICK);
-    let drained = timeout(limit, async {
-        let mut last_answers = heir.is_none();
-        while !house.pool.borrow().is_empty() {
-            if last_answers && (begun.elapsed() >= LAST_ANSWERS || house.pool.borrow().open() == 0) {
+
+    /// Lets all requests finish and all workers end, and leaves the connections for the next process where
+    /// that is possible. Accepting has ended already.
+    pub async fn run(mut self, outbox: io::Result<Option<Outbox>>) {
+        let mut heir = self.find_heir(outbox).await;
+        // Who does not come to an end in time is cut off.
+        let _ = timeout_at(self.until.into(), self.drain(heir.is_some())).await;
+        if let Some(heir) = &mut heir {
+            self.leave_to(heir).await;
+        }
+        let cut = self.house.pool.borrow().open() as u64;
+        self.house.pool.borrow().abort();
+        self.house.log.send(Event::Stopped {
+            requests: self.house.sample().total,
+            handed_over: heir.map_or(0, |heir| heir.left()),
+            cut,
+            took: self.begun.elapsed(),
+        });
+    }
+
+    /// Waits for the service manager to say that it keeps connections. It may be slow, for a host that
+    /// starts or is short of CPU has much to do: until then requests are answered as ever, and only what
+    /// is left of the limit afterwards is for giving up connections, so there is no need to hurry it.
+    async fn find_heir(&mut self, outbox: io::Result<Option<Outbox>>) -> Option<Heir> {
+        let house = self.house;
+        let limit = self.limit.saturating_sub(GIVING_UP).max(PATIENCE);
+        let mut found = pin!(async {
+            match outbox? {
+                Some(outbox) => Heir::find(house, outbox, limit).await,
+                None => Ok(None),
+            }
+        });
+        let found = loop {
+            if self.is_urgent {
+                break Ok(None);
+            }
+            tokio::select! {
+                found = &mut found => break found,
+                () = self.go_on() => {}
+            }
+        };
+        self.until = self.until.max(Instant::now() + GIVING_UP.min(self.limit));
+        found.unwrap_or_else(|error| {
+            self.tell_lost(house.pool.borrow().open() as u64, &error);
+            None
+        })
+    }
+
+    /// Until all workers have ended. Without an heir each connection may have a last answer before that.
+    async fn drain(&mut self, has_heir: bool) {
+        let house = self.house;
+        let last_answers_until = Instant::now() + LAST_ANSWERS;
+        let mut last_answers = !has_heir;
+        if last_answers {
+            house.pool.borrow().retire();
+        }
+        while !self.is_urgent && !house.pool.borrow().is_empty() {
+            if last_answers && (Instant::now() >= last_answers_until || house.pool.borrow().open() == 0) {
                 house.pool.borrow_mut().drain();
                 last_answers = false;
             }
             tokio::select! {
-                Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-                _ = ticks.tick() => tell(house, limit.saturating_sub(begun.elapsed())),
+                () = self.go_on() => {}
                 () = sleep(LAST_ANSWERS / 10), if last_answers => {}
-                // Told twice: whoever does that does not want to wait.
-                _ = stop_signals.recv() => break,
             }
         }
-    });
-    let _ = drained.await;
-    if let Some(heir) = &mut heir {
-        heir.leave(house);
-    }
-    let cut = house.pool.borrow().open() as u64;
-    house.pool.borrow().abort();
-    house.log.send(Event::Stopped {
-        requests: house.sample().total,
-        handed_over: heir.map_or(0, |heir| heir.left),
-        cut,
-        took: begun.elapsed(),
-    });
-}
-
-/// The next process, as far as it can be reached: through sockets that the service manager keeps.
-struct Heir {
-    outbox: Outbox,
-    given_up: UnboundedReceiver<Parked>,
-    left: u64,
-}
-
-impl Heir {
-    /// Has the workers give everything up for it; `None` where nobody keeps anything.
-    fn find(house: &House, outbox: Outbox) -> Option<Self> {
-        is_kept(house, &outbox).then(|| Self {
-            outbox,
-            given_up: house.pool.borrow_mut().hand_over(),
-            left: 0,
-        })
     }
 
-    /// Leaves everything that was given up. All at once: a message takes nearly as much room with one
-    /// connection as with hundreds, and the service manager keeps few sockets.
-    fn leave(&mut self, house: &House) {
-        let mut connections: Vec<_> = from_fn(|| self.given_up.try_recv().ok()).collect();
-        let count = connections.len() as u64;
-        let mut sent = self.outbox.send(&mut connections);
-        while sent.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-            && let Some(outbox) = open_outbox(house).filter(|outbox| is_kept(house, outbox))
-        {
-            self.outbox = outbox;
-            sent = self.outbox.send(&mut connections);
-        }
-        self.left += count - connections.len() as u64;
-        if let Err(error) = sent {
-            let (connections, reason) = (connections.len() as u64, error.to_string());
-            house.log.send(Event::HandOverFailed { connections, reason });
+    async fn leave_to(&mut self, heir: &mut Heir) {
+        let result = {
+            let mut left = pin!(heir.leave(self.house, PATIENCE));
+            loop {
+                tokio::select! {
+                    left = &mut left => break left,
+                    () = self.go_on() => {}
+                }
+            }
+        };
+        if let Err(error) = result {
+            self.tell_lost(heir.left_over(), &error);
         }
     }
-}
 
-/// A socket whose other end the service manager is asked to keep; `None` where there is none. One that
-/// keeps nothing (FileDescriptorStoreMax=0) closes that end when it finds the time, even after it has
-/// said that it is done. So this is for the start of the daemon: when it stops, it shows.
-pub fn open_outbox(house: &House) -> Option<Outbox> {
-    if !systemd::is_managed() {
-        return None;
+    /// What goes on all the time.
+    async fn go_on(&mut self) {
+        tokio::select! {
+            Some(worker) = self.ended_workers.recv() => self.house.pool.borrow_mut().ended(worker),
+            _ = self.ticks.tick() => self.tell(),
+            _ = self.signals.recv() => self.is_urgent = true,
+        }
     }
-    let (outbox, far) = pair().ok()?;
-    house.ask(|notifier| notifier.store(systemd::CONNECTIONS, &far)).ok()?;
-    Some(outbox)
-}
 
-/// Whether the service manager, once it has dealt with everything that it was told, has the other end.
-fn is_kept(house: &House, outbox: &Outbox) -> bool {
-    house.ask(|notifier| notifier.wait(PATIENCE)).is_ok() && outbox.is_kept()
-}
+    /// What is left to do, and for how long systemd has to wait for it.
+    fn tell(&self) {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let open = counted(self.house.pool.borrow().open(), "connection");
+        let status = format!("Stopping: {open} open, {} s left", left.as_secs());
+        self.house.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
+        self.house.notify(|notifier| notifier.alive());
+    }
 
-/// What is left to do, and for how long systemd has to wait for it.
-fn tell(house: &House, left: Duration) {
-    let open = counted(house.pool.borrow().open(), "connection");
-    let status = format!("Stopping: {open} open, {} s left", left.as_secs());
-    house.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
-    house.notify(|notifier| notifier.alive());
+    fn tell_lost(&self, connections: u64, error: &io::Error) {
+        if connections > 0 {
+            self.house.log.send(Event::HandOverFailed { connections, reason: error.to_string() });
+        }
+    }
 }

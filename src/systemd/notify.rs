@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sd_notify::NotifyState;
+use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 /// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
 pub fn watchdog_timeout() -> Option<Duration> {
@@ -69,18 +69,11 @@ impl Notifier {
         sd_notify::notify_with_fds(&state, &descriptors)
     }
 
-    /// Waits until the manager has dealt with everything that it was told so far (`BARRIER=1`), at
-    /// most for `limit`.
-    pub fn wait(&self, limit: Duration) -> io::Result<()> {
+    /// Has the manager say when it has dealt with everything that it was told so far (`BARRIER=1`).
+    pub fn barrier(&self) -> io::Result<Barrier> {
         let (ours, theirs) = io::pipe()?;
         sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
-        drop(theirs);
-        let mut polled = [PollFd::new(ours.as_fd(), PollFlags::empty())];
-        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        match poll(&mut polled, limit)? {
-            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")),
-            _ => Ok(()),
-        }
+        Receiver::from_owned_fd(ours.into()).map(Barrier)
     }
 
     /// Has the manager forget what it keeps under this name.
@@ -91,5 +84,17 @@ impl Notifier {
     /// Everything makes progress.
     pub fn alive(&self) -> io::Result<()> {
         sd_notify::notify(&[NotifyState::Watchdog])
+    }
+}
+
+/// What the manager was told before this, it has dealt with when it has passed this.
+#[derive(Debug)]
+pub struct Barrier(Receiver);
+
+impl Barrier {
+    /// Waits for that, without an end. Signals do not disturb it.
+    pub async fn passed(mut self) -> io::Result<()> {
+        // Nothing is ever written: the manager closes its end.
+        self.0.read(&mut [0]).await.map(drop)
     }
 }

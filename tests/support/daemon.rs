@@ -96,6 +96,12 @@ impl Setup {
         self
     }
 
+    /// The service manager takes so long to say that it has dealt with everything.
+    pub fn slowly_answered(mut self, slowness: Duration) -> Self {
+        self.manner.slowness = slowness;
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         self.home.folder.path()
     }

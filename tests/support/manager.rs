@@ -23,7 +23,7 @@ pub struct Manner {
     /// Keeps the connections that a daemon leaves for the next one; otherwise the daemon finds that
     /// nobody does.
     pub keeps_connections: bool,
-    /// So long it has something else to do before it deals with what it is asked to say (`BARRIER=1`).
+    /// So long it takes to say that it has dealt with everything (`BARRIER=1`).
     pub slowness: Duration,
 }
 
@@ -83,10 +83,12 @@ fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<St
     let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
     let has = |line| notice.lines().any(|one| one == line);
     if has("BARRIER=1") {
-        // The test sees that the daemon asks, before it is answered.
-        sender.send(notice).ok()?;
-        thread::sleep(manner.slowness);
-        return Some(());
+        // It is answered when this is closed.
+        thread::spawn(move || {
+            thread::sleep(manner.slowness);
+            drop(files);
+        });
+        return sender.send(notice).ok();
     }
     if let Some(name) = notice.lines().find_map(|line| line.strip_prefix("FDNAME=")) {
         if has("FDSTOREREMOVE=1") {
