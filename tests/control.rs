@@ -451,3 +451,15 @@ fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
         assert_eq!(stderr(&output), "");
     }
 }
+
+#[test]
+fn the_log_says_which_client_of_which_socket_spoke_no_varlink() {
+    let daemon = Daemon::start("[log]\nlevel = \"debug\"");
+    for (socket, name) in [(daemon.admin_socket(), "admin"), (daemon.control_socket(), "control")] {
+        let mut client = Varlink::connect(&socket);
+        client.send("{\"no\":\"call\"}\0").unwrap();
+        assert_eq!(client.reply(), None);
+        let line = daemon.wait_for_log(&format!("client={name}:{}", std::process::id()));
+        assert!(line.contains("Control client: "), "{line}");
+    }
+}

@@ -167,6 +167,24 @@ fn without_anybody_who_keeps_them_connections_get_a_last_answer() {
     }
 }
 
+#[test]
+fn the_log_says_what_became_of_connections_and_what_this_daemon_has_answered() {
+    let mut first = start("workers = 1");
+    let mut clients: Vec<_> = (0..3).map(|_| first.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(post(PIXEL)).status, 200);
+    }
+    assert!(first.stop().success());
+    first.wait_for_log("Worker 1 has ended, 3 connections given up for the next start");
+    first.wait_for_log(", 3 requests answered, 3 connections left for the next start");
+    assert!(!first.log().contains("moved"), "{}", first.log());
+
+    let mut second = successor(&first, "");
+    assert_eq!(clients[0].ask(post(PIXEL)).status, 200);
+    assert!(second.stop().success());
+    second.wait_for_log(", 1 request answered, 3 connections left for the next start");
+}
+
 // --- a service manager that has much to do ---
 
 fn start_with_a_slow_manager(settings: &str, slowness: Duration) -> (Daemon, Vec<Client>) {

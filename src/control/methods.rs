@@ -31,6 +31,16 @@ pub enum Access {
     Change,
 }
 
+impl Access {
+    /// Which of the two sockets that is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "control",
+            Self::Change => "admin",
+        }
+    }
+}
+
 /// Where calls are answered.
 #[derive(Debug)]
 pub struct Desk<O> {

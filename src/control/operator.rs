@@ -1,5 +1,7 @@
 use std::fmt;
 
+use tokio::net::unix::UCred;
+
 use super::types::{
     ControlError, Drained, LogLevelSet, Reloaded, Resumed, Settings, Stats, Workers, WorkersSet,
 };
@@ -52,6 +54,13 @@ pub struct Caller {
     pub pid: u32,
     /// The user.
     pub uid: u32,
+}
+
+impl From<UCred> for Caller {
+    fn from(credentials: UCred) -> Self {
+        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+        Self { pid: pid.unwrap_or(0), uid: credentials.uid() }
+    }
 }
 
 impl fmt::Display for Caller {

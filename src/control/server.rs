@@ -48,12 +48,7 @@ pub async fn serve<O: Operator + 'static>(
                     let active = Rc::new(Cell::new(Instant::now()));
                     let desk = Desk { access: access.clone(), operator: operator.clone(), log: log.clone() };
                     let session = Session { desk, active: active.clone() };
-                    let log = log.clone();
-                    clients.add(active, async move {
-                        if let Err(error) = session.run(stream).await {
-                            log.send(Event::ControlFailed { client: "control".into(), reason: error.to_string() });
-                        }
-                    });
+                    clients.add(active, session.run(stream));
                 }
                 // Out of descriptors, most likely: the clients that are there are served on.
                 Err(_) => sleep(Duration::from_millis(100)).await,
@@ -103,10 +98,23 @@ struct Session<O> {
 }
 
 impl<O: Operator> Session<O> {
-    async fn run(&self, stream: UnixStream) -> zlink::Result<()> {
-        let credentials = stream.peer_cred()?;
-        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-        let caller = Caller { pid: pid.unwrap_or(0), uid: credentials.uid() };
+    async fn run(self, stream: UnixStream) {
+        let caller = stream.peer_cred().map(Caller::from);
+        // As clients of HTTP are named: where they come in, and what tells one from another.
+        let client = match &caller {
+            Ok(caller) => format!("{}:{}", self.desk.access.name(), caller.pid),
+            Err(_) => self.desk.access.name().into(),
+        };
+        let served = match caller {
+            Ok(caller) => self.serve(stream, caller).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = served {
+            self.desk.log.send(Event::ControlFailed { client, reason: error.to_string() });
+        }
+    }
+
+    async fn serve(&self, stream: UnixStream, caller: Caller) -> zlink::Result<()> {
         let (mut read, mut write) = BoundedConnection::new(Bounded(stream.try_into()?)).split();
         loop {
             let received = timeout(IDLE_TIMEOUT, read.receive_call::<AnyCall>()).await;

@@ -32,6 +32,8 @@ pub struct House {
     pub doors: RefCell<Doors>,
     pub started: Instant,
     pub started_at: SystemTime,
+    /// Requests that processes before have answered.
+    pub answered_before: u64,
     pub stopping: Cell<bool>,
     /// As the configuration says; what was set by hand is kept apart.
     pub settings: RefCell<Settings>,
@@ -66,6 +68,7 @@ pub struct Parts {
     pub doors: Doors,
     pub log: Log,
     pub started: Instant,
+    pub answered_before: u64,
 }
 
 impl House {
@@ -88,6 +91,7 @@ impl House {
             doors: RefCell::new(parts.doors),
             started: parts.started,
             started_at: SystemTime::now() - parts.started.elapsed(),
+            answered_before: parts.answered_before,
             stopping: Cell::new(false),
             settings: RefCell::new(parts.loaded.settings),
             origins: RefCell::new(parts.loaded.origins),
@@ -204,10 +208,15 @@ impl House {
 fn sample(memory: &Memory, pool: &Pool) -> Sample {
     Sample {
         at: Instant::now(),
-        total: Totals::sum(memory.workers()).outcomes.total(),
+        total: answered(memory),
         latency: latency(memory.workers()),
         busy: pool.reports().iter().map(|report| (report.number, report.busy)).collect(),
     }
+}
+
+/// Requests that were answered, by this process or by those before.
+pub fn answered(memory: &Memory) -> u64 {
+    Totals::sum(memory.workers()).outcomes.total()
 }
 
 /// Now, as the control interface tells times.

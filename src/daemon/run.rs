@@ -20,7 +20,7 @@ use super::{
     counters,
     doors::Doors,
     heir,
-    house::{House, Parts, policy},
+    house::{House, Parts, answered, policy},
     panics, process,
     sockets::{Sockets, gather},
     stop::Stop,
@@ -92,6 +92,7 @@ async fn live(
 
     let counters = counters::open(left.counters, log)?;
     let memory = counters.memory.clone();
+    let answered_before = answered(&memory);
     let shared =
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
     let mut pool =
@@ -99,7 +100,7 @@ async fn live(
     restore(&pool, &left.connections, log);
     let doors = Doors::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();
-    let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started })?;
+    let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started, answered_before })?;
     house.notify(|notifier| counters.keep(notifier));
     house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     // What goes wrong is told if connections are lost by it.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     heir::Heir,
-    house::House,
+    house::{House, answered},
     run::{StopSignals, TICK},
 };
 use crate::{
@@ -74,7 +74,7 @@ impl<'a> Stop<'a> {
         let cut = self.house.pool.borrow().open() as u64;
         self.house.pool.borrow().abort();
         self.house.log.send(Event::Stopped {
-            requests: self.house.sample().total,
+            requests: answered(&self.house.memory) - self.house.answered_before,
             handed_over: heir.map_or(0, |heir| heir.left()),
             cut,
             took: self.begun.elapsed(),

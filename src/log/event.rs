@@ -53,8 +53,9 @@ pub enum Event {
     ReloadRefused { faults: Vec<String>, by: String },
     /// A worker thread serves.
     WorkerStarted { worker: usize },
-    /// A worker thread has ended; `moved` connections went to others.
-    WorkerEnded { worker: usize, moved: u64 },
+    /// A worker thread has ended; `moved` connections went to others, and `left` ones wait for the next
+    /// process.
+    WorkerEnded { worker: usize, moved: u64, left: u64 },
     /// A worker thread has not come round for a while.
     WorkerStuck { worker: usize, since: Duration },
     /// Somebody changed the number of workers.
@@ -87,7 +88,8 @@ pub enum Event {
     ControlFailed { client: String, reason: String },
     /// The daemon has begun to stop.
     Stopping { cause: &'static str, open: u64 },
-    /// The daemon has stopped; `cut` connections were closed with a request in flight.
+    /// The daemon has stopped; it has answered so many `requests` since it started, and `cut` connections
+    /// were closed with a request in flight.
     Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
     /// Connections that the process before has left are served.
     Restored { connections: u64 },
@@ -264,10 +266,7 @@ impl Event {
                 format!("A reload by {by} changed nothing, the configuration is refused: {faults}")
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
-            Self::WorkerEnded { worker, moved: 0 } => format!("Worker {worker} has ended"),
-            Self::WorkerEnded { worker, moved } => {
-                format!("Worker {worker} has ended, {} moved to others", counted(*moved, "connection"))
-            }
+            Self::WorkerEnded { worker, moved, left } => worker_ended(*worker, *moved, *left),
             Self::WorkerStuck { worker, since } => {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
             }
@@ -328,6 +327,17 @@ impl Event {
             Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),
         }
     }
+}
+
+fn worker_ended(worker: usize, moved: u64, left: u64) -> String {
+    let mut text = format!("Worker {worker} has ended");
+    if moved > 0 {
+        text += &format!(", {} moved to others", counted(moved, "connection"));
+    }
+    if left > 0 {
+        text += &format!(", {} given up for the next start", counted(left, "connection"));
+    }
+    text
 }
 
 fn limit_reached(limit: usize, is_short_of_files: bool) -> String {

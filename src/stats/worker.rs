@@ -26,6 +26,8 @@ pub struct WorkerStats {
     pub connections_taken: Counter,
     /// Connections that this worker gave to another one.
     pub connections_moved: Counter,
+    /// Connections that this worker gave up for the next process.
+    pub connections_left: Counter,
     open: AtomicI64,
     idle: AtomicU64,
     cpu_us: AtomicU64,
@@ -44,6 +46,7 @@ impl WorkerStats {
             number,
             connections_taken: Counter::default(),
             connections_moved: Counter::default(),
+            connections_left: Counter::default(),
             open: AtomicI64::new(0),
             idle: AtomicU64::new(0),
             cpu_us: AtomicU64::new(0),

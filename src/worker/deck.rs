@@ -41,6 +41,17 @@ pub struct Hand {
     pub stats: Arc<WorkerStats>,
 }
 
+/// Where a connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dealt {
+    /// To another worker.
+    ToWorker,
+    /// To whoever keeps it for the next process.
+    ToHeir,
+    /// Nowhere: it is closed.
+    Closed,
+}
+
 impl Deck {
     /// Connections of all workers together.
     pub fn open(&self) -> usize {
@@ -96,8 +107,8 @@ impl Deck {
     }
 
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
-    pub fn deal(&self, connection: Parked) {
-        self.deal_to(Hands::fewest, connection);
+    pub fn deal(&self, connection: Parked) -> Dealt {
+        self.deal_to(Hands::fewest, connection)
     }
 
     /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
@@ -106,20 +117,21 @@ impl Deck {
         self.deal_to(|hands| hands.fewest_or(worker), connection);
     }
 
-    fn deal_to(&self, choose: impl Fn(&mut Hands) -> Option<usize>, connection: Parked) {
+    fn deal_to(&self, choose: impl Fn(&mut Hands) -> Option<usize>, connection: Parked) -> Dealt {
         self.open.fetch_add(1, Relaxed);
         let mut hands = self.hands();
         if let Some(outlet) = &hands.outlet {
+            let sent = outlet.send(connection);
+            self.closed();
             // One that nobody takes any more is closed.
-            let _ = outlet.send(connection);
-            return self.closed();
+            return if sent.is_ok() { Dealt::ToHeir } else { Dealt::Closed };
         }
         let mut order = Order::Serve(connection);
         while let Some(i) = choose(&mut hands) {
             let hand = &hands.workers[i];
             hand.stats.dealt();
             match hand.orders.send(order) {
-                Ok(()) => return,
+                Ok(()) => return Dealt::ToWorker,
                 Err(returned) => {
                     // That worker's thread is gone; it is not asked again.
                     hands.workers.remove(i);
@@ -128,12 +140,16 @@ impl Deck {
             }
         }
         self.closed();
+        Dealt::Closed
     }
 
-    /// Gives a connection that one worker gave away to another one.
-    pub fn deal_on(&self, connection: Parked) {
-        self.moved.fetch_add(1, Relaxed);
-        self.deal(connection);
+    /// Gives a connection that one worker gave away to another one, or keeps it for the next process.
+    pub fn deal_on(&self, connection: Parked) -> Dealt {
+        let dealt = self.deal(connection);
+        if dealt == Dealt::ToWorker {
+            self.moved.fetch_add(1, Relaxed);
+        }
+        dealt
     }
 
     /// From now on every connection goes there.

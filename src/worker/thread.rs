@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    deck::Deck,
+    deck::{Dealt, Deck},
     entrance::{Entrance, Watched, accept},
 };
 use crate::{
@@ -197,9 +197,8 @@ async fn work(
         }
     }
     connections.shutdown().await;
-    shared
-        .log
-        .send(Event::WorkerEnded { worker: context.worker, moved: context.stats.connections_moved.get() });
+    let (moved, left) = (context.stats.connections_moved.get(), context.stats.connections_left.get());
+    shared.log.send(Event::WorkerEnded { worker: context.worker, moved, left });
 }
 
 /// What this thread has used.
@@ -212,9 +211,13 @@ fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Futu
     // An async block would have room for what it waits for twice.
     http::serve(connection, context).map(move |ended| {
         if let http::Ended::Parked(connection) = ended {
-            open.context.stats.connections_moved.add(1);
+            let context = open.context.clone();
             drop(open);
-            deck.deal_on(connection);
+            match deck.deal_on(connection) {
+                Dealt::ToWorker => context.stats.connections_moved.add(1),
+                Dealt::ToHeir => context.stats.connections_left.add(1),
+                Dealt::Closed => {}
+            }
         }
     })
 }
