@@ -15,6 +15,8 @@ pub enum Exit {
     DataErr = 65,
     /// The daemon is not there.
     Unavailable = 69,
+    /// An error of the program itself.
+    Software = 70,
     /// The operating system refused something that should have worked.
     OsErr = 71,
     /// Reading or writing failed.
@@ -31,12 +33,13 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Unwell,
         Self::Usage,
         Self::DataErr,
         Self::Unavailable,
+        Self::Software,
         Self::OsErr,
         Self::IoErr,
         Self::TempFail,

@@ -50,6 +50,14 @@ pub struct House {
     lines_dropped_told: Cell<u64>,
 }
 
+/// A worker that makes no progress.
+#[derive(Debug, Clone, Copy)]
+pub struct Stuck {
+    pub since: Duration,
+    /// Whether it was already when somebody looked before.
+    pub is_known: bool,
+}
+
 /// What was set by hand and holds in place of the configuration, until it is taken back or the daemon
 /// ends.
 #[derive(Debug, Default)]
@@ -153,18 +161,21 @@ impl House {
         self.log.send(Event::Stopping { cause, open: self.pool.borrow().open() as u64 });
     }
 
-    /// Whether every worker has come round within `limit`; the log is told of one that has not, once.
-    pub fn all_workers_progress(&self, limit: Duration) -> bool {
-        let reports = self.pool.borrow().reports();
-        let stuck = reports.into_iter().find(|report| report.since_progress > limit);
+    /// The worker that has not come round for longest, where that is longer than `limit`; the log is told
+    /// of it, once.
+    pub fn find_stuck(&self, limit: Duration) -> Option<Stuck> {
+        let reports = self.pool.borrow().reports().into_iter();
+        let stuck = reports.filter(|report| report.since_progress > limit);
+        let stuck = stuck.max_by_key(|report| report.since_progress);
         let before = self.stuck_worker.replace(stuck.as_ref().map(|report| report.number));
-        match stuck {
-            Some(report) if before != Some(report.number) => {
-                self.log.send(Event::WorkerStuck { worker: report.number, since: report.since_progress });
-                false
+        stuck.map(|report| {
+            let (worker, since) = (report.number, report.since_progress);
+            let is_known = before == Some(worker);
+            if !is_known {
+                self.log.send(Event::WorkerStuck { worker, since });
             }
-            stuck => stuck.is_none(),
-        }
+            Stuck { since, is_known }
+        })
     }
 
     /// Takes note of what is counted by now, for the rates.

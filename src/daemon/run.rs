@@ -116,19 +116,20 @@ async fn live(
 
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let cause = loop {
+    let (cause, limit, exit) = loop {
         tokio::select! {
-            cause = stop_signals.recv() => break cause,
+            cause = stop_signals.recv() => break (cause, house.drain_limit(), Exit::Ok),
             Some(()) = hangup.recv() => drop(house.reload("SIGHUP")),
             Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-            _ = ticks.tick() => look_after(&house, watchdog),
+            _ = ticks.tick() => if let Some(limit) = look_after(&house, watchdog) {
+                break ("a worker stands still", limit.min(house.drain_limit()), Exit::Software);
+            }
         }
     };
     house.begin_to_stop(cause);
     house.pool.borrow_mut().close_entrances();
-    let limit = house.drain_limit();
     Stop::begin(&house, &mut ended_workers, &mut stop_signals, limit).run(outbox).await;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 /// Goes on with the connections of the process before.
@@ -149,15 +150,21 @@ fn restore(pool: &Pool, left: &[OwnedFd], log: &Log) {
     }
 }
 
-/// Keeps the status current, and feeds the watchdog while every worker makes progress.
-fn look_after(house: &House, watchdog: Option<Duration>) {
+/// Keeps the status current, and feeds the watchdog while every worker makes progress. When one has made
+/// none for as long as the watchdog waits, it would bite soon, and all connections would be lost: returns
+/// how long stopping may take instead, which leaves those of the other workers for the next process.
+fn look_after(house: &House, watchdog: Option<Duration>) -> Option<Duration> {
     house.remember();
     let status = house.status();
     house.notify(|notifier| notifier.status(&status));
-    let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
-    if house.all_workers_progress(limit) && watchdog.is_some() {
+    let stuck = house.find_stuck(watchdog.map_or(STUCK, |timeout| timeout / 2));
+    let timeout = watchdog?;
+    // Known: where the whole process stood still, no worker has had time to come round yet.
+    let is_hopeless = stuck.is_some_and(|stuck| stuck.is_known && stuck.since > timeout);
+    if is_hopeless || stuck.is_none() {
         house.notify(|notifier| notifier.alive());
     }
+    is_hopeless.then_some(timeout / 4)
 }
 
 /// The signals that stop the daemon.

@@ -21,13 +21,21 @@ fn drop_in(host: &Host, lines: &str) {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_named_and_the_service_is_restarted() {
+fn a_worker_that_stands_still_is_named_and_the_service_is_restarted_with_connections_of_the_others() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
     drop_in(c5, "WatchdogSec=8s");
     c5.run("systemctl start pixeld");
     let pid = stats(c5).pid;
+    let pixel = Request::pixel(PIXEL);
+    let mut connections: Vec<_> =
+        (0..10).map(|_| c5.client().connect(c5.unix("/run/pixeld/http.sock")).unwrap()).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.send(&pixel).unwrap().status, 200);
+    }
+    let kept = json(c5, "pixeldctl workers --json")["workers"][0]["connections"].as_u64().unwrap();
+    assert!((1..10).contains(&kept), "both have some: {kept}");
     let thread = c5.run(&format!("grep -lx pixeld-2 /proc/{pid}/task/*/comm | cut -d/ -f5")).stdout;
     // Whoever traces a thread decides when its system calls begin.
     let hold = "-qq -e trace=epoll_wait,epoll_pwait -e inject=epoll_wait,epoll_pwait:delay_enter=60s";
@@ -41,14 +49,18 @@ fn a_worker_that_stands_still_is_named_and_the_service_is_restarted() {
     assert!(workers["workers"][1]["progressAgeMs"].as_u64().unwrap() > 4_000, "{workers:#}");
     assert!(workers["workers"][0]["progressAgeMs"].as_u64().unwrap() < 4_000, "{workers:#}");
 
-    c5.wait_for("journalctl -u pixeld | grep 'Watchdog timeout'");
+    c5.wait_for("journalctl -u pixeld -o cat | grep 'Stopping (a worker stands still)'");
+    c5.wait_for(&format!("journalctl -u pixeld -o cat | grep '{kept} connections left for the next start'"));
     // A thread that is traced does not even die by itself.
     c5.run(&format!("kill {}", tracer.trim()));
     wait_until("it is restarted", || property(c5, "NRestarts") == "1");
     c5.wait_for("systemctl is-active pixeld");
     assert_ne!(stats(c5).pid, pid);
-    let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL)).unwrap();
-    assert_eq!(answer.status, 200);
+    let journal = c5.run("journalctl -u pixeld").stdout;
+    assert!(journal.contains("status=70") && !journal.contains("Watchdog timeout"), "{journal}");
+    let answered = connections.iter_mut().filter_map(|connection| connection.send(&pixel).ok());
+    assert_eq!(answered.filter(|answer| answer.status == 200).count() as u64, kept);
+    assert_eq!(c5.client().send(c5.unix("/run/pixeld/http.sock"), &pixel).unwrap().status, 200);
 }
 
 #[test]
