@@ -1,0 +1,89 @@
+use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
+use crate::{
+    control::{CallError, ControlError},
+    ctl::place::Place,
+    exit::Exit,
+};
+
+/// What ssh exits with when it could not connect.
+const SSH_FAILED: i32 = 255;
+/// What `pixeldctl bridge` exits with.
+const NO_DAEMON: i32 = Exit::Unavailable as i32;
+const NO_PERMISSION: i32 = Exit::NoPerm as i32;
+
+impl Failure {
+    /// What to do about it, where something can be said.
+    pub(super) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoDaemon(_) => {
+                "start it with `systemctl start pixeld`, or name its socket with --socket".into()
+            }
+            Self::NoPermission(path) => {
+                let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
+                format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
+            }
+            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => {
+                "the daemon is stuck or very busy: see `systemctl status pixeld`".into()
+            }
+            Self::Inactive(unit) => format!("start it with `systemctl start {unit}`"),
+            Self::Write(..) => "its folder has to exist, and this user to be allowed to write there".into(),
+            Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
+            Self::NoSsh(..) => "install the package openssh-client".into(),
+            Self::At(Place::There(host), failure) => {
+                failure.hint_for(host).map_or_else(|| failure.hint(), Some)?
+            }
+            Self::At(_, failure) => failure.hint()?,
+            Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
+            Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
+            Self::Call(CallError::Refused(error)) => match error {
+                ControlError::NotPermitted { socket, .. } => {
+                    format!("leave --socket out, or use --socket {socket}")
+                }
+                ControlError::InvalidConfiguration { .. } => {
+                    "nothing was changed; mend the files, try `pixeld --check`, then reload again".into()
+                }
+                ControlError::Busy { .. } => "wait until that is done, and try again".into(),
+                _ => return None,
+            },
+            Self::Call(CallError::Unknown(_)) => {
+                "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade".into()
+            }
+            Self::Call(CallError::Closed) => {
+                "it may have restarted: try again; or is this not the socket of a pixeld?".into()
+            }
+            Self::Call(CallError::Protocol(_)) => "is this the socket of a pixeld?".into(),
+            _ => return None,
+        })
+    }
+
+    /// What helps where this happened on another host.
+    fn hint_for(&self, host: &str) -> Option<String> {
+        if host.starts_with('-') {
+            // To anybody who tried it by hand, it would be an option of ssh.
+            return None;
+        }
+        Some(match self {
+            Self::There { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
+            Self::There { code: Some(NO_SUCH_PROGRAM), .. } => {
+                format!("install pixeld on {host}, with pixeldctl in the PATH that ssh has there")
+            }
+            Self::There { code: Some(NOT_UNDERSTOOD), .. } => {
+                format!("install the same version of pixeld on {host} and here")
+            }
+            Self::There { code: Some(NO_DAEMON), .. } => {
+                format!("start it there: `ssh {host} sudo systemctl start pixeld`")
+            }
+            Self::There { code: Some(NO_PERMISSION), message } => {
+                let group = if message.contains("admin.sock") { "pixeld-admin" } else { "pixeld" };
+                format!("log in as root there, or as a member of the group {group}")
+            }
+            Self::Call(CallError::TimedOut(_)) => {
+                format!("try `ssh {host} true`, and there `systemctl status pixeld`")
+            }
+            Self::Call(CallError::Protocol(_)) => {
+                format!("`ssh {host} true` must print nothing: look into the shell's start-up files there")
+            }
+            _ => return None,
+        })
+    }
+}

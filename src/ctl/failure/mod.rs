@@ -1,0 +1,174 @@
+mod hint;
+mod message;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::place::Place;
+use crate::{
+    control::{CallError, ControlError},
+    exit::Exit,
+};
+
+/// Why a command did not do what it should: a message, a hint and an exit code for each.
+#[derive(Debug)]
+pub enum Failure {
+    /// None of these sockets has a daemon behind it.
+    NoDaemon(Vec<PathBuf>),
+    /// The socket is there, and this user may not connect to it.
+    NoPermission(PathBuf),
+    /// What was named is something else.
+    NotASocket(PathBuf),
+    /// Connecting failed in another way.
+    Connect(PathBuf, io::Error),
+    /// The daemon does not take connections any more.
+    ConnectTimedOut(PathBuf, Duration),
+    /// The daemon did not answer as it should.
+    Call(CallError),
+    /// The program that goes to other hosts cannot be run.
+    NoSsh(OsString, io::Error),
+    /// What was run on another host has failed.
+    There {
+        /// Its exit status, unless it was killed.
+        code: Option<i32>,
+        /// What was said there, by ssh, by the host or by the pixeldctl there.
+        message: String,
+    },
+    /// The place that was named has this.
+    At(Place, Box<Failure>),
+    /// There is no terminal that `top` could be shown on, for this reason.
+    NoScreen(String),
+    /// `top` is for people.
+    TopAsJson,
+    /// The result cannot be written to stdout.
+    Output(io::Error),
+    /// The result cannot be written to this file.
+    Write(PathBuf, io::Error),
+    /// systemd does not have this unit active.
+    Inactive(String),
+    /// systemd did not say whether it has a unit active.
+    Systemctl {
+        /// The unit.
+        unit: String,
+        /// What systemctl said.
+        reason: String,
+    },
+    /// The operating system refused something of this program's own.
+    Os(io::Error),
+}
+
+/// All that went wrong, at one place or at several; never none.
+#[derive(Debug, Default)]
+pub struct Failures {
+    untold: Vec<Failure>,
+    /// What the first of those wants that were told already.
+    exit: Option<Exit>,
+}
+
+impl Failures {
+    /// `Ok` where there is none.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn all(failures: impl Iterator<Item = Failure>) -> Result<(), Self> {
+        let untold: Vec<_> = failures.collect();
+        if untold.is_empty() { Ok(()) } else { Err(Self { untold, exit: None }) }
+    }
+
+    /// Tells the user of one that is not the end yet.
+    pub fn tell_now(&mut self, failure: &Failure) {
+        let exit = failure.tell();
+        self.exit.get_or_insert(exit);
+    }
+
+    /// Tells the user, and says how to exit: as the first one wants.
+    pub fn tell(&self) -> Exit {
+        let exits: Vec<_> = self.untold.iter().map(Failure::tell).collect();
+        self.exit.or(exits.first().copied()).unwrap_or(Exit::OsErr)
+    }
+}
+
+impl<F: Into<Failure>> From<F> for Failures {
+    fn from(failure: F) -> Self {
+        Self { untold: vec![failure.into()], exit: None }
+    }
+}
+
+/// What a shell exits with when there is no such program.
+const NO_SUCH_PROGRAM: i32 = 127;
+/// What a pixeldctl exits with that is older than -H.
+const NOT_UNDERSTOOD: i32 = Exit::Usage as i32;
+
+impl Failure {
+    /// The same, with the place where it happened.
+    pub fn at(self, place: &Place) -> Self {
+        Self::At(place.clone(), self.into())
+    }
+
+    /// Whether nobody can be shown anything any more.
+    pub fn is_of_output(&self) -> bool {
+        matches!(self, Self::Output(_))
+    }
+
+    /// Whether the daemon just does not run.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NoDaemon(_) | Self::Inactive(_) => true,
+            Self::There { code, .. } => *code == Some(Exit::Unavailable as i32),
+            _ => false,
+        }
+    }
+
+    /// Tells the user, and says how to exit.
+    pub fn tell(&self) -> Exit {
+        // Whoever reads the output has seen enough.
+        let is_closed_pipe = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        if !is_closed_pipe {
+            let hint = self.hint().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+            // Where nobody can be told, the code still tells.
+            let _ = write!(io::stderr(), "pixeldctl: {self}\n{hint}");
+        }
+        self.exit()
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoDaemon(_) | Self::Inactive(_) => Exit::Unavailable,
+            Self::NoPermission(_) => Exit::NoPerm,
+            Self::NotASocket(_) => Exit::Usage,
+            // Its backlog is full.
+            Self::Connect(_, error) if error.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
+            Self::Connect(..) => Exit::Unavailable,
+            Self::ConnectTimedOut(..) => Exit::TempFail,
+            Self::NoSsh(..) | Self::Systemctl { .. } => Exit::OsErr,
+            Self::There { code: Some(NOT_UNDERSTOOD), .. } => Exit::Protocol,
+            Self::There { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
+            Self::At(_, failure) => failure.exit(),
+            Self::Output(_) | Self::Write(..) => Exit::IoErr,
+            Self::NoScreen(_) | Self::TopAsJson => Exit::Usage,
+            Self::Os(_) => Exit::OsErr,
+            Self::Call(error) => match error {
+                CallError::Refused(error) => match error {
+                    ControlError::NotPermitted { .. } => Exit::NoPerm,
+                    ControlError::InvalidValue { .. } => Exit::DataErr,
+                    ControlError::InvalidConfiguration { .. } => Exit::Config,
+                    ControlError::Failed { .. } => Exit::OsErr,
+                    ControlError::Busy { .. } | ControlError::Stopping => Exit::TempFail,
+                },
+                CallError::Connect(_) => Exit::Unavailable,
+                CallError::TimedOut(_) | CallError::Closed => Exit::TempFail,
+                CallError::Unknown(_) | CallError::Protocol(_) => Exit::Protocol,
+            },
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
