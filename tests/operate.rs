@@ -1,5 +1,7 @@
 //! What an operator does to a running daemon, and what is left of it over restarts.
 
+#[path = "operate/late.rs"]
+mod late;
 mod support;
 
 use std::{fs::File, os::fd::OwnedFd, process::Command};

@@ -42,6 +42,9 @@ pub enum CallError {
     /// The daemon did not answer in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
+    /// The daemon did not say in time that it has changed something, which it may do all the same.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    ChangeTimedOut(Duration),
 }
 
 impl Client {
@@ -85,7 +88,7 @@ impl Client {
 
     /// SetWorkers; `None` means as configured.
     pub async fn set_workers(&mut self, count: Option<u64>) -> Result<WorkersSet, CallError> {
-        self.call("SetWorkers", parameter("count", count)).await
+        self.change("SetWorkers", parameter("count", count)).await
     }
 
     /// GetConfig.
@@ -95,22 +98,23 @@ impl Client {
 
     /// Reload.
     pub async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, CallError> {
-        self.call("Reload", parameter("dryRun", dry_run)).await
+        let parameters = parameter("dryRun", dry_run);
+        if dry_run { self.call("Reload", parameters).await } else { self.change("Reload", parameters).await }
     }
 
     /// SetLogLevel; `None` means as configured.
     pub async fn set_log_level(&mut self, level: Option<&str>) -> Result<LogLevelSet, CallError> {
-        self.call("SetLogLevel", parameter("level", level)).await
+        self.change("SetLogLevel", parameter("level", level)).await
     }
 
     /// Drain.
     pub async fn drain(&mut self) -> Result<Drained, CallError> {
-        self.call("Drain", Map::new()).await
+        self.change("Drain", Map::new()).await
     }
 
     /// Resume.
     pub async fn resume(&mut self) -> Result<Resumed, CallError> {
-        self.call("Resume", Map::new()).await
+        self.change("Resume", Map::new()).await
     }
 
     /// GetEvents.
@@ -122,6 +126,18 @@ impl Client {
     pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
         self.send("WatchEvents", Map::new(), true).await?;
         Ok(EventStream(self))
+    }
+
+    /// Calls a method that changes something.
+    async fn change<R: DeserializeOwned + std::fmt::Debug>(
+        &mut self,
+        method: &str,
+        parameters: Map<String, Value>,
+    ) -> Result<R, CallError> {
+        self.call(method, parameters).await.map_err(|error| match error {
+            CallError::TimedOut(limit) => CallError::ChangeTimedOut(limit),
+            error => error,
+        })
     }
 
     async fn call<R: DeserializeOwned + std::fmt::Debug>(

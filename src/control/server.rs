@@ -124,6 +124,10 @@ impl<O: Operator> Session<O> {
                 Err(zlink::Error::UnexpectedEof) => return Ok(()),
                 Err(error) => return Err(error),
             };
+            // What nobody waits for any more was given up: done now, it would come as a surprise.
+            if !call.oneway() && read.read_half().is_deserted() {
+                continue;
+            }
             match self.desk.answer(call.method(), call.more(), caller).await {
                 // Whoever wants no reply gets none, however many there would be.
                 _ if call.oneway() => {}

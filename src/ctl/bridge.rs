@@ -6,12 +6,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{args::Purpose, failure::Failure, locate};
+use super::{args::Purpose, audience, failure::Failure, locate};
 use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
 /// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered. Then
-/// a daemon that is stuck is not waited for: whoever asked has gone by then. A daemon that ends before
+/// a daemon that is stuck is waited for no longer than whoever asked waits, so that it sees who has
+/// gone. A daemon that ends before
 /// it has accepted the connection, or read all of it, resets it; that too is hanging up.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
     let stream = locate::connect(socket, purpose, limit).await?;
@@ -21,7 +22,10 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
         // Where nobody takes it any more, the daemon hangs up.
         let _ = copy(&mut input, &mut to_daemon).await;
         let _ = to_daemon.shutdown().await;
-        sleep(limit).await;
+        select! {
+            () = sleep(limit) => Err(CallError::TimedOut(limit).into()),
+            () = audience::leaves() => Ok(()),
+        }
     };
     let answering = async {
         match copy(&mut from_daemon, &mut output).await {
@@ -32,6 +36,6 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
     };
     select! {
         done = answering => done.map_err(Failure::Os),
-        () = asking => Err(CallError::TimedOut(limit).into()),
+        given_up = asking => given_up,
     }
 }

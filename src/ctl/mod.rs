@@ -1,6 +1,7 @@
 //! pixeldctl: finds the daemons, here and on other hosts, asks them, shows what they reply.
 
 mod args;
+mod audience;
 mod bridge;
 mod config;
 mod doctor;

@@ -1,5 +1,6 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
+    net::Shutdown,
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -30,6 +31,11 @@ impl Varlink {
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.send(json!({ "method": method, "parameters": parameters }).to_string() + "\0").unwrap();
         self.reply().expect("a reply")
+    }
+
+    /// Closes one side or both, and stays connected.
+    pub fn shutdown(&self, side: Shutdown) {
+        self.0.get_ref().shutdown(side).unwrap();
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {

@@ -25,6 +25,11 @@ impl Failure {
             Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => {
                 "the daemon is stuck or very busy: see `systemctl status pixeld`".into()
             }
+            Self::Call(CallError::ChangeTimedOut(_)) => {
+                "it may be done all the same: look at `pixeldctl status`; and if that does not answer \
+                 either, at `systemctl status pixeld`"
+                    .into()
+            }
             Self::Inactive(unit) => format!("start it with `systemctl start {unit}`"),
             Self::Write(..) => "its folder has to exist, and this user to be allowed to write there".into(),
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
@@ -80,6 +85,10 @@ impl Failure {
             Self::Call(CallError::TimedOut(_)) => {
                 format!("try `ssh {host} true`, and there `systemctl status pixeld`")
             }
+            Self::Call(CallError::ChangeTimedOut(_)) => format!(
+                "it may be done all the same: look at `pixeldctl status -H {host}`; and if that does not \
+                 answer either, try `ssh {host} true`, and there `systemctl status pixeld`"
+            ),
             Self::Call(CallError::Protocol(_)) => {
                 format!("`ssh {host} true` must print nothing: look into the shell's start-up files there")
             }

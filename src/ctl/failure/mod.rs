@@ -160,7 +160,7 @@ impl Failure {
                     ControlError::Busy { .. } | ControlError::Stopping => Exit::TempFail,
                 },
                 CallError::Connect(_) => Exit::Unavailable,
-                CallError::TimedOut(_) | CallError::Closed => Exit::TempFail,
+                CallError::TimedOut(_) | CallError::ChangeTimedOut(_) | CallError::Closed => Exit::TempFail,
                 CallError::Unknown(_) | CallError::Protocol(_) => Exit::Protocol,
             },
         }
