@@ -96,6 +96,24 @@ fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
 }
 
 #[test]
+fn a_drained_daemon_is_not_called_well() {
+    let daemon = Daemon::start("");
+    daemon.ctl(&["drain"]);
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    let drained =
+        findings.iter().find(|finding| finding["state"] == "warning" && finding["check"] == "daemon");
+    let drained = drained.expect("a warning");
+    assert!(drained["summary"].as_str().unwrap().contains("is drained"), "{drained}");
+    let by = daemon.stats()["drainedBy"]["by"].as_str().unwrap().to_owned();
+    assert!(drained["evidence"].as_str().unwrap().contains(&format!("drained by {by} at ")), "{drained}");
+    assert_eq!(drained["mend"][0], "pixeldctl resume");
+    daemon.ctl(&["resume"]);
+    assert_found(&Programs::silent().findings(&daemon.control_socket()), "daemon", "ok", "runs");
+    let output = Programs::silent().doctor(&daemon.control_socket(), &[]);
+    assert!(!stdout(&output).contains("drained"), "{output:?}");
+}
+
+#[test]
 fn a_daemon_by_hand_is_measured_by_its_own_process() {
     let daemon = Setup::new("workers = 2").before("ulimit -n 1000").start();
     let findings = Programs::silent().findings(&daemon.control_socket());

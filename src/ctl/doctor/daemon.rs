@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    control::Client,
+    control::{Act, Client, ServiceState},
     ctl::{args::Purpose, failure::Failure, place::Place},
 };
 
@@ -12,6 +12,10 @@ pub struct Daemon {
     pub version: String,
     /// Its process.
     pub pid: u32,
+    /// Whether it answers every request with 503.
+    pub is_drained: bool,
+    /// Who has drained it.
+    pub drained_by: Option<Act>,
     /// Since its start.
     pub uptime: Duration,
     /// Where it answers requests.
@@ -59,6 +63,8 @@ async fn told(client: &mut Client) -> Result<Daemon, Failure> {
     Ok(Daemon {
         version: stats.process.version,
         pid: stats.process.pid,
+        is_drained: stats.state == ServiceState::Drained,
+        drained_by: stats.drained_by,
         uptime: Duration::from_millis(stats.process.uptime_ms),
         listeners: stats.listeners,
         connection_limit: stats.connections.limit,

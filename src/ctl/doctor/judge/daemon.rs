@@ -1,12 +1,15 @@
-use super::Verdict;
-use crate::ctl::doctor::{
-    daemon::Silence,
-    finding::Finding,
-    host::Unseen,
-    look::{Facts, units},
+use super::{Verdict, is_service};
+use crate::ctl::{
+    doctor::{
+        daemon::{Daemon, Silence},
+        finding::Finding,
+        host::Unseen,
+        look::{Facts, units},
+    },
+    render,
 };
 
-/// Whether pixeld runs and answers, with the unit that systemd has on disk.
+/// Whether pixeld runs and answers, is not drained, and has the unit that is on disk.
 pub fn daemon(facts: &Facts) -> Verdict {
     let service = facts.units.as_ref().ok().and_then(|units| units.get(units::SERVICE));
     let state = service.map_or_else(String::new, |unit| {
@@ -26,6 +29,8 @@ pub fn daemon(facts: &Facts) -> Verdict {
             return Err(Unseen(format!("{reason}: use sudo, or `sudo usermod -aG pixeld $USER`")));
         }
     }];
+    findings
+        .extend(facts.daemon.iter().filter(|daemon| daemon.is_drained).map(|daemon| drained(facts, daemon)));
     let is_stale = |unit: &&units::Unit| unit.value("NeedDaemonReload") == "yes";
     findings.extend(service.filter(is_stale).map(|unit| {
         Finding::warning("the unit was changed on disk, and systemd still has it as it was")
@@ -36,12 +41,23 @@ pub fn daemon(facts: &Facts) -> Verdict {
     Ok(findings)
 }
 
+fn drained(facts: &Facts, daemon: &Daemon) -> Finding {
+    let by =
+        daemon.drained_by.as_ref().map_or_else(String::new, |by| format!(": drained {}", render::act(by)));
+    Finding::warning("pixeld is drained, and answers each request with 503")
+        .evidence(format!("pixeldctl status{by}"))
+        .mend(if is_service(facts, daemon) { "sudo pixeldctl resume" } else { "pixeldctl resume" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::doctor::{
-        finding::State,
-        judge::fixture::{change_units, healthy, only},
+    use crate::{
+        control::Act,
+        ctl::doctor::{
+            finding::State,
+            judge::fixture::{change_units, healthy, only},
+        },
     };
 
     #[test]
@@ -53,6 +69,23 @@ mod tests {
         assert!(finding.evidence.contains("/run/x") && finding.evidence.contains("ActiveState=active"));
         facts.daemon = Err(Silence::Faulty("no answer within 10s".into()));
         only(daemon(&facts), State::Problem);
+    }
+
+    #[test]
+    fn a_drained_daemon_is_told_of_with_who_drained_it_and_when() {
+        let mut facts = healthy();
+        facts.daemon.as_mut().unwrap().is_drained = true;
+        let by_whom = |facts: &Facts| {
+            let findings = daemon(facts).unwrap();
+            assert_eq!((findings.len(), findings[1].state), (2, State::Warning), "{findings:#?}");
+            assert_eq!(findings[1].mend, ["sudo pixeldctl resume"]);
+            findings[1].evidence.clone()
+        };
+        assert_eq!(by_whom(&facts), "pixeldctl status");
+        let act = Act { by: "root (pid 7)".into(), at_unix_ms: 1_800_000_000_000 };
+        facts.daemon.as_mut().unwrap().drained_by = Some(act);
+        let evidence = by_whom(&facts);
+        assert!(evidence.contains("drained by root (pid 7) at ") && evidence.contains("2027"), "{evidence}");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub fn healthy() -> Facts {
         daemon: Ok(Daemon {
             version: "0.1.0".into(),
             pid: 124,
+            is_drained: false,
+            drained_by: None,
             uptime: Duration::from_secs(60),
             listeners: vec!["unix:/run/pixeld/http.sock".into(), "[::]:8000".into()],
             connection_limit: 10_000,
