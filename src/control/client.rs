@@ -125,7 +125,7 @@ impl Client {
     /// WatchEvents.
     pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
         self.send("WatchEvents", Map::new(), true).await?;
-        Ok(EventStream(self))
+        Ok(EventStream { client: self, has_begun: false })
     }
 
     /// Calls a method that changes something.
@@ -146,8 +146,7 @@ impl Client {
         parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
         self.send(method, parameters, false).await?;
-        let limit = self.limit;
-        timeout(limit, self.receive()).await.map_err(|_| CallError::TimedOut(limit))?
+        self.receive_in_time().await
     }
 
     async fn send(
@@ -161,6 +160,11 @@ impl Client {
         let limit = self.limit;
         let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
         sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport)
+    }
+
+    async fn receive_in_time<R: DeserializeOwned + std::fmt::Debug>(&mut self) -> Result<R, CallError> {
+        let limit = self.limit;
+        timeout(limit, self.receive()).await.map_err(|_| CallError::TimedOut(limit))?
     }
 
     async fn receive<R: DeserializeOwned + std::fmt::Debug>(&mut self) -> Result<R, CallError> {
@@ -183,23 +187,31 @@ impl StatsStream {
     /// # Errors
     /// When the daemon refuses, goes away, or sends nothing for much longer than the interval.
     pub async fn next(&mut self) -> Result<Stats, CallError> {
-        let limit = self.0.limit;
-        let reply = timeout(limit, self.0.receive::<StatsReply>()).await;
-        Ok(reply.map_err(|_| CallError::TimedOut(limit))??.stats)
+        Ok(self.0.receive_in_time::<StatsReply>().await?.stats)
     }
 }
 
 /// The replies to WatchEvents.
 #[derive(Debug)]
-pub struct EventStream(Client);
+pub struct EventStream {
+    client: Client,
+    /// Whether the first reply has come.
+    has_begun: bool,
+}
 
 impl EventStream {
-    /// Waits for the next reply, for as long as nothing happens.
+    /// Waits for the next reply, for as long as nothing happens. The first one comes at once, with what
+    /// has happened before.
     ///
     /// # Errors
-    /// When the daemon refuses or goes away.
+    /// When the daemon refuses, goes away, or does not even send the first one.
     pub async fn next(&mut self) -> Result<MoreEvents, CallError> {
-        self.0.receive().await
+        if self.has_begun {
+            return self.client.receive().await;
+        }
+        let first = self.client.receive_in_time().await?;
+        self.has_begun = true;
+        Ok(first)
     }
 }
 

@@ -84,6 +84,18 @@ fn a_client_that_only_stops_sending_is_answered() {
     assert_eq!(daemon.stats()["state"], "drained");
 }
 
+#[test]
+fn a_stream_that_does_not_even_begin_is_given_up() {
+    let daemon = Daemon::start("");
+    while_stuck(&daemon, || {
+        for stream in [&["events", "--follow"][..], &["stats", "--watch", "0.1"]] {
+            let output = daemon.ctl(&[stream, &["--timeout", "200ms"]].concat());
+            assert_eq!(code(&output), 75, "{output:?}");
+            assert!(stderr(&output).starts_with("pixeldctl: no answer within "), "{output:?}");
+        }
+    });
+}
+
 /// A bridge to the daemon; it ends with the test.
 struct Bridge(Child);
 
