@@ -419,6 +419,22 @@ fn another_server_behind_the_socket_is_told_as_such() {
 }
 
 #[test]
+fn a_reply_of_another_version_is_told_as_such() {
+    let lacking = b"{\"parameters\":{\"stats\":{\"state\":\"serving\"}}}\0";
+    let unknown = b"{\"parameters\":{\"stats\":{\"state\":\"asleep\"}}}\0";
+    for (words, fault) in [
+        (&lacking[..], "missing field `"),
+        (&unknown[..], "unknown variant `asleep`"),
+        (&b"[]\0"[..], "no reply"),
+    ] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 76, fault);
+        assert_fails(&output, 76, "hint: pixeldctl and pixeld may be of different versions");
+        assert!(!stderr(&output).contains("enum"), "{output:?}");
+    }
+}
+
+#[test]
 fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
     let daemon = Daemon::start("");
     let file = daemon.config_file();

@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// Calls a method that changes something.
-    async fn change<R: DeserializeOwned + std::fmt::Debug>(
+    async fn change<R: DeserializeOwned>(
         &mut self,
         method: &str,
         parameters: Map<String, Value>,
@@ -140,7 +140,7 @@ impl Client {
         })
     }
 
-    async fn call<R: DeserializeOwned + std::fmt::Debug>(
+    async fn call<R: DeserializeOwned>(
         &mut self,
         method: &str,
         parameters: Map<String, Value>,
@@ -162,15 +162,19 @@ impl Client {
         sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport)
     }
 
-    async fn receive_in_time<R: DeserializeOwned + std::fmt::Debug>(&mut self) -> Result<R, CallError> {
+    async fn receive_in_time<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
         let limit = self.limit;
         timeout(limit, self.receive()).await.map_err(|_| CallError::TimedOut(limit))?
     }
 
-    async fn receive<R: DeserializeOwned + std::fmt::Debug>(&mut self) -> Result<R, CallError> {
-        match self.connection.receive_reply::<R, ReceivedError>().await.map_err(transport)?.0 {
+    async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
+        // As any value at first: of what does not fit R, zlink could only say that it is no reply.
+        match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport)?.0 {
             Ok(reply) => {
-                reply.into_parameters().ok_or_else(|| CallError::Protocol("the reply is empty".into()))
+                let parameters = reply.into_parameters();
+                let parameters =
+                    parameters.ok_or_else(|| CallError::Protocol("the reply is empty".into()))?;
+                serde_json::from_value(parameters).map_err(|error| CallError::Protocol(error.to_string()))
             }
             Err(ReceivedError(error)) => Err(CallError::Refused(error)),
         }
@@ -239,6 +243,11 @@ fn transport(error: zlink::Error) -> CallError {
             CallError::Closed
         }
         zlink::Error::UnknownErrorReply(name) => CallError::Unknown(format!("error {name}")),
+        // Its own words are about types of zlink's.
+        zlink::Error::Json(error) if error.is_data() => {
+            CallError::Protocol("it is no reply of Varlink".into())
+        }
+        zlink::Error::Json(error) => CallError::Protocol(error.to_string()),
         error => CallError::Protocol(error.to_string()),
     }
 }

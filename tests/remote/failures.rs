@@ -136,6 +136,16 @@ fn a_host_whose_shell_says_something_first_is_not_understood() {
 }
 
 #[test]
+fn a_host_whose_pixeld_is_of_another_version_is_told_so() {
+    let hosts = Hosts::new().script("t2", "printf '{\"parameters\":{\"workers\":[]}}\\0'; exec cat");
+    let (code, said) = fails(&hosts, &["workers", "-H", "t2"]);
+    assert_eq!(code, 76);
+    let told = "pixeldctl: t2: the answer cannot be understood: missing field `configured`\n\
+                hint: pixeldctl here and pixeld on t2 may be of different versions: ";
+    assert!(said.starts_with(told), "{said}");
+}
+
+#[test]
 fn a_far_side_that_ends_amid_a_reply_is_told_from_one_that_fails() {
     let half = "printf '{\"parameters\":{\"already\":'";
     let hosts = Hosts::new()

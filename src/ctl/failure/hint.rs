@@ -11,6 +11,9 @@ const SSH_FAILED: i32 = 255;
 const NO_DAEMON: i32 = Exit::Unavailable as i32;
 const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 
+const DIFFERENT_VERSIONS: &str =
+    "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
+
 impl Failure {
     /// What to do about it, where something can be said.
     pub(super) fn hint(&self) -> Option<String> {
@@ -50,13 +53,13 @@ impl Failure {
                 ControlError::Busy { .. } => "wait until that is done, and try again".into(),
                 _ => return None,
             },
-            Self::Call(CallError::Unknown(_)) => {
-                "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade".into()
-            }
+            Self::Call(CallError::Unknown(_)) => DIFFERENT_VERSIONS.into(),
             Self::Call(CallError::Closed) => {
                 "it may have restarted: try again; or is this not the socket of a pixeld?".into()
             }
-            Self::Call(CallError::Protocol(_)) => "is this the socket of a pixeld?".into(),
+            Self::Call(CallError::Protocol(_)) => {
+                format!("{DIFFERENT_VERSIONS}; or is this not the socket of a pixeld?")
+            }
             _ => return None,
         })
     }
@@ -90,7 +93,11 @@ impl Failure {
                  answer either, try `ssh {host} true`, and there `systemctl status pixeld`"
             ),
             Self::Call(CallError::Protocol(_)) => {
-                format!("`ssh {host} true` must print nothing: look into the shell's start-up files there")
+                format!(
+                    "pixeldctl here and pixeld on {host} may be of different versions: restart pixeld after \
+                     an upgrade; or else `ssh {host} true` must print nothing: look into the shell's \
+                     start-up files there"
+                )
             }
             _ => return None,
         })
