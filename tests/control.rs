@@ -360,6 +360,32 @@ fn a_daemon_that_is_not_there_is_told_as_such() {
 }
 
 #[test]
+fn a_daemon_that_takes_changes_elsewhere_is_not_called_absent() {
+    let daemon = Daemon::start("");
+    let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
+    let answers = |place: &std::path::Path| {
+        let (control, place) = (control.display(), place.display());
+        format!(
+            "nobody listens at {}; pixeld answers at {control}, and takes changes at {place}\n",
+            admin.display()
+        )
+    };
+    let moved = daemon.folder().join("pixeld/other.sock");
+    let settings = fs::read_to_string(daemon.config_file()).unwrap().replace("/admin.sock", "/other.sock");
+    fs::write(daemon.config_file(), settings).unwrap();
+    assert_eq!(code(&daemon.ctl(&["reload"])), 0);
+    let output = daemon.ctl(&["drain"]);
+    assert_fails(&output, 69, &answers(&moved));
+    assert_fails(&output, 69, &format!("hint: use --socket {}\n", moved.display()));
+    assert!(!stderr(&output).contains("not running"), "{output:?}");
+
+    fs::remove_file(&moved).unwrap();
+    let output = ctl(&moved, &["drain"]);
+    assert_fails(&output, 69, &format!("takes changes at {}\n", moved.display()));
+    assert_fails(&output, 69, "hint: that file was removed: restart pixeld");
+}
+
+#[test]
 fn a_user_who_may_not_connect_is_told_which_group_can() {
     let daemon = Daemon::start("");
     let socket = daemon.admin_socket();

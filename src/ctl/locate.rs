@@ -8,6 +8,7 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{args::Purpose, failure::Failure};
+use crate::control::{Client, Settings};
 
 /// Connects to the socket that was named, or to that of the running daemon.
 ///
@@ -41,7 +42,29 @@ pub async fn connect(
             },
         }
     }
-    Err(forbidden.map_or(Failure::NoDaemon(candidates), Failure::NoPermission))
+    Err(match forbidden {
+        Some(path) => Failure::NoPermission(path),
+        None => elsewhere(&candidates, limit).await.unwrap_or(Failure::NoDaemon(candidates)),
+    })
+}
+
+/// Where nobody listens at these sockets, a daemon may still answer at the one for reading beside them,
+/// and know where it takes changes.
+async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<Failure> {
+    let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
+    for control in beside.filter(|path| !tried.contains(path)) {
+        if let Ok(mut client) = Client::connect(&control, limit).await {
+            let admin = client.config().await.ok().and_then(|config| admin_of(&config));
+            return Some(Failure::Elsewhere { tried: tried.to_vec(), control, admin });
+        }
+    }
+    None
+}
+
+/// The path of the socket for changing.
+fn admin_of(config: &Settings) -> Option<PathBuf> {
+    let setting = config.settings.iter().find(|setting| setting.key == "listen.admin")?;
+    setting.value.trim_matches('"').strip_prefix("unix:").map(PathBuf::from)
 }
 
 /// Without the `unix:` that the configuration writes before it.

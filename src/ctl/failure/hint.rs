@@ -21,6 +21,14 @@ impl Failure {
             Self::NoDaemon(_) => {
                 "start it with `systemctl start pixeld`, or name its socket with --socket".into()
             }
+            Self::Elsewhere { tried, admin: Some(admin), .. } if tried.contains(admin) => {
+                "that file was removed: restart pixeld, or, where systemd holds the socket, \
+                 `systemctl restart pixeld-admin.socket`"
+                    .into()
+            }
+            Self::Elsewhere { admin, control, .. } => {
+                format!("use --socket {}", admin.as_ref().unwrap_or(control).display())
+            }
             Self::NoPermission(path) => {
                 let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
@@ -78,7 +86,7 @@ impl Failure {
             Self::There { code: Some(NOT_UNDERSTOOD), .. } => {
                 format!("install the same version of pixeld on {host} and here")
             }
-            Self::There { code: Some(NO_DAEMON), .. } => {
+            Self::There { code: Some(NO_DAEMON), message } if message.contains("is not running") => {
                 format!("start it there: `ssh {host} sudo systemctl start pixeld`")
             }
             Self::There { code: Some(NO_PERMISSION), message } => {

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::control::{CallError, ControlError};
@@ -7,8 +7,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDaemon(paths) => {
-                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "pixeld is not running: nobody listens at {}", paths.join(" or "))
+                write!(f, "pixeld is not running: nobody listens at {}", either(paths))
+            }
+            Self::Elsewhere { tried, control, admin } => {
+                write!(f, "nobody listens at {}; pixeld answers at {}", either(tried), control.display())?;
+                match admin {
+                    Some(admin) => write!(f, ", and takes changes at {}", admin.display()),
+                    None => Ok(()),
+                }
             }
             Self::Connect(path, error) => write!(f, "cannot connect to {}: {error}", path.display()),
             Self::ConnectTimedOut(path, limit) => {
@@ -45,6 +51,11 @@ impl fmt::Display for Failure {
             Self::Os(error) => error.fmt(f),
         }
     }
+}
+
+fn either(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(" or ")
 }
 
 /// What matters of the words that came from another host: neither what the host greets everybody with,

@@ -19,6 +19,15 @@ use crate::{
 pub enum Failure {
     /// None of these sockets has a daemon behind it.
     NoDaemon(Vec<PathBuf>),
+    /// None of these sockets has, but one beside them.
+    Elsewhere {
+        /// Those.
+        tried: Vec<PathBuf>,
+        /// Where a daemon answers.
+        control: PathBuf,
+        /// Where it takes changes, if it says so.
+        admin: Option<PathBuf>,
+    },
     /// The socket is there, and this user may not connect to it.
     NoPermission(PathBuf),
     /// What was named is something else.
@@ -137,7 +146,7 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NoDaemon(_) | Self::Inactive(_) => Exit::Unavailable,
+            Self::NoDaemon(_) | Self::Elsewhere { .. } | Self::Inactive(_) => Exit::Unavailable,
             Self::NoPermission(_) => Exit::NoPerm,
             Self::NotASocket(_) => Exit::Usage,
             // Its backlog is full.
