@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -108,6 +109,34 @@ fn the_quick_start_prints_what_the_readme_shows() {
         );
         assert_eq!(shape(stdout(&output).trim()), shape(&shown), "{command}: {output:?}");
     }
+}
+
+/// The command for pixeldctl that `make run` shows, in a file system where /run has this script's changes.
+fn shown_by_make_run(folder: &Path, in_run: &str, environment: &[(&str, &str)]) -> String {
+    // A daemon that ends at once: only what is said before counts.
+    let build = folder.join("build");
+    if !build.exists() {
+        fs::create_dir(&build).unwrap();
+        symlink("/bin/true", build.join("pixeld")).unwrap();
+    }
+    let script = format!("mount -t tmpfs run /run && {in_run} && exec sh tests/run-by-hand");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "sh", "-c", &script]);
+    unshare.current_dir(env!("CARGO_MANIFEST_DIR")).env("BUILD", &build).env("XDG_RUNTIME_DIR", folder);
+    let output = captured(unshare.env_remove("PIXELDCTL_SOCKET").envs(environment.iter().copied()));
+    let text = stdout(&output);
+    let line = text.lines().find(|line| line.contains("pixeldctl stats"));
+    line.unwrap_or_else(|| panic!("{output:?}")).split("/pixeldctl ").last().unwrap().into()
+}
+
+#[test]
+fn make_run_names_the_socket_where_pixeldctl_would_ask_another_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |in_run, environment: &[_]| shown_by_make_run(folder.path(), in_run, environment);
+    let with_socket = format!("stats --socket {}/pixeld/admin.sock", folder.path().display());
+    assert_eq!(shown("true", &[]), "stats");
+    assert_eq!(shown("mkdir /run/pixeld", &[]), with_socket);
+    assert_eq!(shown("true", &[("PIXELDCTL_SOCKET", "/another.sock")]), with_socket);
 }
 
 #[test]
