@@ -408,8 +408,12 @@ fn a_user_who_may_not_connect_is_told_which_group_can() {
     assert_fails(&output, 77, "pixeld-admin");
 }
 
-/// What pixeldctl makes of a server that sends this, whatever it is asked, and says no more.
 fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
+    from_a_server_that_says(words, &["stats"])
+}
+
+/// What pixeldctl makes of a server that sends this, whatever it is asked, and says no more.
+fn from_a_server_that_says(words: &'static [u8], arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
@@ -420,7 +424,7 @@ fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
         // The question is taken, for a reset could overtake the words.
         std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     });
-    let output = captured(Command::new(PIXELDCTL).env_clear().args(["stats", "--socket"]).arg(&path));
+    let output = ctl(&path, arguments);
     server.join().unwrap();
     output
 }
@@ -457,6 +461,16 @@ fn a_reply_of_another_version_is_told_as_such() {
         assert_fails(&output, 76, fault);
         assert_fails(&output, 76, "hint: pixeldctl and pixeld may be of different versions");
         assert!(!stderr(&output).contains("enum"), "{output:?}");
+    }
+}
+
+#[test]
+fn events_that_were_missed_are_told_in_text_and_in_json() {
+    let words = b"{\"parameters\":{\"missed\":3,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"m\"}]},\"continues\":true}\0";
+    for (options, line) in [(&[][..], "3 events were missed\n"), (&["--json"], "{\"missed\":3}\n")] {
+        let output = from_a_server_that_says(words, &[&["events", "--follow"], options].concat());
+        let text = stdout(&output);
+        assert!(text.starts_with(line) && text.lines().count() == 2, "{output:?}");
     }
 }
 

@@ -38,6 +38,10 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
             Ok(more) => more,
             Err(error) => return Err(way.explain(error).await),
         };
+        // Those that are left out came before those that are there.
+        if more.missed > 0 {
+            tell_missed(options, place, more.missed)?;
+        }
         for event in &more.events {
             match (options.json, options.several) {
                 (true, false) => render::print_json_line(event)?,
@@ -48,11 +52,16 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
                 (false, true) => render::print_text(&format!("{place} {}", line(event)))?,
             }
         }
-        if more.missed > 0 && options.json {
-            render::print_json_line(&json!({ "host": place.to_string(), "missed": more.missed }))?;
-        } else if more.missed > 0 {
-            let host = if options.several { format!("{place} ") } else { String::new() };
-            render::print_text(&styled(ODD, format_args!("{host}{} events were missed", more.missed)))?;
+    }
+}
+
+fn tell_missed(options: &Options, place: &Place, missed: u64) -> Result<(), Failure> {
+    match (options.json, options.several) {
+        (true, false) => render::print_json_line(&json!({ "missed": missed })),
+        (true, true) => render::print_json_line(&json!({ "host": place.to_string(), "missed": missed })),
+        (false, several) => {
+            let host = if several { format!("{place} ") } else { String::new() };
+            render::print_text(&styled(ODD, format_args!("{host}{missed} events were missed")))
         }
     }
 }

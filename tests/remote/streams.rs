@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     hosts::Hosts,
-    support::{Daemon, PIXEL, PIXELDCTL, eventually, post},
+    support::{Daemon, PIXEL, PIXELDCTL, eventually, post, stdout},
 };
 
 /// A pixeldctl that goes on; it ends with the test.
@@ -67,6 +67,19 @@ fn events_of_two_hosts_are_followed_together() {
     t2.ctl(&["drain"]);
     let event: Value = serde_json::from_str(&following.wait_for(&["\"drained\""])).unwrap();
     assert_eq!(event["host"], "t2");
+}
+
+#[test]
+fn events_that_were_missed_are_told_with_their_host() {
+    let reply = r#"printf '{"parameters":{"events":[],"missed":3},"continues":true}\0'"#;
+    // The question is taken first, so that it can be asked.
+    let hosts = Hosts::new().script("t2", &format!("dd bs=4k count=1 of=/dev/null 2>&-\n{reply}"));
+    for (options, line) in
+        [(&[][..], "t2 3 events were missed\n"), (&["--json"], "{\"host\":\"t2\",\"missed\":3}\n")]
+    {
+        let output = hosts.ctl(&[&["events", "--follow", "-H", "t2"], options].concat());
+        assert_eq!(stdout(&output), line, "{output:?}");
+    }
 }
 
 #[test]
