@@ -475,6 +475,26 @@ fn events_that_were_missed_are_told_in_text_and_in_json() {
 }
 
 #[test]
+fn what_a_server_says_does_not_steer_the_terminal() {
+    let settings = b"{\"parameters\":{\"settings\":[{\"key\":\"a\\u001b[2Jb\",\"value\":\"\\u009b2J\",\"needsRestart\":false}]}}\0";
+    let events = b"{\"parameters\":{\"missed\":0,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"a\\u001b[2Jb\"}]},\"continues\":true}\0";
+    let error = b"{\"error\":\"io.pixeld.Control.Failed\",\"parameters\":{\"reason\":\"a\\u001b[2Jb\"}}\0";
+    for (words, command) in [
+        (&settings[..], &["config"][..]),
+        (events, &["events"]),
+        (events, &["events", "-f"]),
+        (error, &["drain"]),
+    ] {
+        for options in [&[][..], &["--json"]] {
+            let output = from_a_server_that_says(words, &[command, options].concat());
+            let printed = stdout(&output) + &stderr(&output);
+            assert!(printed.contains("a\\u{1b}[2Jb") || printed.contains("a\\u001b[2Jb"), "{output:?}");
+            assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
     let daemon = Daemon::start("");
     let file = daemon.config_file();

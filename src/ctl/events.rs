@@ -7,6 +7,7 @@ use super::{
     args::Purpose,
     everywhere,
     failure::{Failure, Failures},
+    legible,
     place::Place,
     render::{self, BAD, ODD, styled},
 };
@@ -48,8 +49,8 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
                 (true, true) => {
                     render::print_json_line(&json!({ "host": place.to_string(), "event": event }))?;
                 }
-                (false, false) => render::print_text(&line(event))?,
-                (false, true) => render::print_text(&format!("{place} {}", line(event)))?,
+                (false, false) => render::print_text(&line(&legible::reply(event)?))?,
+                (false, true) => render::print_text(&format!("{place} {}", line(&legible::reply(event)?)))?,
             }
         }
     }

@@ -1,11 +1,12 @@
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
     Options,
     args::Purpose,
     failure::{Failure, Failures},
+    legible,
     place::{Line, Place},
     render::{self, HEADING},
 };
@@ -52,7 +53,7 @@ pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failu
     failures
 }
 
-impl<R: Serialize> Replies<R> {
+impl<R: Serialize + DeserializeOwned> Replies<R> {
     /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
     /// their names, and behind them what `sum` makes of all.
     ///
@@ -79,13 +80,16 @@ impl<R: Serialize> Replies<R> {
             if let Some((value, _)) = sum {
                 all["sum"] = value;
             }
-            format!("{all:#}")
+            legible::json(&format!("{all:#}"))
         } else {
             let section = |name: String, text: String| format!("{HEADING}{name}{HEADING:#}\n{text}\n");
             let mut text: String = self
                 .0
                 .iter()
-                .filter_map(|(place, reply)| Some(section(place.to_string(), show(reply.as_ref().ok()?))))
+                .filter_map(|(place, reply)| {
+                    let reply = legible::reply(reply.as_ref().ok()?).ok()?;
+                    Some(section(place.to_string(), show(&reply)))
+                })
                 .collect();
             if let Some((_, all)) = sum {
                 text += &section(format!("all {}", good.len()), all);

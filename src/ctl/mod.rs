@@ -11,6 +11,7 @@ mod everywhere;
 mod exposition;
 mod failure;
 mod figures;
+mod legible;
 mod locate;
 mod log_level;
 mod place;

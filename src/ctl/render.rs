@@ -6,10 +6,10 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::{failure::Failure, legible};
 use crate::control::Act;
 
 /// The name of a host, or of a part.
@@ -32,12 +32,16 @@ pub fn styled(style: Style, text: impl Display) -> String {
 ///
 /// # Errors
 /// When stdout cannot be written to.
-pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+pub fn print<T: Serialize + DeserializeOwned>(
+    reply: &T,
+    json: bool,
+    show: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
     if json {
         let value: Value = serde_json::to_value(reply).map_err(|error| Failure::Output(error.into()))?;
-        print_text(&format!("{value:#}"))
+        print_text(&legible::json(&format!("{value:#}")))
     } else {
-        print_text(&show(reply))
+        print_text(&show(&legible::reply(reply)?))
     }
 }
 
@@ -46,7 +50,8 @@ pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> Strin
 /// # Errors
 /// When stdout cannot be written to.
 pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
-    print_text(&serde_json::to_string(reply).map_err(|error| Failure::Output(error.into()))?)
+    let line = serde_json::to_string(reply).map_err(|error| Failure::Output(error.into()))?;
+    print_text(&legible::json(&line))
 }
 
 /// Prints text, which ends with one newline whatever it ended with. Colours are left out unless

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Options,
@@ -14,7 +14,7 @@ use super::{
 use crate::control::{Event, ServiceState, Stats, Workers};
 
 /// Everything that one screen shows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Status {
     stats: Stats,
     workers: Workers,

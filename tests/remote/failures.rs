@@ -62,6 +62,14 @@ fn ssh_that_does_not_get_through_is_quoted() {
 }
 
 #[test]
+fn what_a_host_says_does_not_steer_the_terminal() {
+    let hosts = Hosts::new().script("t2", "printf '\\033[31mevil\\033]0;title\\007\\r\\n' >&2; exit 255");
+    let (_, said) = fails(&hosts, &["stats", "-H", "t2"]);
+    assert_eq!(said.lines().next(), Some("pixeldctl: t2: \\u{1b}[31mevil\\u{1b}]0;title\\u{7}"));
+    assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+}
+
+#[test]
 fn a_host_without_pixeldctl_is_told_from_one_without_a_daemon() {
     let script = "echo 'sh: 1: pixeldctl: not found' >&2\nexit 127";
     let hosts = Hosts::new().script("t2", script).socket("c5", Path::new("/nowhere/admin.sock"));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::place::Place;
+use super::{legible, place::Place};
 use crate::{
     control::{CallError, ControlError},
     exit::Exit,
@@ -139,7 +139,8 @@ impl Failure {
         if !is_closed_pipe {
             let hint = self.hint().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
             // Where nobody can be told, the code still tells.
-            let _ = write!(io::stderr(), "pixeldctl: {self}\n{hint}");
+            let told = legible::text(&format!("pixeldctl: {self}\n{hint}"));
+            let _ = io::stderr().write_all(told.as_bytes());
         }
         self.exit()
     }
