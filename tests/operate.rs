@@ -4,7 +4,12 @@
 mod late;
 mod support;
 
-use std::{fs::File, os::fd::OwnedFd, process::Command};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -310,8 +315,8 @@ fn pixeldctl_follows_events_until_the_daemon_ends() {
         .env_clear()
         .args(["events", "--follow", "--socket"])
         .arg(daemon.control_socket())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     eventually("it is connected", || {
@@ -323,6 +328,23 @@ fn pixeldctl_follows_events_until_the_daemon_ends() {
     let text = stdout(&output);
     assert_eq!((code(&output), text.contains("Worker 1 serves\n")), (75, true), "{output:?}");
     assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn a_stream_whose_reader_has_gone_ends_though_nothing_happens() {
+    let daemon = Daemon::start("workers = 1");
+    let streams = [&["events", "--follow"][..], &["events", "-f", "--json"], &["stats", "--watch", "3600"]];
+    for stream in streams {
+        let mut command = Command::new(PIXELDCTL);
+        command.args(stream).arg("--socket").arg(daemon.control_socket()).stdout(Stdio::piped());
+        let mut following = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(following.stdout.take().unwrap());
+        reader.read_line(&mut String::new()).unwrap();
+        drop(reader);
+        let ended = eventually("the end of pixeldctl", || following.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(74), "{stream:?}");
+        assert_eq!(std::io::read_to_string(following.stderr.unwrap()).unwrap(), "");
+    }
 }
 
 // --- what is told of time ---

@@ -1,10 +1,14 @@
+use std::{io, pin::pin};
+
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::select;
 
 use super::{
     Options,
     args::Purpose,
+    audience,
     failure::{Failure, Failures},
     legible,
     place::{Line, Place},
@@ -44,7 +48,14 @@ pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failu
     };
     let mut following: FuturesUnordered<_> = options.places.iter().map(follow_place).collect();
     let mut failures = Failures::default();
-    while let Some(failure) = following.next().await {
+    let mut deserted = pin!(audience::leaves());
+    loop {
+        let failure = select! {
+            next = following.next() => next,
+            // Where nothing happens, nothing is written that would fail.
+            () = &mut deserted => Some(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+        };
+        let Some(failure) = failure else { break };
         failures.tell_now(&failure);
         if failure.is_of_output() {
             break;
