@@ -1,4 +1,7 @@
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// Why a program ends, as sysexits.h numbers it. systemd names these codes in its own messages
 /// (`status=78/CONFIG`).
@@ -53,13 +56,21 @@ impl Exit {
         Self::ALL.into_iter().skip_while(|exit| *exit != Self::Usage).find(|exit| *exit as i32 == code)
     }
 
-    /// Prints what the command line is answered with: the help that it asked for, or what is wrong.
-    pub fn after_usage(error: &clap::Error) -> Self {
+    /// Prints what this program's command line is answered with: the help that it asked for, or what is
+    /// wrong.
+    pub fn after_usage(program: &str, error: &clap::Error) -> Self {
         match error.print() {
             // A fault is told by the code as well.
             _ if error.use_stderr() => Self::Usage,
             Ok(()) => Self::Ok,
-            Err(_) => Self::IoErr,
+            Err(error) => {
+                // Whoever reads the output may have seen enough.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    // Where nobody can be told, the code still tells.
+                    let _ = writeln!(io::stderr(), "{program}: the result cannot be written: {error}");
+                }
+                Self::IoErr
+            }
         }
     }
 }

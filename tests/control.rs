@@ -14,8 +14,8 @@ use std::{
 
 use serde_json::{Value, json};
 use support::{
-    Client, Daemon, ECHO, PIXEL, PIXELDCTL, Varlink, captured, code, ctl, eventually, post, post_in_two,
-    request, run, stderr, stdout,
+    Client, Daemon, ECHO, PIXEL, PIXELD, PIXELDCTL, Varlink, captured, code, ctl, eventually, post,
+    post_in_two, request, run, stderr, stdout,
 };
 
 /// Has to fail with this code and say something that contains `part`, on stderr alone.
@@ -516,9 +516,41 @@ fn a_daemon_that_never_answers_is_given_up() {
 }
 
 #[test]
+fn a_daemon_at_whose_door_too_many_wait_is_told_as_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let output = ctl(&path, &["stats"]);
+    assert_fails(&output, 75, &format!("{} takes no connection: too many wait", path.display()));
+    assert_fails(&output, 75, "hint: the daemon is stuck or very busy: see `systemctl status pixeld`");
+}
+
+#[test]
+fn what_cannot_be_written_is_told_whatever_it_is() {
+    let daemon = Daemon::start("");
+    for (program, arguments) in [
+        (PIXELDCTL, &["--help"][..]),
+        (PIXELDCTL, &["--version"]),
+        (PIXELDCTL, &["stats", "--help"]),
+        (PIXELDCTL, &["stats"]),
+        (PIXELD, &["--version"]),
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket()).stdout(full);
+        let output = run(command.stderr(std::process::Stdio::piped()));
+        let name = program.rsplit_once('/').unwrap().1;
+        let told = format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
+        assert_eq!((code(&output), stderr(&output)), (74, told), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
     let daemon = Daemon::start("");
-    for arguments in [&["stats"][..], &["workers", "--json"]] {
+    for arguments in [&["stats"][..], &["workers", "--json"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut ctl = Command::new(PIXELDCTL);

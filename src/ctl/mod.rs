@@ -55,7 +55,7 @@ pub struct Options {
 pub fn main() -> Exit {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return Exit::after_usage(&error),
+        Err(error) => return Exit::after_usage("pixeldctl", &error),
     };
     let runtime = match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,

@@ -102,14 +102,17 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
 /// Puts a file in the place of another in one step, so that nobody reads half of it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    // Of one that is not there, the system has better words than what is left of an error below.
+    folder.metadata()?;
     // Its name has another ending: the collector of node_exporter leaves it alone.
     let mut new = tempfile::Builder::new()
         .prefix(".pixeld-")
         .suffix(".new")
-        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
+        .tempfile_in(folder)
         // Without the name of the new file, which nobody has asked for.
         .map_err(|error| io::Error::from(error.kind()))?;
-    new.write_all(text.as_bytes())?;
+    new.as_file_mut().write_all(text.as_bytes())?;
     // For whoever collects it, whatever the umask is.
     new.as_file().set_permissions(Permissions::from_mode(0o644))?;
     new.persist(path)?;

@@ -36,7 +36,7 @@ pub use args::Args;
 pub fn main() -> Exit {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return Exit::after_usage(&error),
+        Err(error) => return Exit::after_usage("pixeld", &error),
     };
     // Absolute, for whoever reads a fault may be in another folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));

@@ -89,7 +89,27 @@ fn a_file_that_cannot_be_written_is_told_with_its_path() {
     let daemon = Daemon::start("");
     let output = daemon.ctl(&["stats", "--prometheus", "--output", "/nowhere/pixeld.prom"]);
     assert_eq!(code(&output), 74);
-    assert!(stderr(&output).contains("cannot write /nowhere/pixeld.prom: "), "{}", stderr(&output));
+    let told = "pixeldctl: cannot write /nowhere/pixeld.prom: No such file or directory (os error 2)\n\
+                hint: its folder has to exist\n";
+    assert_eq!(stderr(&output), told);
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_as_such_and_the_file_stays_as_it_was() {
+    let daemon = Daemon::start("");
+    let small = daemon.folder().join("small");
+    fs::create_dir(&small).unwrap();
+    let script = "mount -t tmpfs -o size=4k small \"$1\" && echo old > \"$1/p\" || exit 1\n\
+                  \"$0\" stats --prometheus --output \"$1/p\"\ncode=$?; cat \"$1/p\"; exit $code";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "sh", "-c", script, PIXELDCTL]).arg(&small);
+    let output = captured(unshare.env("PIXELDCTL_SOCKET", daemon.control_socket()));
+    assert_eq!((code(&output), stdout(&output).as_str()), (74, "old\n"), "{output:?}");
+    let told = format!(
+        "pixeldctl: cannot write {}/p: No space left on device (os error 28)\nhint: make room there",
+        small.display()
+    );
+    assert!(stderr(&output).starts_with(&told), "{output:?}");
 }
 
 #[test]
@@ -105,7 +125,12 @@ fn a_link_is_followed_and_what_is_no_file_is_written_to() {
 
     let full = daemon.folder().join("full");
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
-    assert_eq!(code(&write(full.to_str().unwrap())), 74);
+    let output = write(full.to_str().unwrap());
+    assert_eq!(code(&output), 74);
+    assert!(
+        stderr(&output).contains("No space left") && stderr(&output).contains("hint: make room"),
+        "{output:?}"
+    );
     assert!(!fs::metadata("/dev/full").unwrap().is_file());
     assert!(stdout(&write("-")).contains("pixeld_up 1"));
 }

@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{
     control::{CallError, ControlError},
@@ -11,6 +13,7 @@ const SSH_FAILED: i32 = 255;
 const NO_DAEMON: i32 = Exit::Unavailable as i32;
 const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 
+const STUCK: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
 
@@ -33,16 +36,26 @@ impl Failure {
                 let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
             }
-            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => {
-                "the daemon is stuck or very busy: see `systemctl status pixeld`".into()
-            }
+            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => STUCK.into(),
+            // More wait to be let in than may.
+            Self::Connect(_, error) if error.kind() == ErrorKind::WouldBlock => STUCK.into(),
             Self::Call(CallError::ChangeTimedOut(_)) => {
                 "it may be done all the same: look at `pixeldctl status`; and if that does not answer \
                  either, at `systemctl status pixeld`"
                     .into()
             }
             Self::Inactive(unit) => format!("start it with `systemctl start {unit}`"),
-            Self::Write(..) => "its folder has to exist, and this user to be allowed to write there".into(),
+            Self::Write(_, error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => "its folder has to exist".into(),
+                ErrorKind::PermissionDenied => {
+                    "this user has to be allowed to write to its folder, and to the file if there is one"
+                        .into()
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "make room there; a file that was there before is as it was".into()
+                }
+                _ => return None,
+            },
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
             Self::At(Place::There(host), failure) => {

@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::control::{CallError, ControlError};
@@ -15,6 +15,9 @@ impl fmt::Display for Failure {
                     Some(admin) => write!(f, ", and takes changes at {}", admin.display()),
                     None => Ok(()),
                 }
+            }
+            Self::Connect(path, error) if error.kind() == io::ErrorKind::WouldBlock => {
+                write!(f, "{} takes no connection: too many wait there already", path.display())
             }
             Self::Connect(path, error) => write!(f, "cannot connect to {}: {error}", path.display()),
             Self::ConnectTimedOut(path, limit) => {
