@@ -1,21 +1,21 @@
 //! What pixeldctl sees of a running daemon, and does to it.
 
+#[path = "control/daemon.rs"]
+mod daemon;
+#[path = "control/output.rs"]
+mod output;
 mod support;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, Permissions},
-    io::Write,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
-    process::{Command, Output},
+    process::Output,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
 };
 
 use serde_json::{Value, json};
 use support::{
-    Client, Daemon, ECHO, PIXEL, PIXELD, PIXELDCTL, Varlink, captured, code, ctl, eventually, post,
-    post_in_two, request, run, stderr, stdout,
+    Client, Daemon, ECHO, PIXEL, Varlink, code, ctl, eventually, post, post_in_two, request, stderr, stdout,
 };
 
 /// Has to fail with this code and say something that contains `part`, on stderr alone.
@@ -325,239 +325,6 @@ fn a_reload_of_a_wrong_file_fails_with_its_faults() {
     assert_fails(&output, 78, &format!("{}:2: wrokers: there is no such key", file.display()));
     assert_fails(&output, 78, "nothing was changed");
     assert_eq!(daemon.stats()["workers"], 2);
-}
-
-// --- pixeldctl without a daemon that answers ---
-
-#[test]
-fn a_running_daemon_is_found_by_itself() {
-    if fs::exists("/run/pixeld").unwrap() {
-        eprintln!("not tested: this host has a pixeld of its own in /run/pixeld");
-        return;
-    }
-    let daemon = Daemon::start("workers = 2");
-    let ctl = |arguments: &[&str]| {
-        captured(Command::new(PIXELDCTL).args(arguments).env_clear().env("XDG_RUNTIME_DIR", daemon.folder()))
-    };
-    assert_eq!(code(&ctl(&["stats"])), 0);
-    assert_eq!(code(&ctl(&["workers", "3"])), 0);
-    assert_eq!(daemon.stats()["workers"], 3);
-}
-
-#[test]
-fn a_daemon_that_is_not_there_is_told_as_such() {
-    let mut daemon = Daemon::start("");
-    let path = daemon.admin_socket();
-    daemon.signal(nix::sys::signal::Signal::SIGKILL);
-    daemon.wait();
-    // First the socket is left behind, then it is gone.
-    for _ in 0..2 {
-        let output = daemon.ctl(&["stats"]);
-        assert_fails(&output, 69, &format!("pixeld is not running: nobody listens at {}", path.display()));
-        assert_fails(&output, 69, "systemctl start pixeld");
-        let _ = fs::remove_file(&path);
-    }
-}
-
-#[test]
-fn a_daemon_that_takes_changes_elsewhere_is_not_called_absent() {
-    let daemon = Daemon::start("");
-    let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
-    let answers = |place: &std::path::Path| {
-        let (control, place) = (control.display(), place.display());
-        format!(
-            "nobody listens at {}; pixeld answers at {control}, and takes changes at {place}\n",
-            admin.display()
-        )
-    };
-    let moved = daemon.folder().join("pixeld/other.sock");
-    let settings = fs::read_to_string(daemon.config_file()).unwrap().replace("/admin.sock", "/other.sock");
-    fs::write(daemon.config_file(), settings).unwrap();
-    assert_eq!(code(&daemon.ctl(&["reload"])), 0);
-    let output = daemon.ctl(&["drain"]);
-    assert_fails(&output, 69, &answers(&moved));
-    assert_fails(&output, 69, &format!("hint: use --socket {}\n", moved.display()));
-    assert!(!stderr(&output).contains("not running"), "{output:?}");
-
-    fs::remove_file(&moved).unwrap();
-    let output = ctl(&moved, &["drain"]);
-    assert_fails(&output, 69, &format!("takes changes at {}\n", moved.display()));
-    assert_fails(&output, 69, "hint: that file was removed: restart pixeld");
-}
-
-#[test]
-fn a_user_who_may_not_connect_is_told_which_group_can() {
-    let daemon = Daemon::start("");
-    let socket = daemon.admin_socket();
-    let mut ctl = if nix::unistd::geteuid().is_root() {
-        // Root may do everything, so somebody else tries, who has to be able to get there.
-        // cp copies, for a file that this process had open for writing might still be so in a child of
-        // another test, and could not be run.
-        let program = daemon.folder().join("pixeldctl");
-        assert!(Command::new("cp").arg(PIXELDCTL).arg(&program).status().unwrap().success());
-        fs::set_permissions(daemon.folder(), Permissions::from_mode(0o755)).unwrap();
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
-        command
-    } else {
-        fs::set_permissions(&socket, Permissions::from_mode(0o000)).unwrap();
-        Command::new(PIXELDCTL)
-    };
-    let output = captured(ctl.arg("stats").arg("--socket").arg(&socket));
-    assert_fails(&output, 77, &format!("you may not connect to {}", socket.display()));
-    assert_fails(&output, 77, "pixeld-admin");
-}
-
-fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
-    from_a_server_that_says(words, &["stats"])
-}
-
-/// What pixeldctl makes of a server that sends this, whatever it is asked, and says no more.
-fn from_a_server_that_says(words: &'static [u8], arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
-    let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(words).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        // The question is taken, for a reset could overtake the words.
-        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
-    });
-    let output = ctl(&path, arguments);
-    server.join().unwrap();
-    output
-}
-
-#[test]
-fn another_server_behind_the_socket_is_told_as_such() {
-    for words in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
-        let output = stats_from_a_server_that_says(words);
-        assert_fails(&output, 75, "the daemon closed the connection");
-        assert_fails(&output, 75, "hint: ");
-    }
-    for words in [
-        &b"garbage\0"[..],
-        b"{\"parameters\":{}}\0",
-        b"{\"error\":\"com.example.Other\",\"parameters\":{}}\0",
-        b"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"GetStats\"}}\0",
-    ] {
-        let output = stats_from_a_server_that_says(words);
-        assert_fails(&output, 76, "pixeldctl: ");
-        assert_fails(&output, 76, "hint: ");
-    }
-}
-
-#[test]
-fn a_reply_of_another_version_is_told_as_such() {
-    let lacking = b"{\"parameters\":{\"stats\":{\"state\":\"serving\"}}}\0";
-    let unknown = b"{\"parameters\":{\"stats\":{\"state\":\"asleep\"}}}\0";
-    for (words, fault) in [
-        (&lacking[..], "missing field `"),
-        (&unknown[..], "unknown variant `asleep`"),
-        (&b"[]\0"[..], "no reply"),
-    ] {
-        let output = stats_from_a_server_that_says(words);
-        assert_fails(&output, 76, fault);
-        assert_fails(&output, 76, "hint: pixeldctl and pixeld may be of different versions");
-        assert!(!stderr(&output).contains("enum"), "{output:?}");
-    }
-}
-
-#[test]
-fn events_that_were_missed_are_told_in_text_and_in_json() {
-    let words = b"{\"parameters\":{\"missed\":3,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"m\"}]},\"continues\":true}\0";
-    for (options, line) in [(&[][..], "3 events were missed\n"), (&["--json"], "{\"missed\":3}\n")] {
-        let output = from_a_server_that_says(words, &[&["events", "--follow"], options].concat());
-        let text = stdout(&output);
-        assert!(text.starts_with(line) && text.lines().count() == 2, "{output:?}");
-    }
-}
-
-#[test]
-fn what_a_server_says_does_not_steer_the_terminal() {
-    let settings = b"{\"parameters\":{\"settings\":[{\"key\":\"a\\u001b[2Jb\",\"value\":\"\\u009b2J\",\"needsRestart\":false}]}}\0";
-    let events = b"{\"parameters\":{\"missed\":0,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"a\\u001b[2Jb\"}]},\"continues\":true}\0";
-    let error = b"{\"error\":\"io.pixeld.Control.Failed\",\"parameters\":{\"reason\":\"a\\u001b[2Jb\"}}\0";
-    for (words, command) in [
-        (&settings[..], &["config"][..]),
-        (events, &["events"]),
-        (events, &["events", "-f"]),
-        (error, &["drain"]),
-    ] {
-        for options in [&[][..], &["--json"]] {
-            let output = from_a_server_that_says(words, &[command, options].concat());
-            let printed = stdout(&output) + &stderr(&output);
-            assert!(printed.contains("a\\u{1b}[2Jb") || printed.contains("a\\u001b[2Jb"), "{output:?}");
-            assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{output:?}");
-        }
-    }
-}
-
-#[test]
-fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
-    let daemon = Daemon::start("");
-    let file = daemon.config_file();
-    let output = ctl(&file, &["stats"]);
-    assert_fails(&output, 64, &format!("{} is not a socket", file.display()));
-    let address = format!("unix:{}", daemon.control_socket().display());
-    assert_eq!(code(&ctl(std::path::Path::new(&address), &["stats"])), 0);
-}
-
-#[test]
-fn a_daemon_that_never_answers_is_given_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s");
-    let _silent = UnixListener::bind(&path).unwrap();
-    let output = captured(
-        Command::new(PIXELDCTL).env_clear().args(["stats", "--timeout", "200ms", "--socket"]).arg(&path),
-    );
-    assert_fails(&output, 75, "no answer within 200ms");
-}
-
-#[test]
-fn a_daemon_at_whose_door_too_many_wait_is_told_as_busy() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
-    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    let output = ctl(&path, &["stats"]);
-    assert_fails(&output, 75, &format!("{} takes no connection: too many wait", path.display()));
-    assert_fails(&output, 75, "hint: the daemon is stuck or very busy: see `systemctl status pixeld`");
-}
-
-#[test]
-fn what_cannot_be_written_is_told_whatever_it_is() {
-    let daemon = Daemon::start("");
-    for (program, arguments) in [
-        (PIXELDCTL, &["--help"][..]),
-        (PIXELDCTL, &["--version"]),
-        (PIXELDCTL, &["stats", "--help"]),
-        (PIXELDCTL, &["stats"]),
-        (PIXELD, &["--version"]),
-    ] {
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut command = Command::new(program);
-        command.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket()).stdout(full);
-        let output = run(command.stderr(std::process::Stdio::piped()));
-        let name = program.rsplit_once('/').unwrap().1;
-        let told = format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
-        assert_eq!((code(&output), stderr(&output)), (74, told), "{arguments:?}");
-    }
-}
-
-#[test]
-fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
-    let daemon = Daemon::start("");
-    for arguments in [&["stats"][..], &["workers", "--json"], &["--help"]] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let mut ctl = Command::new(PIXELDCTL);
-        ctl.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket());
-        let output = run(ctl.stdout(writer).stderr(std::process::Stdio::piped()));
-        assert_eq!(stderr(&output), "");
-    }
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! What pixeldctl makes of what a server says, and of a stdout that takes nothing.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::net::UnixListener,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use crate::{
+    assert_fails,
+    support::{Daemon, PIXELD, PIXELDCTL, code, ctl, run, stderr, stdout},
+};
+
+fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
+    from_a_server_that_says(words, &["stats"])
+}
+
+/// What pixeldctl makes of a server that sends this, whatever it is asked, and says no more.
+fn from_a_server_that_says(words: &'static [u8], arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(words).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // The question is taken, for a reset could overtake the words.
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    });
+    let output = ctl(&path, arguments);
+    server.join().unwrap();
+    output
+}
+
+#[test]
+fn another_server_behind_the_socket_is_told_as_such() {
+    for words in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 75, "the daemon closed the connection");
+        assert_fails(&output, 75, "hint: ");
+    }
+    for words in [
+        &b"garbage\0"[..],
+        b"{\"parameters\":{}}\0",
+        b"{\"error\":\"com.example.Other\",\"parameters\":{}}\0",
+        b"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"GetStats\"}}\0",
+    ] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 76, "pixeldctl: ");
+        assert_fails(&output, 76, "hint: ");
+    }
+}
+
+#[test]
+fn a_reply_of_another_version_is_told_as_such() {
+    let lacking = b"{\"parameters\":{\"stats\":{\"state\":\"serving\"}}}\0";
+    let unknown = b"{\"parameters\":{\"stats\":{\"state\":\"asleep\"}}}\0";
+    for (words, fault) in [
+        (&lacking[..], "missing field `"),
+        (&unknown[..], "unknown variant `asleep`"),
+        (&b"[]\0"[..], "no reply"),
+    ] {
+        let output = stats_from_a_server_that_says(words);
+        assert_fails(&output, 76, fault);
+        assert_fails(&output, 76, "hint: pixeldctl and pixeld may be of different versions");
+        assert!(!stderr(&output).contains("enum"), "{output:?}");
+    }
+}
+
+#[test]
+fn events_that_were_missed_are_told_in_text_and_in_json() {
+    let words = b"{\"parameters\":{\"missed\":3,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"m\"}]},\"continues\":true}\0";
+    for (options, line) in [(&[][..], "3 events were missed\n"), (&["--json"], "{\"missed\":3}\n")] {
+        let output = from_a_server_that_says(words, &[&["events", "--follow"], options].concat());
+        let text = stdout(&output);
+        assert!(text.starts_with(line) && text.lines().count() == 2, "{output:?}");
+    }
+}
+
+#[test]
+fn what_a_server_says_does_not_steer_the_terminal() {
+    let settings = b"{\"parameters\":{\"settings\":[{\"key\":\"a\\u001b[2Jb\",\"value\":\"\\u009b2J\",\"needsRestart\":false}]}}\0";
+    let events = b"{\"parameters\":{\"missed\":0,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"a\\u001b[2Jb\"}]},\"continues\":true}\0";
+    let error = b"{\"error\":\"io.pixeld.Control.Failed\",\"parameters\":{\"reason\":\"a\\u001b[2Jb\"}}\0";
+    for (words, command) in [
+        (&settings[..], &["config"][..]),
+        (events, &["events"]),
+        (events, &["events", "-f"]),
+        (error, &["drain"]),
+    ] {
+        for options in [&[][..], &["--json"]] {
+            let output = from_a_server_that_says(words, &[command, options].concat());
+            let printed = stdout(&output) + &stderr(&output);
+            assert!(printed.contains("a\\u{1b}[2Jb") || printed.contains("a\\u001b[2Jb"), "{output:?}");
+            assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_told_whatever_it_is() {
+    let daemon = Daemon::start("");
+    for (program, arguments) in [
+        (PIXELDCTL, &["--help"][..]),
+        (PIXELDCTL, &["--version"]),
+        (PIXELDCTL, &["stats", "--help"]),
+        (PIXELDCTL, &["stats"]),
+        (PIXELD, &["--version"]),
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket()).stdout(full);
+        let output = run(command.stderr(Stdio::piped()));
+        let name = program.rsplit_once('/').unwrap().1;
+        let told = format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
+        assert_eq!((code(&output), stderr(&output)), (74, told), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
+    let daemon = Daemon::start("");
+    for arguments in [&["stats"][..], &["workers", "--json"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut ctl = Command::new(PIXELDCTL);
+        ctl.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket());
+        let output = run(ctl.stdout(writer).stderr(Stdio::piped()));
+        assert_eq!(stderr(&output), "");
+    }
+}
