@@ -10,7 +10,7 @@ use std::{
         linux::fs::MetadataExt,
         unix::{
             fs::PermissionsExt,
-            net::{UnixListener, UnixStream},
+            net::{UnixDatagram, UnixListener, UnixStream},
         },
     },
     process::{Command, Output},
@@ -20,8 +20,8 @@ use std::{
 
 use nix::sys::signal::Signal;
 use support::{
-    Client, Daemon, ECHO, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, post_in_two, request,
-    stderr, stdout,
+    Client, Daemon, ECHO, PATIENCE, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, post_in_two,
+    request, stderr, stdout,
 };
 
 /// `pixeld --check` of a file with this text, whose path is shown as FILE.
@@ -446,6 +446,60 @@ fn a_log_in_a_file_is_plain_text() {
     let line = daemon.wait_for_log("Ready after");
     assert!(line.contains("Z info  Ready after") && line.starts_with("20"), "{line}");
     assert!(!daemon.log().contains('\x1b'), "{}", daemon.log());
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_counted_and_it_serves_all_the_same() {
+    let daemon = Setup::new("").before("exec 2>/dev/full").start();
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+    let dropped = daemon.stats()["logLinesDropped"].clone();
+    assert!(dropped.as_u64() >= Some(2), "{dropped}");
+    let events = stdout(&daemon.ctl(&["events"]));
+    assert!(events.contains("lines are dropped: No space left on device"), "{events}");
+    let doctor = stdout(&daemon.ctl(&["doctor"]));
+    assert!(doctor.contains("lines of its log") && !doctor.contains("dropped no line"), "{doctor}");
+}
+
+/// Has a folder of the test's stand where the journal's socket is.
+const JOURNAL_IN_FOLDER: &str = "exec unshare --user --map-root-user --mount sh -ec '
+    mount -t tmpfs tmpfs /run
+    mkdir -p /run/systemd/journal
+    mount --bind \"${NOTIFY_SOCKET%/*}/journal\" /run/systemd/journal
+    exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+
+#[test]
+fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
+    let setup = Setup::new("[log]\ntarget = \"journal\"").before(JOURNAL_IN_FOLDER);
+    fs::create_dir(setup.folder().join("journal")).unwrap();
+    let socket = setup.folder().join("journal/socket");
+    let journal = || {
+        let journal = UnixDatagram::bind(&socket).unwrap();
+        journal.set_read_timeout(Some(PATIENCE)).unwrap();
+        journal
+    };
+    let wait_for_entry = |journal: &UnixDatagram, text: &str| {
+        let mut entry = [0; 4096];
+        while !String::from_utf8_lossy(&entry).contains(text) {
+            journal.recv(&mut entry).unwrap_or_else(|error| panic!("{text:?} in the journal: {error}"));
+        }
+    };
+
+    let first = journal();
+    let daemon = setup.start();
+    wait_for_entry(&first, "Ready after");
+    drop(first);
+    daemon.ctl(&["log-level", "debug"]);
+    daemon.wait_for_log("Log level set from info to debug");
+    fs::remove_file(&socket).unwrap();
+    daemon.ctl(&["drain"]);
+    daemon.wait_for_log("Drained by");
+
+    let second = journal();
+    daemon.ctl(&["resume"]);
+    wait_for_entry(&second, "Resumed by");
+    let log = daemon.log();
+    assert!(!log.contains("Ready after") && !log.contains("Resumed"), "{log}");
+    assert_eq!(daemon.stats()["logLinesDropped"], 0);
 }
 
 #[test]

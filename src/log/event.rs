@@ -97,10 +97,10 @@ pub enum Event {
     RestoreFailed { reason: String },
     /// Connections cannot be left for the next process; they are closed.
     HandOverFailed { connections: u64, reason: String },
-    /// Lines do not fit into the queue at the moment; the log itself cannot be told.
-    LogStalled,
-    /// Lines did not fit into the queue.
-    LinesDropped { lines: u64 },
+    /// Lines are lost at the moment; the log itself cannot be told.
+    LogStalled { reason: String },
+    /// Lines were lost, and now they are taken again.
+    LinesDropped { lines: u64, reason: String },
     /// A notification did not reach the service manager.
     NotifyFailed { reason: String },
 }
@@ -133,7 +133,7 @@ impl Event {
             | Self::LimitReached { .. }
             | Self::FilesShort { .. }
             | Self::AcceptPaused { .. }
-            | Self::LogStalled
+            | Self::LogStalled { .. }
             | Self::LinesDropped { .. }
             | Self::NotifyFailed { .. } => Level::Warn,
             Self::Refused { .. } | Self::Disconnected { .. } | Self::ControlFailed { .. } => Level::Debug,
@@ -174,7 +174,7 @@ impl Event {
             Self::Restored { .. } => "connectionsRestored",
             Self::RestoreFailed { .. } => "restoreFailed",
             Self::HandOverFailed { .. } => "handOverFailed",
-            Self::LogStalled => "logStalled",
+            Self::LogStalled { .. } => "logStalled",
             Self::LinesDropped { .. } => "logLinesDropped",
             Self::NotifyFailed { .. } => "notifyFailed",
         }
@@ -219,6 +219,8 @@ impl Event {
             | Self::HandOverFailed { reason, .. }
             | Self::AcceptPaused { reason }
             | Self::Panicked { reason }
+            | Self::LogStalled { reason }
+            | Self::LinesDropped { reason, .. }
             | Self::NotifyFailed { reason } => line.reason = Some(reason.clone()),
             Self::ConfigRefused { faults } | Self::ReloadRefused { faults, .. } => {
                 line.reason = Some(faults.join("\n"));
@@ -288,7 +290,7 @@ impl Event {
                  raise LimitNOFILE=",
                 counted(*limit, "connection")
             ),
-            Self::LogStalled => "The log is not taken, lines are dropped".into(),
+            Self::LogStalled { reason } => format!("The log is not taken, lines are dropped: {reason}"),
             Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
             Self::AcceptResumed => "Accepting goes on".into(),
             Self::Refused { status, reason, .. } => format!("Answered {status}: {reason}"),
@@ -321,8 +323,8 @@ impl Event {
                 let closed = counted(*connections, "connection");
                 format!("{closed} cannot be left for the next start, and closed: {reason}")
             }
-            Self::LinesDropped { lines } => {
-                format!("{} not written: the log was not taken fast enough", counted(*lines, "line"))
+            Self::LinesDropped { lines, reason } => {
+                format!("{} not written: {reason}", counted(*lines, "line"))
             }
             Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),
         }

@@ -19,7 +19,7 @@ impl Event {
             Self::LimitReached { .. } => "ed9aa10921f8450b9711a84c0e04137a",
             Self::FilesShort { .. } => "de7429e1c23a473ea766a799a688eb0d",
             Self::AcceptPaused { .. } => "e5791fde5984481c8df0b9107d331546",
-            Self::LogStalled => "ed93f60e9dcc48ce91a53d9cd4fa727e",
+            Self::LogStalled { .. } => "ed93f60e9dcc48ce91a53d9cd4fa727e",
             Self::LinesDropped { .. } => "45ed9524eb2f496aa3e11c69026b7ebc",
             Self::NotifyFailed { .. } => "27c234fca1cf4594bb11afb149706068",
             _ => return None,

@@ -18,6 +18,8 @@ use super::{
 
 /// Lines that may wait to be written.
 const CAPACITY: usize = 1024;
+/// Why lines are lost that do not fit into the queue.
+const TOO_FAST: &str = "they come faster than they are taken";
 
 /// The near end of the queue. Cheap to clone, never waits.
 #[derive(Debug, Clone)]
@@ -52,11 +54,13 @@ impl Log {
             news: Arc::default(),
         };
         let writer = Writer {
+            sink,
             dropped: log.dropped.clone(),
             is_stalled: log.is_stalled.clone(),
             news: log.news.clone(),
+            failure: None,
         };
-        thread::Builder::new().name("pixeld-log".into()).spawn(move || writer.write_out(&events, sink))?;
+        thread::Builder::new().name("pixeld-log".into()).spawn(move || writer.write_out(&events))?;
         Ok(log)
     }
 
@@ -86,7 +90,7 @@ impl Log {
         if self.wants(level) && self.queue.try_send(Message::Event(event)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
             if !self.is_stalled.swap(true, Relaxed) {
-                self.news.tell(&Event::LogStalled);
+                self.news.tell(&Event::LogStalled { reason: TOO_FAST.into() });
             }
         }
     }
@@ -96,7 +100,7 @@ impl Log {
         self.news.watch()
     }
 
-    /// Lines that did not fit into the queue, since the start.
+    /// Lines that did not fit into the queue or could not be written, since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -119,28 +123,55 @@ impl Log {
 
 /// The far end of the queue.
 struct Writer {
+    sink: Sink,
     dropped: Arc<AtomicU64>,
     is_stalled: Arc<AtomicBool>,
     news: Arc<News>,
+    /// Why a line could not be written, until that is told.
+    failure: Option<String>,
 }
 
 impl Writer {
-    fn write_out(&self, events: &Receiver<Message>, mut sink: Sink) {
+    fn write_out(mut self, events: &Receiver<Message>) {
         let mut reported = 0;
         while let Ok(message) = events.recv() {
-            match message {
-                Message::Event(event) => sink.write(&event),
-                Message::Flush(done) => drop(done.try_send(())),
-            }
+            let (is_taken, flushed) = match message {
+                Message::Event(event) => (self.write(&event), None),
+                Message::Flush(done) => (true, Some(done)),
+            };
             let lost = self.dropped.load(Relaxed);
-            if lost > reported {
-                self.is_stalled.store(false, Relaxed);
-                let event = Event::LinesDropped { lines: lost - reported };
-                sink.write(&event);
-                self.news.tell(&event);
+            if is_taken && lost > reported && self.report(lost - reported) {
                 reported = lost;
             }
+            if let Some(done) = flushed {
+                let _ = done.try_send(());
+            }
         }
+    }
+
+    /// Whether the line was taken; if not, it is lost.
+    fn write(&mut self, event: &Event) -> bool {
+        let Err(error) = self.sink.write(event) else { return true };
+        let reason = error.to_string();
+        self.dropped.fetch_add(1, Relaxed);
+        if !self.is_stalled.swap(true, Relaxed) {
+            self.news.tell(&Event::LogStalled { reason: reason.clone() });
+        }
+        self.failure = Some(reason);
+        false
+    }
+
+    /// Tells how many lines were lost, if writing works again.
+    fn report(&mut self, lines: u64) -> bool {
+        let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
+        let event = Event::LinesDropped { lines, reason };
+        let is_told = self.sink.write(&event).is_ok();
+        if is_told {
+            self.is_stalled.store(false, Relaxed);
+            self.news.tell(&event);
+            self.failure = None;
+        }
+        is_told
     }
 }
 
@@ -173,6 +204,41 @@ mod tests {
         let lines: Vec<_> = written.try_iter().collect();
         assert_eq!(lines.iter().filter(|line| line.starts_with("7 lines not written")).count(), 1);
         assert_eq!(lines.len(), 1 + CAPACITY + 1);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_told_once_when_they_can_be() {
+        let is_full = Arc::new(AtomicBool::new(true));
+        let (lines, written) = std::sync::mpsc::channel();
+        let disk = is_full.clone();
+        let sink = Sink::fallible(move |event| {
+            if disk.load(Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let _ = lines.send(event.line().message);
+            Ok(())
+        });
+        let log = Log::start(sink, Level::Info).unwrap();
+        for _ in 0..3 {
+            log.send(Event::AcceptResumed);
+        }
+        log.flush(Duration::from_secs(10));
+        assert_eq!(log.dropped(), 3);
+        let told = |log: &Log| log.watch().0.iter().map(|told| told.event.message()).collect::<Vec<_>>();
+        let stalled = "The log is not taken, lines are dropped: no storage space";
+        assert_eq!(told(&log).iter().filter(|message| *message == stalled).count(), 1, "{:?}", told(&log));
+
+        is_full.store(false, Relaxed);
+        for worker in [1, 2] {
+            log.send(Event::WorkerStarted { worker });
+            log.flush(Duration::from_secs(10));
+        }
+        assert_eq!(
+            written.try_iter().collect::<Vec<_>>(),
+            ["Worker 1 serves", "3 lines not written: no storage space", "Worker 2 serves"]
+        );
+        assert!(told(&log).contains(&"3 lines not written: no storage space".into()));
+        assert_eq!(log.dropped(), 3);
     }
 
     #[test]

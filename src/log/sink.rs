@@ -1,7 +1,7 @@
 use std::{
     env,
-    io::{IsTerminal, Write, stderr},
-    os::linux::fs::MetadataExt,
+    io::{self, ErrorKind, IsTerminal, Write, stderr},
+    os::{linux::fs::MetadataExt, unix::net::UnixDatagram},
     time::SystemTime,
 };
 
@@ -22,8 +22,13 @@ pub enum Target {
     Stderr,
 }
 
+/// Where the journal takes entries.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
 /// An open destination of the log.
-pub struct Sink(Box<dyn FnMut(&Event) + Send>);
+pub struct Sink(Box<WriteEvent>);
+
+type WriteEvent = dyn FnMut(&Event) -> io::Result<()> + Send;
 
 impl Sink {
     /// The destination; where there is no journal, stderr takes its place. It is opened with the first
@@ -31,7 +36,7 @@ impl Sink {
     /// the journal does not listen, and no start may wait for that.
     pub fn open(target: Target) -> Self {
         let mut sink = None;
-        Self::function(move |event| sink.get_or_insert_with(|| Self::open_now(target)).write(event))
+        Self::fallible(move |event| sink.get_or_insert_with(|| Self::open_now(target)).write(event))
     }
 
     fn open_now(target: Target) -> Self {
@@ -40,23 +45,36 @@ impl Sink {
             Target::Journal => true,
             Target::Stderr => false,
         };
-        if to_journal && let Ok(journal) = tracing_journald::layer() {
-            Self::journal(journal)
+        if to_journal
+            && let Ok(journal) = tracing_journald::layer()
+            && let Ok(probe) = UnixDatagram::unbound()
+        {
+            Self::journal(journal, probe)
         } else {
             Self::stderr()
         }
     }
 
     /// Calls `write` for each event.
-    pub fn function(write: impl FnMut(&Event) + Send + 'static) -> Self {
+    pub fn function(mut write: impl FnMut(&Event) + Send + 'static) -> Self {
+        Self::fallible(move |event| {
+            write(event);
+            Ok(())
+        })
+    }
+
+    /// Calls `write` for each event; one for which it fails is lost.
+    pub(super) fn fallible(write: impl FnMut(&Event) -> io::Result<()> + Send + 'static) -> Self {
         Self(Box::new(write))
     }
 
-    pub(super) fn write(&mut self, event: &Event) {
-        (self.0)(event);
+    pub(super) fn write(&mut self, event: &Event) -> io::Result<()> {
+        (self.0)(event)
     }
 
-    fn journal(layer: tracing_journald::Layer) -> Self {
+    /// What the journal does not take goes to stderr. The layer keeps to itself whether an entry was
+    /// taken; connecting fails as sending does where nobody listens, and neither waits nor sends.
+    fn journal(layer: tracing_journald::Layer, probe: UnixDatagram) -> Self {
         use tracing_journald::{Priority, PriorityMappings};
 
         // As sd-daemon(3) numbers them: informational is 6, not 5.
@@ -73,7 +91,11 @@ impl Sink {
             .with_priority_mappings(priorities);
         let subscriber = Registry::default().with(layer);
         let dispatch = tracing::Dispatch::new(subscriber);
-        Self::function(move |event| tracing::dispatcher::with_default(&dispatch, || trace(event)))
+        let mut stderr = Self::stderr();
+        Self::fallible(move |event| {
+            tracing::dispatcher::with_default(&dispatch, || trace(event));
+            probe.connect(JOURNAL).or_else(|_| stderr.write(event))
+        })
     }
 
     fn stderr() -> Self {
@@ -84,16 +106,41 @@ impl Sink {
         } else {
             Style::Plain
         };
-        Self::function(move |event| {
-            // There is nowhere to tell that the log cannot be written.
-            let _ = stderr().write_all(style.format(event).as_bytes());
-        })
+        let mut lines = Lines { out: stderr(), is_cut_off: false };
+        Self::fallible(move |event| lines.write(&style.format(event)))
     }
 }
 
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sink")
+    }
+}
+
+/// Where lines are written, each of which begins where a line begins: a disk that becomes full takes a
+/// part of the last one.
+struct Lines<W> {
+    out: W,
+    is_cut_off: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.is_cut_off {
+            self.out.write_all(b"\n")?;
+            self.is_cut_off = false;
+        }
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.is_cut_off = !rest.is_empty();
+        }
+        Ok(())
     }
 }
 
@@ -170,6 +217,31 @@ impl Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_after_one_that_was_cut_off_begins_where_a_line_begins() {
+        /// Takes so many bytes.
+        struct Disk(Vec<u8>, usize);
+        impl Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let taken = bytes.len().min(self.1 - self.0.len());
+                self.0.extend(&bytes[..taken]);
+                if taken == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(taken) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut lines = Lines { out: Disk(Vec::new(), 8), is_cut_off: false };
+        lines.write("one\n").unwrap();
+        for _ in 0..2 {
+            lines.write("twenty\n").unwrap_err();
+        }
+        lines.out.1 = 20;
+        lines.write("three\n").unwrap();
+        lines.write("four\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&lines.out.0), "one\ntwen\nthree\nfour\n");
+    }
 
     #[test]
     fn a_line_is_one_line_with_its_fields() {

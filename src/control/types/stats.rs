@@ -226,7 +226,7 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Bytes that went out on client connections.
     pub bytes_sent: u64,
-    /// Log lines that were dropped because the log was not taken fast enough.
+    /// Log lines that were dropped because the log did not take them.
     pub log_lines_dropped: u64,
 }
 
