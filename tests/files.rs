@@ -62,6 +62,23 @@ fn a_limit_that_is_lowered_below_what_is_open_costs_idle_connections_only() {
 }
 
 #[test]
+fn the_figures_are_true_when_descriptors_have_run_out() {
+    let daemon = Daemon::start("workers = 2");
+    let _sitting = sit_on(&daemon, 40);
+    let mut control = daemon.varlink();
+    let mut call = |method| control.call(&format!("io.pixeld.Control.{method}"), &serde_json::json!({}));
+    // That shows that it is accepted; nobody has asked for the figures yet.
+    call("GetWorkers");
+    let pid = daemon.pid().to_string();
+    let lowered = captured(Command::new("prlimit").args(["--pid", &pid, "--nofile=25"]));
+    assert!(lowered.status.success(), "{lowered:?}");
+    let process = call("GetStats")["parameters"]["stats"]["process"].clone();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert_eq!((&process["descriptorsUsed"], &process["descriptorsAllowed"]), (&open.into(), &25.into()));
+    assert!(open > 40 && process["memoryBytes"].as_u64() > Some(1 << 20), "{process}");
+}
+
+#[test]
 fn what_is_kept_is_enough_for_all_workers() {
     let daemon = Setup::new("workers = 16").before("ulimit -n 256").start();
     let _sitting = sit_on(&daemon, 300);

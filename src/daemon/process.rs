@@ -1,14 +1,37 @@
 //! What the operating system says about this process.
 
-use std::{fs, time::Duration};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use nix::{
-    sys::resource::{Resource, getrlimit, setrlimit},
+    dir::Dir,
+    fcntl::OFlag,
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        stat::Mode,
+    },
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
 
 use crate::net::Files;
+
+static STATM: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/statm").ok());
+static DESCRIPTORS: LazyLock<Mutex<Option<Dir>>> = LazyLock::new(|| {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Mutex::new(Dir::open("/proc/self/fd", flags, Mode::empty()).ok())
+});
+
+/// Opens what the figures below are read from: when descriptors have run out, which is when somebody
+/// asks, it would be too late.
+pub fn open_figures() {
+    LazyLock::force(&STATM);
+    LazyLock::force(&DESCRIPTORS);
+}
 
 /// CPU time that all threads have used.
 pub fn cpu_time() -> Duration {
@@ -18,15 +41,21 @@ pub fn cpu_time() -> Duration {
 /// Bytes that are resident; 0 where /proc is not there.
 pub fn resident_bytes() -> u64 {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut statm = [0; 256];
+    let length = STATM.as_ref().and_then(|file| file.read_at(&mut statm, 0).ok()).unwrap_or(0);
+    let statm = str::from_utf8(&statm[..length]).unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * page.unwrap_or(4096)
 }
 
 /// Descriptors that are open; 0 where /proc is not there.
 pub fn descriptors_used() -> u64 {
-    // The one that looks is not counted.
-    fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64)
+    let mut folder = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_number = |name: &[u8]| name.iter().all(u8::is_ascii_digit);
+    // Each time from its beginning.
+    folder.as_mut().map_or(0, |folder| {
+        folder.iter().flatten().filter(|entry| is_number(entry.file_name().to_bytes())).count() as u64
+    })
 }
 
 /// Descriptors that may be open.

@@ -50,6 +50,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     };
     panics::tell_log(log.clone());
     process::raise_descriptor_limit();
+    process::open_figures();
     if !loaded.files.is_empty() {
         log.send(Event::ConfigRead { files: loaded.files.clone() });
     }
