@@ -1,25 +1,20 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{
-            fs::{FileTypeExt, PermissionsExt},
-            net::UnixStream,
-        },
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
-    sys::socket::{
-        self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
-    },
+    sys::socket::{self, SockType, SockaddrStorage, sockopt},
 };
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-use super::{Address, Socket};
+use super::{
+    Address, BindError, Socket,
+    bind::{self, FileId},
+};
 
 /// A stream socket that listens: checked, non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -27,16 +22,8 @@ pub struct Listener {
     fd: OwnedFd,
     address: Address,
     is_own: bool,
-}
-
-/// Why an address could not be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}{}", hint(address, cause))]
-pub struct BindError {
-    /// The address as the configuration has it.
-    pub address: Address,
-    /// What the operating system said.
-    pub cause: io::Error,
+    /// The file of a Unix socket of our own, to know it again.
+    file: Option<FileId>,
 }
 
 /// Why an inherited descriptor is no [`Listener`].
@@ -63,14 +50,28 @@ impl Listener {
         let fail = |cause| BindError { address: address.clone(), cause };
         match address {
             Address::Tcp(ip) => {
-                let (fd, address) = bind_tcp(&SockaddrStorage::from(*ip)).map_err(fail)?;
-                Ok(Self { fd, address, is_own: true })
+                let fd = bind::listen_tcp(&SockaddrStorage::from(*ip)).map_err(fail)?;
+                let address = local_address(&fd).map_err(|error| fail(io::Error::other(error)))?;
+                Ok(Self { fd, address, is_own: true, file: None })
             }
             Address::Unix(path) => {
-                let fd = bind_unix(path).map_err(fail)?;
-                Ok(Self { fd, address: address.clone(), is_own: true })
+                let (fd, file) = bind::listen_unix(path).map_err(fail)?;
+                Ok(Self { fd, address: address.clone(), is_own: true, file: Some(file) })
             }
         }
+    }
+
+    /// Whether [`Self::bind`] would do, as far as that can be seen while nobody can connect and no file
+    /// comes or goes.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn try_bind(address: &Address) -> Result<(), BindError> {
+        let tried = match address {
+            Address::Tcp(ip) => bind::bind_tcp(&SockaddrStorage::from(*ip)).map(drop),
+            Address::Unix(path) => bind::try_unix(path),
+        };
+        tried.map_err(|cause| BindError { address: address.clone(), cause })
     }
 
     /// Checks a descriptor that was inherited and makes it non-blocking.
@@ -92,9 +93,9 @@ impl Listener {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).map_err(io::Error::from)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         if matches!(address, Address::Tcp(_)) {
-            send_at_once(&fd)?;
+            bind::send_at_once(&fd)?;
         }
-        Ok(Self { fd, address, is_own: false })
+        Ok(Self { fd, address, is_own: false, file: None })
     }
 
     /// The address that it listens on, with the port that the kernel chose where 0 was asked for.
@@ -146,57 +147,13 @@ impl fmt::Display for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.is_own
-            && let Address::Unix(path) = &self.address
+        // Somebody may have removed it before us, and another process may have put its own there.
+        if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
+            && FileId::of(path).is_ok_and(|found| found == *file)
         {
-            // Somebody may have removed it before us; then there is nothing to do.
             let _ = fs::remove_file(path);
         }
     }
-}
-
-const NEW: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
-
-fn bind_tcp(address: &SockaddrStorage) -> io::Result<(OwnedFd, Address)> {
-    let family = address.family().unwrap_or(AddressFamily::Inet);
-    let fd = socket::socket(family, SockType::Stream, NEW, None)?;
-    socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    if family == AddressFamily::Inet6 {
-        // "[::]:8000" and "0.0.0.0:8000" can stand side by side, and each means what it says.
-        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
-    }
-    send_at_once(&fd)?;
-    socket::bind(fd.as_raw_fd(), address)?;
-    socket::listen(&fd, Backlog::MAXCONN)?;
-    let address = local_address(&fd).map_err(io::Error::other)?;
-    Ok((fd, address))
-}
-
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, NEW, None)?;
-    let address = UnixAddr::new(path)?;
-    match socket::bind(fd.as_raw_fd(), &address) {
-        Err(nix::Error::EADDRINUSE) if is_abandoned(path) => {
-            fs::remove_file(path)?;
-            socket::bind(fd.as_raw_fd(), &address)?;
-        }
-        result => result?,
-    }
-    // Before listen(2) nobody can connect, so nobody sees the mode that the umask gave.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    socket::listen(&fd, Backlog::MAXCONN)?;
-    Ok(fd)
-}
-
-/// Whether `path` is a socket left behind by a process that is gone.
-fn is_abandoned(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// Accepted sockets inherit this: an answer is one write, so holding it back gains nothing.
-fn send_at_once(fd: &OwnedFd) -> io::Result<()> {
-    Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
 }
 
 fn local_address(fd: &OwnedFd) -> Result<Address, AdoptError> {
@@ -212,24 +169,10 @@ fn local_address(fd: &OwnedFd) -> Result<Address, AdoptError> {
     }
 }
 
-fn hint(address: &Address, cause: &io::Error) -> &'static str {
-    let is_socket = |path| fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    match cause.kind() {
-        io::ErrorKind::AddrInUse if address.path().is_some_and(|path| !is_socket(path)) => {
-            " (a file that is no socket is in the way: remove it, or choose another path)"
-        }
-        io::ErrorKind::AddrInUse => " (another process listens there: stop it, or choose another address)",
-        io::ErrorKind::NotFound => " (its folder does not exist: create it)",
-        io::ErrorKind::PermissionDenied => {
-            " (choose a port above 1023, or a folder that this user may write to)"
-        }
-        io::ErrorKind::AddrNotAvailable => " (no interface of this host has that address)",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn unix_in(folder: &tempfile::TempDir) -> Address {
@@ -285,5 +228,19 @@ mod tests {
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(listener);
         assert!(address.path().unwrap().exists());
+    }
+
+    #[test]
+    fn a_socket_of_somebody_else_in_its_place_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = unix_in(&folder);
+        let path = address.path().unwrap();
+        let first = Listener::bind(&address).unwrap();
+        fs::remove_file(path).unwrap();
+        let second = Listener::bind(&address).unwrap();
+        drop(first);
+        UnixStream::connect(path).expect("the second one is still there");
+        drop(second);
+        assert!(!path.exists());
     }
 }

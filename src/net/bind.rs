@@ -1,0 +1,192 @@
+//! Opening sockets of our own, and seeing whether that could be done.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    },
+    path::Path,
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
+    },
+    unistd::{AccessFlags, access},
+};
+
+use super::Address;
+
+/// Why an address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {cause}{}", hint(address, cause))]
+pub struct BindError {
+    /// The address as the configuration has it.
+    pub address: Address,
+    /// What the operating system said.
+    pub cause: io::Error,
+}
+
+/// Which file a path leads to; a number is not given anew while the socket is open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub fn of(path: &Path) -> io::Result<Self> {
+        path.symlink_metadata().map(|meta| Self { device: meta.dev(), inode: meta.ino() })
+    }
+}
+
+const NEW: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+
+pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
+    let fd = bind_tcp(address)?;
+    socket::listen(&fd, Backlog::MAXCONN)?;
+    Ok(fd)
+}
+
+/// Takes an address without listening there: who connects is refused as before.
+pub fn bind_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
+    let family = address.family().unwrap_or(AddressFamily::Inet);
+    let fd = socket::socket(family, SockType::Stream, NEW, None)?;
+    socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if family == AddressFamily::Inet6 {
+        // "[::]:8000" and "0.0.0.0:8000" can stand side by side, and each means what it says.
+        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    send_at_once(&fd)?;
+    socket::bind(fd.as_raw_fd(), address)?;
+    Ok(fd)
+}
+
+pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, NEW, None)?;
+    let address = UnixAddr::new(path)?;
+    match socket::bind(fd.as_raw_fd(), &address) {
+        Err(nix::Error::EADDRINUSE) if is_abandoned(path) => {
+            fs::remove_file(path)?;
+            socket::bind(fd.as_raw_fd(), &address)?;
+        }
+        result => result?,
+    }
+    // Before listen(2) nobody can connect, so nobody sees the mode that the umask gave.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    let file = FileId::of(path)?;
+    socket::listen(&fd, Backlog::MAXCONN)?;
+    Ok((fd, file))
+}
+
+/// Whether a Unix socket could be opened here, by what is here already.
+pub fn try_unix(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) if !is_abandoned(path) => return Err(Errno::EADDRINUSE.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    Ok(access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Whether `path` is a socket left behind by a process that is gone.
+fn is_abandoned(path: &Path) -> bool {
+    // A process that does not accept has a full backlog, which a blocking socket would wait for.
+    let connect = || {
+        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, NEW, None)?;
+        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
+    };
+    is_socket(path) && connect() == Err(Errno::ECONNREFUSED)
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+/// Accepted sockets inherit this: an answer is one write, so holding it back gains nothing.
+pub fn send_at_once(fd: &OwnedFd) -> io::Result<()> {
+    Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
+}
+
+fn hint(address: &Address, cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse if address.path().is_some_and(|path| !is_socket(path)) => {
+            " (a file that is no socket is in the way: remove it, or choose another path)"
+        }
+        io::ErrorKind::AddrInUse => " (another process listens there: stop it, or choose another address)",
+        io::ErrorKind::NotFound => " (its folder does not exist: create it)",
+        io::ErrorKind::PermissionDenied if address.path().is_some() => {
+            " (choose a folder that this user may write to)"
+        }
+        io::ErrorKind::PermissionDenied => " (choose a port above 1023)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this host has that address)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        os::unix::net::{UnixListener, UnixStream},
+        sync::mpsc::channel,
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::net::Listener;
+
+    fn unix(path: &Path) -> Address {
+        Address::Unix(path.into())
+    }
+
+    #[test]
+    fn a_socket_whose_process_does_not_accept_is_taken_and_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let busy = UnixListener::bind(&path).unwrap();
+        socket::listen(&busy, Backlog::new(0).unwrap()).unwrap();
+        let _waiting = UnixStream::connect(&path).unwrap();
+        let (told, bound) = channel();
+        thread::spawn(move || told.send(Listener::bind(&unix(&path)).map(drop)));
+        let error = bound.recv_timeout(Duration::from_secs(10)).expect("it does not wait").unwrap_err();
+        assert!(error.to_string().contains("another process listens there"), "{error}");
+    }
+
+    #[test]
+    fn what_is_only_tried_leaves_no_trace_and_fails_as_opening_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = UnixListener::bind(path("taken")).unwrap();
+        fs::write(path("file"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+        let wrong = ["taken", "file", "link", "file/s", "no/s"].map(|name| unix(&path(name)));
+        let elsewhere = Address::Tcp("192.0.2.1:1".parse().unwrap());
+        for address in wrong.into_iter().chain([Address::Tcp(tcp.local_addr().unwrap()), elsewhere]) {
+            let [tried, opened] = [Listener::try_bind(&address), Listener::bind(&address).map(drop)];
+            assert_eq!(tried.unwrap_err().to_string(), opened.unwrap_err().to_string());
+        }
+        drop((tcp, taken));
+        let abandoned = FileId::of(&path("taken")).unwrap();
+        for name in ["taken", "new"] {
+            Listener::try_bind(&unix(&path(name))).unwrap();
+        }
+        assert!(FileId::of(&path("taken")).unwrap() == abandoned && !path("new").exists());
+        Listener::try_bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+    }
+
+    #[test]
+    fn what_may_not_be_opened_is_advised_on_by_its_kind() {
+        let advice = |address: &str| {
+            let cause = io::ErrorKind::PermissionDenied.into();
+            BindError { address: address.parse().unwrap(), cause }.to_string()
+        };
+        assert!(advice("127.0.0.1:80").ends_with("(choose a port above 1023)"));
+        assert!(advice("unix:/s").ends_with("(choose a folder that this user may write to)"));
+    }
+}
