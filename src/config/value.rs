@@ -93,6 +93,9 @@ pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
         if addresses[..i].contains(one) {
             return Err(format!("{one} stands in the list twice"));
         }
+        if let Some(other) = addresses[..i].iter().find(|other| other.overlaps(one)) {
+            return Err(format!("{one} and {other} are in each other's way: leave one of them out"));
+        }
     }
     Ok(addresses)
 }
@@ -222,6 +225,7 @@ mod tests {
             ("[]", "at least one"),
             ("\"127.0.0.1:1\"", "is no list"),
             (r#"["127.0.0.1:1", "127.0.0.1:1"]"#, "twice"),
+            (r#"["127.0.0.1:1", "0.0.0.0:1"]"#, "0.0.0.0:1 and 127.0.0.1:1 are in each other's way"),
             ("[8000]", "8000 is no address"),
         ] {
             let error = parse(text, addresses).unwrap_err();

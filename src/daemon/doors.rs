@@ -136,25 +136,43 @@ impl Doors {
         Ok(opened)
     }
 
-    fn bind(&self, key: &'static str, address: &Address) -> Result<Listener, Closed> {
-        Listener::bind(address).map_err(|error| Closed { key, reason: self.explain(&error) })
+    /// Whether [`Self::prepare`] would do, as far as that can be seen without opening anything.
+    ///
+    /// # Errors
+    /// The first that could not be opened.
+    pub fn try_to_prepare(&self, listen: &Listen) -> Result<(), Closed> {
+        let is_new = |address: &&Address| !self.http.iter().any(|door| door.configured == **address);
+        let http = listen.http.iter().filter(|_| self.http_is_own).filter(is_new);
+        let control = Some(&listen.control).filter(|address| self.control.is_to_move(address));
+        let admin = Some(&listen.admin).filter(|address| self.admin.is_to_move(address));
+        http.map(|address| ("listen.http", address))
+            .chain(control.map(|address| ("listen.control", address)))
+            .chain(admin.map(|address| ("listen.admin", address)))
+            .try_for_each(|(key, address)| {
+                Listener::try_bind(address).map_err(|error| self.closed(key, &error))
+            })
     }
 
-    fn explain(&self, error: &BindError) -> String {
-        let port = |address: &Address| match address {
-            Address::Tcp(address) => Some(address.port()),
-            Address::Unix(_) => None,
+    fn bind(&self, key: &'static str, address: &Address) -> Result<Listener, Closed> {
+        Listener::bind(address).map_err(|error| self.closed(key, &error))
+    }
+
+    fn closed(&self, key: &'static str, error: &BindError) -> Closed {
+        let BindError { address, cause } = error;
+        let mut own = self
+            .http
+            .iter()
+            .map(|door| &door.address)
+            .chain([&self.control, &self.admin].map(|reception| reception.listener.address()));
+        let in_the_way = own.find(|own| own.overlaps(address));
+        let reason = match in_the_way.filter(|_| cause.kind() == io::ErrorKind::AddrInUse) {
+            Some(own) => format!(
+                "cannot listen on {address}: {cause} (by {own} of before: only a restart changes from one \
+                 to the other)"
+            ),
+            None => error.to_string(),
         };
-        let overlaps = |door: &&Door| port(&door.address) == port(&error.address);
-        match self.http.iter().find(overlaps) {
-            Some(door) if port(&door.address).is_some() && error.cause.kind() == io::ErrorKind::AddrInUse => {
-                format!(
-                    "{error} (by {} of before: only a restart changes from one to the other)",
-                    door.address
-                )
-            }
-            _ => error.to_string(),
-        }
+        Closed { key, reason }
     }
 
     /// Serves what was opened, and then closes what it takes the place of. Who is connected stays.

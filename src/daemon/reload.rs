@@ -25,13 +25,17 @@ impl House {
         result
     }
 
-    /// What a reload would do. Sockets are not opened for it.
+    /// What a reload would do. Sockets are not opened for it, but it is seen whether they could be.
     ///
     /// # Errors
-    /// Every fault of every file.
+    /// Every fault of every file, or a socket that could not be opened.
     pub fn try_reload(&self) -> Result<Reloaded, ControlError> {
         let refused = |faults: config::Faults| ControlError::InvalidConfiguration { faults: faults.lines() };
         let loaded = self.sources.load().map_err(refused)?;
+        let openable = self.doors.borrow().try_to_prepare(&loaded.settings.listen);
+        openable.map_err(|closed| ControlError::InvalidConfiguration {
+            faults: vec![fault(closed, &loaded.origins)],
+        })?;
         let settings = self.settings.borrow();
         Ok(Reloaded { applied: false, changes: self.changes(&settings, &loaded.settings) })
     }

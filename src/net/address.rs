@@ -30,6 +30,16 @@ impl Address {
             Self::Tcp(_) => None,
         }
     }
+
+    /// Whether only one of both can be listened on: they are equal, or one is every address of a port of
+    /// the other one's.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
+        one.port() == two.port()
+            && one.port() != 0
+            && one.is_ipv4() == two.is_ipv4()
+            && (one.ip() == two.ip() || one.ip().is_unspecified() || two.ip().is_unspecified())
+    }
 }
 
 impl FromStr for Address {
@@ -90,6 +100,25 @@ mod tests {
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_a_port_are_in_each_others_way_within_their_family() {
+        let overlap = |[one, two]: [&str; 2]| {
+            one.parse::<Address>().unwrap().overlaps(&two.parse::<Address>().unwrap())
+        };
+        for both in [["0.0.0.0:1", "127.0.0.1:1"], ["[::1]:1", "[::]:1"], ["unix:/s", "unix:/s"]] {
+            assert!(overlap(both), "{both:?}");
+        }
+        for both in [
+            ["0.0.0.0:1", "127.0.0.1:2"],
+            ["0.0.0.0:0", "127.0.0.1:0"],
+            ["0.0.0.0:1", "[::]:1"],
+            ["127.0.0.1:1", "127.0.0.2:1"],
+            ["unix:/s", "unix:/t"],
+        ] {
+            assert!(!overlap(both), "{both:?}");
         }
     }
 }

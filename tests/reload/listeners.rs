@@ -74,7 +74,34 @@ fn from_one_address_to_all_of_the_same_port_takes_a_restart_and_says_so() {
     let refused = daemon.ctl(&["reload"]);
     let told = format!("(by 127.0.0.1:{port} of before: only a restart changes from one to the other)");
     assert!(stderr(&refused).contains(&told), "{refused:?}");
+    assert!(!stderr(&refused).contains("another process"), "{refused:?}");
     is_served(daemon.client());
+}
+
+#[test]
+fn a_dry_run_refuses_what_a_reload_would_and_opens_nothing() {
+    let daemon = Daemon::start("");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = daemon.address().port();
+    let free = daemon.folder().join("free.sock");
+    for http in [
+        format!("\"{}\"", other.local_addr().unwrap()),
+        format!("{}, {}", unix(&free), unix(&daemon.folder().join("no/folder.sock"))),
+        format!("\"0.0.0.0:{port}\""),
+        format!("{}, {}", unix(&free), unix(&daemon.config_file())),
+    ] {
+        write_config(&daemon, &listening(&daemon, &http));
+        let [tried, refused] = [&["reload", "--dry-run"][..], &["reload"]].map(|what| daemon.ctl(what));
+        assert_eq!((code(&tried), stderr(&tried)), (78, stderr(&refused)), "{http}");
+        assert!(stderr(&tried).contains("listen.http: cannot listen on "), "{tried:?}");
+    }
+    let moved = listening(&daemon, "\"127.0.0.1:0\"")
+        .replace(daemon.admin_socket().to_str().unwrap(), free.to_str().unwrap());
+    write_config(&daemon, &moved);
+    let tried = daemon.ctl(&["reload", "--dry-run"]);
+    assert!(tried.status.success() && !free.exists(), "{tried:?}");
+    is_served(daemon.client());
+    is_served(daemon.unix_client());
 }
 
 #[test]
