@@ -1,20 +1,22 @@
+mod read;
 mod similar;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, fs,
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::OFlag;
 use toml::de::{DeTable, DeValue};
 
-use self::similar::nearest;
+use self::{
+    read::{read, unreadable},
+    similar::nearest,
+};
 use super::{
     keys::{KEYS, Key},
     settings::Settings,
@@ -74,7 +76,7 @@ impl Sources {
         for path in loaded.files.clone() {
             match read(&path) {
                 Ok(text) => faults.extend(File { path: &path, text: &text }.apply(&mut loaded)),
-                Err(error) => faults.push(unreadable(&path, &error)),
+                Err(fault) => faults.push(fault),
             }
         }
         if faults.is_empty() {
@@ -84,19 +86,9 @@ impl Sources {
     }
 }
 
-/// Reads a file, and nothing that has no end or makes whoever reads it wait.
-fn read(path: &Path) -> io::Result<String> {
-    /// No configuration is as long.
-    const LONGEST: u64 = 1 << 20;
-
-    let nonblocking = OFlag::O_NONBLOCK.bits();
-    let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
+/// The line, counted from 1, of what follows this.
+fn line_after(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Whether there is something by this name, also if it is a link to nothing, or cannot be looked at: that
@@ -214,15 +206,6 @@ impl fmt::Display for Faults {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => " (the user that the daemon runs as has to be able to read it)",
-        io::ErrorKind::InvalidData => " (it has to be UTF-8)",
-        _ => "",
-    };
-    Fault { path: path.into(), line: None, key: None, message: format!("cannot be read: {error}{hint}") }
-}
-
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
@@ -235,7 +218,11 @@ impl File<'_> {
         if !errors.is_empty() {
             // What was recovered from broken syntax would only give faults that are none.
             let fault = |error: &toml::de::Error| {
-                self.fault(error.span().unwrap_or_default().start, None, error.message())
+                let place = error.span().unwrap_or_default();
+                match twice::explain(self.text, document.get_ref(), error) {
+                    Some((key, message)) => self.fault(place.start, Some(key), message),
+                    None => self.fault(place.start, None, error.message()),
+                }
             };
             return errors.iter().map(fault).collect();
         }
@@ -284,7 +271,7 @@ impl File<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        line_after(&self.text.as_bytes()[..at.min(self.text.len())])
     }
 }
 

@@ -113,7 +113,10 @@ fn the_strongest_main_file_hides_the_others_also_as_a_link_to_dev_null() {
 
     fs::remove_file(&etc).unwrap();
     std::os::unix::fs::symlink("nowhere", &etc).unwrap();
-    assert!(tree.faults()[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: No such file"));
+    assert_eq!(
+        tree.faults(),
+        ["etc/pixeld/pixeld.toml: cannot be read: it is a link to nowhere, which is not there"]
+    );
 }
 
 #[test]
@@ -132,7 +135,9 @@ fn a_drop_in_may_be_a_link_and_what_cannot_be_read_is_told() {
     fs::remove_file(tree.0.path().join("run/pixeld/pixeld.toml.d")).unwrap();
     assert_eq!(tree.load().unwrap().settings.workers.count(), 3);
     fs::remove_file(tree.0.path().join("elsewhere.toml")).unwrap();
-    assert!(tree.faults()[0].starts_with("etc/pixeld/pixeld.toml.d/a.toml: cannot be read: No such file"));
+    let fault =
+        "etc/pixeld/pixeld.toml.d/a.toml: cannot be read: it is a link to elsewhere.toml, which is not there";
+    assert_eq!(tree.faults(), [fault]);
 }
 
 #[test]
@@ -167,6 +172,35 @@ fn every_fault_is_told_with_file_line_and_key() {
         assert!(fault.starts_with(start), "{fault}\n{start}");
     }
     assert!(faults.len() >= 7, "{faults:#?}");
+}
+
+#[test]
+fn what_stands_twice_is_told_with_its_key_and_its_first_line() {
+    for (text, faults) in [
+        ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
+        ("[limits]\nhead = 1\n[timeouts]\nhead = 2\nhead = 3", &["5: timeouts.head: it stands in line 4"]),
+        ("limits.body = 1\nworkers = 1\nlimits.body = 2", &["3: limits.body: it stands in line 1"]),
+        ("[log]\nlevel = 1\n[limits]\n\"body\" = 1\nbody = 2", &["5: limits.body: it stands in line 4"]),
+        ("limits = {\nbody = 1, head = 1,\nbody = 2}", &["3: limits.body: it stands in line 2"]),
+        (
+            "[limits]\nhead = 1\n[timeouts]\nhead = 1\n[limits]\nbody = 1\n",
+            &["5: limits: this section begins in line 1 already: write its keys there"],
+        ),
+        ("limits = {}\n[limits]\nbody = 1\n", &["2: limits: this section is there already"]),
+    ] {
+        let told = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).faults();
+        assert_eq!(told.len(), faults.len(), "{told:?}");
+        for (told, fault) in told.iter().zip(faults) {
+            assert!(told.starts_with(&format!("etc/pixeld/pixeld.toml:{fault}")), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_is_told() {
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
+    fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
+    assert_eq!(tree.faults(), ["etc/pixeld/pixeld.toml:2: it has to be UTF-8, and this line is not"]);
 }
 
 #[test]
