@@ -13,7 +13,7 @@ use std::{
             net::{UnixDatagram, UnixListener, UnixStream},
         },
     },
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use std::{
 use nix::sys::signal::Signal;
 use support::{
     Client, Daemon, ECHO, PATIENCE, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, post_in_two,
-    request, stderr, stdout,
+    request, run, stderr, stdout,
 };
 
 /// `pixeld --check` of a file with this text, whose path is shown as FILE.
@@ -361,6 +361,13 @@ fn who_cannot_be_told_gets_the_exit_code_all_the_same() {
         let status = Command::new(PIXELD).arg(argument).stdout(full()).status().unwrap();
         assert_eq!(status.code(), Some(74), "{argument}");
     }
+    let checked = run(Command::new(PIXELD)
+        .args(["--check", "--config", "/dev/null"])
+        .stdout(full())
+        .stderr(Stdio::piped()));
+    assert_eq!(code(&checked), 74);
+    let told = "pixeld: the result cannot be written: No space left on device";
+    assert!(stderr(&checked).starts_with(told), "{checked:?}");
 }
 
 #[test]

@@ -87,7 +87,10 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
             }
             match std::io::stdout().write_all(text.as_bytes()) {
                 Ok(()) => Exit::Ok,
-                Err(_) => Exit::IoErr,
+                Err(error) => {
+                    tell(&format!("pixeld: the result cannot be written: {error}"));
+                    Exit::IoErr
+                }
             }
         }
         Err(faults) => {
