@@ -25,8 +25,12 @@ UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 REMAP = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo \
 	--remap-path-prefix=$(shell rustc --print sysroot)=/usr/src/rust \
 	--remap-path-prefix=$(CURDIR)=/usr/src/pixeld --remap-path-prefix=$(abspath $(TARGET))=/usr/src/target
+# Nor do they need the C library of this machine: where it has these two, of glibc 2.39, the standard library's
+# weak references to them would bind the programs to it. Under another name they lead nowhere, as they do with
+# an older glibc; only an unstable part of the standard library asks for them.
+NO_LATER = -Clink-arg=-Wl,--wrap=pidfd_spawnp,--wrap=pidfd_getpid
 EMPTY =
-SAME = --config 'build.rustflags=["$(subst $(EMPTY) $(EMPTY),"$(COMMA)",$(strip $(REMAP)))"]'
+SAME = --config 'build.rustflags=["$(subst $(EMPTY) $(EMPTY),"$(COMMA)",$(strip $(REMAP) $(NO_LATER)))"]'
 COMMA = ,
 
 # Packages and the tools that make them. All times in a package are that of the last commit.
@@ -81,6 +85,8 @@ package: build
 	@mkdir -p $(PACKAGE)/plain
 	@for page in $(PAGES); do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
 	@for program in pixeld pixeldctl; do strip -o $(PACKAGE)/$$program $(BUILD)/$$program || exit; done
+# A package asks for the glibc that it needs. Only what is built to be published has to do with an older one.
+	@packaging/glibc $(PACKAGE)/pixeld $(PACKAGE)/pixeldctl || [ -z "$$CI" ]
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
 	done
