@@ -53,15 +53,28 @@ fn digits_away(word: &str) -> String {
     word.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect()
 }
 
+/// A shell's command, in a network of its own. Who starts it need not be root.
+fn in_own_network(command: &str) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--map-root-user", "sh", "-c", &format!("ip link set lo up && {command}")]);
+    unshare
+}
+
 /// `make run`, in a network where port 8000 is free.
 struct Served(Child);
 
 impl Served {
     fn start(folder: &Path) -> Self {
+        let network = captured(&mut in_own_network("true"));
+        assert!(
+            network.status.success(),
+            "a user cannot have a network here ({}). Where AppArmor forbids it, as on Ubuntu, allow it with: \
+             sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            String::from_utf8_lossy(&network.stderr).trim()
+        );
         let build = Path::new(PIXELD).parent().unwrap();
-        let mut script = Command::new("unshare");
+        let mut script = in_own_network("exec sh tests/run-by-hand");
         script
-            .args(["--net", "--map-root-user", "sh", "-c", "ip link set lo up && exec sh tests/run-by-hand"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("BUILD", build)
             .env("XDG_RUNTIME_DIR", folder)
