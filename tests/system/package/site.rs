@@ -40,10 +40,16 @@ fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
     host.run(&format!("rm {LINK}"));
     install_package(&host, "pixeld-nginx.deb");
     host.run(&format!("test ! -e {LINK}"));
+
+    // Its log goes with its configuration, and not before; so do those that were rotated.
+    let logs = "find /var/log -xdev -name '*pixeld*'";
+    host.run("touch /var/log/nginx/pixeld.access.log.1 /var/log/nginx/pixeld.access.log.2.gz");
+    host.run("dpkg -r pixeld-nginx");
+    assert_eq!(host.run(logs).stdout.lines().count(), 3);
     host.run("dpkg -P pixeld-nginx && nginx -t");
     let left =
         host.run("find /etc /usr /var -xdev -name '*pixeld-nginx*' -o -path '/etc/nginx/*pixeld*'").stdout;
-    assert_eq!(left, "");
+    assert_eq!(left + &host.run(logs).stdout, "");
 }
 
 #[test]
