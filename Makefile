@@ -47,7 +47,7 @@ HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
-	package deb rpm later-rpm lint-packages reproducible sbom audit
+	package deb rpm later-rpm lint-packages reproducible bom sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -80,7 +80,7 @@ build: require
 	done
 
 # What both kinds of packages hold besides the binaries, as they hold it.
-package: build
+package: build bom
 	@rm -rf $(PACKAGE)
 	@mkdir -p $(PACKAGE)/plain
 	@for page in $(PAGES); do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
@@ -90,6 +90,9 @@ package: build
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
 	done
+	@cp $(TARGET)/pixeld.cdx.json $(PACKAGE)/
+	@CARGO='$(CARGO)' packaging/linked notices > $(PACKAGE)/third-party-notices
+	@gzip -n9 $(PACKAGE)/third-party-notices
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r systemd/* nginx/* packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
 		$(COMPLETIONS) $(PACKAGE)/plain/
@@ -123,12 +126,16 @@ reproducible:
 
 # CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
 # the program, and the program stays as it was built.
-sbom:
+bom: require
+	@command -v python3 >/dev/null || \
+		{ echo 'make: python3, which lists what is in the programs, is missing: sudo apt install python3' >&2; exit 69; }
 	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) $$tool cyclonedx --quiet \
 		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
 	@mkdir -p $(TARGET)
-	@sed 's,file://$(CURDIR),file:///usr/src/pixeld,g' pixeld.cdx.json > $(TARGET)/pixeld.cdx.json
+	@CARGO='$(CARGO)' packaging/linked bom < pixeld.cdx.json > $(TARGET)/pixeld.cdx.json
 	@rm pixeld.cdx.json
+
+sbom: bom
 	@echo $(TARGET)/pixeld.cdx.json
 
 # The advisories are a Git repository of their own, which not every machine reaches. CI has to, or nobody would.

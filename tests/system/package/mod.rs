@@ -1,5 +1,6 @@
 //! The Debian packages, on hosts that have never seen pixeld.
 
+mod contents;
 mod readme;
 mod rpm;
 mod site;

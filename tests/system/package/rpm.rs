@@ -53,6 +53,10 @@ fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
     host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
     host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
     assert_eq!(host.run("rpm --verify --nodeps pixeld").stdout, "", "all files are as packaged");
+    let documents = host.run("rpm -q --docfiles pixeld").stdout;
+    for name in ["third-party-notices.gz", "pixeld.cdx.json"] {
+        assert!(documents.contains(&format!("/usr/share/doc/pixeld/{name}\n")), "{documents}");
+    }
     host.reboot();
     host.wait_for("systemctl is-active pixeld.service");
     assert_eq!(post(&host).unwrap(), 200);
