@@ -268,7 +268,10 @@ impl Event {
                 format!("A reload by {by} changed nothing, the configuration is refused: {faults}")
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
-            Self::WorkerEnded { worker, moved, left } => worker_ended(*worker, *moved, *left),
+            Self::WorkerEnded { worker, moved, left } => {
+                let fates = [(*moved, "moved to others"), (*left, "given up for the next start")];
+                with_fates(format!("Worker {worker} has ended"), &fates)
+            }
             Self::WorkerStuck { worker, since } => {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
             }
@@ -300,18 +303,9 @@ impl Event {
                 format!("Stopping ({cause}), {} open", counted(*open, "connection"))
             }
             Self::Stopped { requests, handed_over, cut, took } => {
-                let mut text = format!(
-                    "Stopped after {:.1} s, {} answered",
-                    took.as_secs_f64(),
-                    counted(*requests, "request")
-                );
-                if *handed_over > 0 {
-                    text += &format!(", {} left for the next start", counted(*handed_over, "connection"));
-                }
-                if *cut > 0 {
-                    text += &format!(", {} cut off", counted(*cut, "connection"));
-                }
-                text
+                let answered = counted(*requests, "request");
+                let text = format!("Stopped after {:.1} s, {answered} answered", took.as_secs_f64());
+                with_fates(text, &[(*handed_over, "left for the next start"), (*cut, "cut off")])
             }
             Self::Restored { connections } => {
                 format!("{} of the process before served on", counted(*connections, "connection"))
@@ -331,13 +325,10 @@ impl Event {
     }
 }
 
-fn worker_ended(worker: usize, moved: u64, left: u64) -> String {
-    let mut text = format!("Worker {worker} has ended");
-    if moved > 0 {
-        text += &format!(", {} moved to others", counted(moved, "connection"));
-    }
-    if left > 0 {
-        text += &format!(", {} given up for the next start", counted(left, "connection"));
+/// What became of how many connections, as far as it became of any.
+fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
+    for (connections, fate) in fates.iter().filter(|(connections, _)| *connections > 0) {
+        text += &format!(", {} {fate}", counted(*connections, "connection"));
     }
     text
 }
