@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    time::{Interval, interval, sleep, timeout_at},
+    time::{Interval, interval_at, sleep, timeout_at},
 };
 
 use super::{
@@ -54,7 +54,8 @@ impl<'a> Stop<'a> {
             house,
             ended_workers,
             signals,
-            ticks: interval(TICK),
+            // Told at once when it is settled who gets the connections, which mostly takes less.
+            ticks: interval_at((begun + TICK).into(), TICK),
             begun,
             limit,
             until: begun + limit,
@@ -117,6 +118,7 @@ impl<'a> Stop<'a> {
         if last_answers {
             house.pool.borrow().retire();
         }
+        self.tell();
         while !self.is_urgent && !house.pool.borrow().is_empty() {
             if last_answers && (Instant::now() >= last_answers_until || house.pool.borrow().open() == 0) {
                 house.pool.borrow_mut().drain();
