@@ -156,7 +156,7 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &Workers) {
     daemon.counter("pixeld_sent_bytes_total", "Bytes that went out on client connections.", stats.bytes_sent);
     daemon.counter(
         "pixeld_log_lines_dropped_total",
-        "Log lines dropped because the log was not taken fast enough.",
+        "Log lines that could not be written, or not fast enough.",
         stats.log_lines_dropped,
     );
     daemon.gauge(

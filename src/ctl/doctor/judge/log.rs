@@ -27,7 +27,7 @@ pub fn journal(facts: &Facts) -> Verdict {
     Ok(vec![finding])
 }
 
-/// Whether the daemon has thrown away lines because nobody took them.
+/// Whether the daemon has thrown away lines because they could not be written.
 pub fn daemon_lines(facts: &Facts) -> Verdict {
     let daemon = daemon_of(facts)?;
     let dropped = daemon.log_lines_dropped;
@@ -35,8 +35,8 @@ pub fn daemon_lines(facts: &Facts) -> Verdict {
         return Ok(vec![Finding::ok("pixeld has dropped no line of its log")]);
     }
     let finding = Finding::warning(format!("pixeld has dropped {dropped} lines of its log"))
-        .evidence("pixeldctl stats; they were not taken as fast as they came")
-        .mend("# log less: log.level = \"info\" in pixeld.toml")
+        .evidence("pixeldctl stats; pixeldctl events says why they were not written")
+        .mend("# where they were not taken fast enough, log less: log.level = \"info\" in pixeld.toml")
         .mend(reload(facts, daemon));
     Ok(vec![finding])
 }
