@@ -1,17 +1,16 @@
 //! How pixeld starts, reloads, stops, and what it tells its operator and its service manager.
 
+#[path = "daemon/log.rs"]
+mod log;
 mod support;
 
 use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::{
-        linux::fs::MetadataExt,
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixDatagram, UnixListener, UnixStream},
-        },
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
     },
     process::{Command, Output, Stdio},
     thread,
@@ -20,8 +19,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use support::{
-    Client, Daemon, ECHO, PATIENCE, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, post_in_two,
-    request, run, stderr, stdout,
+    Client, Daemon, ECHO, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, run, stderr, stdout,
 };
 
 /// `pixeld --check` of a file with this text, whose path is shown as FILE.
@@ -36,14 +34,6 @@ fn check(text: &str) -> (i32, String) {
 
 fn pixeld(argument: &str) -> Output {
     captured(Command::new(PIXELD).arg(argument))
-}
-
-/// Sends a request but for the end of its body, which is returned, and waits until it has arrived.
-fn begin_request(client: &mut Client) -> &'static str {
-    let (begin, end) = post_in_two();
-    // They arrive together, so the answer to the first shows that the second has begun.
-    assert_eq!(client.ask(post(PIXEL) + &begin).status, 200);
-    end
 }
 
 #[test]
@@ -288,7 +278,7 @@ fn stopping_finishes_the_request_in_flight() {
     let mut daemon = Daemon::start("workers = 1\n[timeouts]\ndrain = \"20s\"");
     let address = daemon.address();
     let (mut client, mut idle) = (daemon.client(), daemon.client());
-    let rest = begin_request(&mut client);
+    let rest = client.begin_request();
     assert_eq!(idle.ask(post(PIXEL)).status, 200);
     daemon.signal(Signal::SIGTERM);
 
@@ -374,7 +364,7 @@ fn who_cannot_be_told_gets_the_exit_code_all_the_same() {
 fn told_twice_it_stops_at_once() {
     let mut daemon = Daemon::start("[timeouts]\ndrain = \"1h\"");
     let mut client = daemon.client();
-    begin_request(&mut client);
+    client.begin_request();
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_notice("STOPPING=1");
     assert_eq!(daemon.stop().code(), Some(0));
@@ -385,7 +375,7 @@ fn told_twice_it_stops_at_once() {
 fn a_request_that_does_not_finish_is_cut_off_at_the_drain_timeout() {
     let mut daemon = Daemon::start("[timeouts]\ndrain = \"300ms\"");
     let mut client = daemon.client();
-    begin_request(&mut client);
+    client.begin_request();
     assert_eq!(daemon.stop().code(), Some(0));
     client.expect_cut();
     daemon.wait_for_log("1 connection cut off");
@@ -434,101 +424,4 @@ fn what_needs_a_restart_is_told_at_a_reload() {
     daemon.configure("[log]\ntarget = \"journal\"");
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("only a restart applies log.target");
-}
-
-#[test]
-fn systemd_reads_the_level_of_each_line() {
-    let setup = Setup::new("[log]\ntarget = \"stderr\"");
-    let stderr = fs::metadata(setup.stderr_file()).unwrap();
-    let stream = format!("{}:{}", stderr.st_dev(), stderr.st_ino());
-    let daemon = setup.environment("JOURNAL_STREAM", &stream).start();
-    let line = daemon.wait_for_log("Ready after");
-    assert!(line.starts_with("<6>Ready after"), "{line}");
-    assert!(daemon.log().lines().all(|line| line.starts_with('<')), "{}", daemon.log());
-}
-
-#[test]
-fn a_log_in_a_file_is_plain_text() {
-    let daemon = Setup::new("").environment("JOURNAL_STREAM", "1:2").start();
-    let line = daemon.wait_for_log("Ready after");
-    assert!(line.contains("Z info  Ready after") && line.starts_with("20"), "{line}");
-    assert!(!daemon.log().contains('\x1b'), "{}", daemon.log());
-}
-
-#[test]
-fn lines_that_cannot_be_written_are_counted_and_it_serves_all_the_same() {
-    let daemon = Setup::new("").before("exec 2>/dev/full").start();
-    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
-    let dropped = daemon.stats()["logLinesDropped"].clone();
-    assert!(dropped.as_u64() >= Some(2), "{dropped}");
-    let events = stdout(&daemon.ctl(&["events"]));
-    assert!(events.contains("lines are dropped: No space left on device"), "{events}");
-    let doctor = stdout(&daemon.ctl(&["doctor"]));
-    assert!(doctor.contains("lines of its log") && !doctor.contains("dropped no line"), "{doctor}");
-}
-
-/// Has a folder of the test's stand where the journal's socket is.
-const JOURNAL_IN_FOLDER: &str = "exec unshare --user --map-root-user --mount sh -ec '
-    mount -t tmpfs tmpfs /run
-    mkdir -p /run/systemd/journal
-    mount --bind \"${NOTIFY_SOCKET%/*}/journal\" /run/systemd/journal
-    exec \"$0\" \"$@\"' \"$0\" \"$@\"";
-
-#[test]
-fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
-    let setup = Setup::new("[log]\ntarget = \"journal\"").before(JOURNAL_IN_FOLDER);
-    fs::create_dir(setup.folder().join("journal")).unwrap();
-    let socket = setup.folder().join("journal/socket");
-    let journal = || {
-        let journal = UnixDatagram::bind(&socket).unwrap();
-        journal.set_read_timeout(Some(PATIENCE)).unwrap();
-        journal
-    };
-    let wait_for_entry = |journal: &UnixDatagram, text: &str| {
-        let mut entry = [0; 4096];
-        while !String::from_utf8_lossy(&entry).contains(text) {
-            journal.recv(&mut entry).unwrap_or_else(|error| panic!("{text:?} in the journal: {error}"));
-        }
-    };
-
-    let first = journal();
-    let daemon = setup.start();
-    wait_for_entry(&first, "Ready after");
-    drop(first);
-    daemon.ctl(&["log-level", "debug"]);
-    daemon.wait_for_log("Log level set from info to debug");
-    fs::remove_file(&socket).unwrap();
-    daemon.ctl(&["drain"]);
-    daemon.wait_for_log("Drained by");
-
-    let second = journal();
-    daemon.ctl(&["resume"]);
-    wait_for_entry(&second, "Resumed by");
-    let log = daemon.log();
-    assert!(!log.contains("Ready after") && !log.contains("Resumed"), "{log}");
-    assert_eq!(daemon.stats()["logLinesDropped"], 0);
-}
-
-#[test]
-fn a_refusal_is_logged_when_asked_for() {
-    let daemon = Daemon::start("workers = 1\n[log]\nlevel = \"debug\"");
-    daemon.client().ask(request("POST", "/nope", "", ""));
-    let line = daemon.wait_for_log("Answered 404: no such path");
-    assert!(line.contains("worker=1") && line.contains("client=127.0.0.1:"), "{line}");
-    daemon.unix_client().ask(request("GET", "/pixel", "", ""));
-    assert!(daemon.wait_for_log("Answered 405: not a POST").contains("client=unix"));
-    daemon.unix_client().ask(request("GET", "/", "x-real-ip: 192.0.2.7\r\n", ""));
-    daemon.wait_for_log("client=192.0.2.7");
-}
-
-#[test]
-fn requests_are_not_logged_unless_asked_for() {
-    let mut daemon = Daemon::start("");
-    let mut client = daemon.client();
-    client.ask(post(PIXEL));
-    client.ask(request("POST", "/nope", "", ""));
-    daemon.stop();
-    let log = daemon.log();
-    assert!(!log.contains("Answered") && !log.contains("client="), "{log}");
-    assert!(log.contains("2 requests answered"), "{log}");
 }

@@ -196,37 +196,35 @@ fn start_with_a_slow_manager(settings: &str, slowness: Duration) -> (Daemon, Vec
     (daemon, clients)
 }
 
+/// Waits for the end of this daemon, and sees that the next one has its clients.
+fn assert_all_go_on(mut daemon: Daemon, clients: Vec<Client>) {
+    assert!(daemon.wait().success());
+    daemon.wait_for_log(&format!("{} connections left for the next start", clients.len()));
+    let _next = successor(&daemon, "");
+    for mut client in clients {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+}
+
 #[test]
 fn a_signal_to_reload_while_it_stops_costs_no_connection() {
-    let (mut first, mut clients) = start_with_a_slow_manager("", Duration::from_millis(500));
+    let (first, clients) = start_with_a_slow_manager("", Duration::from_millis(500));
     first.signal(Signal::SIGTERM);
     first.wait_for_notice("BARRIER=1");
     first.signal(Signal::SIGHUP);
-    assert!(first.wait().success());
-    first.wait_for_log("10 connections left for the next start");
-    let second = successor(&first, "");
-    for client in &mut clients {
-        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
-    }
-    drop(second);
+    assert_all_go_on(first, clients);
 }
 
 #[test]
 fn a_slow_service_manager_is_waited_for_and_requests_are_answered_meanwhile() {
-    let (mut first, mut clients) = start_with_a_slow_manager("", Duration::from_secs(4));
+    let (first, mut clients) = start_with_a_slow_manager("", Duration::from_secs(4));
     first.signal(Signal::SIGTERM);
     first.wait_for_notice("BARRIER=1");
     for client in &mut clients {
         let answer = client.ask(post(PIXEL));
         assert_eq!((answer.status, answer.field("connection")), (200, None));
     }
-    assert!(first.wait().success());
-    first.wait_for_log("10 connections left for the next start");
-    let second = successor(&first, "");
-    for client in &mut clients {
-        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
-    }
-    drop(second);
+    assert_all_go_on(first, clients);
 }
 
 #[test]
