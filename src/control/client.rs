@@ -8,17 +8,20 @@ use zlink::{Call, varlink_service};
 use super::{
     INTERFACE,
     message::{AnyCall, Bounded, BoundedConnection},
+    sanitize,
     types::{
         ControlError, Drained, Events, LogLevelSet, MoreEvents, Reloaded, Resumed, Settings, Stats,
         StatsReply, Workers, WorkersSet,
     },
 };
 
-/// A connection to a running daemon.
+/// A connection to a running daemon. The texts in its replies, and in its errors, are sanitized
+/// ([`sanitize::line()`]) where they are decoded.
 #[derive(Debug)]
 pub struct Client {
     connection: BoundedConnection,
     limit: Duration,
+    has_exact_texts: bool,
 }
 
 /// Why a call brought no reply.
@@ -65,7 +68,15 @@ impl Client {
     /// When the operating system refuses to prepare the stream.
     pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
         let stream = stream.try_into().map_err(transport)?;
-        Ok(Self { connection: BoundedConnection::new(Bounded(stream)), limit })
+        let connection = BoundedConnection::new(Bounded(stream));
+        Ok(Self { connection, limit, has_exact_texts: false })
+    }
+
+    /// Leaves the texts in replies as they were sent, if `has_exact_texts`; those in errors are sanitized.
+    #[must_use]
+    pub fn with_exact_texts(mut self, has_exact_texts: bool) -> Self {
+        self.has_exact_texts = has_exact_texts;
+        self
     }
 
     /// GetStats.
@@ -172,11 +183,15 @@ impl Client {
         match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport)?.0 {
             Ok(reply) => {
                 let parameters = reply.into_parameters();
-                let parameters =
+                let mut parameters =
                     parameters.ok_or_else(|| CallError::Protocol("the reply is empty".into()))?;
-                serde_json::from_value(parameters).map_err(|error| CallError::Protocol(error.to_string()))
+                if !self.has_exact_texts {
+                    sanitize::value(&mut parameters);
+                }
+                serde_json::from_value(parameters)
+                    .map_err(|error| CallError::Protocol(sanitize::line(&error.to_string())))
             }
-            Err(ReceivedError(error)) => Err(CallError::Refused(error)),
+            Err(ReceivedError(error)) => Err(CallError::Refused(sanitized(error))),
         }
     }
 }
@@ -228,13 +243,29 @@ fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
 #[serde(transparent)]
 struct ReceivedError(ControlError);
 
+fn sanitized(error: ControlError) -> ControlError {
+    use ControlError::{Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping};
+
+    let line = |text: String| sanitize::line(&text);
+    match error {
+        NotPermitted { socket, group } => NotPermitted { socket: line(socket), group: group.map(line) },
+        InvalidValue { field, reason } => InvalidValue { field: line(field), reason: line(reason) },
+        Busy { method } => Busy { method: line(method) },
+        InvalidConfiguration { faults } => {
+            InvalidConfiguration { faults: faults.into_iter().map(line).collect() }
+        }
+        Failed { reason } => Failed { reason: line(reason) },
+        Stopping => Stopping,
+    }
+}
+
 fn transport(error: zlink::Error) -> CallError {
     match error {
         zlink::Error::VarlinkService(error) => match error.inner() {
             varlink_service::Error::MethodNotFound { method } => {
-                CallError::Unknown(format!("no method {method}"))
+                CallError::Unknown(sanitize::line(&format!("no method {method}")))
             }
-            error => CallError::Unknown(error.to_string()),
+            error => CallError::Unknown(sanitize::line(&error.to_string())),
         },
         zlink::Error::UnexpectedEof => CallError::Closed,
         zlink::Error::Io(error)
@@ -242,12 +273,11 @@ fn transport(error: zlink::Error) -> CallError {
         {
             CallError::Closed
         }
-        zlink::Error::UnknownErrorReply(name) => CallError::Unknown(format!("error {name}")),
+        zlink::Error::UnknownErrorReply(name) => CallError::Unknown(sanitize::line(&format!("error {name}"))),
         // Its own words are about types of zlink's.
         zlink::Error::Json(error) if error.is_data() => {
             CallError::Protocol("it is no reply of Varlink".into())
         }
-        zlink::Error::Json(error) => CallError::Protocol(error.to_string()),
-        error => CallError::Protocol(error.to_string()),
+        error => CallError::Protocol(sanitize::line(&error.to_string())),
     }
 }

@@ -7,6 +7,7 @@ mod interface;
 mod message;
 mod methods;
 mod operator;
+pub mod sanitize;
 mod server;
 mod standard;
 mod types;

@@ -7,7 +7,6 @@ use super::{
     args::Purpose,
     everywhere,
     failure::{Failure, Failures},
-    legible,
     place::Place,
     render::{self, BAD, ODD, styled},
 };
@@ -29,7 +28,8 @@ pub async fn follow(options: &Options) -> Result<(), Failures> {
 }
 
 async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Failure> {
-    let (client, way) = place.connect(Purpose::Read, options.timeout).await?.into_parts();
+    let line_there = place.connect(Purpose::Read, options.timeout).await?;
+    let (client, way) = line_there.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_events().await {
         Ok(stream) => stream,
         Err(error) => return Err(way.explain(error).await),
@@ -49,8 +49,8 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
                 (true, true) => {
                     render::print_json_line(&json!({ "host": place.to_string(), "event": event }))?;
                 }
-                (false, false) => render::print_text(&line(&legible::reply(event)?))?,
-                (false, true) => render::print_text(&format!("{place} {}", line(&legible::reply(event)?)))?,
+                (false, false) => render::print_text(&line(event))?,
+                (false, true) => render::print_text(&format!("{place} {}", line(event)))?,
             }
         }
     }

@@ -1,7 +1,7 @@
 use std::{io, pin::pin};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::select;
 
@@ -10,11 +10,10 @@ use super::{
     args::Purpose,
     audience,
     failure::{Failure, Failures},
-    legible,
     place::{Line, Place},
     render::{self, HEADING},
 };
-use crate::control::CallError;
+use crate::control::{CallError, sanitize};
 
 /// What the daemons replied, in the order in which their places were named.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub async fn ask<R>(
 ) -> Replies<R> {
     let question = &question;
     let ask_one = async |place: &Place| {
-        let mut line = place.connect(purpose, options.timeout).await?;
+        let mut line = place.connect(purpose, options.timeout).await?.with_exact_texts(options.json);
         match question(&mut line).await {
             Ok(reply) => Ok(reply),
             Err(error) => Err(line.explain(error).await),
@@ -64,7 +63,7 @@ pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failu
     failures
 }
 
-impl<R: Serialize + DeserializeOwned> Replies<R> {
+impl<R: Serialize> Replies<R> {
     /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
     /// their names, and behind them what `sum` makes of all.
     ///
@@ -91,15 +90,15 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
             if let Some((value, _)) = sum {
                 all["sum"] = value;
             }
-            legible::json(&format!("{all:#}"))
+            sanitize::json(&format!("{all:#}"))
         } else {
             let section = |name: String, text: String| format!("{HEADING}{name}{HEADING:#}\n{text}\n");
             let mut text: String = self
                 .0
                 .iter()
                 .filter_map(|(place, reply)| {
-                    let reply = legible::reply(reply.as_ref().ok()?).ok()?;
-                    Some(section(place.to_string(), show(&reply)))
+                    let reply = reply.as_ref().ok()?;
+                    Some(section(place.to_string(), show(reply)))
                 })
                 .collect();
             if let Some((_, all)) = sum {

@@ -11,7 +11,6 @@ mod everywhere;
 mod exposition;
 mod failure;
 mod figures;
-mod legible;
 mod locate;
 mod log_level;
 mod place;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{args::Purpose, failure::Failure, locate};
-use crate::control::{CallError, Client};
+use crate::control::{CallError, Client, sanitize};
 
 /// Where a daemon runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,12 @@ impl DerefMut for Line {
 }
 
 impl Line {
+    /// As [`Client::with_exact_texts`].
+    #[must_use]
+    pub fn with_exact_texts(self, has_exact_texts: bool) -> Self {
+        Self { client: self.client.with_exact_texts(has_exact_texts), ssh: self.ssh }
+    }
+
     /// Parts with the way there, which has to be kept while the client is used.
     pub fn into_parts(self) -> (Client, Way) {
         (self.client, Way(self.ssh))
@@ -212,7 +218,7 @@ impl Words {
 
         let _ = timeout(SOON, self.listener).await;
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&heard).into_owned()
+        sanitize::lines(&String::from_utf8_lossy(&heard).replace("\r\n", "\n"))
     }
 }
 

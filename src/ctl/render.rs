@@ -6,11 +6,11 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{failure::Failure, legible};
-use crate::control::Act;
+use super::failure::Failure;
+use crate::control::{Act, sanitize};
 
 /// The name of a host, or of a part.
 pub const HEADING: Style = Style::new().bold();
@@ -32,16 +32,12 @@ pub fn styled(style: Style, text: impl Display) -> String {
 ///
 /// # Errors
 /// When stdout cannot be written to.
-pub fn print<T: Serialize + DeserializeOwned>(
-    reply: &T,
-    json: bool,
-    show: impl FnOnce(&T) -> String,
-) -> Result<(), Failure> {
+pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> String) -> Result<(), Failure> {
     if json {
         let value: Value = serde_json::to_value(reply).map_err(|error| Failure::Output(error.into()))?;
-        print_text(&legible::json(&format!("{value:#}")))
+        print_text(&sanitize::json(&format!("{value:#}")))
     } else {
-        print_text(&show(&legible::reply(reply)?))
+        print_text(&show(reply))
     }
 }
 
@@ -51,7 +47,7 @@ pub fn print<T: Serialize + DeserializeOwned>(
 /// When stdout cannot be written to.
 pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(reply).map_err(|error| Failure::Output(error.into()))?;
-    print_text(&legible::json(&line))
+    print_text(&sanitize::json(&line))
 }
 
 /// Prints text, which ends with one newline whatever it ended with. Colours are left out unless

@@ -26,7 +26,8 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> 
 }
 
 async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<Infallible, Failure> {
-    let (client, way) = place.connect(Purpose::Read, options.timeout).await?.into_parts();
+    let line = place.connect(Purpose::Read, options.timeout).await?;
+    let (client, way) = line.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_stats(interval).await {
         Ok(stream) => stream,
         Err(error) => return Err(way.explain(error).await),

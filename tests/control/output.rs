@@ -2,11 +2,13 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
     process::{Command, Output, Stdio},
     thread,
 };
+
+use serde_json::{Value, json};
 
 use crate::{
     assert_fails,
@@ -80,7 +82,7 @@ fn events_that_were_missed_are_told_in_text_and_in_json() {
 }
 
 #[test]
-fn what_a_server_says_does_not_steer_the_terminal() {
+fn control_characters_in_replies_are_escaped() {
     let settings = b"{\"parameters\":{\"settings\":[{\"key\":\"a\\u001b[2Jb\",\"value\":\"\\u009b2J\",\"needsRestart\":false}]}}\0";
     let events = b"{\"parameters\":{\"missed\":0,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"a\\u001b[2Jb\"}]},\"continues\":true}\0";
     let error = b"{\"error\":\"io.pixeld.Control.Failed\",\"parameters\":{\"reason\":\"a\\u001b[2Jb\"}}\0";
@@ -97,6 +99,119 @@ fn what_a_server_says_does_not_steer_the_terminal() {
             assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{output:?}");
         }
     }
+}
+
+/// Escape sequences, a line of its own, and characters that change the direction of the line.
+const EVIL: &str =
+    "\u{1b}]0;x\u{7}\u{9b}31m\u{7f}\r\nFORGED\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}FORGED\u{2029}\"\\\t";
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}".contains(c)
+        || ('\u{202a}'..='\u{202e}').contains(&c)
+        || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+/// The same reply with `EVIL` in place of each text that has no fixed values.
+fn poisoned(mut reply: Value) -> Value {
+    match &mut reply {
+        Value::Array(values) => values.iter_mut().for_each(|value| *value = poisoned(value.take())),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if !["state", "level"].contains(&name.as_str()) {
+                    *field = poisoned(field.take());
+                }
+            }
+        }
+        Value::String(text) => *text = EVIL.into(),
+        _ => {}
+    }
+    reply
+}
+
+/// Serves these replies by their methods, to any number of clients, for as long as the test takes. Each
+/// connection is closed behind the reply to a call for several.
+fn serve(listener: UnixListener, replies: impl Fn(&str) -> Value + Send + Sync + 'static) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut call = Vec::new();
+            while stream.read_until(0, &mut call).is_ok_and(|length| length > 0) {
+                call.pop();
+                let asked: Value = serde_json::from_slice(&call).unwrap();
+                call.clear();
+                let more = asked["more"] == true;
+                let mut reply = replies(asked["method"].as_str().unwrap());
+                if more {
+                    reply["continues"] = true.into();
+                }
+                let _ = stream.get_mut().write_all((reply.to_string() + "\0").as_bytes());
+                if more {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn no_command_shows_a_character_that_controls_the_terminal() {
+    let daemon = Daemon::start("workers = 1");
+    daemon.ctl(&["drain"]);
+    daemon.ctl(&["workers", "2"]);
+    let mut admin = daemon.varlink();
+    let mut ask = |method: &str| {
+        let reply = admin.call(&format!("io.pixeld.Control.{method}"), &json!({}));
+        poisoned(reply["parameters"].clone())
+    };
+    let (stats, workers, config) = (ask("GetStats"), ask("GetWorkers"), ask("GetConfig"));
+    let mut events = ask("GetEvents");
+    events["missed"] = 0.into();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let (sent_stats, sent_events) = (stats["stats"].clone(), events["events"].clone());
+    serve(UnixListener::bind(&path).unwrap(), move |method| {
+        let reply = match method.rsplit_once('.').unwrap().1 {
+            "GetStats" | "WatchStats" => &stats,
+            "GetWorkers" => &workers,
+            "GetEvents" | "WatchEvents" => &events,
+            "GetConfig" => &config,
+            _ => {
+                return json!({ "error": "io.pixeld.Control.InvalidConfiguration", "parameters": { "faults": [EVIL] } });
+            }
+        };
+        json!({ "parameters": reply })
+    });
+    let commands: [&[&str]; 12] = [
+        &["status"],
+        &["stats"],
+        &["stats", "--prometheus"],
+        &["workers"],
+        &["events"],
+        &["config"],
+        &["log-level", "info"],
+        &["reload"],
+        &["status", "-H", ".host"],
+        &["stats", "-H", ".host"],
+        &["events", "-H", ".host"],
+        &["config", "-H", ".host"],
+    ];
+    for command in commands {
+        for options in [&[][..], &["--json"]] {
+            if command.contains(&"--prometheus") && !options.is_empty() {
+                continue;
+            }
+            let output = ctl(&path, &[command, options].concat());
+            let printed = stdout(&output) + &stderr(&output);
+            assert!(!printed.is_empty(), "{command:?}");
+            assert!(!printed.contains(|c| c != '\n' && is_unsafe(c)), "{command:?}: {printed:?}");
+            assert!(!printed.lines().any(|line| line.starts_with("FORGED")), "{command:?}: {printed}");
+        }
+    }
+    let exact: Value = serde_json::from_str(&stdout(&ctl(&path, &["stats", "--json"]))).unwrap();
+    assert_eq!(exact, sent_stats, "JSON has the data as they are");
+    let exact: Value = serde_json::from_str(&stdout(&ctl(&path, &["events", "--json"]))).unwrap();
+    assert_eq!(exact["events"], sent_events);
 }
 
 #[test]

@@ -70,6 +70,21 @@ fn what_a_host_says_does_not_steer_the_terminal() {
 }
 
 #[test]
+fn report_of_another_host_is_sanitized() {
+    let report = r#"{"ok":false,"findings":[{"check":"a\u001b[2J","state":"problem","summary":"b\u202ec","evidence":"d\u2028e","mend":["f\nFORGED"]}]}"#;
+    let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));
+    let output = hosts.ctl(&["doctor", "-H", "t2"]);
+    let printed = stdout(&output);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(printed.contains("a\\u{1b}[2J") && printed.contains("f\\nFORGED"), "{printed}");
+    let is_unsafe = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2028}".contains(c);
+    assert!(!printed.contains(is_unsafe), "{printed:?}");
+    let json = hosts.ctl(&["doctor", "-H", "t2", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(json["hosts"][0]["reply"]["findings"][0]["mend"][0], "f\nFORGED");
+}
+
+#[test]
 fn a_host_without_pixeldctl_is_told_from_one_without_a_daemon() {
     let script = "echo 'sh: 1: pixeldctl: not found' >&2\nexit 127";
     let hosts = Hosts::new().script("t2", script).socket("c5", Path::new("/nowhere/admin.sock"));

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::control::sanitize;
+
 /// What a check has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +92,22 @@ impl Report {
     /// The findings, and what they amount to.
     pub fn new(findings: Vec<Finding>) -> Self {
         Self { ok: !findings.iter().any(Finding::is_wrong), findings }
+    }
+
+    /// With texts that a terminal may show: they quote programs and files of this host, or come from
+    /// another one.
+    #[must_use]
+    pub fn sanitized(mut self) -> Self {
+        for Finding { check, state: _, summary, evidence, mend } in &mut self.findings {
+            for text in [check].into_iter().chain(mend) {
+                *text = sanitize::line(text);
+            }
+            // These are broken into lines where they are shown, wherever they have one.
+            for text in [summary, evidence] {
+                *text = sanitize::lines(text);
+            }
+        }
+        self
     }
 }
 

@@ -33,13 +33,14 @@ pub async fn run(options: &Options) -> Result<Exit, Failures> {
 }
 
 async fn look_at(place: &Place, options: &Options) -> Result<Report, Failure> {
-    match place {
+    let report = match place {
         Place::Here { socket } => {
             let facts = look::gather(&Host::here(options.timeout), socket.clone()).await;
-            Ok(judge::judge(&facts))
+            judge::judge(&facts)
         }
-        Place::There(host) => look_there(host, options.timeout).await,
-    }
+        Place::There(host) => look_there(host, options.timeout).await?,
+    };
+    Ok(if options.json { report } else { report.sanitized() })
 }
 
 /// What is to be looked at is over there, and so is the pixeldctl that looks.

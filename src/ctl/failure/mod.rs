@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{legible, place::Place};
+use super::place::Place;
 use crate::{
-    control::{CallError, ControlError},
+    control::{CallError, ControlError, sanitize},
     exit::Exit,
 };
 
@@ -139,7 +139,7 @@ impl Failure {
         if !is_closed_pipe {
             let hint = self.hint().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
             // Where nobody can be told, the code still tells.
-            let told = legible::text(&format!("pixeldctl: {self}\n{hint}"));
+            let told = sanitize::lines(&format!("pixeldctl: {self}\n{hint}"));
             let _ = io::stderr().write_all(told.as_bytes());
         }
         self.exit()
