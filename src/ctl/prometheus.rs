@@ -1,11 +1,12 @@
 use std::{
-    fs::{OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    fs::{FileType, OpenOptions, Permissions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
 };
 
+use nix::fcntl::OFlag;
 use tokio::{process::Command, time::timeout};
 
 use super::{
@@ -89,13 +90,25 @@ async fn require_active(unit: String, options: &Options) -> Result<(), Failure> 
     Err(Failure::Systemctl { unit, reason })
 }
 
-/// Puts text where a path leads to: in the place of a file, or into what is none, such as a pipe or a
-/// device.
+/// Writes text to a path: in the place of a file or of a symbolic link, or into a pipe or a device. A link
+/// is never followed: in a folder such as /tmp it may be that of another user, and lead to any file.
 fn put(path: &Path, text: &str) -> io::Result<()> {
-    match path.canonicalize() {
-        Ok(path) if path.is_file() => replace(&path, text),
-        Ok(path) => OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes()),
-        Err(_) => replace(path, text),
+    let is_other = |kind: FileType| !kind.is_file() && !kind.is_symlink() && !kind.is_dir();
+    match path.symlink_metadata() {
+        Ok(found) if is_other(found.file_type()) => {
+            let mut other =
+                OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+            // Somebody may have put a file there meanwhile, which may have other names.
+            if other.metadata()?.is_file() {
+                return Err(ErrorKind::ResourceBusy.into());
+            }
+            other.write_all(text.as_bytes())
+        }
+        // Replacing /dev/stdout would take it from every process of the host.
+        Ok(link) if link.is_symlink() && path.metadata().is_ok_and(|to| is_other(to.file_type())) => {
+            Err(io::Error::other("it is a link to a pipe or a device, and links are not followed"))
+        }
+        _ => replace(path, text),
     }
 }
 

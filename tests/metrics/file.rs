@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -112,26 +113,44 @@ fn a_disk_that_is_full_is_told_as_such_and_the_file_stays_as_it_was() {
     assert!(stderr(&output).starts_with(&told), "{output:?}");
 }
 
+/// As another user can make one in a sticky folder such as /tmp.
 #[test]
-fn a_link_is_followed_and_what_is_no_file_is_written_to() {
+fn link_at_the_output_path_is_replaced_and_its_target_kept() {
     let daemon = Daemon::start("");
-    let (file, link) = (daemon.folder().join("a.prom"), daemon.folder().join("b.prom"));
-    fs::write(&file, "old").unwrap();
-    std::os::unix::fs::symlink(&file, &link).unwrap();
-    let write = |path: &str| daemon.ctl(&["stats", "--prometheus", "--output", path]);
-    assert_eq!(code(&write(link.to_str().unwrap())), 0);
-    assert!(fs::read_to_string(&file).unwrap().contains("pixeld_up 1"));
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let sticky = daemon.folder().join("sticky");
+    fs::create_dir(&sticky).unwrap();
+    fs::set_permissions(&sticky, fs::Permissions::from_mode(0o1777)).unwrap();
+    let write = |path: &Path| daemon.ctl(&["stats", "--prometheus", "--output", path.to_str().unwrap()]);
+    let (precious, nothing) = (daemon.folder().join("precious"), daemon.folder().join("nothing"));
+    fs::write(&precious, "old").unwrap();
+    for (name, target) in
+        [("a.prom", &precious), ("b.prom", &nothing), ("c.prom", &daemon.folder().join("sticky"))]
+    {
+        let link = sticky.join(name);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        assert_eq!(code(&write(&link)), 0, "{name}");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file(), "{name} is a file now");
+        assert!(fs::read_to_string(&link).unwrap().contains("pixeld_up 1"));
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "old");
+    assert!(!nothing.exists());
+}
 
-    let full = daemon.folder().join("full");
-    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
-    let output = write(full.to_str().unwrap());
+#[test]
+fn device_at_the_output_path_is_written_to_and_a_link_to_one_is_refused() {
+    let daemon = Daemon::start("");
+    let write = |path: &str| daemon.ctl(&["stats", "--prometheus", "--output", path]);
+    let output = write("/dev/full");
     assert_eq!(code(&output), 74);
     assert!(
         stderr(&output).contains("No space left") && stderr(&output).contains("hint: make room"),
         "{output:?}"
     );
     assert!(!fs::metadata("/dev/full").unwrap().is_file());
+    let link = daemon.folder().join("null");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    assert_eq!(code(&write(link.to_str().unwrap())), 74);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(stdout(&write("-")).contains("pixeld_up 1"));
 }
 
