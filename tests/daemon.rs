@@ -2,6 +2,8 @@
 
 #[path = "daemon/log.rs"]
 mod log;
+#[path = "daemon/start.rs"]
+mod start;
 mod support;
 
 use std::{

@@ -3,7 +3,7 @@ use crate::{
     exit::Exit,
     log::{Event, Log},
     net::{BindError, Listener},
-    systemd::Inherited,
+    systemd::{Inherited, other_recipient},
 };
 
 use super::args::SocketMode;
@@ -35,7 +35,14 @@ pub fn gather(inherited: Inherited, mode: SocketMode, listen: &Listen, log: &Log
         .filter_map(|(name, unit, missing)| missing.then_some(format!("{name} ({unit})")))
         .collect();
         if !missing.is_empty() {
-            let reason = format!("systemd did not pass {}: start these units first", missing.join(", "));
+            let mut reason = format!("systemd did not pass {}: start these units first", missing.join(", "));
+            if let Some(pid) = other_recipient() {
+                reason += &format!(
+                    "; LISTEN_PID={pid} is another process, and this one is {}: leave out a wrapper, or \
+                     PrivatePIDs=",
+                    std::process::id()
+                );
+            }
             log.send(Event::SocketFailed { reason });
             return Err(Exit::Config);
         }

@@ -46,6 +46,12 @@ pub fn take_inherited() -> io::Result<Inherited> {
     Ok(sort(sys::take_listen_fds()?))
 }
 
+/// The process that `LISTEN_PID=` passes descriptors to, if it is another one.
+pub fn other_recipient() -> Option<String> {
+    let pid = std::env::var("LISTEN_PID").ok()?;
+    (pid != std::process::id().to_string()).then_some(pid)
+}
+
 fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
     let mut inherited = Inherited::default();
     for (fd, name) in passed {

@@ -4,5 +4,5 @@
 mod inherit;
 mod notify;
 
-pub use inherit::{CONNECTIONS, COUNTERS, Inherited, Rejected, take_inherited};
+pub use inherit::{CONNECTIONS, COUNTERS, Inherited, Rejected, other_recipient, take_inherited};
 pub use notify::{Notifier, is_managed, watchdog_timeout};
