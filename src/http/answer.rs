@@ -127,7 +127,7 @@ impl Answer {
             "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\n\r\n",
             self.status,
             self.body.len(),
-            httpdate::fmt_http_date(SystemTime::now()),
+            super::head::date(SystemTime::now()),
         )
         .into_bytes();
         bytes.extend_from_slice(&self.body);

@@ -44,14 +44,31 @@ impl Heads {
     /// Holds until the next second begins, by a clock that nobody sets.
     fn renew(&self, now: Instant, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        *self.date.borrow_mut() = httpdate::fmt_http_date(time);
+        *self.date.borrow_mut() = date(time);
         self.ends.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
     }
+}
+
+/// The value of a Date field, which has a year of four digits (RFC 9110 section 5.6.7). A clock beyond that,
+/// or before 1970, shows the nearest date that has one.
+pub fn date(time: SystemTime) -> String {
+    /// 9999-12-31 23:59:59
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn date_outside_four_digit_years_is_the_nearest_inside() {
+        let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1 << 40));
+        assert_eq!(date(epoch + far), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date(epoch - far), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
 
     #[test]
     fn the_time_of_day_follows_a_clock_that_is_set_back_and_forth() {

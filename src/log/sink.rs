@@ -2,7 +2,7 @@ use std::{
     env,
     io::{self, ErrorKind, IsTerminal, Write, stderr},
     os::{linux::fs::MetadataExt, unix::net::UnixDatagram},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -176,6 +176,16 @@ fn trace(event: &Event) {
     }
 }
 
+/// The time of a line, to the second in UTC. A clock before 1970 or beyond the year 9999, for which RFC 3339
+/// has no form, shows the nearest time that has one.
+fn timestamp(time: SystemTime) -> String {
+    /// 9999-12-31 23:59:59
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
 /// How a line looks on stderr.
 #[derive(Debug, Clone, Copy)]
 enum Style {
@@ -205,7 +215,7 @@ impl Style {
             Level::Info => (6, "info ", "\x1b[32m"),
             Level::Debug => (7, "debug", "\x1b[2m"),
         };
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let now = timestamp(SystemTime::now());
         match self {
             Self::Prefixed => format!("<{number}>{text}\n"),
             Self::Coloured => format!("\x1b[2m{now}\x1b[0m {colour}{name}\x1b[0m {text}\n"),
@@ -241,6 +251,13 @@ mod tests {
         lines.write("three\n").unwrap();
         lines.write("four\n").unwrap();
         assert_eq!(String::from_utf8_lossy(&lines.out.0), "one\ntwen\nthree\nfour\n");
+    }
+
+    #[test]
+    fn time_beyond_the_year_9999_is_the_last_of_it() {
+        let far = Duration::from_secs(1 << 40);
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH + far), "9999-12-31T23:59:59Z");
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH - far), "1970-01-01T00:00:00Z");
     }
 
     #[test]
