@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    os::unix::fs::FileExt,
+    io,
+    os::{fd::AsFd, unix::fs::FileExt},
     sync::{LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
 use nix::{
     dir::Dir,
+    errno::Errno,
     fcntl::OFlag,
     sys::{
         resource::{Resource, getrlimit, setrlimit},
@@ -31,6 +33,27 @@ static DESCRIPTORS: LazyLock<Mutex<Option<Dir>>> = LazyLock::new(|| {
 pub fn open_figures() {
     LazyLock::force(&STATM);
     LazyLock::force(&DESCRIPTORS);
+}
+
+/// Whether so many descriptors can be opened: a runtime panics where the operating system has none for it.
+///
+/// # Errors
+/// When there are fewer: with the limit, and with what to do.
+pub fn ensure_descriptors(count: usize) -> io::Result<()> {
+    let stderr = io::stderr();
+    let probes: io::Result<Vec<_>> = (0..count).map(|_| stderr.as_fd().try_clone_to_owned()).collect();
+    match probes.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
+        Err(Some(Errno::EMFILE)) => Err(io::Error::other(format!(
+            "too few descriptors: the open-file limit is {}, and a start takes {count} beside those that are \
+             open: raise LimitNOFILE= (by hand, ulimit -n)",
+            descriptors_allowed(),
+        ))),
+        Err(Some(Errno::ENFILE)) => {
+            Err(io::Error::other("the host has no descriptor left: raise fs.file-max"))
+        }
+        // What else is wrong is said by what really needs them.
+        _ => Ok(()),
+    }
 }
 
 /// CPU time that all threads have used.

@@ -29,6 +29,7 @@ use crate::{
     config::{Loaded, Sources},
     exit::Exit,
     log::{Event, Log},
+    net::Files,
     systemd::{self, Inherited},
     worker::{self, Pool, Shared},
 };
@@ -50,6 +51,10 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     };
     panics::tell_log(log.clone());
     process::raise_descriptor_limit();
+    let workers = loaded.settings.workers.count();
+    if let Err(error) = process::ensure_descriptors(Files::for_start(workers)) {
+        return cannot_start(log, error.to_string());
+    }
     process::open_figures();
     if !loaded.files.is_empty() {
         log.send(Event::ConfigRead { files: loaded.files.clone() });

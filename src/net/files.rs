@@ -37,6 +37,12 @@ impl Files {
         self.0.saturating_sub(kept).max(1)
     }
 
+    /// Descriptors that a start takes beside those that are open already: two runtimes' worth for signals,
+    /// control sockets, counters and figures, and those of each worker.
+    pub fn for_start(workers: usize) -> usize {
+        14 + Self::FOR_EACH_WORKER * workers
+    }
+
     /// Descriptors that so many connections and workers take, with everything else.
     pub fn needed(connections: usize, workers: usize) -> usize {
         connections + Self::REST + 2 * Self::CONTROL_CLIENTS + Self::FOR_EACH_WORKER * workers
