@@ -17,8 +17,10 @@ mod trend;
 
 use std::{
     io::{IsTerminal, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::absolute,
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -27,13 +29,14 @@ use crate::{
     config::{Faults, Loaded, Sources},
     exit::Exit,
     log::{Event, Level, Log, Sink, Target},
-    systemd::{Notifier, take_inherited},
+    systemd::{Notifier, is_managed, take_inherited},
 };
 
 pub use args::Args;
 
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
+    let started = Instant::now();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return Exit::after_usage("pixeld", &error),
@@ -54,16 +57,35 @@ pub fn main() -> Exit {
         Ok(log) => log,
         Err(exit) => return exit,
     };
-    let exit = match inherited {
+    let exit = run_to_end(&log, || match inherited {
         Ok(inherited) => run::run(&args, inherited, sources, loaded, &log),
         Err(error) => {
             let reason = format!("what systemd says about the sockets that it passed is wrong: {error}");
             log.send(Event::SocketFailed { reason });
             Exit::OsErr
         }
-    };
+    });
+    pause_before_restart(exit, started);
+    exit
+}
+
+/// Runs the daemon, and has the log written to its end, also after a panic, which the hook has logged.
+fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
+    // Nothing that the panic may have left half done is used afterwards.
+    let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Software);
     log.flush(LOG_FLUSH_LIMIT);
     exit
+}
+
+/// A process that fails has lived for so long at least, where a service manager starts it again: without
+/// a start limit, that would be ten times a second (`RestartSec=100ms`). Nobody is waiting for this one.
+const MIN_LIFETIME: Duration = Duration::from_secs(1);
+
+fn pause_before_restart(exit: Exit, started: Instant) {
+    // Of what else it exits with, the service manager makes no new start.
+    if matches!(exit, Exit::OsErr | Exit::Software) && is_managed() {
+        sleep(MIN_LIFETIME.saturating_sub(started.elapsed()));
+    }
 }
 
 /// A log that nobody reads does not keep the daemon from ending.
@@ -119,4 +141,27 @@ fn refuse(faults: &Faults) -> Exit {
 /// Says something on stderr. Where nobody can be told, the exit code still tells.
 fn tell(text: &dyn std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{panic::resume_unwind, sync::mpsc};
+
+    use super::*;
+
+    #[test]
+    fn last_words_of_a_panic_are_written_before_the_end() {
+        let (lines, written) = mpsc::channel();
+        let sink = Sink::function(move |event| {
+            // A log that is slower than the end of a process.
+            sleep(Duration::from_millis(100));
+            drop(lines.send(event.name()));
+        });
+        let log = Log::start(sink, Level::Info).unwrap();
+        let exit = run_to_end(&log, || {
+            log.send(Event::Panicked { reason: "as the hook does".into() });
+            resume_unwind(Box::new(()));
+        });
+        assert_eq!((exit, written.try_iter().collect::<Vec<_>>()), (Exit::Software, vec!["panicked"]));
+    }
 }

@@ -2,9 +2,15 @@ use std::panic::{self, PanicHookInfo};
 
 use crate::log::{Event, Log};
 
-/// Tells the log of every panic, with its message and its place, instead of stderr.
+/// Tells the log of every panic, with its message and its place, instead of stderr. A panic of the log's
+/// own thread goes to stderr: the line about it could be the next that panics.
 pub fn tell_log(log: Log) {
-    panic::set_hook(Box::new(move |info| log.send(event(info))));
+    let show = panic::take_hook();
+    panic::set_hook(Box::new(
+        move |info| {
+            if Log::is_its_thread() { show(info) } else { log.send(event(info)) }
+        },
+    ));
 }
 
 fn event(info: &PanicHookInfo<'_>) -> Event {

@@ -1,5 +1,6 @@
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -18,6 +19,8 @@ use super::{
 
 /// Lines that may wait to be written.
 const CAPACITY: usize = 1024;
+/// The name of the thread that writes.
+const THREAD: &str = "pixeld-log";
 /// Why lines are lost that do not fit into the queue.
 const TOO_FAST: &str = "they come faster than they are taken";
 
@@ -60,8 +63,13 @@ impl Log {
             news: log.news.clone(),
             failure: None,
         };
-        thread::Builder::new().name("pixeld-log".into()).spawn(move || writer.write_out(&events))?;
+        thread::Builder::new().name(THREAD.into()).spawn(move || writer.write_out(&events))?;
         Ok(log)
+    }
+
+    /// Whether this is the thread that writes.
+    pub fn is_its_thread() -> bool {
+        thread::current().name() == Some(THREAD)
     }
 
     /// Whether events of this level are written. To be asked before an event is made that costs
@@ -151,7 +159,7 @@ impl Writer {
 
     /// Whether the line was taken; if not, it is lost.
     fn write(&mut self, event: &Event) -> bool {
-        let Err(error) = self.sink.write(event) else { return true };
+        let Err(error) = self.write_to_sink(event) else { return true };
         let reason = error.to_string();
         self.dropped.fetch_add(1, Relaxed);
         if !self.is_stalled.swap(true, Relaxed) {
@@ -161,11 +169,17 @@ impl Writer {
         false
     }
 
+    /// A line that makes its formatter panic is lost, and no other line with it.
+    fn write_to_sink(&mut self, event: &Event) -> io::Result<()> {
+        let panicked = |_| Err(io::Error::other("writing it has panicked"));
+        catch_unwind(AssertUnwindSafe(|| self.sink.write(event))).unwrap_or_else(panicked)
+    }
+
     /// Tells how many lines were lost, if writing works again.
     fn report(&mut self, lines: u64) -> bool {
         let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
         let event = Event::LinesDropped { lines, reason };
-        let is_told = self.sink.write(&event).is_ok();
+        let is_told = self.write_to_sink(&event).is_ok();
         if is_told {
             self.is_stalled.store(false, Relaxed);
             self.news.tell(&event);
@@ -239,6 +253,22 @@ mod tests {
         );
         assert!(told(&log).contains(&"3 lines not written: no storage space".into()));
         assert_eq!(log.dropped(), 3);
+    }
+
+    #[test]
+    fn panic_of_the_sink_costs_its_line_only() {
+        let (lines, written) = std::sync::mpsc::channel();
+        let sink = Sink::function(move |event| {
+            assert_ne!(event.worker(), Some(1), "a panic that this test is about");
+            let _ = lines.send(event.line().message);
+        });
+        let log = Log::start(sink, Level::Info).unwrap();
+        for worker in [1, 2] {
+            log.send(Event::WorkerStarted { worker });
+        }
+        log.flush(Duration::from_secs(10));
+        assert_eq!(log.dropped(), 1);
+        assert_eq!(written.try_iter().next(), Some("Worker 2 serves".into()));
     }
 
     #[test]
