@@ -155,7 +155,7 @@ mod tests {
         let sink = Sink::function(move |event| {
             // A log that is slower than the end of a process.
             sleep(Duration::from_millis(100));
-            drop(lines.send(event.name()));
+            let _ = lines.send(event.name());
         });
         let log = Log::start(sink, Level::Info).unwrap();
         let exit = run_to_end(&log, || {
