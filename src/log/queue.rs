@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,8 @@ use super::{
 
 /// Lines that may wait to be written.
 const CAPACITY: usize = 1024;
+/// How often to try to report lost lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The name of the thread that writes.
 const THREAD: &str = "pixeld-log";
 /// Why lines are lost that do not fit into the queue.
@@ -142,10 +144,15 @@ struct Writer {
 impl Writer {
     fn write_out(mut self, events: &Receiver<Message>) {
         let mut reported = 0;
-        while let Ok(message) = events.recv() {
+        loop {
+            // A daemon that is at rest says by itself that it lost lines, once they are taken again.
+            let is_to_report = self.dropped.load(Relaxed) > reported;
+            let message = events.recv_timeout(if is_to_report { REPORT_INTERVAL } else { Duration::MAX });
             let (is_taken, flushed) = match message {
-                Message::Event(event) => (self.write(&event), None),
-                Message::Flush(done) => (true, Some(done)),
+                Ok(Message::Event(event)) => (self.write(&event), None),
+                Ok(Message::Flush(done)) => (true, Some(done)),
+                Err(RecvTimeoutError::Timeout) => (true, None),
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             let lost = self.dropped.load(Relaxed);
             if is_taken && lost > reported && self.report(lost - reported) {

@@ -1,10 +1,11 @@
 use std::{
     env,
     io::{self, ErrorKind, IsTerminal, Write, stderr},
-    os::{linux::fs::MetadataExt, unix::net::UnixDatagram},
+    os::unix::net::UnixDatagram,
     time::{Duration, SystemTime},
 };
 
+use nix::sys::stat::{fstat, makedev};
 use serde::Deserialize;
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
@@ -31,7 +32,7 @@ pub struct Sink(Box<WriteEvent>);
 type WriteEvent = dyn FnMut(&Event) -> io::Result<()> + Send;
 
 impl Sink {
-    /// The destination; where there is no journal, stderr takes its place. It is opened with the first
+    /// The destination; while the journal cannot be reached, stderr takes its place. It is opened with the first
     /// event, by the thread that writes: opening the journal sends to it, which waits for as long as
     /// the journal does not listen, and no start may wait for that.
     pub fn open(target: Target) -> Self {
@@ -41,18 +42,12 @@ impl Sink {
 
     fn open_now(target: Target) -> Self {
         let to_journal = match target {
-            Target::Auto => stderr_is_the_journal(),
+            // systemd connects stderr to /dev/null if journald does not run at the start.
+            Target::Auto => stderr_is_the_journal() || stderr_is_null() && is_managed(),
             Target::Journal => true,
             Target::Stderr => false,
         };
-        if to_journal
-            && let Ok(journal) = tracing_journald::layer()
-            && let Ok(probe) = UnixDatagram::unbound()
-        {
-            Self::journal(journal, probe)
-        } else {
-            Self::stderr()
-        }
+        if to_journal { Self::journal() } else { Self::stderr() }
     }
 
     /// Calls `write` for each event.
@@ -72,29 +67,20 @@ impl Sink {
         (self.0)(event)
     }
 
-    /// What the journal does not take goes to stderr. The layer keeps to itself whether an entry was
-    /// taken; connecting fails as sending does where nobody listens, and neither waits nor sends.
-    fn journal(layer: tracing_journald::Layer, probe: UnixDatagram) -> Self {
-        use tracing_journald::{Priority, PriorityMappings};
-
-        // As sd-daemon(3) numbers them: informational is 6, not 5.
-        let priorities = PriorityMappings {
-            error: Priority::Error,
-            warn: Priority::Warning,
-            info: Priority::Informational,
-            debug: Priority::Debug,
-            trace: Priority::Debug,
-        };
-        let layer = layer
-            .with_field_prefix(None)
-            .with_syslog_identifier("pixeld".into())
-            .with_priority_mappings(priorities);
-        let subscriber = Registry::default().with(layer);
-        let dispatch = tracing::Dispatch::new(subscriber);
-        let mut stderr = Self::stderr();
+    /// What the journal does not take goes to stderr, unless that is /dev/null: then it is lost. The journal
+    /// is tried again with each event.
+    fn journal() -> Self {
+        let mut journal = None;
+        let mut stderr = (!stderr_is_null()).then(Self::stderr);
         Self::fallible(move |event| {
-            tracing::dispatcher::with_default(&dispatch, || trace(event));
-            probe.connect(JOURNAL).or_else(|_| stderr.write(event))
+            let taken = match &mut journal {
+                Some(journal) => Journal::write(journal, event),
+                None => Journal::open().and_then(|opened| journal.insert(opened).write(event)),
+            };
+            taken.or_else(|error| match &mut stderr {
+                Some(stderr) => stderr.write(event),
+                None => Err(io::Error::new(error.kind(), format!("the journal cannot be reached: {error}"))),
+            })
         })
     }
 
@@ -108,6 +94,40 @@ impl Sink {
         };
         let mut lines = Lines { out: stderr(), is_cut_off: false };
         Self::fallible(move |event| lines.write(&style.format(event)))
+    }
+}
+
+/// A way to the journal.
+struct Journal {
+    dispatch: tracing::Dispatch,
+    /// Tells whether journald listens: the layer keeps to itself whether an entry was taken. Connecting
+    /// fails as sending does where nobody listens, and neither waits nor sends.
+    probe: UnixDatagram,
+}
+
+impl Journal {
+    fn open() -> io::Result<Self> {
+        use tracing_journald::{Priority, PriorityMappings};
+
+        // As sd-daemon(3) numbers them: informational is 6, not 5.
+        let priorities = PriorityMappings {
+            error: Priority::Error,
+            warn: Priority::Warning,
+            info: Priority::Informational,
+            debug: Priority::Debug,
+            trace: Priority::Debug,
+        };
+        let layer = tracing_journald::layer()?
+            .with_field_prefix(None)
+            .with_syslog_identifier("pixeld".into())
+            .with_priority_mappings(priorities);
+        let dispatch = tracing::Dispatch::new(Registry::default().with(layer));
+        Ok(Self { dispatch, probe: UnixDatagram::unbound()? })
+    }
+
+    fn write(&mut self, event: &Event) -> io::Result<()> {
+        tracing::dispatcher::with_default(&self.dispatch, || trace(event));
+        self.probe.connect(JOURNAL)
     }
 }
 
@@ -148,8 +168,17 @@ impl<W: Write> Lines<W> {
 /// `$JOURNAL_STREAM`: device and inode).
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
-    std::fs::metadata("/proc/self/fd/2")
-        .is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev(), stderr.st_ino()))
+    fstat(stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
+}
+
+/// Whether what is written to stderr is lost.
+fn stderr_is_null() -> bool {
+    fstat(stderr()).is_ok_and(|stderr| stderr.st_rdev == makedev(1, 3))
+}
+
+/// Whether a service manager has started this process.
+fn is_managed() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
 fn trace(event: &Event) {

@@ -80,6 +80,34 @@ fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
     assert_eq!(daemon.stats()["logLinesDropped"], 0);
 }
 
+/// As systemd starts a service while journald does not run.
+#[test]
+fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
+    for target in ["auto", "journal"] {
+        let setup = Setup::new(&format!("[log]\ntarget = \"{target}\""))
+            .before("exec 2>/dev/null")
+            .before(JOURNAL_IN_FOLDER);
+        fs::create_dir(setup.folder().join("journal")).unwrap();
+        let socket = setup.folder().join("journal/socket");
+        let daemon = setup.start();
+        let lost = daemon.stats()["logLinesDropped"].as_u64().unwrap();
+        assert!(lost >= 2, "{target}: {lost}");
+        let events = stdout(&daemon.ctl(&["events"]));
+        assert!(events.contains("lines are dropped: the journal cannot be reached"), "{events}");
+        let doctor = stdout(&daemon.ctl(&["doctor"]));
+        assert!(doctor.contains("lines of its log") && !doctor.contains("every line"), "{doctor}");
+
+        let journal = UnixDatagram::bind(&socket).unwrap();
+        journal.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut entry = [0; 4096];
+        // By itself, without another event.
+        while !String::from_utf8_lossy(&entry).contains(" not written: ") {
+            journal.recv(&mut entry).unwrap_or_else(|error| panic!("{target}: no entry: {error}"));
+        }
+        assert!(daemon.stats()["logLinesDropped"].as_u64().unwrap() >= lost);
+    }
+}
+
 #[test]
 fn a_refusal_is_logged_when_asked_for() {
     let daemon = Daemon::start("workers = 1\n[log]\nlevel = \"debug\"");

@@ -16,7 +16,12 @@ pub fn journal(facts: &Facts) -> Verdict {
     }
     let lines = facts.suppressed.as_ref().map_err(Clone::clone)?.lines;
     if lines == 0 {
-        return Ok(vec![Finding::ok("journald has taken every line of pixeld's")]);
+        let have_all_reached_it = facts.daemon.as_ref().is_ok_and(|daemon| daemon.log_lines_dropped == 0);
+        return Ok(vec![Finding::ok(if have_all_reached_it {
+            "journald has taken every line of pixeld's"
+        } else {
+            "journald has suppressed no line of those that reached it"
+        })]);
     }
     let since = if facts.daemon.is_ok() { "since it started" } else { "in the last hour" };
     let finding = Finding::warning(format!("journald has thrown away {lines} lines of pixeld's"))
@@ -37,7 +42,8 @@ pub fn daemon_lines(facts: &Facts) -> Verdict {
     let finding = Finding::warning(format!("pixeld has dropped {dropped} lines of its log"))
         .evidence("pixeldctl stats; pixeldctl events says why they were not written")
         .mend("# where they were not taken fast enough, log less: log.level = \"info\" in pixeld.toml")
-        .mend(reload(facts, daemon));
+        .mend(reload(facts, daemon))
+        .mend("# where the journal could not be reached: sudo systemctl status systemd-journald");
     Ok(vec![finding])
 }
 
@@ -66,5 +72,7 @@ mod tests {
         only(daemon_lines(&facts), State::Ok);
         facts.daemon.as_mut().unwrap().log_lines_dropped = 5;
         assert!(only(daemon_lines(&facts), State::Warning).summary.contains("5 lines"));
+        let journal = only(journal(&facts), State::Ok);
+        assert!(!journal.summary.contains("every line"), "some have not reached it: {journal:?}");
     }
 }
