@@ -1,5 +1,6 @@
 use std::{cell::Cell, io, rc::Rc, time::Duration};
 
+use nix::errno::Errno;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::oneshot,
@@ -40,10 +41,12 @@ pub async fn serve<O: Operator + 'static>(
     mut closed: oneshot::Receiver<()>,
 ) {
     let mut clients = Clients { most, tasks: JoinSet::new(), known: Vec::new() };
+    let mut is_failing = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    is_failing = false;
                     clients.make_room().await;
                     let active = Rc::new(Cell::new(Instant::now()));
                     let desk = Desk { access: access.clone(), operator: operator.clone(), log: log.clone() };
@@ -51,7 +54,12 @@ pub async fn serve<O: Operator + 'static>(
                     clients.add(active, session.run(stream));
                 }
                 // Out of descriptors, most likely: the clients that are there are served on.
-                Err(_) => sleep(Duration::from_millis(100)).await,
+                Err(error) => {
+                    if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
+                        log.send(Event::AcceptPaused { reason: format!("{} socket: {error}", access.name()) });
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
             },
             Some(_) = clients.tasks.join_next() => {}
             _ = &mut closed => break,
@@ -59,6 +67,12 @@ pub async fn serve<O: Operator + 'static>(
     }
     drop(listener);
     while clients.tasks.join_next().await.is_some() {}
+}
+
+/// Whether descriptors or memory have run out, which HTTP connections report if it lasts.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
 /// The clients that are served.

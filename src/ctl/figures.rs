@@ -69,13 +69,21 @@ pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
     stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::act(by))))
 }
 
+/// Where no connection is accepted, and why.
+pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
+    stats
+        .accept_errors
+        .iter()
+        .map(|error| styled(render::BAD, format_args!("no connection is accepted at {error}")))
+}
+
 /// What is not as it should be, or at least not usual; nothing where there is nothing to tell.
 pub fn oddities(stats: &Stats) -> Vec<(&'static str, String)> {
     let connections = &stats.connections;
     [
         ("evicted", connections.evicted, "idle connections closed at the limit"),
         ("cut", connections.cut, "connections whose answers were not taken in time"),
-        ("paused", connections.pauses, "times that accepting stopped for want of room"),
+        ("paused", connections.pauses, "times that accepting paused"),
         ("log", stats.log_lines_dropped, "lines dropped"),
     ]
     .into_iter()

@@ -29,6 +29,7 @@ fn show(stats: &Stats) -> String {
     ];
     lines.extend(figures::drained_by(stats));
     lines.push(("listeners", stats.listeners.join(", ")));
+    lines.extend(figures::accept_errors(stats).map(|error| ("", error)));
     lines.extend(counted(
         stats.workers,
         &stats.requests,

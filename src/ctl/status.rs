@@ -41,7 +41,7 @@ fn show(status: &Status) -> String {
     let (process, connections) = (&stats.process, &stats.connections);
     let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.progress_age_ms > STUCK_MS).collect();
     let dot = match stats.state {
-        _ if !stuck.is_empty() => styled(BAD, "●"),
+        _ if !stuck.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, "●"),
         ServiceState::Serving => styled(GOOD, "●"),
         ServiceState::Drained | ServiceState::Stopping => styled(ODD, "●"),
     };
@@ -54,11 +54,12 @@ fn show(status: &Status) -> String {
             format!("{}; {}", render::moment(process.started_unix_ms), render::ago(process.started_unix_ms)),
         ),
         ("Listeners", stats.listeners.join(", ")),
-        (
-            "Workers",
-            format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
-        ),
     ]);
+    lines.extend(figures::accept_errors(stats).map(|error| ("", error)));
+    lines.extend([(
+        "Workers",
+        format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
+    )]);
     lines.extend(workers::set_by_hand(workers).map(|by| ("", by)));
     lines.extend([
         ("Requests", figures::requests(&stats.requests)),

@@ -205,7 +205,12 @@ impl House {
         let pool = self.pool.borrow();
         let workers = counted(pool.serving(), "worker");
         let connections = counted(pool.open(), "connection");
-        let state = if self.memory.is_drained() { "Drained (answers 503)" } else { "Serving" };
+        let failing = pool.accept_errors();
+        let state = match failing.as_slice() {
+            [] if self.memory.is_drained() => "Drained (answers 503)".into(),
+            [] => "Serving".into(),
+            errors => format!("Accepts no connections at {}", errors.join(", ")),
+        };
         format!("{state}: {workers}, {connections}, {}, {rate:.0}/s", counted(now.total, "request"))
     }
 

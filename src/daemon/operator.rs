@@ -53,6 +53,7 @@ impl Operator for House {
             },
             counting_since_unix_ms: self.memory.since_unix_ms(),
             listeners: self.doors.borrow().addresses(),
+            accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
             requests: Requests::new(|outcome| totals.outcomes.get(outcome)),
             rates: Rates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },

@@ -1,20 +1,37 @@
-use std::{io, os::fd::AsFd, sync::Arc};
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering::Relaxed},
+    },
+};
 
 use futures_util::future::join_all;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout},
+};
 use tokio::{
     io::unix::AsyncFd,
     sync::{Mutex, MutexGuard, Notify},
     task::{coop, yield_now},
+    time::sleep,
 };
 
-use super::{shortage::Shortage, thread::Shared};
+use super::{
+    shortage::{SHORTLY, Shortage},
+    thread::Shared,
+};
 use crate::{
     http::Parked,
     log::Event,
     net::{Address, Listener},
     sys,
 };
+
+/// What accept(2) fails with where a socket does not listen.
+const SHUT_DOWN: i32 = Errno::EINVAL as i32;
 
 /// A listener at which all workers accept connections, one worker at a time.
 #[derive(Debug)]
@@ -24,11 +41,18 @@ pub struct Entrance {
     turn: Mutex<Shortage>,
     /// Somebody has given it up before that.
     given_up: Notify,
+    /// The error with which accepting fails at present, as errno(3) numbers it; 0 for none.
+    failure: AtomicI32,
 }
 
 impl From<Listener> for Entrance {
     fn from(listener: Listener) -> Self {
-        Self { listener: listener.into(), turn: Mutex::default(), given_up: Notify::new() }
+        Self {
+            listener: listener.into(),
+            turn: Mutex::default(),
+            given_up: Notify::new(),
+            failure: AtomicI32::new(0),
+        }
     }
 }
 
@@ -36,6 +60,31 @@ impl Entrance {
     /// Where it is.
     pub fn address(&self) -> &Address {
         self.listener.address()
+    }
+
+    /// Why no connection can be accepted here at present, for another reason than that something is short.
+    pub fn failure(&self) -> Option<io::Error> {
+        let errno = self.failure.load(Relaxed);
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+
+    /// It does not listen any more: another process that has it has shut it down.
+    fn shut_down(&self, shared: &Shared) {
+        let is_known = self.failure.swap(SHUT_DOWN, Relaxed) == SHUT_DOWN;
+        if !is_known && let Ok(mut shortage) = self.turn.try_lock() {
+            let error = io::Error::from_raw_os_error(SHUT_DOWN);
+            shortage.pause(shared, || format!("{}: {error}", self.listener));
+        }
+    }
+
+    /// Accepting works again.
+    fn recover(&self, shortage: &mut Shortage, shared: &Shared) {
+        if self.failure.load(Relaxed) != 0 {
+            self.failure.store(0, Relaxed);
+            if shortage.ends() {
+                shared.log.send(Event::AcceptResumed);
+            }
+        }
     }
 
     /// Nobody accepts here any more. Who is in the backlog of a socket of our own would be lost with it;
@@ -63,6 +112,7 @@ impl Entrance {
             }
             match self.listener.accept() {
                 Ok((socket, peer)) => {
+                    self.recover(shortage, shared);
                     if shortage.ends() {
                         shared.log.send(Event::AcceptResumed);
                     }
@@ -70,13 +120,23 @@ impl Entrance {
                     shared.deck.deal_from(worker, Parked::new(socket, peer));
                     coop::consume_budget().await;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A Unix socket that is shut down says so, too.
+                    if self.failure.load(Relaxed) != SHUT_DOWN {
+                        self.recover(shortage, shared);
+                    }
+                    break;
+                }
                 Err(error) if Shortage::is(&error) => {
                     shortage.pause(shared, || format!("{}: {error}", self.listener));
                     shortage.make_do(shared).await;
                 }
-                // The client has gone before it was accepted.
-                Err(_) => yield_now().await,
+                Err(error) if Shortage::is_of_client(&error) => yield_now().await,
+                Err(error) => {
+                    self.failure.store(error.raw_os_error().unwrap_or(Errno::EIO as i32), Relaxed);
+                    shortage.pause(shared, || format!("{}: {error}", self.listener));
+                    sleep(SHORTLY).await;
+                }
             }
         }
         turn.ends();
@@ -136,7 +196,14 @@ impl Watched {
             tokio::select! {
                 ready = self.listener.readable() => match ready {
                     // Every worker is told of whoever comes from now on.
-                    Ok(mut ready) => ready.clear_ready(),
+                    Ok(mut ready) => {
+                        if ready.ready().is_read_closed() {
+                            // It is ready for ever.
+                            self.entrance.shut_down(shared);
+                            sleep(SHORTLY).await;
+                        }
+                        ready.clear_ready();
+                    }
                     Err(_) => return,
                 },
                 () = given_up => {}

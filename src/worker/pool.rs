@@ -252,6 +252,13 @@ impl Pool {
         self.shared.deck.limit()
     }
 
+    /// The addresses at which no connection can be accepted at present, each with the reason.
+    pub fn accept_errors(&self) -> Vec<String> {
+        let failing =
+            |entrance: &Arc<Entrance>| Some(format!("{}: {}", entrance.address(), entrance.failure()?));
+        self.entrances.iter().filter_map(failing).collect()
+    }
+
     /// Workers that finish what they have.
     pub fn leaving(&self) -> usize {
         self.leaving.len()

@@ -10,7 +10,7 @@ use super::thread::Shared;
 use crate::log::Event;
 
 /// How long to wait before something is tried again that did not work.
-const SHORTLY: Duration = Duration::from_millis(100);
+pub const SHORTLY: Duration = Duration::from_millis(100);
 
 /// Whether descriptors, memory or connections are short. They may be so again and again, whenever a
 /// few have been given back; each time is counted, and told only now and then.
@@ -29,6 +29,27 @@ impl Shortage {
     pub fn is(error: &io::Error) -> bool {
         let errno = error.raw_os_error().map(Errno::from_raw);
         matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+    }
+
+    /// Whether one connection has failed before it was accepted, and the next one may be tried at once:
+    /// accept(2) lists these. Any other error may stay, such as that of a security module or of a filter of
+    /// system calls; trying at once would then only burn CPU time.
+    pub fn is_of_client(error: &io::Error) -> bool {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(
+            errno,
+            Some(
+                Errno::ECONNABORTED
+                    | Errno::EINTR
+                    | Errno::EPROTO
+                    | Errno::ENOPROTOOPT
+                    | Errno::ENETDOWN
+                    | Errno::ENETUNREACH
+                    | Errno::ENONET
+                    | Errno::EHOSTDOWN
+                    | Errno::EHOSTUNREACH
+            )
+        )
     }
 
     /// Whether to tell that one has begun.

@@ -1,8 +1,18 @@
 //! What becomes of a start: the environment that it takes, and what is said if it fails.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    time::{Duration, Instant},
+};
 
-use crate::support::{ECHO, PIXEL, Setup, post};
+use nix::sys::socket::{Shutdown, shutdown};
+use serde_json::{Value, json};
+
+use crate::support::{ECHO, PIXEL, Setup, eventually, post, stdout};
 
 #[test]
 fn listen_variables_for_another_process_are_ignored() {
@@ -44,6 +54,43 @@ fn start_with_too_few_descriptors_names_the_limit() {
         assert_eq!(code, 71, "{log}");
         assert!(log.contains(&format!("limit is {limit}")) && log.contains("LimitNOFILE="), "{log}");
         assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+/// A listening socket that is shut down fails each accept4(2) with EINVAL, as a filter of system calls or a
+/// security module make it fail with other errors.
+#[test]
+fn listener_that_cannot_be_accepted_from_is_reported_and_not_spun_on() {
+    for is_tcp in [true, false] {
+        let setup = Setup::new("workers = 2");
+        let path = setup.folder().join("broken.sock");
+        let (listener, address): (OwnedFd, _) = if is_tcp {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            (listener.into(), address)
+        } else {
+            (UnixListener::bind(&path).unwrap().into(), format!("unix:{}", path.display()))
+        };
+        let daemon = setup.socket("http", listener.try_clone().unwrap()).start();
+        assert_eq!(daemon.stats()["acceptErrors"], json!([]));
+        shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
+        let told = format!("{address}: Invalid argument (os error 22)");
+        let before = eventually("acceptErrors", || {
+            Some(daemon.stats()).filter(|stats| stats["acceptErrors"] == json!([told]))
+        });
+        daemon.wait_for_log(&format!("Accepting is paused: {told}"));
+        daemon.wait_for_notice_where("STATUS", |notice| notice.contains("STATUS=Accepts no connections at "));
+        assert!(stdout(&daemon.ctl(&["status"])).contains("no connection is accepted at "));
+        assert!(stdout(&daemon.ctl(&["doctor"])).contains("accepts no connections at"));
+        let after = eventually("half a second of the daemon", || {
+            let stats = daemon.stats();
+            let elapsed = |stats: &Value| stats["process"]["uptimeMs"].as_u64().unwrap();
+            (elapsed(&stats) >= elapsed(&before) + 500).then_some(stats)
+        });
+        let cpu = |stats: &Value| stats["process"]["cpuMs"].as_u64().unwrap();
+        assert!(cpu(&after) - cpu(&before) < 400, "{before} {after}");
+        assert_eq!(after["connections"]["pauses"], 1);
+        assert_eq!(daemon.log().matches("Accepting is paused").count(), 1);
     }
 }
 

@@ -210,6 +210,9 @@ pub struct Stats {
     pub counting_since_unix_ms: u64,
     /// Where requests are taken.
     pub listeners: Vec<String>,
+    /// Those at which no connection can be accepted at present, each with the reason.
+    #[serde(default)]
+    pub accept_errors: Vec<String>,
     /// Threads that serve.
     pub workers: u64,
     /// Answered requests.

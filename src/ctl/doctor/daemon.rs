@@ -20,6 +20,8 @@ pub struct Daemon {
     pub uptime: Duration,
     /// Where it answers requests.
     pub listeners: Vec<String>,
+    /// Those of them at which it cannot accept connections, each with the reason.
+    pub accept_errors: Vec<String>,
     /// `limits.connections`
     pub connection_limit: u64,
     /// Workers that serve.
@@ -67,6 +69,7 @@ async fn told(client: &mut Client) -> Result<Daemon, Failure> {
         drained_by: stats.drained_by,
         uptime: Duration::from_millis(stats.process.uptime_ms),
         listeners: stats.listeners,
+        accept_errors: stats.accept_errors,
         connection_limit: stats.connections.limit,
         workers: stats.workers,
         configured_workers: workers.configured,

@@ -35,6 +35,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         },
         counting_since_unix_ms: started_unix_ms,
         listeners: vec!["[::]:8000".into()],
+        accept_errors: Vec::new(),
         workers,
         requests,
         rates: Rates { last_second: 100.0, last_ten_seconds: 100.0, last_minute: 100.0 },

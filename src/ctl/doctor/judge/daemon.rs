@@ -31,6 +31,14 @@ pub fn daemon(facts: &Facts) -> Verdict {
     }];
     findings
         .extend(facts.daemon.iter().filter(|daemon| daemon.is_drained).map(|daemon| drained(facts, daemon)));
+    let errors = facts.daemon.iter().flat_map(|daemon| &daemon.accept_errors);
+    findings.extend(errors.map(|error| {
+        Finding::problem(format!("pixeld accepts no connections at {error}"))
+            .evidence("pixeldctl stats: acceptErrors")
+            .mend("# look for what forbids accept4(2): SystemCallFilter= of the unit, or a security module")
+            .mend("systemctl show -P SystemCallFilter pixeld.service")
+            .mend("sudo journalctl -k -g 'audit|apparmor|avc' -n 20")
+    }));
     let is_stale = |unit: &&units::Unit| unit.value("NeedDaemonReload") == "yes";
     findings.extend(service.filter(is_stale).map(|unit| {
         Finding::warning("the unit was changed on disk, and systemd still has it as it was")
@@ -86,6 +94,16 @@ mod tests {
         facts.daemon.as_mut().unwrap().drained_by = Some(act);
         let evidence = by_whom(&facts);
         assert!(evidence.contains("drained by root (pid 7) at ") && evidence.contains("2027"), "{evidence}");
+    }
+
+    #[test]
+    fn accept_errors_are_problems() {
+        let mut facts = healthy();
+        let error = "unix:/run/pixeld/http.sock: Permission denied (os error 13)";
+        facts.daemon.as_mut().unwrap().accept_errors = vec![error.into()];
+        let findings = daemon(&facts).unwrap();
+        assert_eq!((findings.len(), findings[1].state), (2, State::Problem));
+        assert!(findings[1].summary.contains(error), "{findings:#?}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub fn healthy() -> Facts {
             drained_by: None,
             uptime: Duration::from_secs(60),
             listeners: vec!["unix:/run/pixeld/http.sock".into(), "[::]:8000".into()],
+            accept_errors: Vec::new(),
             connection_limit: 10_000,
             workers: 2,
             configured_workers: 2,
