@@ -1,7 +1,7 @@
 use std::{
     env, fmt,
     ops::{Deref, DerefMut},
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::unix::net::UnixStream as StdUnixStream,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -9,9 +9,9 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt, copy},
     net::UnixStream,
-    process::{Child, ChildStderr, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::timeout,
 };
@@ -133,6 +133,15 @@ impl Way {
     pub async fn explain(self, error: CallError) -> Failure {
         match (error, self.0) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
+            (error @ (CallError::TimedOut(_) | CallError::ChangeTimedOut(_)), Some(ssh)) => {
+                ssh.explain_silence(error)
+            }
+            (CallError::Protocol(reason), Some(ssh)) => {
+                let preamble = ssh.preamble.text();
+                let begin: String = preamble.lines().next().unwrap_or_default().chars().take(80).collect();
+                let begin = if begin.is_empty() { begin } else { format!("; it begins with \"{begin}\"") };
+                CallError::Protocol(reason + &begin).into()
+            }
             (error, _) => error.into(),
         }
     }
@@ -143,6 +152,7 @@ impl Way {
 pub struct Ssh {
     child: Child,
     words: Words,
+    preamble: Preamble,
 }
 
 impl Ssh {
@@ -153,21 +163,23 @@ impl Ssh {
     pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), Failure> {
         let (ours, theirs) = StdUnixStream::pair().map_err(Failure::Os)?;
         ours.set_nonblocking(true).map_err(Failure::Os)?;
-        let stdin = OwnedFd::from(theirs.try_clone().map_err(Failure::Os)?);
+        theirs.set_nonblocking(true).map_err(Failure::Os)?;
         let program = env::var_os("PIXELDCTL_SSH").filter(|program| !program.is_empty());
         let program = program.unwrap_or_else(|| "ssh".into());
         let mut child = Command::new(&program)
             .args(["-xT", "--", host])
             .args(command)
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::NoSsh(program, error))?;
         let words = Words::listen(child.stderr.take());
+        let theirs = UnixStream::from_std(theirs).map_err(Failure::Os)?;
+        let preamble = Preamble::relay(child.stdin.take(), child.stdout.take(), theirs);
         let stream = UnixStream::from_std(ours).map_err(Failure::Os)?;
-        Ok((Self { child, words }, stream))
+        Ok((Self { child, words, preamble }, stream))
     }
 
     /// Why it ended.
@@ -178,10 +190,84 @@ impl Ssh {
         let ended = timeout(SOON, self.child.wait()).await.ok().and_then(Result::ok);
         match ended.as_ref().and_then(ExitStatus::code) {
             // Nothing went wrong there: it was the daemon who hung up.
-            Some(0) => CallError::Closed.into(),
-            code => Failure::There { code, message: self.words.all().await },
+            Some(0) if self.preamble.text().is_empty() => CallError::Closed.into(),
+            code => {
+                let message = self.preamble.text() + &self.words.all().await;
+                Failure::There { code, message }
+            }
         }
     }
+
+    /// Why no reply came in time: a host that lets nobody in may say so, and keep the connection for a
+    /// while.
+    pub fn explain_silence(self, error: CallError) -> Failure {
+        match self.preamble.text() {
+            message if message.is_empty() => error.into(),
+            message => Failure::There { code: None, message },
+        }
+    }
+}
+
+/// What comes on stdout ahead of the first reply, which is a JSON object: words of a host that does not let
+/// this user in, or of the shell's start-up files.
+#[derive(Debug)]
+struct Preamble(Arc<Mutex<Vec<u8>>>);
+
+impl Preamble {
+    /// Passes on what the program reads and writes, and ends with either side.
+    fn relay(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>, theirs: UnixStream) -> Self {
+        const MOST: usize = 4 << 10;
+
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = heard.clone();
+        let (mut from_us, mut to_us) = theirs.into_split();
+        tokio::spawn(async move {
+            if let Some(mut stdin) = stdin {
+                // What nobody reads any more is not needed. Dropped at the end, it closes the pipe.
+                let _ = copy(&mut from_us, &mut stdin).await;
+            }
+        });
+        tokio::spawn(async move {
+            let Some(mut stdout) = stdout else { return };
+            let (mut bytes, mut is_ahead) = ([0; 4096], true);
+            while let Ok(length @ 1..) = stdout.read(&mut bytes).await {
+                let bytes = &bytes[..length];
+                if is_ahead {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    is_ahead = keep_ahead(&mut kept, bytes) && kept.len() < MOST;
+                }
+                if to_us.write_all(bytes).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Self(heard)
+    }
+
+    fn text(&self) -> String {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words(&heard)
+    }
+}
+
+/// Keeps what comes ahead of a line that begins as an object does; says whether that is still to come.
+fn keep_ahead(kept: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    for byte in bytes {
+        if *byte == b'{' && kept.last().is_none_or(|last| *last == b'\n') {
+            return false;
+        }
+        kept.push(*byte);
+    }
+    true
+}
+
+/// Words of another host, as they may be shown, with a newline behind each line.
+fn words(heard: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(heard).replace("\r\n", "\n");
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    sanitize::lines(&text)
 }
 
 /// What a program says on stderr. It is taken all the time, so that the program never waits for that,
@@ -218,7 +304,7 @@ impl Words {
 
         let _ = timeout(SOON, self.listener).await;
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        sanitize::lines(&String::from_utf8_lossy(&heard).replace("\r\n", "\n"))
+        words(&heard)
     }
 }
 
@@ -234,6 +320,14 @@ mod tests {
         };
         assert_eq!(names(&["c5", "admin@t2", ".host"]), ["c5", "t2", ".host"]);
         assert_eq!(names(&[]), [".host"]);
+    }
+
+    #[test]
+    fn preamble_ends_where_a_line_begins_with_an_object() {
+        let mut kept = Vec::new();
+        assert!(keep_ahead(&mut kept, b"Welcome {you}\nto"));
+        assert!(!keep_ahead(&mut kept, b" t2\n{\"parameters\":"));
+        assert_eq!(words(&kept), "Welcome {you}\nto t2\n");
     }
 
     #[test]

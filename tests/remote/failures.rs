@@ -70,6 +70,31 @@ fn what_a_host_says_does_not_steer_the_terminal() {
 }
 
 #[test]
+fn words_of_another_host_on_stdout_are_shown() {
+    let words = "Please login as the user \"admin\" rather than the user \"root\".";
+    // As cloud-init has it; it keeps the connection for a while, and so does a prompt.
+    let kept = format!("echo; echo '{words}'; echo; exec sleep 60");
+    let hosts = Hosts::new()
+        .script("cloud", &format!("echo; echo '{words}'; exit 142"))
+        .script("kept", &kept)
+        .script("nologin", "echo 'This account is currently not available.'; exit 1")
+        .script("expired", "echo 'Your password has expired.'; echo 'Permission denied.' >&2; exit 0");
+    for (host, said) in [
+        ("cloud", words),
+        ("kept", words),
+        ("nologin", "This account is currently not available."),
+        ("expired", "Your password has expired.\nPermission denied."),
+    ] {
+        for command in ["stats", "doctor"] {
+            let (code, told) = fails(&hosts, &[command, "-H", host, "--timeout", "2s"]);
+            assert_eq!(code, 69, "{host}: {told}");
+            assert!(told.starts_with(&format!("pixeldctl: {host}: {said}\n")), "{told}");
+        }
+    }
+    hosts.expect_no_ssh_left();
+}
+
+#[test]
 fn report_of_another_host_is_sanitized() {
     let report = r#"{"ok":false,"findings":[{"check":"a\u001b[2J","state":"problem","summary":"b\u202ec","evidence":"d\u2028e","mend":["f\nFORGED"]}]}"#;
     let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));

@@ -47,8 +47,10 @@ async fn look_at(place: &Place, options: &Options) -> Result<Report, Failure> {
 async fn look_there(host: &str, limit: Duration) -> Result<Report, Failure> {
     let (ssh, mut stream) = Ssh::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
-    let read = timeout(limit, stream.read_to_end(&mut report)).await;
-    read.map_err(|_| CallError::TimedOut(limit))?.map_err(Failure::Os)?;
+    match timeout(limit, stream.read_to_end(&mut report)).await {
+        Ok(read) => read.map_err(Failure::Os)?,
+        Err(_) => return Err(ssh.explain_silence(CallError::TimedOut(limit))),
+    };
     match serde_json::from_slice(&report) {
         Ok(report) => Ok(report),
         Err(_) => Err(ssh.explain().await),
