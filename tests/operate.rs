@@ -5,10 +5,11 @@ mod late;
 mod support;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader},
     os::fd::OwnedFd,
-    process::{Command, Stdio},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use nix::sys::signal::Signal;
@@ -308,26 +309,86 @@ fn stats_are_streamed_as_often_as_asked() {
     assert_eq!(call(&daemon, "WatchStats", &json!({}))["error"], "org.varlink.service.ExpectedMore");
 }
 
+/// A pixeldctl that follows a daemon, and what it prints. It ends with the test.
+struct Following(Child, BufReader<ChildStdout>);
+
+impl Following {
+    fn start(socket: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PIXELDCTL);
+        command.env_clear().args(arguments).arg("--socket").arg(socket).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self(child, lines)
+    }
+
+    /// All lines up to the next one that contains this.
+    fn wait_for(&mut self, part: &str) -> String {
+        let mut text = String::new();
+        while !text.lines().last().is_some_and(|line| line.contains(part)) {
+            assert!(self.1.read_line(&mut text).unwrap() > 0, "it ended before {part}: {text}");
+        }
+        text
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
-fn pixeldctl_follows_events_until_the_daemon_ends() {
-    let mut daemon = Daemon::start("workers = 1");
-    let child = Command::new(PIXELDCTL)
-        .env_clear()
-        .args(["events", "--follow", "--socket"])
-        .arg(daemon.control_socket())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    eventually("it is connected", || {
-        (daemon.stats()["process"]["descriptorsUsed"].as_u64() > Some(0)).then_some(())
-    });
-    daemon.ctl(&["workers", "2"]);
-    daemon.stop();
-    let output = child.wait_with_output().unwrap();
-    let text = stdout(&output);
-    assert_eq!((code(&output), text.contains("Worker 1 serves\n")), (75, true), "{output:?}");
-    assert!(!text.contains('\x1b'), "{text:?}");
+fn events_are_followed_over_a_restart() {
+    let first = Daemon::start("workers = 1");
+    let socket = first.folder().join("link.sock");
+    let lead_to = |daemon: &Daemon| {
+        let _ = fs::remove_file(&socket);
+        std::os::unix::fs::symlink(daemon.control_socket(), &socket).unwrap();
+    };
+    lead_to(&first);
+    let streams = [&["events", "--follow"][..], &["events", "-f", "--json"]];
+    let mut following = streams.map(|stream| Following::start(&socket, stream));
+    for stream in &mut following {
+        stream.wait_for("Ready after");
+    }
+    first.ctl(&["workers", "2"]);
+    for stream in &mut following {
+        stream.wait_for("Workers set from 1 to 2");
+    }
+    let second = Daemon::start("workers = 1");
+    lead_to(&second);
+    // The connections break, and the daemon has not ended: its events are not repeated.
+    first.signal(Signal::SIGTERM);
+    for (stream, away) in
+        following.iter_mut().zip(["away: ", "{\"away\":\"the daemon closed the connection\"}"])
+    {
+        let before = stream.wait_for(away);
+        assert!(!before.contains('\x1b'), "{before:?}");
+        let after = stream.wait_for("Ready after");
+        assert!(!after.contains("Workers set"), "{after}");
+    }
+}
+
+#[test]
+fn figures_are_watched_over_a_restart() {
+    let mut first = Daemon::start("workers = 1");
+    let socket = first.folder().join("link.sock");
+    std::os::unix::fs::symlink(first.control_socket(), &socket).unwrap();
+    let mut text = Following::start(&socket, &["stats", "--watch", "0.1"]);
+    let mut json = Following::start(&socket, &["stats", "--watch", "0.1", "--json"]);
+    text.wait_for(":");
+    json.wait_for("\"uptimeMs\"");
+    first.stop();
+    text.wait_for("away: the daemon closed the connection; connecting again");
+    json.wait_for("{\"away\":\"the daemon closed the connection\"}");
+    let second = Daemon::start("workers = 1");
+    fs::remove_file(&socket).unwrap();
+    std::os::unix::fs::symlink(second.control_socket(), &socket).unwrap();
+    let figures = text.wait_for(":");
+    assert!(!figures.contains("away"), "it is said once: {figures}");
+    json.wait_for(&format!("\"pid\":{}", second.pid()));
 }
 
 #[test]

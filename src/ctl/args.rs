@@ -51,7 +51,7 @@ pub enum Command {
     Status,
     /// Show what the daemon has counted
     Stats {
-        /// Show a line of figures again and again, each after so many seconds
+        /// Print one line of figures every SECONDS seconds, over restarts of the daemon, too
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         watch: Option<Duration>,
         /// Print in the text format of Prometheus
@@ -74,7 +74,7 @@ pub enum Command {
     Top,
     /// Show what happened last
     Events {
-        /// Go on with what happens next
+        /// Go on with what happens next, over restarts of the daemon, too
         #[arg(short, long)]
         follow: bool,
     },

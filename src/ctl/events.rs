@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    everywhere,
+    everywhere::{self, Followed},
     failure::{Failure, Failures},
     place::Place,
     render::{self, BAD, ODD, styled},
@@ -18,16 +18,29 @@ pub async fn show(options: &Options) -> Result<(), Failures> {
     replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
 }
 
-/// `pixeldctl events --follow`: until all daemons have ended.
+/// The events that a daemon has sent last: it sends them again over the next connection.
+type Known = Vec<Event>;
+
+/// `pixeldctl events --follow`: until it is interrupted.
 pub async fn follow(options: &Options) -> Result<(), Failures> {
-    let follow_one = async |place: &Place| match follow_place(options, place).await {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    };
+    let follow_one =
+        async |place: &Place, followed: &mut Followed<Known>| match follow_place(options, place, followed)
+            .await
+        {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
     Err(everywhere::follow(options, follow_one).await)
 }
 
-async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Failure> {
+async fn follow_place(
+    options: &Options,
+    place: &Place,
+    followed: &mut Followed<Known>,
+) -> Result<Infallible, Failure> {
+    /// As many as a daemon keeps.
+    const KNOWN: usize = 32;
+
     let line_there = place.connect(Purpose::Read, options.timeout).await?;
     let (client, way) = line_there.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_events().await {
@@ -39,11 +52,16 @@ async fn follow_place(options: &Options, place: &Place) -> Result<Infallible, Fa
             Ok(more) => more,
             Err(error) => return Err(way.explain(error).await),
         };
+        followed.has_replied = true;
         // Those that are left out came before those that are there.
         if more.missed > 0 {
             tell_missed(options, place, more.missed)?;
         }
-        for event in &more.events {
+        let known = &mut followed.state;
+        let new = more.events.iter().filter(|event| !known.contains(event)).cloned().collect::<Vec<_>>();
+        known.extend_from_slice(&new);
+        known.drain(..known.len().saturating_sub(KNOWN));
+        for event in &new {
             match (options.json, options.several) {
                 (true, false) => render::print_json_line(event)?,
                 (true, true) => {

@@ -1,9 +1,9 @@
-use std::{io, pin::pin};
+use std::{io, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::select;
+use tokio::{select, time::sleep};
 
 use super::{
     Options,
@@ -11,9 +11,13 @@ use super::{
     audience,
     failure::{Failure, Failures},
     place::{Line, Place},
-    render::{self, HEADING},
+    render::{self, HEADING, ODD},
 };
 use crate::control::{CallError, sanitize};
+
+/// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the daemons replied, in the order in which their places were named.
 #[derive(Debug)]
@@ -37,12 +41,43 @@ pub async fn ask<R>(
     Replies(join_all(asking).await)
 }
 
-/// Follows what all daemons tell, each until it fails. What fails is told at once, for the others go on;
-/// in the end there is nobody left to follow.
-pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failure) -> Failures {
+/// One daemon as it is followed, over several connections to it.
+#[derive(Debug, Default)]
+pub struct Followed<S> {
+    /// What is kept from one connection to the next.
+    pub state: S,
+    /// Whether the daemon has replied over this connection.
+    pub has_replied: bool,
+}
+
+/// Follows what all daemons tell, each through its restarts: one that has replied is connected again
+/// whenever it goes away, which is said in a line. What fails otherwise is told at once, for the others go
+/// on; in the end there is nobody left to follow.
+pub async fn follow<S: Default>(
+    options: &Options,
+    follow_one: impl AsyncFn(&Place, &mut Followed<S>) -> Failure,
+) -> Failures {
     let follow_one = &follow_one;
     let follow_place = async |place: &Place| {
-        let failure = follow_one(place).await;
+        let mut followed = Followed::default();
+        let mut has_ever_replied = false;
+        let mut pause = FIRST_PAUSE;
+        let failure = loop {
+            followed.has_replied = false;
+            let failure = follow_one(place, &mut followed).await;
+            has_ever_replied |= followed.has_replied;
+            if !has_ever_replied || !failure.may_pass() {
+                break failure;
+            }
+            if followed.has_replied {
+                pause = FIRST_PAUSE;
+                if let Err(failure) = tell_away(options, place, &failure) {
+                    break failure;
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
         if options.several && !failure.is_of_output() { failure.at(place) } else { failure }
     };
     let mut following: FuturesUnordered<_> = options.places.iter().map(follow_place).collect();
@@ -61,6 +96,19 @@ pub async fn follow(options: &Options, follow_one: impl AsyncFn(&Place) -> Failu
         }
     }
     failures
+}
+
+/// Says that a daemon that is followed has gone away, once for each time.
+fn tell_away(options: &Options, place: &Place, failure: &Failure) -> Result<(), Failure> {
+    let reason = failure.to_string().trim().replace('\n', "; ");
+    match (options.json, options.several) {
+        (true, false) => render::print_json_line(&json!({ "away": reason })),
+        (true, true) => render::print_json_line(&json!({ "host": place.to_string(), "away": reason })),
+        (false, several) => {
+            let host = if several { format!("{place} ") } else { String::new() };
+            render::print_text(&render::styled(ODD, format_args!("{host}away: {reason}; connecting again")))
+        }
+    }
 }
 
 impl<R: Serialize> Replies<R> {

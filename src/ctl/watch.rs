@@ -5,27 +5,35 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    everywhere,
+    everywhere::{self, Followed},
     failure::{Failure, Failures},
     place::Place,
     render::{self, HEADING, styled},
 };
 use crate::control::{Stats, unix_ms};
 
-/// `pixeldctl stats --watch SECONDS`: until all daemons have ended.
+/// `pixeldctl stats --watch SECONDS`: until it is interrupted.
 pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> {
     if !options.json {
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
     }
-    let watch_one = async |place: &Place| match watch(options, place, interval).await {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    };
+    let watch_one =
+        async |place: &Place, followed: &mut Followed<()>| match watch(options, place, interval, followed)
+            .await
+        {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
     Err(everywhere::follow(options, watch_one).await)
 }
 
-async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<Infallible, Failure> {
+async fn watch(
+    options: &Options,
+    place: &Place,
+    interval: Duration,
+    followed: &mut Followed<()>,
+) -> Result<Infallible, Failure> {
     let line = place.connect(Purpose::Read, options.timeout).await?;
     let (client, way) = line.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_stats(interval).await {
@@ -38,6 +46,7 @@ async fn watch(options: &Options, place: &Place, interval: Duration) -> Result<I
             Ok(stats) => stats,
             Err(error) => return Err(way.explain(error).await),
         };
+        followed.has_replied = true;
         match &before {
             _ if options.json && options.several => {
                 render::print_json_line(&json!({ "host": place.to_string(), "stats": stats }))?;

@@ -123,6 +123,18 @@ impl Failure {
         matches!(self, Self::Output(_))
     }
 
+    /// Whether this may be over in a moment, where it was well before: the daemon or its host restarts.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoDaemon(_) | Self::Connect(..) | Self::ConnectTimedOut(..) => true,
+            Self::There { code, .. } => !matches!(code, Some(NO_SUCH_PROGRAM | NOT_UNDERSTOOD)),
+            Self::Call(error) => {
+                matches!(error, CallError::Closed | CallError::Connect(_) | CallError::TimedOut(_))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the daemon just does not run.
     pub fn is_absence(&self) -> bool {
         match self {

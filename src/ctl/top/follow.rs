@@ -11,6 +11,7 @@ use crate::{
     control::{StatsStream, Workers},
     ctl::{
         args::Purpose,
+        everywhere::{FIRST_PAUSE, LONGEST_PAUSE},
         failure::Failure,
         place::{Line, Place, Way},
     },
@@ -20,10 +21,6 @@ use crate::{
 pub type Interval = watch::Receiver<Duration>;
 /// What is heard of each place, by its number.
 pub type Tell = mpsc::Sender<(usize, News)>;
-
-/// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Both connections to a daemon: the statistics come by themselves over one, the rest is asked for
 /// over the other.
