@@ -47,6 +47,8 @@ pub struct House {
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
     stuck_worker: Cell<Option<usize>>,
+    /// When workers were last looked at, and whether that was late.
+    last_look: Cell<(Instant, bool)>,
     lines_dropped_told: Cell<u64>,
 }
 
@@ -111,6 +113,7 @@ impl House {
             notifier: RefCell::default(),
             notify_failed: Cell::new(false),
             stuck_worker: Cell::new(None),
+            last_look: Cell::new((Instant::now(), false)),
             lines_dropped_told: Cell::new(0),
         }
     }
@@ -159,6 +162,18 @@ impl House {
     pub fn begin_to_stop(&self, cause: &'static str) {
         self.stopping.set(true);
         self.log.send(Event::Stopping { cause, open: self.pool.borrow().open() as u64 });
+    }
+
+    /// For how long the whole process did not run, if that was longer than `limit`: it was frozen or stopped,
+    /// or the host had no CPU time for it. Workers are not to blame then, and need a moment to come round.
+    /// Said of two looks in a row, it would be no pause, so it is not.
+    pub fn find_pause(&self, limit: Duration) -> Option<Duration> {
+        let now = Instant::now();
+        let (before, was_late) = self.last_look.get();
+        let since = now - before;
+        let is_late = since > limit;
+        self.last_look.set((now, is_late));
+        (is_late && !was_late).then_some(since)
     }
 
     /// The worker that has not come round for longest, where that is longer than `limit`; the log is told

@@ -127,7 +127,7 @@ async fn live(
             cause = stop_signals.recv() => break (cause, house.drain_limit(), Exit::Ok),
             Some(()) = hangup.recv() => drop(house.reload("SIGHUP")),
             Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-            _ = ticks.tick() => if let Some(limit) = look_after(&house, watchdog) {
+            _ = ticks.tick() => if let Some(limit) = look_after(&house, watchdog, tick) {
                 break ("a worker stands still", limit.min(house.drain_limit()), Exit::Software);
             }
         }
@@ -159,11 +159,20 @@ fn restore(pool: &Pool, left: &[OwnedFd], log: &Log) {
 /// Keeps the status current, and feeds the watchdog while every worker makes progress. When one has made
 /// none for as long as the watchdog waits, it would bite soon, and all connections would be lost: returns
 /// how long stopping may take instead, which leaves those of the other workers for the next process.
-fn look_after(house: &House, watchdog: Option<Duration>) -> Option<Duration> {
+fn look_after(house: &House, watchdog: Option<Duration>, tick: Duration) -> Option<Duration> {
     house.remember();
     let status = house.status();
     house.notify(|notifier| notifier.status(&status));
-    let stuck = house.find_stuck(watchdog.map_or(STUCK, |timeout| timeout / 2));
+    let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
+    // Half of the limit, so that workers have the rest of it to come round; and never just a late tick.
+    if let Some(since) = house.find_pause((limit / 2).max(tick * 3 / 2)) {
+        house.log.send(Event::ProcessPaused { since });
+        if watchdog.is_some() {
+            house.notify(|notifier| notifier.alive());
+        }
+        return None;
+    }
+    let stuck = house.find_stuck(limit);
     let timeout = watchdog?;
     // Known: where the whole process stood still, no worker has had time to come round yet.
     let is_hopeless = stuck.is_some_and(|stuck| stuck.is_known && stuck.since > timeout);

@@ -58,6 +58,8 @@ pub enum Event {
     WorkerEnded { worker: usize, moved: u64, left: u64 },
     /// A worker thread has not come round for a while.
     WorkerStuck { worker: usize, since: Duration },
+    /// The whole process did not run for a while.
+    ProcessPaused { since: Duration },
     /// Somebody changed the number of workers.
     WorkersSet { from: usize, to: usize, by: String },
     /// Somebody changed how much is logged.
@@ -155,6 +157,7 @@ impl Event {
             Self::WorkerStarted { .. } => "workerStarted",
             Self::WorkerEnded { .. } => "workerEnded",
             Self::WorkerStuck { .. } => "workerStuck",
+            Self::ProcessPaused { .. } => "processPaused",
             Self::WorkersSet { .. } => "workersSet",
             Self::LogLevelSet { .. } => "logLevelSet",
             Self::Drained { .. } => "drained",
@@ -275,6 +278,10 @@ impl Event {
             Self::WorkerStuck { worker, since } => {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
             }
+            Self::ProcessPaused { since } => format!(
+                "Process did not run for {:.1} s: stopped, frozen, or no CPU time",
+                since.as_secs_f64()
+            ),
             Self::WorkersSet { from, to, by } => format!("Workers set from {from} to {to} by {by}"),
             Self::LogLevelSet { from, to, by } => {
                 format!("Log level set from {} to {} by {by}", from.name(), to.name())

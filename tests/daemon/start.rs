@@ -6,13 +6,17 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::net::UnixListener,
     },
+    thread::sleep,
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::{
+    signal::Signal,
+    socket::{Shutdown, shutdown},
+};
 use serde_json::{Value, json};
 
-use crate::support::{ECHO, PIXEL, Setup, eventually, post, stdout};
+use crate::support::{Daemon, ECHO, PIXEL, Setup, eventually, post, stdout};
 
 #[test]
 fn listen_variables_for_another_process_are_ignored() {
@@ -105,4 +109,54 @@ fn failed_start_takes_a_second_under_a_service_manager_only() {
     let script = "unset NOTIFY_SOCKET; export LISTEN_PID=$$ LISTEN_FDS=x";
     assert_eq!(Setup::new("").before(script).start_in_vain().0, 71);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn stray_signals_are_ignored() {
+    let mut daemon = Daemon::start("workers = 1");
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ] {
+        daemon.signal(signal);
+        assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO, "{signal}");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn file_size_limit_that_is_too_low_is_an_error_and_no_signal() {
+    let (code, _) = Setup::new("").before("ulimit -f 0").start_in_vain();
+    assert_eq!(code, 71);
+}
+
+#[test]
+fn freeze_of_the_process_is_not_blamed_on_a_worker() {
+    let daemon = Setup::new("workers = 2").environment("WATCHDOG_USEC", "2000000").start();
+    for pauses in 1..=3 {
+        daemon.signal(Signal::SIGSTOP);
+        // For as long as a worker may be stuck, and longer.
+        sleep(Duration::from_millis(1600));
+        daemon.signal(Signal::SIGCONT);
+        eventually("the pause in the log", || {
+            (daemon.log().matches("Process did not run for ").count() >= pauses).then_some(())
+        });
+        let uptime = || daemon.stats()["process"]["uptimeMs"].as_u64().unwrap();
+        let before = uptime();
+        eventually("it looks at its workers as usual", || (uptime() > before + 1200).then_some(()));
+    }
+    daemon.wait_for_notice("WATCHDOG=1");
+    assert!(!daemon.log().contains("has made no progress"), "{}", daemon.log());
+}
+
+#[test]
+fn figures_without_proc_are_null() {
+    let without_proc = "exec unshare --user --map-root-user --mount sh -ec '
+        mount -t tmpfs tmpfs /proc
+        exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+    let daemon = Setup::new("").before(without_proc).start();
+    let process = daemon.stats()["process"].clone();
+    assert_eq!([&process["memoryBytes"], &process["descriptorsUsed"]], [&Value::Null, &Value::Null]);
+    assert!(process["descriptorsAllowed"].as_u64() > Some(0));
+    let status = stdout(&daemon.ctl(&["status"]));
+    assert!(status.contains("? memory, ? of "), "{status}");
+    let prometheus = stdout(&daemon.ctl(&["stats", "--prometheus"]));
+    assert!(!prometheus.contains("pixeld_process_open_fds"), "{prometheus}");
 }
