@@ -70,6 +70,15 @@ fn what_a_host_says_does_not_steer_the_terminal() {
 }
 
 #[test]
+fn doctor_of_another_host_does_not_suggest_sudo_here() {
+    let report = r#"{"ok":true,"findings":[{"check":"daemon","state":"skipped","summary":"you may not connect to /run/x: use sudo, or `sudo usermod -aG pixeld $USER`","evidence":"","mend":[]}]}"#;
+    let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));
+    let text = hosts.text(&["doctor", "-H", "t2"]);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("log in as root, or run `sudo pixeldctl doctor` on t2, or"), "{text}");
+}
+
+#[test]
 fn words_of_another_host_on_stdout_are_shown() {
     let words = "Please login as the user \"admin\" rather than the user \"root\".";
     // As cloud-init has it; it keeps the connection for a while, and so does a prompt.

@@ -2,6 +2,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::sanitize;
 
+/// What to do where only root may look, as a summary has it.
+pub const USE_SUDO: &str = "use sudo";
+/// What sudo would run.
+const COMMAND: &str = "pixeldctl doctor";
+
 /// What a check has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +97,16 @@ impl Report {
     /// The findings, and what they amount to.
     pub fn new(findings: Vec<Finding>) -> Self {
         Self { ok: !findings.iter().any(Finding::is_wrong), findings }
+    }
+
+    /// As a report of another host, where sudo cannot be put before this command.
+    #[must_use]
+    pub fn as_of(mut self, host: &str) -> Self {
+        for finding in self.findings.iter_mut().filter(|finding| finding.state == State::Skipped) {
+            let there = format!("log in as root, or run `sudo {COMMAND}` on {host}");
+            finding.summary = finding.summary.replacen(USE_SUDO, &there, 1);
+        }
+        self
     }
 
     /// With texts that a terminal may show: they quote programs and files of this host, or come from

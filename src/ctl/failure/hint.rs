@@ -1,4 +1,6 @@
-use std::io::ErrorKind;
+use std::{io::ErrorKind, path::Path};
+
+use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{
@@ -32,6 +34,7 @@ impl Failure {
             Self::Elsewhere { admin, control, .. } => {
                 format!("use --socket {}", admin.as_ref().unwrap_or(control).display())
             }
+            Self::NoPermission(path) if !path.starts_with("/run/pixeld") => no_permission_elsewhere(path),
             Self::NoPermission(path) => {
                 let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
@@ -122,5 +125,47 @@ impl Failure {
             }
             _ => return None,
         })
+    }
+}
+
+/// What helps with a socket that no unit has opened: it belongs to the user and the group that pixeld runs
+/// as, and its folder may be closed to others.
+fn no_permission_elsewhere(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+
+    let known = path.ancestors().find_map(|part| Some((part, part.metadata().ok()?)));
+    let Some((part, metadata)) = known.filter(|(part, _)| *part != Path::new("/")) else {
+        return "use sudo".into();
+    };
+    let name = |name: Option<String>, id: u32| name.unwrap_or_else(|| id.to_string());
+    let owner = User::from_uid(Uid::from_raw(metadata.uid())).ok().flatten().map(|user| user.name);
+    let owner = name(owner, metadata.uid());
+    if part == path && metadata.mode() & 0o020 != 0 {
+        let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten().map(|group| group.name);
+        return format!("use sudo, or be user {owner} or in group {}", name(group, metadata.gid()));
+    }
+    format!("use sudo, or be user {owner}, to whom {} belongs; is XDG_RUNTIME_DIR yours?", part.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn hint_for_a_socket_by_hand_names_who_may_use_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let hint = |path: &Path| Failure::NoPermission(path.into()).hint().unwrap();
+        let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+        assert!(
+            hint(&socket).contains(&format!("be user {me}, to whom {} belongs", folder.path().display()))
+        );
+        fs::write(&socket, "").unwrap();
+        fs::set_permissions(&socket, PermissionsExt::from_mode(0o660)).unwrap();
+        let group = Group::from_gid(Gid::effective()).unwrap().unwrap().name;
+        assert!(hint(&socket).ends_with(&format!("be user {me} or in group {group}")));
+        assert!(hint(Path::new("/run/pixeld/admin.sock")).contains("pixeld-admin"));
     }
 }
