@@ -239,8 +239,13 @@ fn tell_process(daemon: &mut Daemon, process: &Process) {
         "CPU time that this process has used.",
         milliseconds(process.cpu_ms),
     );
-    daemon.gauge("pixeld_process_resident_memory_bytes", "Memory that is resident.", process.memory_bytes);
-    daemon.gauge("pixeld_process_open_fds", "Descriptors that are open.", process.descriptors_used);
+    // Without a sample, nobody takes 0 for what was measured.
+    if let Some(bytes) = process.memory_bytes {
+        daemon.gauge("pixeld_process_resident_memory_bytes", "Memory that is resident.", bytes);
+    }
+    if let Some(count) = process.descriptors_used {
+        daemon.gauge("pixeld_process_open_fds", "Descriptors that are open.", count);
+    }
     daemon.gauge("pixeld_process_max_fds", "Descriptors that may be open.", process.descriptors_allowed);
 }
 

@@ -37,6 +37,8 @@ fn show(status: &Status) -> String {
     /// As many as systemctl shows lines of the log.
     const EVENTS: usize = 10;
 
+    // Where the daemon has no /proc.
+    let unknown = || "?".into();
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);
     let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.progress_age_ms > STUCK_MS).collect();
@@ -78,8 +80,8 @@ fn show(status: &Status) -> String {
                 "pid {}, {} CPU, {} memory, {} of {} descriptors",
                 process.pid,
                 render::cpu(process.cpu_ms),
-                render::bytes(process.memory_bytes),
-                process.descriptors_used,
+                process.memory_bytes.map_or_else(unknown, render::bytes),
+                process.descriptors_used.map_or_else(unknown, |count| count.to_string()),
                 process.descriptors_allowed
             ),
         ),

@@ -47,8 +47,8 @@ impl Operator for House {
                 uptime_ms: millis(self.started.elapsed()),
                 starts: self.memory.starts.get(),
                 cpu_ms: millis(process::cpu_time()),
-                memory_bytes: process::resident_bytes(),
-                descriptors_used: process::descriptors_used(),
+                memory_bytes: measured(process::resident_bytes()),
+                descriptors_used: measured(process::descriptors_used()),
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counting_since_unix_ms: self.memory.since_unix_ms(),
@@ -216,6 +216,11 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
+}
+
+/// A figure of which 0 means that it could not be measured.
+fn measured(figure: u64) -> Option<u64> {
+    (figure > 0).then_some(figure)
 }
 
 fn act(caller: Caller) -> Act {

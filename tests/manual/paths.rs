@@ -122,7 +122,8 @@ fn no_page_names_a_file_that_is_not_listed() {
     for (name, page) in PAGES {
         let named = page.lines().filter_map(|line| line.strip_prefix(".Pa /")?.split(' ').next());
         // Others' folders, and the path of requests.
-        let others = ["pixel", "dev/null", "etc", "run", "usr/lib", "run/pixeld", "etc/pixeld/pixeld.toml.d"];
+        let others =
+            ["pixel", "dev/null", "proc", "etc", "run", "usr/lib", "run/pixeld", "etc/pixeld/pixeld.toml.d"];
         let unknown = named.filter(|path| !others.contains(path)).map(|path| format!("/{path}"));
         let unknown: Vec<_> = unknown.filter(|path| !listed.iter().any(|listed| has(listed, path))).collect();
         assert!(unknown.is_empty(), "{name}: {unknown:?}");

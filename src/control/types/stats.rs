@@ -44,10 +44,10 @@ pub struct Process {
     pub starts: u64,
     /// CPU time that it has used.
     pub cpu_ms: u64,
-    /// Bytes of memory that are resident.
-    pub memory_bytes: u64,
-    /// Descriptors that are open.
-    pub descriptors_used: u64,
+    /// Bytes of memory that are resident; null where /proc is missing.
+    pub memory_bytes: Option<u64>,
+    /// Descriptors that are open; null where /proc is missing.
+    pub descriptors_used: Option<u64>,
     /// Descriptors that may be open (RLIMIT_NOFILE).
     pub descriptors_allowed: u64,
 }
