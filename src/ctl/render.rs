@@ -1,8 +1,4 @@
-use std::{
-    fmt::Display,
-    io::Write,
-    time::{Duration, SystemTime},
-};
+use std::{env, fmt::Display, io::Write, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
@@ -27,6 +23,29 @@ pub const DIM: Style = Style::new().dimmed();
 pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
+/// Leaves colours out on a terminal of which nothing is known, unless they are asked for.
+pub fn choose_colours() {
+    let value = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let is_known = value("TERM").is_some_and(|terminal| terminal != "unknown");
+    let are_asked_for =
+        value("CLICOLOR_FORCE").is_some() || value("CLICOLOR").is_some_and(|value| value != "0");
+    if !is_known && !are_asked_for {
+        anstream::ColorChoice::Never.write_global();
+    }
+}
+
+/// The locale of characters: the first of these variables that is set.
+pub fn locale() -> String {
+    let value = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(value).unwrap_or_default()
+}
+
+/// Whether characters beyond ASCII can be shown in a locale.
+pub fn is_utf8(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
 
 /// Prints a reply as JSON, or else as the text that `show` makes of it.
 ///
@@ -189,13 +208,6 @@ fn zoned(unix_ms: u64, format: &str) -> String {
         || "an unknown time".into(),
         |time| time.to_zoned(TimeZone::system()).strftime(format).to_string(),
     )
-}
-
-/// How long ago something was.
-pub fn ago(unix_ms: u64) -> String {
-    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
-    // Clocks of two hosts may differ.
-    format!("{} ago", duration(then.elapsed().unwrap_or_default()))
 }
 
 /// Who did something, and when.

@@ -42,10 +42,11 @@ fn show(status: &Status) -> String {
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);
     let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.progress_age_ms > STUCK_MS).collect();
+    let dot = if render::is_utf8(&render::locale()) { "●" } else { "*" };
     let dot = match stats.state {
-        _ if !stuck.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, "●"),
-        ServiceState::Serving => styled(GOOD, "●"),
-        ServiceState::Drained | ServiceState::Stopping => styled(ODD, "●"),
+        _ if !stuck.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, dot),
+        ServiceState::Serving => styled(GOOD, dot),
+        ServiceState::Drained | ServiceState::Stopping => styled(ODD, dot),
     };
     let busiest = workers.workers.iter().map(|worker| worker.busy).fold(0.0, f64::max);
     let mut lines = vec![("State", figures::state(stats))];
@@ -53,7 +54,12 @@ fn show(status: &Status) -> String {
     lines.extend([
         (
             "Since",
-            format!("{}; {}", render::moment(process.started_unix_ms), render::ago(process.started_unix_ms)),
+            // By the daemon's clock that nobody sets: the one here may differ.
+            format!(
+                "{}; {} ago",
+                render::moment(process.started_unix_ms),
+                render::duration(Duration::from_millis(process.uptime_ms))
+            ),
         ),
         ("Listeners", stats.listeners.join(", ")),
     ]);

@@ -6,6 +6,8 @@ use ratatui::{
     symbols::bar,
 };
 
+use crate::ctl::render;
+
 /// What a terminal can show.
 #[derive(Debug, Clone)]
 pub struct Look {
@@ -34,15 +36,13 @@ impl Look {
     /// As the environment says that the terminal is.
     pub fn from_environment() -> Self {
         let value = |name| env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(value).unwrap_or_default();
         let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
-        Self::of(&value("TERM").unwrap_or_default(), &locale, colours)
+        Self::of(&value("TERM").unwrap_or_default(), &render::locale(), colours)
     }
 
     /// Of this terminal, with the characters of this locale.
     pub fn of(terminal: &str, locale: &str, colours: bool) -> Self {
-        let locale = locale.to_ascii_lowercase();
-        let is_utf8 = locale.contains("utf-8") || locale.contains("utf8");
+        let is_utf8 = render::is_utf8(locale);
         let is_old = terminal.starts_with("vt") || terminal == "ansi";
         let (levels, full, empty) = match terminal {
             _ if is_old || !is_utf8 => (ASCII, "#", "."),
