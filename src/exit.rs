@@ -3,6 +3,8 @@ use std::{
     process::ExitCode,
 };
 
+use nix::errno::Errno;
+
 /// Why a program ends, as sysexits.h numbers it. systemd names these codes in its own messages
 /// (`status=78/CONFIG`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +59,13 @@ impl Exit {
     }
 
     /// Prints what this program's command line is answered with: the help that it asked for, or what is
-    /// wrong.
-    pub fn after_usage(program: &str, error: &clap::Error) -> Self {
-        match error.print() {
+    /// wrong. What was asked for cannot be printed if `stdout_is_closed`.
+    pub fn after_usage(program: &str, error: &clap::Error, stdout_is_closed: bool) -> Self {
+        let printed = error.print().and_then(|()| match stdout_is_closed {
+            true => Err(Errno::EBADF.into()),
+            false => Ok(()),
+        });
+        match printed {
             // A fault is told by the code as well.
             _ if error.use_stderr() => Self::Usage,
             Ok(()) => Self::Ok,

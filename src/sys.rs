@@ -1,9 +1,10 @@
 //! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, lends owned
-//! ones to epoll, receives into memory that nobody has written to yet, and maps memory that outlives a
-//! process.
+//! ones to epoll, receives into memory that nobody has written to yet, maps memory that outlives a
+//! process, disarms signals, and looks at stdout before main.
 #![allow(unsafe_code)]
 
 use std::{
+    ffi::c_int,
     io,
     num::NonZeroUsize,
     ops::Deref,
@@ -20,6 +21,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, munmap},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
         stat::fstat,
     },
     unistd::ftruncate,
@@ -55,6 +57,41 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     // each has shown that it is open, and nobody gets this far twice: nobody else owns them.
     Ok(passed.map(|(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name)).collect())
 }
+
+/// Has these signals do nothing from now on. Programs that this one runs are born with their defaults.
+pub fn disarm(signals: &[Signal]) {
+    extern "C" fn nothing(_: c_int) {}
+
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in signals {
+        // SAFETY: the handler does nothing, which is safe in any state of the program.
+        let set = unsafe { sigaction(*signal, &action) };
+        debug_assert!(set.is_ok(), "{signal} can be handled");
+    }
+}
+
+/// Whether stdout was closed when this program began. The standard library opens /dev/null in its place
+/// before main, so that writing to it succeeds and nothing is written.
+pub fn stdout_was_closed() -> bool {
+    // That it is read here keeps the linker from leaving it out.
+    std::hint::black_box(&LOOK_AT_STDOUT);
+    STDOUT_WAS_CLOSED.load(Relaxed)
+}
+
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the C library calls what is in this section before main, with arguments that a function without
+// any may ignore. It only asks the kernel about a number, and stores a flag.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STDOUT: extern "C" fn() = {
+    extern "C" fn look() {
+        // SAFETY: this call takes any number, whether it is that of a descriptor or not.
+        let flags = unsafe { nix::libc::fcntl(nix::libc::STDOUT_FILENO, nix::libc::F_GETFD) };
+        STDOUT_WAS_CLOSED.store(flags == -1, Relaxed);
+    }
+    look
+};
 
 /// Lets the runtime of this thread tell when somebody waits to be accepted.
 ///

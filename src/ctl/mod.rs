@@ -26,6 +26,7 @@ mod workers;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use nix::sys::signal::Signal;
 use tokio::runtime;
 
 pub use args::Args;
@@ -35,7 +36,7 @@ use self::{
     failure::{Failure, Failures},
     place::Place,
 };
-use crate::exit::Exit;
+use crate::{exit::Exit, sys};
 
 /// What every command needs to know.
 #[derive(Debug)]
@@ -52,9 +53,12 @@ pub struct Options {
 
 /// The whole life of `pixeldctl`, from its command line to its exit code.
 pub fn main() -> Exit {
+    // What fails says so by itself.
+    sys::disarm(&[Signal::SIGXFSZ]);
+    render::choose_colours();
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return Exit::after_usage("pixeldctl", &error),
+        Err(error) => return Exit::after_usage("pixeldctl", &error, sys::stdout_was_closed()),
     };
     let runtime = match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,

@@ -2,11 +2,15 @@ use std::{env, fmt::Display, io::Write, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
+use nix::errno::Errno;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::control::{Act, sanitize};
+use crate::{
+    control::{Act, sanitize},
+    sys,
+};
 
 /// The name of a host, or of a part.
 pub const HEADING: Style = Style::new().bold();
@@ -19,10 +23,6 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What matters less.
 pub const DIM: Style = Style::new().dimmed();
 
-/// Text in a style, which a terminal shows and anything else does not get.
-pub fn styled(style: Style, text: impl Display) -> String {
-    format!("{style}{text}{style:#}")
-}
 /// Leaves colours out on a terminal of which nothing is known, unless they are asked for.
 pub fn choose_colours() {
     let value = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -46,6 +46,10 @@ pub fn is_utf8(locale: &str) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
+/// Text in a style, which a terminal shows and anything else does not get.
+pub fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
 
 /// Prints a reply as JSON, or else as the text that `show` makes of it.
 ///
@@ -75,6 +79,9 @@ pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
 /// # Errors
 /// When stdout cannot be written to.
 pub fn print_text(text: &str) -> Result<(), Failure> {
+    if sys::stdout_was_closed() {
+        return Err(Failure::Output(Errno::EBADF.into()));
+    }
     let mut out = anstream::stdout().lock();
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(Failure::Output)
 }

@@ -24,11 +24,13 @@ use std::{
 };
 
 use clap::Parser;
+use nix::{errno::Errno, sys::signal::Signal};
 
 use crate::{
     config::{Faults, Loaded, Sources},
     exit::Exit,
     log::{Event, Level, Log, Sink, Target},
+    sys,
     systemd::{Notifier, is_managed, take_inherited},
 };
 
@@ -37,9 +39,10 @@ pub use args::Args;
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
     let started = Instant::now();
+    sys::disarm(&DISARMED);
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return Exit::after_usage("pixeld", &error),
+        Err(error) => return Exit::after_usage("pixeld", &error, sys::stdout_was_closed()),
     };
     // Absolute, for whoever reads a fault may be in another folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
@@ -88,6 +91,11 @@ fn pause_before_restart(exit: Exit, started: Instant) {
     }
 }
 
+/// Signals that would end or stop the process, and mean nothing here: operators of other servers use some of
+/// them, and SIGXFSZ only says again what the failed write says.
+pub const DISARMED: [Signal; 5] =
+    [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ];
+
 /// A log that nobody reads does not keep the daemon from ending.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -107,7 +115,12 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
             if text.is_empty() {
                 text = "There is no configuration file: every key has its default.\n".into();
             }
-            match std::io::stdout().write_all(text.as_bytes()) {
+            let written = if sys::stdout_was_closed() {
+                Err(Errno::EBADF.into())
+            } else {
+                std::io::stdout().write_all(text.as_bytes())
+            };
+            match written {
                 Ok(()) => Exit::Ok,
                 Err(error) => {
                     tell(&format!("pixeld: the result cannot be written: {error}"));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     assert_fails,
-    support::{Daemon, PIXELD, PIXELDCTL, code, ctl, run, stderr, stdout},
+    support::{Daemon, PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout},
 };
 
 fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
@@ -235,6 +235,63 @@ fn what_cannot_be_written_is_told_whatever_it_is() {
         let name = program.rsplit_once('/').unwrap().1;
         let told = format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
         assert_eq!((code(&output), stderr(&output)), (74, told), "{arguments:?}");
+    }
+}
+
+#[test]
+fn output_that_is_closed_is_an_error() {
+    let daemon = Daemon::start("");
+    for (program, arguments) in [
+        (PIXELDCTL, "stats"),
+        (PIXELDCTL, "stats --json"),
+        (PIXELDCTL, "doctor"),
+        (PIXELDCTL, "--help"),
+        (PIXELDCTL, "completions bash"),
+        (PIXELD, "--version"),
+        (PIXELD, "--check"),
+    ] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec \"$0\" {arguments} >&-"), program]);
+        let output = captured(shell.env("PIXELDCTL_SOCKET", daemon.admin_socket()));
+        assert_eq!(code(&output), 74, "{arguments}: {output:?}");
+        assert!(stderr(&output).contains("the result cannot be written: Bad file descriptor"), "{output:?}");
+    }
+}
+
+#[test]
+fn output_beyond_the_file_size_limit_is_an_error_and_no_signal() {
+    let daemon = Daemon::start("");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 0; exec \"$0\" stats > \"$1\"", PIXELDCTL]);
+    shell.arg(daemon.folder().join("stats")).env("PIXELDCTL_SOCKET", daemon.admin_socket());
+    let output = captured(&mut shell);
+    assert_eq!(code(&output), 74, "{output:?}");
+    assert!(stderr(&output).contains("File too large"), "{output:?}");
+}
+
+#[test]
+fn dot_of_status_is_a_character_of_the_locale() {
+    let daemon = Daemon::start("");
+    for (locale, dot) in [("C.UTF-8", "● pixeld "), ("C", "* pixeld "), ("", "* pixeld ")] {
+        let mut ctl = Command::new(PIXELDCTL);
+        ctl.arg("status").env_clear().env("LC_ALL", locale);
+        let text = stdout(&captured(ctl.env("PIXELDCTL_SOCKET", daemon.admin_socket())));
+        assert!(text.starts_with(dot), "{locale}: {text}");
+        assert!(locale == "C.UTF-8" || text.is_ascii(), "{text}");
+    }
+}
+
+#[test]
+fn terminal_of_which_nothing_is_known_gets_no_colours() {
+    let daemon = Daemon::start("");
+    for (terminal, colours) in [("", false), ("unknown", false), ("dumb", false), ("xterm", true)] {
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", &format!("{PIXELDCTL} status"), "/dev/null"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
+        let output = captured(script.env("TERM", terminal).env("PIXELDCTL_SOCKET", daemon.admin_socket()));
+        assert_eq!(stdout(&output).contains('\x1b'), colours, "{terminal}: {output:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nix::sys::signal::Signal;
 use pixeld::exit::Exit;
 
 use crate::{
@@ -56,7 +57,12 @@ fn signals(folder: &str) -> BTreeSet<&'static str> {
         "window_change" => None, // draws anew, which everybody expects
         other => panic!("what does {other} do?"),
     });
-    handled.collect()
+    let disarmed = match folder {
+        "src/daemon" => pixeld::daemon::DISARMED.map(Signal::as_str).to_vec(),
+        // That a write fails is said of each exit status.
+        _ => Vec::new(),
+    };
+    handled.chain(disarmed).collect()
 }
 
 #[test]
