@@ -61,10 +61,8 @@ impl Exit {
     /// Prints what this program's command line is answered with: the help that it asked for, or what is
     /// wrong. What was asked for cannot be printed if `stdout_is_closed`.
     pub fn after_usage(program: &str, error: &clap::Error, stdout_is_closed: bool) -> Self {
-        let printed = error.print().and_then(|()| match stdout_is_closed {
-            true => Err(Errno::EBADF.into()),
-            false => Ok(()),
-        });
+        let closed = || if stdout_is_closed { Err(Errno::EBADF.into()) } else { Ok(()) };
+        let printed = error.print().and_then(|()| closed());
         match printed {
             // A fault is told by the code as well.
             _ if error.use_stderr() => Self::Usage,

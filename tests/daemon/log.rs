@@ -90,9 +90,8 @@ fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
         fs::create_dir(setup.folder().join("journal")).unwrap();
         let socket = setup.folder().join("journal/socket");
         let daemon = setup.start();
-        let lost = eventually("lost lines", || {
-            daemon.stats()["logLinesDropped"].as_u64().filter(|lost| *lost >= 2)
-        });
+        let lost =
+            eventually("lost lines", || daemon.stats()["logLinesDropped"].as_u64().filter(|lost| *lost >= 2));
         let events = stdout(&daemon.ctl(&["events"]));
         assert!(events.contains("lines are dropped: the journal cannot be reached"), "{events}");
         let doctor = stdout(&daemon.ctl(&["doctor"]));

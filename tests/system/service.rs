@@ -177,3 +177,39 @@ fn the_sandbox_leaves_the_daemon_no_network_of_its_own() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), files.split_whitespace().nth(4), "{files}");
 }
+
+/// As with a drop-in that names a path that is missing.
+#[test]
+fn start_that_cannot_succeed_is_not_repeated_and_can_be_revived() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    let drop_in = "/etc/systemd/system/pixeld.service.d/zz-nowhere.conf";
+    c5.run("mkdir -p /etc/systemd/system/pixeld.service.d");
+    c5.write(drop_in, "[Service]\nBindReadOnlyPaths=/nowhere\n");
+    c5.run("systemctl daemon-reload");
+    c5.try_run("systemctl start pixeld");
+    c5.wait_for("test $(systemctl show -P ActiveState pixeld) = failed");
+    let shown = |unit: &str, name: &str| property(c5, unit, name);
+    assert_eq!((shown("pixeld", "ExecMainStatus"), shown("pixeld", "NRestarts")), ("226".into(), "0".into()));
+    assert_eq!(shown("pixeld.socket", "ActiveState"), "active");
+
+    // Each connection that waits is a reason to start it.
+    let _ = post(c5);
+    c5.wait_for("test $(systemctl show -P Result pixeld.socket) = trigger-limit-hit");
+    c5.run(&format!("rm {drop_in} && systemctl daemon-reload && systemctl start pixeld"));
+    assert_eq!(post(c5).unwrap(), 200);
+}
+
+#[test]
+fn service_started_without_journald_logs_when_journald_is_back() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    c5.run("systemctl start pixeld");
+    let journal = "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald.service";
+    c5.run(&format!("systemctl stop {journal}; systemctl restart pixeld"));
+    wait_until("lines are lost", || json(c5, "pixeldctl stats --json")["logLinesDropped"].as_u64() > Some(0));
+    c5.run(&format!("systemctl start {journal}"));
+    c5.wait_for("journalctl -t pixeld | grep ' not written: the journal cannot be reached'");
+    c5.run("pixeldctl drain");
+    c5.wait_for("journalctl -u pixeld -o cat | grep '^Drained by root'");
+}

@@ -101,7 +101,7 @@ impl Report {
 
     /// As a report of another host, where sudo cannot be put before this command.
     #[must_use]
-    pub fn as_of(mut self, host: &str) -> Self {
+    pub fn seen_from_afar(mut self, host: &str) -> Self {
         for finding in self.findings.iter_mut().filter(|finding| finding.state == State::Skipped) {
             let there = format!("log in as root, or run `sudo {COMMAND}` on {host}");
             finding.summary = finding.summary.replacen(USE_SUDO, &there, 1);

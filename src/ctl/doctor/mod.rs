@@ -52,7 +52,7 @@ async fn look_there(host: &str, limit: Duration) -> Result<Report, Failure> {
         Err(_) => return Err(ssh.explain_silence(CallError::TimedOut(limit))),
     };
     match serde_json::from_slice(&report) {
-        Ok(report) => Ok(Report::as_of(report, host)),
+        Ok(report) => Ok(Report::seen_from_afar(report, host)),
         Err(_) => Err(ssh.explain().await),
     }
 }
