@@ -2,7 +2,7 @@ use super::{Verdict, is_service};
 use crate::ctl::{
     doctor::{
         daemon::{Daemon, Silence},
-        finding::Finding,
+        finding::{Finding, USE_SUDO},
         host::Unseen,
         look::{Facts, units},
     },
@@ -26,7 +26,7 @@ pub fn daemon(facts: &Facts) -> Verdict {
             .mend("sudo journalctl -u pixeld -n 20")
             .mend("sudo systemctl restart pixeld"),
         Err(Silence::Forbidden(reason)) => {
-            return Err(Unseen(format!("{reason}: use sudo, or `sudo usermod -aG pixeld $USER`")));
+            return Err(Unseen(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
         }
     }];
     findings

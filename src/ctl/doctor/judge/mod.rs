@@ -15,7 +15,7 @@ mod upstreams;
 
 use super::{
     daemon::{Daemon, Silence},
-    finding::{Finding, Report},
+    finding::{Finding, Report, USE_SUDO},
     host::{Seen, Unseen},
     look::{Facts, units},
 };
@@ -55,7 +55,7 @@ pub fn judge(facts: &Facts) -> Report {
 fn daemon_of(facts: &Facts) -> Seen<&Daemon> {
     facts.daemon.as_ref().map_err(|silence| match silence {
         Silence::Absent(_) => Unseen("pixeld is not running".into()),
-        Silence::Forbidden(reason) => Unseen(format!("{reason}: use sudo")),
+        Silence::Forbidden(reason) => Unseen(format!("{reason}: {USE_SUDO}")),
         Silence::Faulty(reason) => Unseen(format!("pixeld does not answer: {reason}")),
     })
 }

@@ -2,7 +2,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use crate::ctl::doctor::host::{Host, Printed, Seen, Unseen};
+use crate::ctl::doctor::{
+    finding::USE_SUDO,
+    host::{Host, Printed, Seen, Unseen},
+};
 
 /// Where to look when it is not known when the daemon started.
 const RECENTLY: Duration = Duration::from_secs(3600);
@@ -33,8 +36,8 @@ fn understand(printed: &Printed) -> Seen<Suppressed> {
         .iter()
         .any(|part| printed.stderr.contains(part))
     {
-        let how = "use sudo, or `sudo usermod -aG systemd-journal $USER`";
-        return Err(Unseen(format!("you may not read the system's journal: {how}")));
+        let how = "`sudo usermod -aG systemd-journal $USER`";
+        return Err(Unseen(format!("you may not read the system's journal: {USE_SUDO}, or {how}")));
     }
     if printed.stderr.contains("No journal files were found") {
         return Err(Unseen("there is no journal on this host".into()));

@@ -1,5 +1,8 @@
 use super::nginx_text::{self, Directive};
-use crate::ctl::doctor::host::{Host, Printed, Seen, Unseen};
+use crate::ctl::doctor::{
+    finding::USE_SUDO,
+    host::{Host, Printed, Seen, Unseen},
+};
 
 /// What nginx would do with its configuration as it is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +68,7 @@ fn understand(dump: &Printed, version: &str) -> Seen<Nginx> {
         };
         let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
         if fault.contains("Permission denied") {
-            return Err(Unseen("only root may see the configuration of nginx: use sudo".into()));
+            return Err(Unseen(format!("only root may see the configuration of nginx: {USE_SUDO}")));
         }
         return Ok(Nginx { fault: Some(fault.into()), groups: Vec::new(), keeps_by_default });
     }
