@@ -1,5 +1,6 @@
 use std::{
     env,
+    ffi::OsString,
     io::{self, ErrorKind, IsTerminal, Write, stderr},
     os::unix::net::UnixDatagram,
     time::{Duration, SystemTime},
@@ -87,7 +88,7 @@ impl Sink {
     fn stderr() -> Self {
         let style = if stderr_is_the_journal() {
             Style::Prefixed
-        } else if stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        } else if stderr().is_terminal() && has_colours(env::var_os) {
             Style::Coloured
         } else {
             Style::Plain
@@ -179,6 +180,13 @@ fn stderr_is_null() -> bool {
 /// Whether a service manager has started this process.
 fn is_managed() -> bool {
     env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
+/// Whether the environment says that a terminal has colours.
+fn has_colours(variable: impl Fn(&'static str) -> Option<OsString>) -> bool {
+    let value = |name| variable(name).filter(|value| !value.is_empty());
+    value("NO_COLOR").is_none()
+        && value("TERM").is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
 }
 
 fn trace(event: &Event) {
@@ -280,6 +288,21 @@ mod tests {
         lines.write("three\n").unwrap();
         lines.write("four\n").unwrap();
         assert_eq!(String::from_utf8_lossy(&lines.out.0), "one\ntwen\nthree\nfour\n");
+    }
+
+    #[test]
+    fn terminal_of_which_nothing_is_known_has_no_colours() {
+        let with = |terminal: Option<&str>, no_color: Option<&str>| {
+            has_colours(|name| match name {
+                "TERM" => terminal.map(OsString::from),
+                _ => no_color.map(OsString::from),
+            })
+        };
+        assert!(with(Some("xterm"), None) && with(Some("xterm"), Some("")));
+        assert!(!with(Some("xterm"), Some("1")));
+        for terminal in [None, Some(""), Some("dumb"), Some("unknown")] {
+            assert!(!with(terminal, None), "{terminal:?}");
+        }
     }
 
     #[test]
