@@ -213,3 +213,33 @@ fn service_started_without_journald_logs_when_journald_is_back() {
     c5.run("pixeldctl drain");
     c5.wait_for("journalctl -u pixeld -o cat | grep '^Drained by root'");
 }
+
+#[test]
+fn filter_of_accept4_is_reported_and_costs_no_cpu_time() {
+    let site = Site::boot();
+    let c5 = &site.c5;
+    let drop_in = "/etc/systemd/system/pixeld.service.d/zz-filter.conf";
+    c5.run("mkdir -p /etc/systemd/system/pixeld.service.d");
+    c5.write(drop_in, "[Service]\nSystemCallFilter=~accept4 accept\n");
+    c5.run("systemctl daemon-reload && systemctl start pixeld");
+    c5.try_run("timeout 1 socat -u UNIX-CONNECT:/run/pixeld/http.sock -");
+    let told = "Accepting is paused: unix:/run/pixeld/http.sock: Operation not permitted";
+    c5.wait_for(&format!("journalctl -u pixeld -o cat | grep -q '{told}'"));
+    wait_until("the status line says so", || {
+        property(c5, "pixeld", "StatusText")
+            .starts_with("Accepts no connections at unix:/run/pixeld/http.sock")
+    });
+    let used = || property(c5, "pixeld", "CPUUsageNSec").parse::<u64>().unwrap();
+    let before = used();
+    let begun = Instant::now();
+    c5.run("sleep 2");
+    assert!(Duration::from_nanos(used() - before) < begun.elapsed() / 2);
+    assert_eq!(c5.run(&format!("journalctl -u pixeld -o cat | grep -c '{told}'")).stdout, "1\n");
+    // Nor is anybody accepted who would ask, and the journal says so.
+    assert_ne!(c5.try_run("pixeldctl stats --timeout 1s").status, 0);
+    c5.wait_for(
+        "journalctl -u pixeld -o cat | grep -q 'Accepting is paused: .* socket: Operation not permitted'",
+    );
+    c5.run(&format!("rm {drop_in} && systemctl daemon-reload && systemctl restart pixeld"));
+    assert_eq!(post(c5).unwrap(), 200);
+}
