@@ -7,6 +7,9 @@
 pub mod exit;
 /// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
 pub mod net;
+/// Text from files and peers, made safe to print: it steers no terminal, forges no line and has a bounded
+/// length.
+pub mod sanitize;
 /// The system calls that need `unsafe`, for sockets and for memory that outlives a process; nothing else
 /// in this crate does.
 mod sys;

@@ -129,8 +129,11 @@ pub const KEYS: &[Key] = &[
 ];
 
 impl Key {
-    pub(super) fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+    pub(super) fn find(section: Option<&str>, name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| match section {
+            None => key.name == name,
+            Some(section) => key.name.split_once('.') == Some((section, name)),
+        })
     }
 }
 

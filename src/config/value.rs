@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IntoDeserializer};
 use toml::de::DeValue;
 
 use super::settings::Workers;
-use crate::net::Address;
+use crate::{net::Address, sanitize};
 
 /// What is wrong with a value; the caller knows which key it belongs to.
 pub type Result<T> = std::result::Result<T, String>;
@@ -34,11 +34,13 @@ pub fn count(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize>
 /// Bytes, as a number or as text with a unit.
 pub fn size(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize> {
     let bytes = match value {
-        DeValue::String(text) => {
-            text.parse::<ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok()).ok_or_else(
-                || format!(r#"{text:?} is no size: write bytes as a number, or text such as "16KiB""#),
-            )?
-        }
+        DeValue::String(text) => text
+            .parse::<ByteSize>()
+            .ok()
+            .and_then(|size| usize::try_from(size.as_u64()).ok())
+            .ok_or_else(|| {
+                format!(r#"{} is no size: write bytes as a number, or text such as "16KiB""#, source(value))
+            })?,
         _ => integer(value).map_err(|_| {
             format!(r#"{} is no size: write bytes as a number, or text such as "16KiB""#, source(value))
         })?,
@@ -82,9 +84,15 @@ pub fn status(value: &DeValue<'_>, allowed: &[u16]) -> Result<u16> {
 }
 
 pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
+    /// Each is compared with each, and each is a listening socket.
+    const MAX: usize = 64;
+
     let DeValue::Array(items) = value else {
         return Err(format!(r#"{} is no list: write ["127.0.0.1:8000"]"#, source(value)));
     };
+    if items.len() > MAX {
+        return Err(format!("the list has {} addresses: name at most {MAX}", items.len()));
+    }
     let addresses: Vec<_> = items.iter().map(|item| address(item.get_ref())).collect::<Result<_>>()?;
     if addresses.is_empty() {
         return Err("the list is empty: name at least one address".into());
@@ -138,9 +146,9 @@ fn in_range<T: PartialOrd + Copy>(
 /// A value as it stands in the file, near enough.
 fn source(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
+        DeValue::String(text) => sanitize::quoted(text),
+        DeValue::Integer(number) => sanitize::name(&number.to_string()),
+        DeValue::Float(number) => sanitize::name(&number.to_string()),
         DeValue::Boolean(flag) => flag.to_string(),
         DeValue::Datetime(time) => time.to_string(),
         DeValue::Array(_) => "a list".into(),

@@ -30,7 +30,7 @@ use crate::{
     config::{Faults, Loaded, Sources},
     exit::Exit,
     log::{Event, Level, Log, Sink, Target},
-    sys,
+    sanitize, sys,
     systemd::{Notifier, is_managed, take_inherited},
 };
 
@@ -111,7 +111,7 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
     match loaded {
         Ok(loaded) => {
             let mut text: String =
-                loaded.files.iter().map(|file| format!("{}: valid\n", file.display())).collect();
+                loaded.files.iter().map(|file| format!("{}: valid\n", sanitize::path(file))).collect();
             if text.is_empty() {
                 text = "There is no configuration file: every key has its default.\n".into();
             }
@@ -135,10 +135,14 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
     }
 }
 
+/// Characters of a status; systemd ignores a notification of more than 4,096 bytes.
+const MAX_STATUS: usize = 1000;
+
 /// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
 fn refuse(faults: &Faults) -> Exit {
     let lines = faults.lines();
     let status = format!("The configuration is refused: {}", lines.join("; "));
+    let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
     if let Ok(log) = open_log(Target::Auto, Level::Info) {
         log.send(Event::ConfigRefused { faults: lines });
         log.flush(LOG_FLUSH_LIMIT);

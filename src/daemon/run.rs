@@ -57,7 +57,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     }
     process::open_figures();
     if !loaded.files.is_empty() {
-        log.send(Event::ConfigRead { files: loaded.files.clone() });
+        log.send(Event::ConfigRead { files: loaded.file_names() });
     }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {

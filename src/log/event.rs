@@ -1,4 +1,4 @@
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -40,7 +40,7 @@ pub enum Event {
     /// The configuration is wrong, and the daemon does not start with it.
     ConfigRefused { faults: Vec<String> },
     /// A file is read that changes something.
-    ConfigRead { files: Vec<PathBuf> },
+    ConfigRead { files: Vec<String> },
     /// A descriptor that the service manager passed is not used.
     SocketRejected { name: String, reason: String },
     /// A socket is missing, or cannot be opened.
@@ -246,10 +246,7 @@ impl Event {
             Self::ConfigRefused { faults } => {
                 format!("The configuration is refused: {}", faults.join("; "))
             }
-            Self::ConfigRead { files } => {
-                let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-                format!("Configuration read from {}", files.join(", "))
-            }
+            Self::ConfigRead { files } => format!("Configuration read from {}", files.join(", ")),
             Self::SocketRejected { name, reason } => {
                 format!("The inherited socket {name:?} is not used: {reason}")
             }

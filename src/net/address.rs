@@ -5,6 +5,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::sanitize;
+
 /// Where a listener listens: `127.0.0.1:8000`, `[::1]:8000` or `unix:/run/pixeld/http.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -16,8 +18,9 @@ pub enum Address {
 
 /// A text that is no [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address: {reason}")]
+#[error("{text} is no address: {reason}")]
 pub struct InvalidAddress {
+    /// In quotes.
     text: String,
     reason: &'static str,
 }
@@ -49,7 +52,7 @@ impl FromStr for Address {
         /// What `sockaddr_un` holds, less its terminating NUL (unix(7)).
         const LONGEST_PATH: usize = 107;
 
-        let invalid = |reason| InvalidAddress { text: text.into(), reason };
+        let invalid = |reason| InvalidAddress { text: sanitize::quoted(text), reason };
         let Some(path) = text.strip_prefix("unix:") else {
             return text.parse().map(Self::Tcp).map_err(|_| {
                 invalid(r#"write "127.0.0.1:8000", "[::1]:8000" or "unix:/path"; names are not looked up"#)

@@ -1,5 +1,7 @@
+mod fault;
 mod read;
 mod similar;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod twice;
@@ -7,20 +9,31 @@ mod twice;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, fs, io,
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
+use nix::sys::stat::makedev;
 use toml::de::{DeTable, DeValue};
 
+pub use self::fault::{Fault, Faults, Origin};
 use self::{
+    fault::with_rest,
     read::{read, unreadable},
     similar::nearest,
+    syntax::Syntax,
 };
 use super::{
     keys::{KEYS, Key},
     settings::Settings,
 };
+use crate::sanitize;
+
+/// Files that are read, drop-ins and the main file.
+const MAX_FILES: usize = 256;
+/// Bytes of all files together.
+const MAX_TOTAL: usize = 4 << 20;
 
 /// Which files make up the configuration.
 #[derive(Debug, Clone)]
@@ -41,7 +54,7 @@ impl Sources {
     }
 
     /// The files that exist, weakest first, and the folders that cannot be read.
-    fn files(&self) -> (Vec<PathBuf>, Vec<Fault>) {
+    fn files(&self) -> (Vec<PathBuf>, Faults) {
         let (main, folders) = match self {
             Self::Folders(roots) => {
                 let main = roots.iter().rev().map(|root| root.join("pixeld/pixeld.toml"));
@@ -54,12 +67,12 @@ impl Sources {
                 (Some(path.clone()), vec![PathBuf::from(folder)])
             }
         };
-        let (mut drop_ins, mut faults) = (BTreeMap::new(), Vec::new());
+        let (mut drop_ins, mut faults) = (BTreeMap::new(), Faults::default());
         for folder in folders {
             if let Err(error) = scan(&folder, &mut drop_ins)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                faults.push(unreadable(&folder, &error));
+                faults.add(|| unreadable(&folder, &error));
             }
         }
         let main = main.filter(|path| !is_mask(path));
@@ -69,20 +82,42 @@ impl Sources {
     /// Reads, merges and checks all files.
     ///
     /// # Errors
-    /// All faults of all files, not only the first.
+    /// The faults of all files, not only the first.
     pub fn load(&self) -> Result<Loaded, Faults> {
+        self.load_with(|_| {})
+    }
+
+    /// As [`Self::load`], and calls `begin` with each file before it is opened.
+    ///
+    /// # Errors
+    /// The faults of all files, not only the first.
+    pub fn load_with(&self, begin: impl Fn(&Path)) -> Result<Loaded, Faults> {
         let (files, mut faults) = self.files();
         let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new(), files };
+        let mut total = 0;
         for path in loaded.files.clone() {
-            match read(&path) {
-                Ok(text) => faults.extend(File { path: &path, text: &text }.apply(&mut loaded)),
-                Err(fault) => faults.push(fault),
+            begin(&path);
+            let text = match read(&path) {
+                Ok(text) => text,
+                Err(fault) => {
+                    faults.add(|| fault);
+                    continue;
+                }
+            };
+            total += text.len();
+            if total > MAX_TOTAL {
+                let message = "this file and those before it are longer than 4 MiB together".into();
+                faults.add(|| Fault { path, line: None, key: None, message });
+                break;
             }
+            File::new(&path, &text).apply(&mut loaded, &mut faults);
         }
-        if faults.is_empty() {
-            faults.extend(loaded.contradiction());
+        if faults.is_empty()
+            && let Some(fault) = loaded.contradiction()
+        {
+            faults.add(|| fault);
         }
-        if faults.is_empty() { Ok(loaded) } else { Err(Faults(faults)) }
+        if faults.is_empty() { Ok(loaded) } else { Err(faults) }
     }
 }
 
@@ -97,9 +132,13 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
-/// Whether this is a link to /dev/null, however it is written: nothing, in place of what is weaker.
+/// Whether this is a link to /dev/null, however it is written, or that device mounted there: nothing, in
+/// place of what is weaker.
 fn is_mask(path: &Path) -> bool {
-    path.canonicalize().is_ok_and(|target| target == Path::new("/dev/null"))
+    let null = makedev(1, 3);
+    let is_null = |meta: fs::Metadata| meta.file_type().is_char_device() && meta.rdev() == null;
+    path.metadata().is_ok_and(is_null)
+        || path.canonicalize().is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
 /// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes
@@ -113,6 +152,9 @@ fn scan(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result
             drop_ins.remove(&name);
         } else if is_drop_in {
             drop_ins.insert(name, path);
+            if drop_ins.len() >= MAX_FILES {
+                return Err(io::Error::other(format!("there are more than {} drop-in files", MAX_FILES - 1)));
+            }
         }
     }
     Ok(())
@@ -130,6 +172,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The files as a message names them, escaped; of many only the first, and the number of the others.
+    pub fn file_names(&self) -> Vec<String> {
+        with_rest(self.files.iter().map(|file| sanitize::path(file)), self.files.len())
+    }
+
     /// Each socket needs an address of its own.
     fn contradiction(&self) -> Option<Fault> {
         let listen = &self.settings.listen;
@@ -148,106 +195,100 @@ impl Loaded {
     }
 }
 
-/// A line of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, counted from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.path.display(), self.line)
-    }
-}
-
-/// One thing that is wrong, with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, counted from 1, where there is one.
-    pub line: Option<usize>,
-    /// The dotted key, where it is known.
-    pub key: Option<String>,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        if let Some(line) = self.line {
-            write!(f, "{line}:")?;
-        }
-        if let Some(key) = &self.key {
-            write!(f, " {key}:")?;
-        }
-        write!(f, " {}", self.message)
-    }
-}
-
-/// Everything that is wrong, in the order of the files.
-#[derive(Debug, Clone, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
-
-impl Faults {
-    /// A line for each.
-    pub fn lines(&self) -> Vec<String> {
-        self.0.iter().map(ToString::to_string).collect()
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines().join("\n"))
-    }
-}
-
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Where lines end.
+    line_ends: Vec<usize>,
 }
 
-impl File<'_> {
-    /// Makes the assignments of this file; what is wrong with it comes back, line by line.
-    fn apply(&self, loaded: &mut Loaded) -> Vec<Fault> {
+/// What is wrong with an assignment; it is described only if it is among the first.
+enum Wrong<'a> {
+    Unknown { section: Option<&'a str>, key: &'a str },
+    Value { key: &'static str, message: String },
+}
+
+impl<'a> File<'a> {
+    fn new(path: &'a Path, text: &'a str) -> Self {
+        let line_ends =
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { path, text, line_ends }
+    }
+
+    /// Makes the assignments of this file; what is wrong with it is added, line by line.
+    fn apply(&self, loaded: &mut Loaded, faults: &mut Faults) {
+        let syntax = Syntax::check(self.text);
+        if let Some(at) = syntax.too_deep {
+            let message = "this is nested deeper than any key of pixeld";
+            faults.add(|| self.fault(at, None, message));
+            return;
+        }
+        if syntax.total > Faults::MAX_LISTED {
+            let listed = syntax.first.len();
+            for (at, message) in syntax.first {
+                faults.add(|| self.fault(at, None, message));
+            }
+            faults.add_unlisted(syntax.total - listed);
+            return;
+        }
         let (document, errors) = DeTable::parse_recoverable(self.text);
         if !errors.is_empty() {
             // What was recovered from broken syntax would only give faults that are none.
-            let fault = |error: &toml::de::Error| {
-                let place = error.span().unwrap_or_default();
-                match twice::explain(self.text, document.get_ref(), error) {
-                    Some((key, message)) => self.fault(place.start, Some(key), message),
-                    None => self.fault(place.start, None, error.message()),
-                }
-            };
-            return errors.iter().map(fault).collect();
-        }
-        let mut faults = Vec::new();
-        for (name, value) in document.get_ref() {
-            match value.get_ref() {
-                DeValue::Table(section) if section.is_empty() && !is_section(name.get_ref()) => {
-                    faults.push(self.unknown(name.span().start, name.get_ref()));
-                }
-                DeValue::Table(section) => faults.extend(section.iter().filter_map(|(key, value)| {
-                    let name = format!("{}.{}", name.get_ref(), key.get_ref());
-                    self.assign(&name, key.span().start, value.get_ref(), loaded).err()
-                })),
-                value => faults.extend(self.assign(name.get_ref(), name.span().start, value, loaded).err()),
+            for error in &errors {
+                let at = error.span().unwrap_or_default().start;
+                faults.add(|| match twice::explain(self.text, document.get_ref(), error) {
+                    Some((key, message)) => self.fault(at, Some(key), message),
+                    None => self.fault(at, None, error.message()),
+                });
             }
+            return;
         }
-        faults.sort_by_key(|fault| fault.line);
-        faults
+        let mut wrong = self.assign_all(document.get_ref(), loaded);
+        wrong.sort_by_key(|(at, _)| *at);
+        for (at, wrong) in wrong {
+            faults.add(|| match wrong {
+                Wrong::Unknown { section, key } => self.unknown(at, &dotted(section, key)),
+                Wrong::Value { key, message } => self.fault(at, Some(key.into()), message),
+            });
+        }
     }
 
-    fn assign(&self, name: &str, at: usize, value: &DeValue<'_>, loaded: &mut Loaded) -> Result<(), Fault> {
-        let key = Key::find(name).ok_or_else(|| self.unknown(at, name))?;
-        (key.set)(&mut loaded.settings, value)
-            .map_err(|message| self.fault(at, Some(name.into()), message))?;
-        loaded.origins.insert(key.name, Origin { path: self.path.into(), line: self.line(at) });
+    fn assign_all<'d>(&self, document: &'d DeTable<'_>, loaded: &mut Loaded) -> Vec<(usize, Wrong<'d>)> {
+        let mut wrong = Vec::new();
+        for (name, value) in document {
+            let key: &str = name.get_ref();
+            match value.get_ref() {
+                DeValue::Table(section) if section.is_empty() && !is_section(key) => {
+                    wrong.push((name.span().start, Wrong::Unknown { section: None, key }));
+                }
+                DeValue::Table(entries) => {
+                    for (name, value) in entries {
+                        let (at, section) = (name.span().start, Some(key));
+                        let assigned = self.assign(section, name.get_ref(), at, value.get_ref(), loaded);
+                        wrong.extend(assigned.err().map(|wrong| (at, wrong)));
+                    }
+                }
+                value => {
+                    let at = name.span().start;
+                    wrong.extend(self.assign(None, key, at, value, loaded).err().map(|wrong| (at, wrong)));
+                }
+            }
+        }
+        wrong
+    }
+
+    fn assign<'d>(
+        &self,
+        section: Option<&'d str>,
+        key: &'d str,
+        at: usize,
+        value: &DeValue<'_>,
+        loaded: &mut Loaded,
+    ) -> Result<(), Wrong<'d>> {
+        let known = Key::find(section, key).ok_or(Wrong::Unknown { section, key })?;
+        (known.set)(&mut loaded.settings, value)
+            .map_err(|message| Wrong::Value { key: known.name, message })?;
+        loaded.origins.insert(known.name, Origin { path: self.path.into(), line: self.line(at) });
         Ok(())
     }
 
@@ -271,8 +312,12 @@ impl File<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        line_after(&self.text.as_bytes()[..at.min(self.text.len())])
+        self.line_ends.partition_point(|end| *end < at) + 1
     }
+}
+
+fn dotted(section: Option<&str>, key: &str) -> String {
+    section.map_or_else(|| key.into(), |section| format!("{section}.{key}"))
 }
 
 fn is_section(name: &str) -> bool {

@@ -10,6 +10,7 @@ use std::{
 use nix::fcntl::OFlag;
 
 use super::{Fault, line_after};
+use crate::sanitize;
 
 /// Reads a file, and nothing that has no end or makes whoever reads it wait.
 pub fn read(path: &Path) -> Result<String, Fault> {
@@ -21,14 +22,19 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     /// No configuration is as long.
     const LONGEST: u64 = 1 << 20;
 
-    let nonblocking = OFlag::O_NONBLOCK.bits();
+    // A terminal does not become this process's own.
+    let nonblocking = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(bytes) }
+    if bytes.len() as u64 > LONGEST {
+        Err(io::Error::other("it is longer than 1 MiB, the most that a configuration file may have"))
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
@@ -44,7 +50,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Fault {
     let reason = match (error.kind(), fs::read_link(path)) {
         // The link itself is there, for whoever looks.
         (io::ErrorKind::NotFound, Ok(target)) => {
-            format!("it is a link to {}, which is not there", target.display())
+            format!("it is a link to {}, which is not there", sanitize::path(&target))
         }
         (io::ErrorKind::PermissionDenied, _) => {
             format!("{error} (the user that the daemon runs as has to be able to read it)")

@@ -4,6 +4,12 @@ use crate::config::keys::KEYS;
 
 /// The known key that is spelled most like `name`, or that has the same last word.
 pub fn nearest(name: &str) -> Option<&'static str> {
+    /// Bytes of a name that is compared; the longest key has 30.
+    const MAX_COMPARED: usize = 80;
+
+    if name.len() > MAX_COMPARED {
+        return None;
+    }
     let normal = name.replace('_', "-").to_lowercase();
     let last_word = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     KEYS.iter()

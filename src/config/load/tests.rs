@@ -249,3 +249,118 @@ fn each_key_differs_by_itself() {
     let changed: Vec<_> = changes(&from, &to).iter().map(|key| (key.name, key.applies)).collect();
     assert_eq!(changed, [("limits.body", Applies::Live), ("log.target", Applies::AtRestart)]);
 }
+
+/// A faulty file: its text, the number of its faults, and how the first begins.
+type Faulty = (String, usize, &'static str);
+
+/// Files below the limit of a file whose report would take minutes and megabytes, were each fault described.
+fn large_faulty_files() -> Vec<Faulty> {
+    vec![
+        ("workers = 4\n".repeat(80_000), 79_999, "2: workers: it stands in line 1 already"),
+        ((0..80_000).map(|i| format!("k{i}=1\n")).collect(), 80_000, "1: k0: there is no such key"),
+        ("a\n".repeat(500_000), 500_000, "1: key with no value"),
+        ("=".repeat(1 << 20), (1 << 20) - 1, "1: extra `=`"),
+        ("[limits]\n".repeat(100_000), 99_999, "2: limits: this section begins in line 1 already"),
+        (
+            format!("limits = {{{}}}", "body=1,".repeat(140_000)),
+            139_999,
+            "1: limits.body: it stands in line 1",
+        ),
+        (format!("{} = 1", "k".repeat(1_000_000)), 1, "1: kkkk"),
+        (format!("workers = \"{}\"", "\u{202e}".repeat(300_000)), 1, "1: workers: \"\\u{202e}"),
+        (format!("workers = {}", "1".repeat(1_000_000)), 1, "1: workers: 1111"),
+        (
+            format!("listen.http = [{}]", "\"127.0.0.1:1\",".repeat(60_000)),
+            1,
+            "1: listen.http: the list has 60000",
+        ),
+    ]
+}
+
+#[test]
+fn a_large_faulty_file_has_a_short_report() {
+    for (text, total, first) in large_faulty_files() {
+        let faults = Tree::new(&[("etc/pixeld/pixeld.toml.d/a.toml", &text)]).faults();
+        let listed = total.min(Faults::MAX_LISTED);
+        assert!(faults[0].starts_with(&format!("etc/pixeld/pixeld.toml.d/a.toml:{first}")), "{}", faults[0]);
+        let rest = (total > listed).then(|| format!("and {} more", total - listed));
+        assert_eq!(faults[listed..], Vec::from_iter(rest));
+        let bytes: usize = faults.iter().map(String::len).sum();
+        assert!(bytes < 8_000, "{bytes} bytes: {first}");
+    }
+}
+
+#[test]
+fn a_deeply_nested_file_is_a_fault_at_its_line() {
+    let dotted = format!("{}a", "a.".repeat(79));
+    let tables = format!("{{{dotted}=").repeat(78) + "1" + &"}".repeat(78);
+    for text in [
+        format!("\n[{dotted}]\n"),
+        format!("\n{dotted} = 1"),
+        format!("\na = {}", "[".repeat(500_000)),
+        format!("\n{} = 1", "a.".repeat(500_000)),
+        // Each key and each value is within the limits of the parser; together they are too deep to be dropped.
+        format!("\na = {tables}"),
+        format!("\n[[{dotted}]]\n{dotted} = {tables}"),
+    ] {
+        let faults = Tree::new(&[("etc/pixeld/pixeld.toml", &text)]).faults();
+        assert_eq!(faults, ["etc/pixeld/pixeld.toml:2: this is nested deeper than any key of pixeld"]);
+    }
+}
+
+#[test]
+fn names_in_a_report_are_escaped() {
+    let tree = Tree::new(&[
+        ("etc/pixeld/pixeld.toml.d/a\x1b[2J\u{202e}\n.toml", "\"k\\u001b[2J\\n\u{2028}\" = 1\n"),
+        ("etc/pixeld/pixeld.toml.d/b.toml", "workers = \"\\u009b\u{2066}\\n\""),
+    ]);
+    let faults = tree.faults();
+    assert_eq!(
+        faults[0],
+        "etc/pixeld/pixeld.toml.d/a\\u{1b}[2J\\u{202e}\\n.toml:1: k\\u{1b}[2J\\n\\u{2028}: there is no such key"
+    );
+    assert!(faults[1].contains("workers: \"\\u{9b}\\u{2066}\\n\" is no number"), "{faults:?}");
+}
+
+#[test]
+fn files_have_a_size_and_a_number_that_are_bounded() {
+    let at_limit = "#".repeat(1 << 20);
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", &at_limit)]);
+    tree.load().unwrap();
+    fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), at_limit.clone() + "#").unwrap();
+    let faults = tree.faults();
+    assert!(
+        faults[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: it is longer than 1 MiB"),
+        "{faults:?}"
+    );
+
+    let names: Vec<_> = (0..5).map(|i| format!("etc/pixeld/pixeld.toml.d/{i}.toml")).collect();
+    let tree = Tree::new(&names.iter().map(|name| (name.as_str(), at_limit.as_str())).collect::<Vec<_>>());
+    let faults = tree.faults();
+    assert!(faults[0].starts_with("etc/pixeld/pixeld.toml.d/4.toml: ") && faults.len() == 1, "{faults:?}");
+
+    let names: Vec<_> = (0..300).map(|i| format!("etc/pixeld/pixeld.toml.d/{i}.toml")).collect();
+    let tree = Tree::new(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
+    let faults = tree.faults();
+    assert!(
+        faults[0].starts_with("etc/pixeld/pixeld.toml.d: cannot be read: there are more than 255"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml.d/b.toml/file", "")]);
+    let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
+    nix::unistd::mkfifo(&folder.join("a.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.join("c.toml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(folder.join("d.toml")).unwrap();
+    let faults = tree.faults();
+    for (fault, file) in faults.iter().zip(["a", "b", "c", "d"]) {
+        assert!(
+            fault.starts_with(&format!("etc/pixeld/pixeld.toml.d/{file}.toml: cannot be read: ")),
+            "{fault}"
+        );
+    }
+    assert_eq!(faults.len(), 4);
+}

@@ -27,7 +27,7 @@ pub enum ControlError {
     },
     /// The configuration has faults, and nothing was changed.
     InvalidConfiguration {
-        /// Each fault with its file, line and key.
+        /// The first 20 faults, each with its file, line and key; a last entry says how many more there are.
         faults: Vec<String>,
     },
     /// The operating system refused.

@@ -1,0 +1,96 @@
+//! Faults of configuration files: where they are, and how many of them are listed.
+
+use std::{fmt, path::PathBuf};
+
+use crate::sanitize;
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", sanitize::path(&self.path), self.line)
+    }
+}
+
+/// One thing that is wrong, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1, where there is one.
+    pub line: Option<usize>,
+    /// The dotted key, where it is known.
+    pub key: Option<String>,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", sanitize::path(&self.path))?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " {}:", sanitize::name(key))?;
+        }
+        write!(f, " {}", sanitize::escape(&self.message))
+    }
+}
+
+/// Everything that is wrong, in the order of the files: the first faults, and the number of all.
+#[derive(Debug, Clone, Default, thiserror::Error)]
+pub struct Faults {
+    listed: Vec<Fault>,
+    total: usize,
+}
+
+impl Faults {
+    /// Faults that are listed. A report of them fits into a log entry and into a reply.
+    pub const MAX_LISTED: usize = 20;
+
+    /// Counts a fault, and calls `fault` only if it is among the first.
+    pub(super) fn add(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.listed.len() < Self::MAX_LISTED {
+            self.listed.push(fault());
+        }
+        self.total += 1;
+    }
+
+    /// Counts faults without their description.
+    pub(super) fn add_unlisted(&mut self, number: usize) {
+        self.total += number;
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// A line for each of the first, and one with the number of the others.
+    pub fn lines(&self) -> Vec<String> {
+        with_rest(self.listed.iter().map(ToString::to_string), self.total)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}
+
+/// The first lines, and one with the number of the others.
+pub(super) fn with_rest(lines: impl Iterator<Item = String>, total: usize) -> Vec<String> {
+    let mut lines: Vec<_> = lines.take(Faults::MAX_LISTED).collect();
+    if lines.len() < total {
+        lines.push(format!("and {} more", total - lines.len()));
+    }
+    lines
+}

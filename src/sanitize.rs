@@ -1,0 +1,87 @@
+use std::{borrow::Cow, fmt::Write, os::unix::ffi::OsStrExt, path::Path};
+
+/// Characters of a quoted key or value.
+const MAX_QUOTED: usize = 80;
+/// Characters of a path; the file name at its end is kept.
+const MAX_PATH: usize = 512;
+
+/// Escapes control characters and those that reorder or break lines.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    escaped
+}
+
+/// Shortens a text to `max` characters, the last of which is then an ellipsis.
+pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => text.into(),
+        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect::<String>().into(),
+    }
+}
+
+/// A key as a message names it: escaped and shortened.
+pub fn name(text: &str) -> String {
+    shorten(&escape(&shorten(text, MAX_QUOTED)), MAX_QUOTED).into_owned()
+}
+
+/// A value as a message repeats it: in quotes, escaped and shortened.
+pub fn quoted(text: &str) -> String {
+    format!("{:?}", shorten(text, MAX_QUOTED))
+}
+
+/// A path, escaped; bytes that are not UTF-8 are written as `\xNN`.
+pub fn path(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text += &escape(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    match text.char_indices().rev().nth(MAX_PATH - 2) {
+        Some((at, _)) if at > 0 => format!("…{}", &text[at..]),
+        _ => text,
+    }
+}
+
+/// C0, DEL, C1, line and paragraph separators, and the controls of bidirectional text.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn text_that_steers_a_terminal_is_escaped() {
+        assert_eq!(escape("ä\x1b[2J\r\n\x7f\u{9b}"), "ä\\u{1b}[2J\\r\\n\\u{7f}\\u{9b}");
+        for c in ['\u{2028}', '\u{2029}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}'] {
+            assert_eq!(escape(&c.to_string()), c.escape_unicode().to_string());
+            assert!(!quoted(&c.to_string()).contains(c) && !name(&c.to_string()).contains(c));
+        }
+    }
+
+    #[test]
+    fn long_text_is_shortened() {
+        assert_eq!(shorten("äöü", 3), "äöü");
+        assert_eq!(shorten("äöüß", 3), "äö…");
+        let long = "\x1b".repeat(1 << 20);
+        assert_eq!(name(&long).chars().count(), MAX_QUOTED);
+        assert!(quoted(&long).len() < 1000);
+    }
+
+    #[test]
+    fn paths_keep_their_end_and_show_every_byte() {
+        assert_eq!(path(Path::new(OsStr::from_bytes(b"/a\xff\n/b.toml"))), "/a\\xff\\n/b.toml");
+        let long = path(Path::new(&format!("/{}/50.toml", "a/".repeat(2000))));
+        assert!(long.starts_with('…') && long.ends_with("/50.toml"), "{long}");
+        assert_eq!(long.chars().count(), MAX_PATH);
+    }
+}
