@@ -5,7 +5,7 @@ mod support;
 #[path = "reload/listeners.rs"]
 mod listeners;
 
-use std::fs;
+use std::{fs, thread};
 
 use nix::sys::signal::Signal;
 use pixeld::config::{Applies, KEYS};
@@ -142,6 +142,60 @@ fn a_signal_reloads_as_well() {
     daemon.configure("workers = 2");
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+}
+
+/// Takes a while to read, and is wrong in each line but the first.
+fn large_faulty_file() -> String {
+    "workers = 4\n".repeat(40_000)
+}
+
+#[test]
+fn large_faulty_file_is_reported_in_short() {
+    let daemon = Daemon::start("");
+    daemon.configure(&large_faulty_file());
+    for command in [&["reload", "--dry-run"][..], &["reload"]] {
+        let refused = daemon.ctl(command);
+        assert_eq!(support::code(&refused), 78, "{refused:?}");
+        let report = support::stderr(&refused);
+        assert!(report.contains("and 39979 more") && report.len() < 8_000, "{report}");
+    }
+    daemon.wait_for_log("and 39979 more");
+    assert!(daemon.log().len() < 16_000);
+}
+
+#[test]
+fn daemon_serves_control_clients_while_it_reads_files() {
+    let daemon = Daemon::start("");
+    daemon.configure(&large_faulty_file());
+    let socket = daemon.admin_socket();
+    let reload = thread::spawn(move || support::ctl(&socket, &["reload", "--dry-run"]));
+    let mut served = 0;
+    while !reload.is_finished() {
+        daemon.stats();
+        served += usize::from(!reload.is_finished());
+    }
+    assert_eq!(support::code(&reload.join().unwrap()), 78);
+    assert!(served > 0, "no call was answered meanwhile");
+}
+
+#[test]
+fn signal_during_a_reload_reloads_once_more() {
+    let daemon = Daemon::start("workers = 1");
+    daemon.configure(&large_faulty_file());
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_notice("RELOADING=1");
+    daemon.configure("workers = 2");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+}
+
+#[test]
+fn daemon_stops_while_it_reads_files() {
+    let mut daemon = Daemon::start("");
+    daemon.configure(&large_faulty_file());
+    daemon.signal(Signal::SIGHUP);
+    assert!(daemon.stop().success());
+    assert!(!daemon.log().contains("A reload by SIGHUP"), "{}", daemon.log());
 }
 
 /// Replaced in one step, as editors do.

@@ -73,7 +73,7 @@ impl<O: Operator> Desk<O> {
         match interface {
             INTERFACE => self.answer_control(method, parameters, more, caller).await,
             standard::SERVICE => standard::answer_service(method, parameters),
-            standard::SYSTEMD => self.answer_systemd(method, parameters, caller),
+            standard::SYSTEMD => self.answer_systemd(method, parameters, caller).await,
             _ => Answer::interface_not_found(interface),
         }
     }
@@ -121,7 +121,7 @@ impl<O: Operator> Desk<O> {
             "GetWorkers" => Answer::reply(&operator.workers()),
             "SetWorkers" => Answer::reply(&operator.set_workers(worker_count(parameters)?, caller).await?),
             "GetConfig" => Answer::reply(&operator.config()),
-            "Reload" => Answer::reply(&operator.reload(dry_run(parameters)?, caller)?),
+            "Reload" => Answer::reply(&operator.reload(dry_run(parameters)?, caller).await?),
             "SetLogLevel" => Answer::reply(&operator.set_log_level(level(parameters)?, caller)?),
             "Drain" => Answer::reply(&operator.drain(caller)?),
             "Resume" => Answer::reply(&operator.resume(caller)?),
@@ -134,7 +134,7 @@ impl<O: Operator> Desk<O> {
     }
 
     /// What systemd asks of the services that it brings along.
-    fn answer_systemd(&self, method: &str, parameters: &Map<String, Value>, caller: Caller) -> Answer {
+    async fn answer_systemd(&self, method: &str, parameters: &Map<String, Value>, caller: Caller) -> Answer {
         let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
             return Answer::invalid_parameter(unknown);
@@ -144,7 +144,7 @@ impl<O: Operator> Desk<O> {
         }
         match method {
             "Ping" => Answer::reply(&Map::new()),
-            "Reload" => match self.operator.reload(false, caller) {
+            "Reload" => match self.operator.reload(false, caller).await {
                 Ok(_) => Answer::reply(&Map::new()),
                 Err(error) => Answer::Error(error),
             },

@@ -28,8 +28,8 @@ pub trait Operator {
     /// Reload.
     ///
     /// # Errors
-    /// When the configuration has faults, or the daemon is stopping.
-    fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError>;
+    /// When the configuration has faults, is not read in time, or the daemon is stopping.
+    fn reload(&self, dry_run: bool, caller: Caller) -> impl Future<Output = Result<Reloaded, ControlError>>;
     /// SetLogLevel; `None` means as configured.
     ///
     /// # Errors

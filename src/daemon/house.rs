@@ -10,6 +10,7 @@ use std::{
 use hyper::StatusCode;
 
 use super::{
+    config_reader::ConfigReader,
     doors::Doors,
     trend::{Sample, Trend},
 };
@@ -43,6 +44,7 @@ pub struct House {
     /// Whether a call of SetWorkers is at it.
     pub resizing: Cell<bool>,
     pub sources: Sources,
+    pub config_reader: ConfigReader,
     me: Weak<Self>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
@@ -109,6 +111,7 @@ impl House {
             trend: RefCell::new(trend),
             resizing: Cell::new(false),
             sources: parts.sources,
+            config_reader: ConfigReader::default(),
             me: me.clone(),
             notifier: RefCell::default(),
             notify_failed: Cell::new(false),

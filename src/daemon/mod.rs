@@ -2,6 +2,7 @@
 //! say that it is ready; then follow signals and control clients until it is told to stop.
 
 mod args;
+mod config_reader;
 mod counters;
 mod doors;
 mod heir;

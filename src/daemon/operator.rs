@@ -130,8 +130,8 @@ impl Operator for House {
         self.resize(count, caller).await
     }
 
-    fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError> {
-        if dry_run { self.try_reload() } else { House::reload(self, &caller.to_string()) }
+    async fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError> {
+        if dry_run { self.try_reload().await } else { House::reload(self, &caller.to_string()).await }
     }
 
     fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError> {

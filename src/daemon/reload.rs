@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
+    config_reader::ReadError,
     doors::{Closed, Opened},
     house::{House, policy},
 };
@@ -15,23 +16,26 @@ impl House {
     ///
     /// # Errors
     /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
-    pub fn reload(&self, by: &str) -> Result<Reloaded, ControlError> {
+    pub async fn reload(&self, by: &str) -> Result<Reloaded, ControlError> {
         self.is_to_change()?;
-        self.notify(|notifier| notifier.reloading());
-        let loaded = self.sources.load().map_err(|faults| self.refuse(faults.lines(), by));
-        let result = loaded.and_then(|loaded| self.apply(loaded, by));
-        let status = self.status();
-        self.notify(|notifier| notifier.ready(&status));
-        result
+        let turn = self.config_reader.turn().await.map_err(|error| self.not_read(&error, by))?;
+        self.is_to_change()?;
+        let _reloading = Reloading::begin(self);
+        let read = self.config_reader.read(turn, &self.sources).await;
+        // The daemon may have begun to stop meanwhile.
+        self.is_to_change()?;
+        let (_turn, loaded) = read.map_err(|error| self.not_read(&error, by))?;
+        self.apply(loaded, by)
     }
 
     /// What a reload would do. Sockets are not opened for it, but it is seen whether they could be.
     ///
     /// # Errors
     /// Every fault of every file, or a socket that could not be opened.
-    pub fn try_reload(&self) -> Result<Reloaded, ControlError> {
-        let refused = |faults: config::Faults| ControlError::InvalidConfiguration { faults: faults.lines() };
-        let loaded = self.sources.load().map_err(refused)?;
+    pub async fn try_reload(&self) -> Result<Reloaded, ControlError> {
+        let turn = self.config_reader.turn().await.map_err(|error| not_read(&error))?;
+        let read = self.config_reader.read(turn, &self.sources).await;
+        let (_turn, loaded) = read.map_err(|error| not_read(&error))?;
         let openable = self.doors.borrow().try_to_prepare(&loaded.settings.listen);
         openable.map_err(|closed| ControlError::InvalidConfiguration {
             faults: vec![fault(closed, &loaded.origins)],
@@ -46,6 +50,18 @@ impl House {
             Applies::Live => false,
             Applies::WhereOwn => !self.doors.borrow().are_own(key.name),
             Applies::AtRestart => true,
+        }
+    }
+
+    /// Why a reload did nothing, logged unless the caller before is the reason.
+    fn not_read(&self, error: &ReadError, by: &str) -> ControlError {
+        match error {
+            ReadError::Faults(faults) => self.refuse(faults.lines(), by),
+            ReadError::Busy => not_read(error),
+            _ => {
+                self.log.send(Event::ReloadRefused { faults: vec![error.to_string()], by: by.into() });
+                not_read(error)
+            }
         }
     }
 
@@ -130,6 +146,33 @@ impl House {
             set_by_hand: is_set_by_hand(key.name),
         };
         config::changes(from, to).into_iter().map(change).collect()
+    }
+}
+
+fn not_read(error: &ReadError) -> ControlError {
+    match error {
+        ReadError::Faults(faults) => ControlError::InvalidConfiguration { faults: faults.lines() },
+        ReadError::Busy => ControlError::Busy { method: "Reload".into() },
+        error => ControlError::Failed { reason: error.to_string() },
+    }
+}
+
+/// A reload, for the service manager: it ends with its value, also if the caller goes away.
+struct Reloading<'h>(&'h House);
+
+impl<'h> Reloading<'h> {
+    fn begin(house: &'h House) -> Self {
+        house.notify(|notifier| notifier.reloading());
+        Self(house)
+    }
+}
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        if !self.0.stopping.get() {
+            let status = self.0.status();
+            self.0.notify(|notifier| notifier.ready(&status));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::unbounded_channel,
-    task::LocalSet,
+    task::{LocalSet, spawn_local},
     time::{MissedTickBehavior, interval},
 };
 
@@ -120,12 +120,18 @@ async fn live(
     let status = house.status();
     house.notify(|notifier| notifier.ready(&status));
 
+    let reloader = house.clone();
+    spawn_local(async move {
+        while hangup.recv().await.is_some() {
+            // The log has the result.
+            let _ = reloader.reload("SIGHUP").await;
+        }
+    });
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (cause, limit, exit) = loop {
         tokio::select! {
             cause = stop_signals.recv() => break (cause, house.drain_limit(), Exit::Ok),
-            Some(()) = hangup.recv() => drop(house.reload("SIGHUP")),
             Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
             _ = ticks.tick() => if let Some(limit) = look_after(&house, watchdog, tick) {
                 break ("a worker stands still", limit.min(house.drain_limit()), Exit::Software);

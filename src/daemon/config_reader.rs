@@ -1,0 +1,186 @@
+//! Reads the configuration on a thread of its own. A file may be large, or on a file system that does not
+//! respond; the main thread serves signals, the watchdog and control clients meanwhile.
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    config::{Faults, Loaded, Sources},
+    sanitize,
+};
+
+/// A caller waits so long, less than `pixeldctl --timeout` by default.
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Reads the configuration, one caller after the other: there is never more than one thread.
+#[derive(Debug, Clone)]
+pub struct ConfigReader {
+    limit: Duration,
+    turn: Arc<AsyncMutex<()>>,
+    /// The file that is being read, or was read last.
+    file: Arc<Mutex<PathBuf>>,
+}
+
+/// The right to read the configuration and to apply it; the next caller waits until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    guard: OwnedMutexGuard<()>,
+    until: Instant,
+}
+
+/// Why the configuration was not read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It has faults.
+    Faults(Faults),
+    /// It is still being read for a caller before.
+    Busy,
+    /// Reading takes too long; this is the file, unless folders are still being searched.
+    TimedOut(Duration, PathBuf),
+    /// There is no thread to read it.
+    Thread(io::Error),
+    /// The thread has panicked, which the log knows.
+    Panicked,
+}
+
+impl Default for ConfigReader {
+    fn default() -> Self {
+        Self { limit: READ_TIMEOUT, turn: Arc::default(), file: Arc::default() }
+    }
+}
+
+impl ConfigReader {
+    /// Waits until no other caller reads or applies the configuration.
+    ///
+    /// # Errors
+    /// [`ReadError::Busy`] when that takes too long.
+    pub async fn turn(&self) -> Result<Turn, ReadError> {
+        let until = Instant::now() + self.limit;
+        let guard = timeout_at(until, self.turn.clone().lock_owned()).await.map_err(|_| ReadError::Busy)?;
+        Ok(Turn { guard, until })
+    }
+
+    /// Reads it. A read that takes too long keeps its turn until it ends.
+    ///
+    /// # Errors
+    /// Its faults, or why it was not read.
+    pub async fn read(&self, turn: Turn, sources: &Sources) -> Result<(Turn, Loaded), ReadError> {
+        let sources = sources.clone();
+        self.run(turn, move |reader| sources.load_with(|file| reader.set_file(file.into()))).await
+    }
+
+    async fn run(
+        &self,
+        turn: Turn,
+        load: impl FnOnce(&Self) -> Result<Loaded, Faults> + Send + 'static,
+    ) -> Result<(Turn, Loaded), ReadError> {
+        let Turn { guard, until } = turn;
+        let (done, result) = oneshot::channel();
+        let reader = self.clone();
+        self.set_file(PathBuf::new());
+        thread::Builder::new()
+            .name("pixeld-config".into())
+            // If the caller has given up, the turn ends here.
+            .spawn(move || drop(done.send((load(&reader), guard))))
+            .map_err(ReadError::Thread)?;
+        match timeout_at(until, result).await {
+            Ok(Ok((Ok(loaded), guard))) => Ok((Turn { guard, until }, loaded)),
+            Ok(Ok((Err(faults), _))) => Err(ReadError::Faults(faults)),
+            Ok(Err(_)) => Err(ReadError::Panicked),
+            Err(_) => Err(ReadError::TimedOut(self.limit, self.file())),
+        }
+    }
+
+    fn set_file(&self, file: PathBuf) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    fn file(&self) -> PathBuf {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faults(faults) => faults.fmt(f),
+            Self::Busy => f.write_str("the configuration is still being read for another caller"),
+            Self::TimedOut(limit, file) => {
+                write!(f, "the configuration was not read within {} s", limit.as_secs_f64())?;
+                if file.as_os_str().is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, "; reading {}", sanitize::path(file))
+                }
+            }
+            Self::Thread(error) => write!(f, "cannot start a thread to read the configuration: {error}"),
+            Self::Panicked => f.write_str("reading the configuration failed: the log has the reason"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::mpsc};
+
+    use super::*;
+
+    fn reader(limit: Duration) -> ConfigReader {
+        ConfigReader { limit, ..ConfigReader::default() }
+    }
+
+    fn load() -> Result<Loaded, Faults> {
+        Sources::File("/dev/null".into()).load()
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_named_and_keeps_the_turn() {
+        let reader = reader(Duration::from_millis(50));
+        let (release, hang) = mpsc::channel::<()>();
+        let turn = reader.turn().await.unwrap();
+        let hung = reader.run(turn, move |reader| {
+            reader.set_file("/etc/pixeld/pixeld.toml".into());
+            let _ = hang.recv();
+            load()
+        });
+        let error = hung.await.unwrap_err();
+        assert!(
+            matches!(&error, ReadError::TimedOut(_, file) if file == Path::new("/etc/pixeld/pixeld.toml"))
+        );
+        assert!(matches!(reader.turn().await, Err(ReadError::Busy)), "one thread at a time");
+        drop(release);
+        let patient = ConfigReader { limit: Duration::from_secs(10), ..reader };
+        let turn = patient.turn().await.expect("the turn ends with the thread");
+        patient.run(turn, |_| load()).await.expect("the next caller is served");
+    }
+
+    #[tokio::test]
+    async fn callers_take_turns_until_they_have_applied() {
+        let reader = reader(Duration::from_secs(10));
+        let turn = reader.turn().await.unwrap();
+        let (turn, _) = reader.run(turn, |_| load()).await.unwrap();
+        let mut next = std::pin::pin!(reader.turn());
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        drop(turn);
+        next.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_is_an_error() {
+        let reader = reader(Duration::from_secs(10));
+        let turn = reader.turn().await.unwrap();
+        let error = reader.run(turn, |_| std::panic::panic_any("on purpose")).await.unwrap_err();
+        assert!(matches!(error, ReadError::Panicked));
+        reader.turn().await.expect("the turn has ended");
+    }
+}
