@@ -7,7 +7,11 @@ mod listeners;
 
 use std::{fs, thread};
 
-use nix::sys::signal::Signal;
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sys::signal::Signal,
+    unistd::Pid,
+};
 use pixeld::config::{Applies, KEYS};
 use serde_json::{Value, json};
 use support::{Client, Daemon, PIXEL, eventually, post, post_in_two, request, stdout};
@@ -142,6 +146,25 @@ fn a_signal_reloads_as_well() {
     daemon.configure("workers = 2");
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+}
+
+#[test]
+fn reload_counts_cpus_again() {
+    let all = sched_getaffinity(Pid::this()).unwrap();
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap());
+    let (first, Some(_)) = (cpus.next().unwrap(), cpus.next()) else { return };
+    let daemon = Daemon::start("workers = \"auto\"");
+    let before = daemon.stats()["workers"].clone();
+    assert_eq!(daemon.ctl_json(&["reload"])["changes"], json!([]));
+    let mut one = CpuSet::new();
+    one.set(first).unwrap();
+    sched_setaffinity(Pid::from_raw(daemon.pid().try_into().unwrap()), &one).unwrap();
+    let change = json!({ "key": "workers", "from": before.to_string(), "to": "1", "needsRestart": false, "setByHand": false });
+    assert_eq!(daemon.ctl_json(&["reload", "--dry-run"])["changes"], json!([change]));
+    assert_eq!(daemon.stats()["workers"], before);
+    assert_eq!(daemon.ctl_json(&["reload"])["changes"], json!([change]));
+    assert_eq!(daemon.stats()["workers"], 1);
+    daemon.wait_for_log(&format!("workers: {before} -> 1"));
 }
 
 /// Takes a while to read, and is wrong in each line but the first.

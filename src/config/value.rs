@@ -2,7 +2,6 @@
 
 use std::{fmt::Display, num::NonZeroUsize, ops::RangeInclusive, time::Duration};
 
-use bytesize::ByteSize;
 use serde::{Deserialize, de::IntoDeserializer};
 use toml::de::DeValue;
 
@@ -34,29 +33,89 @@ pub fn count(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize>
 /// Bytes, as a number or as text with a unit.
 pub fn size(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize> {
     let bytes = match value {
-        DeValue::String(text) => text
-            .parse::<ByteSize>()
-            .ok()
-            .and_then(|size| usize::try_from(size.as_u64()).ok())
-            .ok_or_else(|| {
-                format!(r#"{} is no size: write bytes as a number, or text such as "16KiB""#, source(value))
-            })?,
-        _ => integer(value).map_err(|_| {
-            format!(r#"{} is no size: write bytes as a number, or text such as "16KiB""#, source(value))
-        })?,
+        DeValue::String(text) => parse_size(text),
+        _ => integer(value).ok(),
     };
+    let bytes = bytes.ok_or_else(|| {
+        format!(
+            r#"{} is no size: write bytes as a number, or a whole number with KiB, MiB or GiB (powers of 1024) or kB, MB or GB (of 1000), such as "16KiB""#,
+            source(value)
+        )
+    })?;
     in_range(bytes, &range, show_size)
 }
 
 /// A time, as text with a unit.
 pub fn time(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Result<Duration> {
     let time = match value {
-        DeValue::String(text) => humantime::parse_duration(text).ok(),
+        DeValue::String(text) => parse_time(text),
         _ => None,
     };
-    let time =
-        time.ok_or_else(|| format!(r#"{} is no time: write text such as "10s" or "500ms""#, source(value)))?;
+    let time = time.ok_or_else(|| {
+        format!(
+            r#"{} is no time: write whole numbers with d, h, m, s or ms, such as "10s", "500ms" or "1m 15s""#,
+            source(value)
+        )
+    })?;
     in_range(time, &range, |time| show_time(time).trim_matches('"').into())
+}
+
+/// Bytes, or a number with a unit; one space may be between them.
+fn parse_size(text: &str) -> Option<usize> {
+    const UNITS: [(&str, usize); 10] = [
+        ("", 1),
+        ("K", 1000),
+        ("kB", 1000),
+        ("M", 1_000_000),
+        ("MB", 1_000_000),
+        ("G", 1_000_000_000),
+        ("GB", 1_000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+    let (number, rest) = leading_number(text)?;
+    let unit = rest.strip_prefix(' ').filter(|unit| !unit.is_empty()).unwrap_or(rest);
+    let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    usize::try_from(number).ok()?.checked_mul(factor)
+}
+
+/// Numbers with units, the largest unit first; one space may be after each number and each unit.
+fn parse_time(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 10] = [
+        ("d", 86_400_000),
+        ("day", 86_400_000),
+        ("days", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("min", 60_000),
+        ("s", 1000),
+        ("sec", 1000),
+        ("ms", 1),
+        ("msec", 1),
+    ];
+    let (mut rest, mut total, mut last) = (text, 0_u64, u64::MAX);
+    loop {
+        let (number, after) = leading_number(rest)?;
+        let after = after.strip_prefix(' ').unwrap_or(after);
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        if factor >= last {
+            return None;
+        }
+        last = factor;
+        total = total.checked_add(number.checked_mul(factor)?)?;
+        if after.is_empty() {
+            return Some(Duration::from_millis(total));
+        }
+        rest = after.strip_prefix(' ').unwrap_or(after);
+    }
+}
+
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    number.parse().ok().map(|number| (number, rest))
 }
 
 /// One of a few words.
@@ -166,7 +225,15 @@ pub fn show_size(bytes: usize) -> String {
 }
 
 pub fn show_time(time: Duration) -> String {
-    format!("\"{}\"", humantime::format_duration(time))
+    let mut rest = time.as_millis();
+    let mut parts = Vec::new();
+    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        if rest >= length {
+            parts.push(format!("{}{unit}", rest / length));
+        }
+        rest %= length;
+    }
+    format!("\"{}\"", if parts.is_empty() { "0s".into() } else { parts.join(" ") })
 }
 
 pub fn show_text(text: impl Display) -> String {
@@ -207,12 +274,34 @@ mod tests {
         assert_eq!(time("\"500ms\""), Ok(second / 2));
         assert_eq!(time("\"1min 30s\""), Ok(second * 90));
         for (text, part) in [
-            ("10", "10 is no time: write text such as \"10s\""),
+            ("10", "10 is no time: write whole numbers with d, h, m, s or ms, such as \"10s\""),
             ("\"soon\"", "\"soon\" is no time"),
             ("\"1ms\"", "1ms is out of range: write 100ms to 1h"),
         ] {
             let error = time(text).unwrap_err();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_have_a_strict_form() {
+        for text in ["16Kib", "16kib", "16KB", "1 6KiB", "16  KiB", " 16", "16 ", "1.5MiB", "+1", "", "KiB"] {
+            let error = parse(&format!("\"{text}\""), |value| size(value, 1..=1 << 30)).unwrap_err();
+            assert!(error.contains("\"16KiB\""), "{error}");
+        }
+        let time = |text: &str| {
+            parse(&format!("\"{text}\""), |value| time(value, Duration::ZERO..=Duration::from_secs(1 << 40)))
+        };
+        for text in
+            ["1 0 s", "1.5s", "10", "10S", "1s 1s", "1s 1m", "1m  1s", " 1s", "1s ", "-1s", "1\u{a0}s", ""]
+        {
+            let error = time(text).unwrap_err();
+            assert!(error.contains("\"1m 15s\""), "{error}");
+        }
+        assert!(time("99999999999999999999s").is_err() && time("18446744073709551615d").is_err());
+        for seconds in [1, 75, 3600, 86_400, 90_061, 40 * 86_400] {
+            let shown = show_time(Duration::from_secs(seconds));
+            assert_eq!(time(shown.trim_matches('"')), Ok(Duration::from_secs(seconds)), "{shown}");
         }
     }
 

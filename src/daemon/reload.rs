@@ -96,7 +96,8 @@ impl House {
     /// All of it, or nothing.
     fn apply_what_may_fail(&self, opened: Opened, next: &Settings) -> Result<(), ControlError> {
         let before = self.pool.borrow().serving();
-        if self.settings.borrow().workers != next.workers && self.by_hand.borrow().workers.is_none() {
+        // "auto" is counted again: the CPU quota or the affinity may have changed.
+        if before != next.workers.count() && self.by_hand.borrow().workers.is_none() {
             let resized = self.pool.borrow_mut().resize(next.workers.count());
             resized.map_err(|error| self.no_workers(&error))?;
         }
@@ -145,7 +146,21 @@ impl House {
             needs_restart: self.needs_restart(key),
             set_by_hand: is_set_by_hand(key.name),
         };
-        config::changes(from, to).into_iter().map(change).collect()
+        let mut changes: Vec<_> = config::changes(from, to).into_iter().map(change).collect();
+        let (serving, count) = (self.pool.borrow().serving(), to.workers.count());
+        if from.workers == to.workers && by_hand.workers.is_none() && serving != count {
+            changes.insert(
+                0,
+                SettingChange {
+                    key: "workers".into(),
+                    from: serving.to_string(),
+                    to: count.to_string(),
+                    needs_restart: false,
+                    set_by_hand: false,
+                },
+            );
+        }
+        changes
     }
 }
 

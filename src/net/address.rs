@@ -1,9 +1,11 @@
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, SocketAddrV6},
     path::{Path, PathBuf},
     str::FromStr,
 };
+
+use nix::net::if_::if_nametoindex;
 
 use crate::sanitize;
 
@@ -54,6 +56,17 @@ impl FromStr for Address {
 
         let invalid = |reason| InvalidAddress { text: sanitize::quoted(text), reason };
         let Some(path) = text.strip_prefix("unix:") else {
+            if let Some((address, interface)) = scoped(text) {
+                let Ok(index) = if_nametoindex(interface) else {
+                    return Err(invalid("there is no interface of that name"));
+                };
+                return Ok(Self::Tcp(SocketAddr::V6(SocketAddrV6::new(
+                    *address.ip(),
+                    address.port(),
+                    0,
+                    index,
+                ))));
+            }
             return text.parse().map(Self::Tcp).map_err(|_| {
                 invalid(r#"write "127.0.0.1:8000", "[::1]:8000" or "unix:/path"; names are not looked up"#)
             });
@@ -62,12 +75,25 @@ impl FromStr for Address {
             Err(invalid("the path of a Unix socket starts with /"))
         } else if path.len() > LONGEST_PATH {
             Err(invalid("the path of a Unix socket has at most 107 bytes"))
+        } else if path.ends_with('/') {
+            Err(invalid("this names a folder: name a file in it"))
+        } else if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+            Err(invalid(r#"write the path without "//", "." and ".."; one socket has one path"#))
         } else if path.contains('\0') {
             Err(invalid("a path has no NUL byte"))
         } else {
             Ok(Self::Unix(path.into()))
         }
     }
+}
+
+/// The parts of `[fe80::1%eth0]:8000`: the address with its port, and the name of its interface.
+fn scoped(text: &str) -> Option<(SocketAddrV6, &str)> {
+    let (address, rest) = text.split_once('%')?;
+    let (interface, port) = rest.split_once(']')?;
+    // A number is an index, which the standard library reads.
+    let is_name = !interface.is_empty() && !interface.bytes().all(|byte| byte.is_ascii_digit());
+    format!("{address}]{port}").parse().ok().filter(|_| is_name).map(|address| (address, interface))
 }
 
 impl fmt::Display for Address {
@@ -100,10 +126,24 @@ mod tests {
             ("unix:relative.sock", "starts with /"),
             ("unix:", "starts with /"),
             (&long, "at most 107"),
+            ("unix:/", "a folder"),
+            ("unix:/tmp/", "a folder"),
+            ("unix:/run/pixeld/../pixeld/control.sock", "one path"),
+            ("unix:/run/./s", "one path"),
+            ("unix:/run//s", "one path"),
+            ("unix:/run/..", "one path"),
+            ("[fe80::1%nothere0]:8000", "no interface"),
+            ("[fe80::1%]:8000", "write"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_interface_is_taken_by_name_and_by_index() {
+        let [name, index] = ["lo", "1"].map(|scope| format!("[fe80::1%{scope}]:8000").parse::<Address>());
+        assert_eq!(name.unwrap(), index.unwrap());
     }
 
     #[test]

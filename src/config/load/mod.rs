@@ -234,8 +234,16 @@ impl<'a> File<'a> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         if !errors.is_empty() {
             // What was recovered from broken syntax would only give faults that are none.
+            let mut odd_line = None;
             for error in &errors {
                 let at = error.span().unwrap_or_default().start;
+                if let Some(message) = self.odd_character(at) {
+                    // It gives several errors in its line.
+                    if odd_line.replace(self.line(at)) != Some(self.line(at)) {
+                        faults.add(|| self.fault(at, None, message));
+                    }
+                    continue;
+                }
                 faults.add(|| match twice::explain(self.text, document.get_ref(), error) {
                     Some((key, message)) => self.fault(at, Some(key), message),
                     None => self.fault(at, None, error.message()),
@@ -309,6 +317,29 @@ impl<'a> File<'a> {
 
     fn fault(&self, at: usize, key: Option<String>, message: impl Into<String>) -> Fault {
         Fault { path: self.path.into(), line: Some(self.line(at)), key, message: message.into() }
+    }
+
+    /// A character in the line of a syntax error that looks like one of TOML's and is none.
+    fn odd_character(&self, at: usize) -> Option<&'static str> {
+        /// Bytes of a line that is searched.
+        const MAX_SEARCHED: usize = 1000;
+
+        let line = self.line(at);
+        let start = line.checked_sub(2).map_or(0, |before| self.line_ends[before] + 1);
+        let end = self.line_ends.get(line - 1).copied().unwrap_or(self.text.len());
+        let searched = &self.text.as_bytes()[start..end.min(start + MAX_SEARCHED)];
+        let searched = searched.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        searched.chars().find_map(|c| match c {
+            '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => {
+                Some("this line has typographic quotes: write \"")
+            }
+            '\u{a0}' | '\u{2007}' | '\u{202f}' => Some("this line has a no-break space: write a space"),
+            '\u{200b}'..='\u{200d}' | '\u{feff}' => {
+                Some("this line has an invisible character: write it again")
+            }
+            '\u{2010}'..='\u{2015}' => Some("this line has a typographic dash: write -"),
+            _ => None,
+        })
     }
 
     fn line(&self, at: usize) -> usize {

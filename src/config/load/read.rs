@@ -7,7 +7,11 @@ use std::{
     path::Path,
 };
 
-use nix::fcntl::OFlag;
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    unistd::{AccessFlags, User, access, geteuid},
+};
 
 use super::{Fault, line_after};
 use crate::sanitize;
@@ -38,6 +42,18 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        // Of each ASCII character in UTF-16, one byte is NUL.
+        let is_utf_16 = bytes.starts_with(&[0xff, 0xfe])
+            || bytes.starts_with(&[0xfe, 0xff])
+            || bytes.iter().filter(|byte| **byte == 0).count() * 4 >= bytes.len();
+        let message = if is_utf_16 {
+            "this is UTF-16: save the file as UTF-8".into()
+        } else {
+            "this line has a NUL byte: the file is damaged or no text, write it again".into()
+        };
+        return Err(Fault { path: path.into(), line: Some(line_after(&bytes[..at])), key: None, message });
+    }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let message = "it has to be UTF-8, and this line is not".into();
@@ -52,10 +68,31 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Fault {
         (io::ErrorKind::NotFound, Ok(target)) => {
             format!("it is a link to {}, which is not there", sanitize::path(&target))
         }
-        (io::ErrorKind::PermissionDenied, _) => {
-            format!("{error} (the user that the daemon runs as has to be able to read it)")
-        }
+        (io::ErrorKind::PermissionDenied, _) => return forbidden(path, error),
         _ => error.to_string(),
     };
     Fault { path: path.into(), line: None, key: None, message: format!("cannot be read: {reason}") }
+}
+
+/// That this user may not read a file or a folder, and what to do.
+fn forbidden(path: &Path, error: &io::Error) -> Fault {
+    let uid = geteuid();
+    let user = match User::from_uid(uid) {
+        Ok(Some(user)) => format!("user {} (uid {uid})", user.name),
+        _ => format!("uid {uid}"),
+    };
+    // The outermost folder that may not be entered, if that is the reason.
+    let mut folders: Vec<_> =
+        path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    folders.reverse();
+    let closed = folders.into_iter().find(|folder| access(*folder, AccessFlags::X_OK) == Err(Errno::EACCES));
+    let (mode, target) = match closed {
+        Some(folder) => ("a+x", folder),
+        None if path.is_dir() => ("a+rx", path),
+        None => ("a+r", path),
+    };
+    let target = sanitize::path(target);
+    let message =
+        format!("cannot be read by {user}: {error}; allow it, for example: chmod {mode} '{target}'");
+    Fault { path: path.into(), line: None, key: None, message }
 }

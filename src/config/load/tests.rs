@@ -364,3 +364,41 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     }
     assert_eq!(faults.len(), 4);
 }
+
+#[test]
+fn text_of_word_processors_and_other_encodings_is_explained() {
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
+    let utf_16 =
+        |order: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let quotes = "2: this line has typographic quotes: write \"";
+    for (bytes, fault) in [
+        (utf_16(u16::to_le_bytes, "workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
+        (utf_16(u16::to_be_bytes, "workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
+        (utf_16(u16::to_le_bytes, "\u{feff}workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
+        (b"workers = 1\n# \0 #######\n".into(), "2: this line has a NUL byte"),
+        ("\nlog.level = \u{201c}info\u{201d}\n".into(), quotes),
+        ("\nlog.level = \u{2018}info\u{2019}\n".into(), quotes),
+        ("\nworkers\u{a0}= 1\n".into(), "2: this line has a no-break space"),
+        ("\ntimeouts.keep\u{2011}alive = \"1s\"\n".into(), "2: this line has a typographic dash"),
+    ] {
+        fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), bytes).unwrap();
+        let faults = tree.faults();
+        assert!(faults[0].starts_with(&format!("etc/pixeld/pixeld.toml:{fault}")), "{faults:?}");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+    fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), "# \u{201c}auto\u{201d}\nworkers = 1\n").unwrap();
+    tree.load().unwrap();
+}
+
+#[test]
+fn forbidden_file_is_reported_with_its_user_and_a_command() {
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
+    let path = tree.0.path().join("etc/pixeld/pixeld.toml");
+    let uid = nix::unistd::geteuid();
+    for (path, mode) in [(path.as_path(), "a+r"), (path.parent().unwrap(), "a+rx")] {
+        let fault = unreadable(path, &io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(fault.starts_with(&format!("{}: cannot be read by ", path.display())), "{fault}");
+        assert!(fault.contains(&format!("uid {uid}")), "{fault}");
+        assert!(fault.ends_with(&format!("chmod {mode} '{}'", path.display())), "{fault}");
+    }
+}

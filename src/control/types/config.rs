@@ -31,7 +31,8 @@ pub struct Setting {
 pub struct SettingChange {
     /// Its dotted name.
     pub key: String,
-    /// The value that held, as TOML.
+    /// The value that held, as TOML; the number of workers, if workers is the same and "auto" counts
+    /// another number of CPUs than before.
     pub from: String,
     /// The value that the files give it, as TOML.
     pub to: String,
