@@ -1,5 +1,7 @@
 use std::{borrow::Cow, fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 
+use serde_json::Value;
+
 /// Characters of a quoted key or value.
 const MAX_QUOTED: usize = 80;
 /// Characters of a path; the file name at its end is kept.
@@ -10,6 +12,42 @@ pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if is_unsafe(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    escaped
+}
+
+/// As [`escape`], but newlines stay.
+pub fn lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
+/// Escapes each string, and each name of a field.
+pub fn value(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = escape(text),
+        Value::Array(values) => values.iter_mut().for_each(self::value),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains(is_unsafe)) {
+                *fields =
+                    std::mem::take(fields).into_iter().map(|(name, field)| (escape(&name), field)).collect();
+            }
+            fields.values_mut().for_each(self::value);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// JSON that means the same without unsafe characters, which JSON itself allows in strings. Newlines
+/// between its values stay.
+pub fn json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_unsafe(c) {
+            // All of them are in the Basic Multilingual Plane.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
     }
     escaped
 }
@@ -47,7 +85,8 @@ pub fn path(path: &Path) -> String {
     }
 }
 
-/// C0, DEL, C1, line and paragraph separators, and the controls of bidirectional text.
+/// C0, DEL, C1, line and paragraph separators, and the controls of bidirectional text (Unicode Standard
+/// Annex 9).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -66,6 +105,27 @@ mod tests {
             assert_eq!(escape(&c.to_string()), c.escape_unicode().to_string());
             assert!(!quoted(&c.to_string()).contains(c) && !name(&c.to_string()).contains(c));
         }
+    }
+
+    const EVIL: &str = "\x1b]0;title\x07 \u{9b}31m\r\tä\nb\x7f\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}c";
+
+    #[test]
+    fn newlines_stay_between_lines() {
+        assert_eq!(lines("a\nb\u{202e}"), "a\nb\\u{202e}");
+    }
+
+    #[test]
+    fn value_is_sanitized_with_all_that_it_contains() {
+        let mut reply = serde_json::json!([{ EVIL: [EVIL] }, 7]);
+        value(&mut reply);
+        assert_eq!(reply, serde_json::json!([{ escape(EVIL): [escape(EVIL)] }, 7]));
+    }
+
+    #[test]
+    fn json_without_unsafe_characters_means_the_same() {
+        let written = json(&serde_json::to_string(EVIL).unwrap());
+        assert!(!written.contains(is_unsafe), "{written:?}");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), EVIL);
     }
 
     #[test]

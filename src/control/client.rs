@@ -8,15 +8,15 @@ use zlink::{Call, varlink_service};
 use super::{
     INTERFACE,
     message::{AnyCall, Bounded, BoundedConnection},
-    sanitize,
     types::{
         ControlError, Drained, Events, LogLevelSet, MoreEvents, Reloaded, Resumed, Settings, Stats,
         StatsReply, Workers, WorkersSet,
     },
 };
+use crate::sanitize;
 
 /// A connection to a running daemon. The texts in its replies, and in its errors, are sanitized
-/// ([`sanitize::line()`]) where they are decoded.
+/// ([`sanitize::escape`]) where they are decoded.
 #[derive(Debug)]
 pub struct Client {
     connection: BoundedConnection,
@@ -189,7 +189,7 @@ impl Client {
                     sanitize::value(&mut parameters);
                 }
                 serde_json::from_value(parameters)
-                    .map_err(|error| CallError::Protocol(sanitize::line(&error.to_string())))
+                    .map_err(|error| CallError::Protocol(sanitize::escape(&error.to_string())))
             }
             Err(ReceivedError(error)) => Err(CallError::Refused(sanitized(error))),
         }
@@ -246,7 +246,7 @@ struct ReceivedError(ControlError);
 fn sanitized(error: ControlError) -> ControlError {
     use ControlError::{Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping};
 
-    let line = |text: String| sanitize::line(&text);
+    let line = |text: String| sanitize::escape(&text);
     match error {
         NotPermitted { socket, group } => NotPermitted { socket: line(socket), group: group.map(line) },
         InvalidValue { field, reason } => InvalidValue { field: line(field), reason: line(reason) },
@@ -263,9 +263,9 @@ fn transport(error: zlink::Error) -> CallError {
     match error {
         zlink::Error::VarlinkService(error) => match error.inner() {
             varlink_service::Error::MethodNotFound { method } => {
-                CallError::Unknown(sanitize::line(&format!("no method {method}")))
+                CallError::Unknown(sanitize::escape(&format!("no method {method}")))
             }
-            error => CallError::Unknown(sanitize::line(&error.to_string())),
+            error => CallError::Unknown(sanitize::escape(&error.to_string())),
         },
         zlink::Error::UnexpectedEof => CallError::Closed,
         zlink::Error::Io(error)
@@ -273,11 +273,13 @@ fn transport(error: zlink::Error) -> CallError {
         {
             CallError::Closed
         }
-        zlink::Error::UnknownErrorReply(name) => CallError::Unknown(sanitize::line(&format!("error {name}"))),
+        zlink::Error::UnknownErrorReply(name) => {
+            CallError::Unknown(sanitize::escape(&format!("error {name}")))
+        }
         // Its own words are about types of zlink's.
         zlink::Error::Json(error) if error.is_data() => {
             CallError::Protocol("it is no reply of Varlink".into())
         }
-        error => CallError::Protocol(sanitize::line(&error.to_string())),
+        error => CallError::Protocol(sanitize::escape(&error.to_string())),
     }
 }

@@ -7,7 +7,6 @@ mod interface;
 mod message;
 mod methods;
 mod operator;
-pub mod sanitize;
 mod server;
 mod standard;
 mod types;

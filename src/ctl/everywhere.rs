@@ -13,7 +13,7 @@ use super::{
     place::{Line, Place},
     render::{self, HEADING, ODD},
 };
-use crate::control::{CallError, sanitize};
+use crate::{control::CallError, sanitize};
 
 /// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(250);

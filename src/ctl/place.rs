@@ -17,7 +17,10 @@ use tokio::{
 };
 
 use super::{args::Purpose, failure::Failure, locate};
-use crate::control::{CallError, Client, sanitize};
+use crate::{
+    control::{CallError, Client},
+    sanitize,
+};
 
 /// Where a daemon runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,10 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::{
-    control::{Act, sanitize},
-    sys,
-};
+use crate::{control::Act, sanitize, sys};
 
 /// The name of a host, or of a part.
 pub const HEADING: Style = Style::new().bold();

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::control::sanitize;
+use crate::sanitize;
 
 /// What to do where only root may look, as a summary has it.
 pub const USE_SUDO: &str = "use sudo";
@@ -115,7 +115,7 @@ impl Report {
     pub fn sanitized(mut self) -> Self {
         for Finding { check, state: _, summary, evidence, mend } in &mut self.findings {
             for text in [check].into_iter().chain(mend) {
-                *text = sanitize::line(text);
+                *text = sanitize::escape(text);
             }
             // These are broken into lines where they are shown, wherever they have one.
             for text in [summary, evidence] {

@@ -10,8 +10,9 @@ use std::{
 
 use super::place::Place;
 use crate::{
-    control::{CallError, ControlError, sanitize},
+    control::{CallError, ControlError},
     exit::Exit,
+    sanitize,
 };
 
 /// Why a command did not do what it should: a message, a hint and an exit code for each.
