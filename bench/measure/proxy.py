@@ -59,9 +59,9 @@ def install(site=None, edit=None, main=None, workers=1, connections=8192):
 
 
 def add_upstream(address):
-    """One line more, as for another host."""
+    """Two lines more, as for another host."""
     with open(NGINX / "pixeld-upstreams.conf", "a") as file:
-        file.write(f"server {address} max_fails=1 fail_timeout=1s;\n")
+        file.write(f"server {address} max_fails=1 fail_timeout=1s;\nserver {address} max_fails=0 backup;\n")
 
 
 def start(cpus=SERVER_CPU):

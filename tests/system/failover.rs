@@ -61,6 +61,41 @@ fn the_host_t2_is_gone() {
     load.stop().assert_all_ok();
 }
 
+/// As an overload would: each host lets requests time out, so nginx counts a failure against both.
+#[test]
+fn both_hosts_silent_for_longer_than_a_timeout_lose_nothing() {
+    let site = deployment::start();
+    let load = site.client.load(Load { connections: 64, rate: 640, ..Load::on(C5_OUTSIDE) });
+    load.wait_for_answers(640);
+    let both = [&site.c5, &site.t2];
+    for host in both {
+        host.run("pkill -STOP -x pixeld");
+    }
+    // proxy_read_timeout is 3 s.
+    site.c5.wait_for("grep -c 'upstream timed out' /var/log/nginx/error.log | grep -q '[0-9][0-9]'");
+    for host in both {
+        host.run("pkill -CONT -x pixeld");
+    }
+    load.wait_for_answers(640);
+    load.stop().assert_all_ok();
+    let log: u64 = site.c5.run("stat -c %s /var/log/nginx/error.log").stdout.trim().parse().unwrap();
+    assert!(log < 200_000, "{log} bytes of error log");
+}
+
+#[test]
+fn one_host_alone_that_is_silent_for_a_timeout_loses_nothing() {
+    let site = deployment::start();
+    site.c5.run("sed -i '/^server 10/s/^/#/' /etc/nginx/pixeld-upstreams.conf && systemctl restart nginx");
+    let load = load(&site);
+    site.c5.run("pkill -STOP -x pixeld");
+    site.c5.wait_for("grep -q 'upstream timed out' /var/log/nginx/error.log");
+    site.c5.run("pkill -CONT -x pixeld");
+    load.wait_for_answers(400);
+    site.c5.run("systemctl restart pixeld");
+    load.wait_for_answers(400);
+    load.stop().assert_all_ok();
+}
+
 #[test]
 fn both_restart_one_after_the_other() {
     let site = deployment::start();
