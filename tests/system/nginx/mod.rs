@@ -1,5 +1,6 @@
 //! The shipped site: what clients see of nginx itself, and what operators can switch on in it.
 
+mod abuse;
 mod balance;
 mod tls;
 
