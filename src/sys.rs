@@ -1,6 +1,6 @@
 //! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, lends owned
-//! ones to epoll, receives into memory that nobody has written to yet, maps memory that outlives a
-//! process, disarms signals, and looks at stdout before main.
+//! ones to epoll, sets a socket option that libraries lack, receives into memory that nobody has written
+//! to yet, maps memory that outlives a process, disarms signals, and looks at stdout before main.
 #![allow(unsafe_code)]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{AsFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::{
         Arc,
@@ -17,7 +17,9 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, SealFlag, fcntl},
+    libc::{self, socklen_t},
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, munmap},
@@ -127,6 +129,40 @@ pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
     unsafe { buf.assume_init(length) };
     buf.advance(length);
     Ok(length)
+}
+
+/// Has the kernel reject messages that pass descriptors (SCM_RIGHTS) to this Unix socket: sendmsg(2) fails
+/// with EPERM for the peer. Clients that connect to a listener from then on have this from the start.
+///
+/// Closing a received descriptor may wait for as long as its sender chose (SO_LINGER), and this thread with it.
+/// Kernels before 6.16 lack the option, which is no error: there, only the mode of the socket's file protects.
+///
+/// # Errors
+/// As setsockopt(2): EOPNOTSUPP if it is no Unix socket.
+pub fn reject_descriptors(socket: impl AsFd) -> io::Result<()> {
+    match set_pass_rights(&socket, false) {
+        Err(Errno::ENOPROTOOPT) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Whether this kernel has the option.
+#[cfg(test)]
+pub fn can_reject_descriptors() -> bool {
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
+    set_pass_rights(&socket, false).is_ok()
+}
+
+fn set_pass_rights(socket: &impl AsFd, pass: bool) -> nix::Result<()> {
+    /// `SO_PASSRIGHTS` (asm-generic/socket.h), which libc does not have yet.
+    const SO_PASSRIGHTS: c_int = 83;
+    const SIZE: socklen_t = c_int::BITS / u8::BITS;
+    let fd = socket.as_fd().as_raw_fd();
+    let value = c_int::from(pass);
+    // SAFETY: the descriptor is open, and the kernel reads an int from where one is.
+    let set =
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const value).cast(), SIZE) };
+    Errno::result(set).map(drop)
 }
 
 /// Nobody can take pages away under a mapping.

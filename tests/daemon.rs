@@ -1,5 +1,7 @@
 //! How pixeld starts, reloads, stops, and what it tells its operator and its service manager.
 
+#[path = "daemon/descriptors.rs"]
+mod descriptors;
 #[path = "daemon/log.rs"]
 mod log;
 #[path = "daemon/start.rs"]

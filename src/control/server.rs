@@ -18,7 +18,10 @@ use super::{
     methods::{Access, Answer, Desk},
     operator::{Caller, Operator},
 };
-use crate::log::{Event, Log};
+use crate::{
+    log::{Event, Log},
+    sys,
+};
 
 /// A client that says nothing for so long is let go.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -45,6 +48,8 @@ pub async fn serve<O: Operator + 'static>(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // One that cannot be set so is closed.
+                Ok((stream, _)) if sys::reject_descriptors(&stream).is_err() => drop(stream),
                 Ok((stream, _)) => {
                     is_failing = false;
                     clients.make_room().await;

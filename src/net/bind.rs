@@ -18,6 +18,7 @@ use nix::{
 };
 
 use super::Address;
+use crate::sys;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,7 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
     // Before listen(2) nobody can connect, so nobody sees the mode that the umask gave.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     let file = FileId::of(path)?;
+    sys::reject_descriptors(&fd)?;
     socket::listen(&fd, Backlog::MAXCONN)?;
     Ok((fd, file))
 }

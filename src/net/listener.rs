@@ -15,6 +15,7 @@ use super::{
     Address, BindError, Socket,
     bind::{self, FileId},
 };
+use crate::sys;
 
 /// A stream socket that listens: checked, non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -92,8 +93,9 @@ impl Listener {
         let address = local_address(&fd)?;
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).map_err(io::Error::from)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
-        if matches!(address, Address::Tcp(_)) {
-            bind::send_at_once(&fd)?;
+        match address {
+            Address::Tcp(_) => bind::send_at_once(&fd)?,
+            Address::Unix(_) => sys::reject_descriptors(&fd)?,
         }
         Ok(Self { fd, address, is_own: false, file: None })
     }
@@ -123,6 +125,10 @@ impl Listener {
     /// As accept(2): `WouldBlock` when nobody waits, `EMFILE` and the like when resources are short.
     pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         let (fd, peer) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        // Those that connected before the listener was adopted have not inherited this from it.
+        if matches!(self.address, Address::Unix(_)) {
+            sys::reject_descriptors(&fd)?;
+        }
         Ok((Socket::new(fd), peer.and_then(|peer| peer.try_into().ok())))
     }
 }

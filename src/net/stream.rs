@@ -39,7 +39,9 @@ impl Socket {
     /// When it is neither TCP nor a Unix socket.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
         match getsockname(&fd)?.address_family() {
-            AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => Ok(Self(fd)),
+            AddressFamily::INET | AddressFamily::INET6 => Ok(Self(fd)),
+            // A version before this one may have accepted it.
+            AddressFamily::UNIX => sys::reject_descriptors(&fd).map(|()| Self(fd)),
             _ => Err(io::Error::other("that is no connection over TCP or a Unix socket")),
         }
     }
@@ -196,14 +198,33 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read, Write},
+        io::{IoSlice, Read, Write},
+        mem::MaybeUninit,
         os::unix::net::UnixStream,
         thread,
     };
 
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    /// A version before this one, or its listener, may not have had the option.
+    #[test]
+    fn an_adopted_connection_takes_no_descriptors() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let passed = [far.as_fd()];
+            assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
+            sendmsg(&far, &[IoSlice::new(b"P")], &mut control, SendFlags::NOSIGNAL)
+        };
+        assert_eq!(send(), Ok(1));
+        let _adopted = Socket::adopt(near.into()).unwrap();
+        // Kernels before 6.16 cannot reject it.
+        assert!(matches!(send(), Err(Errno::PERM)) || !sys::can_reject_descriptors());
+    }
 
     fn pair() -> (Stream, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
