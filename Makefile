@@ -35,6 +35,8 @@ COMMA = ,
 
 # Packages and the tools that make them. All times in a package are that of the last commit.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.toml)
+# A version that is not released yet sorts before the release in packages: 0.2.0-dev is 0.2.0~dev there.
+PACKAGE_VERSION = $(subst -,~,$(VERSION))
 MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGE = $(BUILD)/package
 TOOL = CARGO='$(CARGO)' packaging/tool
@@ -47,7 +49,7 @@ HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
-	package deb rpm later-rpm lint-packages reproducible bom sbom audit
+	package deb rpm released-packages lint-packages reproducible bom sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -101,25 +103,25 @@ deb: package
 	@command -v dpkg-shlibdeps >/dev/null || \
 		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) $$tool --no-build --locked --quiet $$variant || exit; \
+		SOURCE_DATE_EPOCH=$(EPOCH) $$tool --no-build --locked --quiet --deb-version='$(PACKAGE_VERSION)' \
+			$$variant || exit; \
 	done
-	@ls $(TARGET)/debian/pixeld*_$(VERSION)_*.deb
+	@ls $(TARGET)/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
 rpm: package
 	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm --target-dir=$(TARGET) $$variant || exit; \
+		SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm --target-dir=$(TARGET) \
+			--set-metadata='version = "$(PACKAGE_VERSION)"' $$variant || exit; \
 	done
-	@ls $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
+	@ls $(TARGET)/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
-# What a test upgrades to: the same programs as a later version.
-later-rpm: package
-	@mkdir -p $(TARGET)/generate-rpm/later
-	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm \
-		--target-dir=$(TARGET) --set-metadata='version = "99.0"' --output=$(TARGET)/generate-rpm/later/
+# What tests upgrade from and roll back to.
+released-packages:
+	@packaging/released-packages
 
 lint-packages: deb rpm
-	lintian --fail-on error,warning --tag-display-limit 0 $(TARGET)/debian/pixeld*_$(VERSION)_*.deb
-	rpmlint --config packaging/rpm/rpmlint.toml $(TARGET)/generate-rpm/pixeld*-$(VERSION)-*.rpm
+	lintian --fail-on error,warning --tag-display-limit 0 $(TARGET)/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
+	rpmlint --config packaging/rpm/rpmlint.toml $(TARGET)/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 reproducible:
 	@CARGO='$(CARGO)' bash packaging/reproducible

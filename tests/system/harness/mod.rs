@@ -38,7 +38,7 @@ pub use host::{Host, Output};
 pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};
 pub use plan::Plan;
-pub use root::Release;
+pub use root::{Release, cache};
 pub use site::{C5, C5_OUTSIDE, Site, T2};
 pub use web::Web;
 

@@ -6,12 +6,12 @@ mod rpm;
 mod site;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
 use crate::harness::{
-    Host, Load, LoadHandle, Release, Request,
+    Host, Load, LoadHandle, Release, Request, cache,
     deployment::{json, stats},
 };
 
@@ -22,31 +22,61 @@ const HTTP: &str = "/run/pixeld/http.sock";
 
 /// Where `make deb` has put a package.
 pub fn deb(name: &str) -> PathBuf {
-    built("deb", "debian", &format!("{name}_{}_", env!("CARGO_PKG_VERSION")))
+    built("deb", "debian", &format!("{name}_{}_", version()))
+}
+
+/// This version as packages spell it.
+fn version() -> String {
+    env!("CARGO_PKG_VERSION").replace('-', "~")
+}
+
+/// Where `make released-packages` has put the file of this kind and beginning, of the release that upgrades begin
+/// with.
+fn released(kind: &str, start: &str) -> PathBuf {
+    let cache = env::var_os("PIXELD_RELEASES").map_or_else(|| cache().join("releases"), PathBuf::from);
+    let line = include_str!("../../../packaging/released").lines().rfind(|line| !line.starts_with('#'));
+    let (version, commit) = line.and_then(|line| line.split_once(' ')).expect("a release");
+    find(kind, &cache.join(format!("{version}-{}", &commit[..12])), &format!("{start}{version}"))
 }
 
 /// The file of this kind and beginning, which make has put into a folder of Cargo's.
 fn built(kind: &str, folder: &str, start: &str) -> PathBuf {
     let target = || env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let here = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target());
-    let folder = env::var_os("PIXELD_PACKAGES").map_or_else(here, PathBuf::from).join(folder);
-    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    find(kind, &env::var_os("PIXELD_PACKAGES").map_or_else(here, PathBuf::from).join(folder), start)
+}
+
+fn find(kind: &str, folder: &Path, start: &str) -> PathBuf {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let found = entries
         .map(|entry| entry.path())
         .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(start)));
-    let missing = || panic!("{} has no {start}*: run `make deb rpm later-rpm` first", folder.display());
+    let missing =
+        || panic!("{} has no {start}*: run `make deb rpm released-packages` first", folder.display());
     found.filter(|path| path.extension().is_some_and(|extension| extension == kind)).unwrap_or_else(missing)
 }
 
-/// A host with the package, and one of a later version beside it, whose programs are the same.
+/// A host with the package, and that of the release before beside it.
 fn host_with_package(release: Release) -> Host {
-    let host = Host::plan("c5").release(release).boot();
-    host.copy(deb("pixeld"), "/root/pixeld.deb");
-    host.run(
-        "cd /root && dpkg-deb -R pixeld.deb later && sed -i 's/^Version: .*/Version: 99.0/' later/DEBIAN/control \
-         && dpkg-deb --root-owner-group -Znone -b later later.deb",
-    );
+    let host = host_with_files(release);
     install(&host, "pixeld.deb");
+    host
+}
+
+/// A host with the package of the release before, and that of this version beside it.
+fn host_with_release(release: Release) -> Host {
+    let host = host_with_files(release);
+    install(&host, "old.deb");
+    host
+}
+
+fn host_with_files(release: Release) -> Host {
+    let host = Host::plan("c5").release(release).boot();
+    for name in ["pixeld", "pixeld-nginx"] {
+        host.copy(deb(name), &format!("/root/{name}.deb"));
+        let old = name.replace("pixeld", "old");
+        host.copy(released("deb", &format!("{name}_")), &format!("/root/{old}.deb"));
+    }
     host
 }
 
@@ -71,9 +101,10 @@ fn starts_of_sockets(host: &Host) -> Vec<String> {
     SOCKETS.map(|unit| property(host, unit, "InvocationID")).into()
 }
 
+/// nginx is reloaded meanwhile, and closes the connections that it keeps.
 fn load_through_nginx(host: &Host) -> LoadHandle {
     let nginx: SocketAddr = "127.0.0.1:80".parse().unwrap();
-    let load = host.client().load(Load::on(nginx));
+    let load = host.client().load(Load { comes_again: true, ..Load::on(nginx) });
     load.wait_for_answers(100);
     load
 }
@@ -113,12 +144,12 @@ fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
 #[test]
 fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
     on_both_releases(|release| {
-        let host = host_with_package(release);
-        site::install(&host);
+        let host = host_with_release(release);
+        site::install(&host, "old-nginx.deb");
         site::retry_nothing(&host);
         let load = load_through_nginx(&host);
         let sockets = starts_of_sockets(&host);
-        for package in ["later.deb", "pixeld.deb", "later.deb"] {
+        for package in ["pixeld.deb", "old.deb", "pixeld.deb"] {
             let pid = stats(&host).pid;
             install(&host, package);
             assert_ne!(stats(&host).pid, pid, "{package}: the service was restarted");
@@ -135,11 +166,11 @@ fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
 
 #[test]
 fn an_upgrade_keeps_what_the_operator_has_changed() {
-    let host = host_with_package(Release::Trixie);
+    let host = host_with_release(Release::Trixie);
     host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
     host.run("systemctl disable --quiet pixeld.service && systemctl stop pixeld.service");
     host.run("systemctl enable --quiet pixeld-metrics.timer");
-    install(&host, "later.deb");
+    install(&host, "pixeld.deb");
     assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
     assert_eq!(host.try_run("systemctl is-enabled pixeld.service").stdout, "disabled\n");
     assert_eq!(host.run("systemctl is-enabled pixeld-metrics.timer").stdout, "enabled\n");
@@ -148,16 +179,16 @@ fn an_upgrade_keeps_what_the_operator_has_changed() {
 
 #[test]
 fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() {
-    let host = host_with_package(Release::Trixie);
+    let host = host_with_release(Release::Trixie);
     assert_eq!(post(&host).unwrap(), 200);
     let pid = stats(&host).pid;
     host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
-    let output = host.run("dpkg -i /root/later.deb");
+    let output = host.run("dpkg -i /root/pixeld.deb");
     assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
     assert!(output.stderr.contains("was not restarted"), "{output}");
     assert_eq!(stats(&host).pid, pid);
     host.write("/etc/pixeld/pixeld.toml", "workers = 1\n");
-    install(&host, "later.deb");
+    install(&host, "pixeld.deb");
     assert_ne!(stats(&host).pid, pid);
 }
 

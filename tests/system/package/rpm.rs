@@ -3,18 +3,18 @@
 
 use std::path::PathBuf;
 
-use super::{HTTP, SOCKETS, built, load_through_nginx, post, property, starts_of_sockets};
+use super::{HTTP, SOCKETS, built, load_through_nginx, post, property, released, starts_of_sockets, version};
 use crate::harness::{
     Host, Load, Output, Release,
     deployment::{json, retry_only, stats},
 };
 
 fn rpm(start: &str) -> PathBuf {
-    built("rpm", "generate-rpm", &format!("{start}-{}-", env!("CARGO_PKG_VERSION")))
+    built("rpm", "generate-rpm", &format!("{start}-{}-", version()))
 }
 
-/// A host with rpm and nginx, the package installed, the others beside it.
-fn host_with_package() -> Host {
+/// A host with rpm and nginx, this package installed, the others beside it.
+fn host_with(package: &str) -> Host {
     let host = Host::plan("c5")
         .release(Release::TrixieFresh)
         .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
@@ -23,8 +23,9 @@ fn host_with_package() -> Host {
     host.run("rm /etc/nginx/sites-enabled/default");
     host.copy(rpm("pixeld"), "/root/pixeld.rpm");
     host.copy(rpm("pixeld-nginx"), "/root/pixeld-nginx.rpm");
-    host.copy(built("rpm", "generate-rpm/later", "pixeld-99.0-"), "/root/later.rpm");
-    install(&host, "--install", "pixeld.rpm");
+    host.copy(released("rpm", "pixeld-"), "/root/old.rpm");
+    host.copy(released("rpm", "pixeld-nginx-"), "/root/old-nginx.rpm");
+    install(&host, "--install", package);
     host
 }
 
@@ -39,7 +40,7 @@ fn install(host: &Host, how: &str, package: &str) -> Output {
 
 #[test]
 fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
-    let host = host_with_package();
+    let host = host_with("pixeld.rpm");
     assert!(post(&host).is_err(), "nothing is open yet");
     for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
         assert_eq!(host.run(&format!("systemctl is-enabled {unit}")).stdout, "enabled\n", "{unit}");
@@ -64,22 +65,22 @@ fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
 
 #[test]
 fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request() {
-    let host = host_with_package();
+    let host = host_with("old.rpm");
     host.run("systemctl start pixeld");
     host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
-    install(&host, "--install", "pixeld-nginx.rpm");
+    install(&host, "--install", "old-nginx.rpm");
     retry_only(&host, "off");
     let load = load_through_nginx(&host);
     let sockets = starts_of_sockets(&host);
     for (how, package) in
-        [("--upgrade", "later.rpm"), ("--upgrade --oldpackage", "pixeld.rpm"), ("--upgrade", "later.rpm")]
+        [("--upgrade", "pixeld.rpm"), ("--upgrade --oldpackage", "old.rpm"), ("--upgrade", "pixeld.rpm")]
     {
         let pid = stats(&host).pid;
         install(&host, how, package);
         assert_ne!(stats(&host).pid, pid, "{how} {package}: the service was restarted");
         load.wait_for_answers(100);
     }
-    assert_eq!(host.run("rpm -q --qf '%{VERSION}' pixeld").stdout, "99.0");
+    assert_eq!(host.run("rpm -q --qf '%{VERSION}' pixeld").stdout, version());
     let report = load.stop();
     report.assert_all_ok();
     assert_eq!(starts_of_sockets(&host), sockets, "the sockets were left alone");
@@ -91,11 +92,11 @@ fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request
 
 #[test]
 fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_service_alone() {
-    let host = host_with_package();
+    let host = host_with("old.rpm");
     host.run("systemctl start pixeld");
     let pid = stats(&host).pid;
     host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
-    let output = host.run("rpm --nodeps --upgrade /root/later.rpm");
+    let output = host.run("rpm --nodeps --upgrade /root/pixeld.rpm");
     assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
     assert!(output.stderr.contains("was not restarted"), "{output}");
     assert_eq!(stats(&host).pid, pid);
@@ -103,7 +104,7 @@ fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_servic
 
 #[test]
 fn erasing_an_rpm_ends_everything_under_load_and_leaves_what_was_changed() {
-    let host = host_with_package();
+    let host = host_with("pixeld.rpm");
     host.run(
         "systemctl enable --quiet pixeld-metrics.timer && systemctl enable --now --quiet pixeld-tcp.socket",
     );

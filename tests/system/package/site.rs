@@ -1,15 +1,14 @@
 //! The package that puts the site among those of nginx.
 
-use super::{PIXEL, deb, install as install_package};
+use super::{PIXEL, install as install_package};
 use crate::harness::{Host, Release, Request};
 
 const LINK: &str = "/etc/nginx/sites-enabled/pixeld";
 
 /// Installs the site as the README says, and starts nginx.
-pub(super) fn install(host: &Host) {
-    host.copy(deb("pixeld-nginx"), "/root/pixeld-nginx.deb");
+pub(super) fn install(host: &Host, package: &str) {
     host.run("rm -f /etc/nginx/sites-enabled/default && systemctl start nginx");
-    install_package(host, "pixeld-nginx.deb");
+    install_package(host, package);
 }
 
 /// Has nginx send no request twice.
@@ -28,7 +27,7 @@ fn post(host: &Host) -> (u16, String) {
 #[test]
 fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
     let host = super::host_with_package(Release::Bookworm);
-    install(&host);
+    install(&host, "pixeld-nginx.deb");
     assert_eq!(post(&host).0, 200);
     host.run("dpkg -r pixeld-nginx");
     host.wait_for("! curl --silent --max-time 1 http://127.0.0.1/ --output /dev/null");
@@ -55,7 +54,6 @@ fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
 #[test]
 fn where_debians_site_has_port_80_it_keeps_it_and_the_way_on_is_told() {
     let host = super::host_with_package(Release::Trixie);
-    host.copy(deb("pixeld-nginx"), "/root/pixeld-nginx.deb");
     host.run("test -e /etc/nginx/sites-enabled/default && systemctl start nginx");
     let output = host.run("dpkg -i /root/pixeld-nginx.deb");
     assert!(output.stderr.contains("the site is not enabled"), "{output}");
