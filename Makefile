@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+LIBEXECDIR ?= $(PREFIX)/libexec
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 CARGO ?= cargo
@@ -96,7 +97,7 @@ package: build bom
 	@CARGO='$(CARGO)' packaging/linked notices > $(PACKAGE)/third-party-notices
 	@gzip -n9 $(PACKAGE)/third-party-notices
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
-	@cp -r systemd/* nginx/* packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
+	@cp -r systemd/* nginx/* packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
 		$(COMPLETIONS) $(PACKAGE)/plain/
 
 deb: package
@@ -189,6 +190,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 			$(INSTALL) -D -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
 	done
 	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
+	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR)/pixeld packaging/proxy-group
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(CATALOGDIR) systemd/pixeld.catalog
 	[ -e $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml ] || \
 		$(INSTALL) -D -m 0644 pixeld.toml $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml
@@ -201,7 +203,7 @@ install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
 	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.fish $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
-	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now pixeld'
+	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && $(LIBEXECDIR)/pixeld/proxy-group && systemctl enable --now pixeld'
 
 install-nginx:
 	$(INSTALL) -D -m 0644 nginx/pixeld.conf $(DESTDIR)/etc/nginx/conf.d/pixeld.conf
@@ -211,11 +213,16 @@ install-nginx:
 	done
 	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf \
 		$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf
+# nginx's processes get the group at their next start.
+	@if [ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ]; then \
+		echo 'nginx may connect to pixeld after this, as root: $(LIBEXECDIR)/pixeld/proxy-group --nginx'; \
+	else packaging/proxy-group --nginx || :; fi
 	@[ -n '$(DESTDIR)' ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -rf $(DESTDIR)$(LIBEXECDIR)/pixeld
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf $(DESTDIR)$(CATALOGDIR)/pixeld.catalog
 	rm -f $(foreach page,$(PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl

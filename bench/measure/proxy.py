@@ -78,6 +78,6 @@ class Upstream(Server):
 
     def __enter__(self):
         super().__enter__()
-        # As the socket unit does it.
+        # The socket unit lets nginx in by its group.
         os.chmod(SOCKET, 0o666)
         return self

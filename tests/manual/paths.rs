@@ -73,6 +73,8 @@ fn made() -> BTreeSet<String> {
     for variable in ["link=", "was_enabled="] {
         paths.extend(enabling.lines().filter_map(|line| line.strip_prefix(variable)).map(String::from));
     }
+    let access = include_str!("../../packaging/proxy-group");
+    paths.extend(access.lines().filter_map(|line| line.strip_prefix("drop_in=")).map(String::from));
     paths
 }
 

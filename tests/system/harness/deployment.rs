@@ -24,6 +24,7 @@ fn install_nginx(c5: &Host, parameters: &str) {
     let edited = upstreams.replace("#server 10.0.0.20:8000", "server 10.77.0.20:8000");
     assert!(edited.contains(&format!("\nserver 10.77.0.20:8000 {parameters};")), "{upstreams}");
     c5.write("/etc/nginx/pixeld-upstreams.conf", edited);
+    c5.run("/usr/libexec/pixeld/proxy-group --nginx");
     c5.run("systemctl enable --now --quiet nginx");
 }
 

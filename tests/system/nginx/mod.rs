@@ -1,6 +1,7 @@
 //! The shipped site: what clients see of nginx itself, and what operators can switch on in it.
 
 mod abuse;
+mod access;
 mod balance;
 mod tls;
 

@@ -92,6 +92,10 @@ fn post(host: &Host) -> std::io::Result<u16> {
     host.client().send(host.unix(HTTP), &Request::pixel(PIXEL)).map(|response| response.status)
 }
 
+fn mode_of_http_socket(host: &Host) -> String {
+    host.run(&format!("stat -c '%a %G' {HTTP}")).stdout.trim().into()
+}
+
 fn property(host: &Host, unit: &str, name: &str) -> String {
     host.run(&format!("systemctl show -P {name} {unit}")).stdout.trim().into()
 }
@@ -132,6 +136,7 @@ fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
         assert_eq!(property(&host, "pixeld", "User"), "pixeld");
         host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
         host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
+        assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy");
         // As the README has it for the second host, on one where the service runs.
         host.run("systemctl enable --quiet pixeld-tcp.socket && systemctl restart pixeld");
         host.run("systemctl is-active pixeld-tcp.socket");
@@ -147,12 +152,15 @@ fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
         let host = host_with_release(release);
         site::install(&host, "old-nginx.deb");
         site::retry_nothing(&host);
+        assert_eq!(mode_of_http_socket(&host), "666 root");
         let load = load_through_nginx(&host);
         let sockets = starts_of_sockets(&host);
         for package in ["pixeld.deb", "old.deb", "pixeld.deb"] {
             let pid = stats(&host).pid;
             install(&host, package);
             assert_ne!(stats(&host).pid, pid, "{package}: the service was restarted");
+            // systemd opens no socket anew in an upgrade, so its package changes the one that is open.
+            assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{package}");
             load.wait_for_answers(100);
         }
         let report = load.stop();
@@ -162,6 +170,30 @@ fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
         assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
         assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
     });
+}
+
+#[test]
+fn upgrade_with_another_proxy_connected_keeps_mode_0666() {
+    let host = host_with_release(Release::Trixie);
+    let proxy = "TCP-LISTEN:9000,bind=127.0.0.1,fork,reuseaddr UNIX-CONNECT:/run/pixeld/http.sock";
+    host.run(&format!("systemd-run --quiet --uid=daemon socat {proxy}"));
+    host.wait_for("ss -Hltn 'sport = 9000' | grep -q 9000");
+    let load = host.client().load(Load::on(SocketAddr::from(([127, 0, 0, 1], 9000))));
+    load.wait_for_answers(100);
+    let output = host.run("dpkg -i /root/pixeld.deb");
+    assert!(output.stderr.contains("user daemon) is connected"), "{output}");
+    load.wait_for_answers(100);
+    load.stop().assert_all_ok();
+    let drop_in = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf";
+    assert!(output.stderr.contains(drop_in), "{output}");
+    host.reboot();
+    assert_eq!(mode_of_http_socket(&host), "666 pixeld-proxy");
+
+    // As the drop-in says.
+    host.run(&format!("/usr/libexec/pixeld/proxy-group daemon && rm {drop_in} && systemctl daemon-reload"));
+    host.run("/usr/libexec/pixeld/proxy-group");
+    assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy");
+    assert_eq!(post(&host).unwrap(), 200);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::{HTTP, SOCKETS, built, load_through_nginx, post, property, released, starts_of_sockets, version};
+use super::{
+    HTTP, SOCKETS, built, load_through_nginx, mode_of_http_socket, post, property, released,
+    starts_of_sockets, version,
+};
 use crate::harness::{
     Host, Load, Output, Release,
     deployment::{json, retry_only, stats},
@@ -78,6 +81,7 @@ fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request
         let pid = stats(&host).pid;
         install(&host, how, package);
         assert_ne!(stats(&host).pid, pid, "{how} {package}: the service was restarted");
+        assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{how} {package}");
         load.wait_for_answers(100);
     }
     assert_eq!(host.run("rpm -q --qf '%{VERSION}' pixeld").stdout, version());

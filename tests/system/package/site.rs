@@ -52,6 +52,27 @@ fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
 }
 
 #[test]
+fn upgrade_and_rollback_of_both_packages_lose_no_request() {
+    let host = super::host_with_release(Release::Trixie);
+    install(&host, "old-nginx.deb");
+    let upstreams = "/etc/nginx/pixeld-upstreams.conf";
+    let edited = host.read(upstreams).replace("#server 10.0.0.20", "#server 10.77.0.20");
+    host.write(upstreams, &edited);
+    let load = super::load_through_nginx(&host);
+    for [daemon, site] in [["pixeld", "pixeld-nginx"], ["old", "old-nginx"], ["pixeld", "pixeld-nginx"]] {
+        // As apt does it without a terminal; the operator's file stays.
+        host.run(&format!("dpkg --force-confold -i /root/{daemon}.deb /root/{site}.deb"));
+        load.wait_for_answers(100);
+    }
+    load.stop().assert_all_ok();
+    assert_eq!(host.read(upstreams), edited);
+    assert_eq!(super::mode_of_http_socket(&host), "660 pixeld-proxy");
+    host.run("id -nG www-data | grep -qw pixeld-proxy && nginx -t");
+    host.run("dpkg -P pixeld-nginx pixeld");
+    host.run("getent group pixeld-proxy | grep -q ':$'");
+}
+
+#[test]
 fn where_debians_site_has_port_80_it_keeps_it_and_the_way_on_is_told() {
     let host = super::host_with_package(Release::Trixie);
     host.run("test -e /etc/nginx/sites-enabled/default && systemctl start nginx");
