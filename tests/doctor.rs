@@ -92,7 +92,7 @@ fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
     assert_found(&findings, "journal", "skipped", "no service of systemd's");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
-    assert_eq!(findings.len(), 14, "{findings:#?}");
+    assert_eq!(findings.len(), 16, "{findings:#?}");
 }
 
 #[test]

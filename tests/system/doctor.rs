@@ -160,7 +160,7 @@ fn a_wrong_nginx_is_found() {
     let change = |file: &str, from: &str, to: &str| {
         let before = c5.read(file);
         assert!(before.contains(from), "{before}");
-        c5.write(file, before.replacen(from, to, 1));
+        c5.write(file, before.replace(from, to));
         before
     };
 
@@ -207,6 +207,21 @@ fn a_wrong_nginx_is_found() {
     finds(c5, "upstreams", "problem", "unknown directive \"keepalife\"");
     c5.write(conf, before);
     assert_is_well(c5);
+}
+
+#[test]
+fn an_nginx_that_may_not_connect_and_a_socket_for_everyone_are_found() {
+    let site = deployment::start();
+    let c5 = &site.c5;
+    c5.run("gpasswd --delete www-data pixeld-proxy");
+    mend(c5, &finds(c5, "access", "problem", "nginx's user www-data may not connect"));
+    assert_eq!(site.client.send(C5_OUTSIDE, &Request::pixel("{}")).unwrap().status, 422);
+
+    c5.run("chmod 0666 /run/pixeld/http.sock");
+    mend(c5, &finds(c5, "access", "warning", "every local user may connect"));
+
+    c5.run("sed -i '/backup;/d' /etc/nginx/pixeld-upstreams.conf");
+    finds(c5, "failover", "warning", "no backup of unix:/run/pixeld/http.sock, 10.77.0.20:8000");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::ctl::doctor::{
     host::Unseen,
     look::{
         Facts, Sample,
+        access::Access,
         clock::{Clock, Instants},
         journal::Suppressed,
         net::{Closed, Overflows, Queue},
@@ -38,8 +39,16 @@ pub fn healthy() -> Facts {
         name: "pixeld".into(),
         is_block: true,
         servers: vec!["unix:/run/pixeld/http.sock".into(), "10.77.0.20:8000".into()],
+        backups: vec!["unix:/run/pixeld/http.sock".into(), "10.77.0.20:8000".into()],
         keepalive: Some(64),
         locations: vec![location],
+    };
+    let access = Access {
+        path: "/run/pixeld/http.sock".into(),
+        mode: 0o660,
+        owner: "root".into(),
+        group: "pixeld-proxy".into(),
+        groups: vec!["www-data".into(), "pixeld-proxy".into()],
     };
     let queue = |address: &str| Queue { address: address.into(), waiting: 0, backlog: 4096 };
     let before = Instants::now();
@@ -71,7 +80,8 @@ pub fn healthy() -> Facts {
         somaxconn: Ok(4096),
         unix_listeners: Ok(vec!["/run/pixeld/http.sock".into(), "/run/other.sock".into()]),
         closed: Ok(Closed { ports: 28_232, total: 5, outgoing: HashMap::new(), incoming: HashMap::new() }),
-        nginx: Ok(Nginx { fault: None, groups: vec![group], keeps_by_default: false }),
+        nginx: Ok(Nginx { groups: vec![group], user: "www-data".into(), ..Nginx::default() }),
+        access: Ok(vec![access]),
         servers: vec![("10.77.0.20:8000".into(), Ok(()))],
         suppressed: Ok(Suppressed { lines: 0 }),
         clock: Ok(Clock { synchronized: true, can_synchronize: true }),
@@ -97,6 +107,7 @@ pub fn invisible() -> Facts {
         unix_listeners: Err(unseen()),
         closed: Err(unseen()),
         nginx: Err(unseen()),
+        access: Err(unseen()),
         servers: Vec::new(),
         suppressed: Err(unseen()),
         clock: Err(unseen()),

@@ -1,5 +1,6 @@
 //! Judgements: from facts to findings, without looking at anything else.
 
+mod access;
 mod cpu;
 mod daemon;
 mod exposure;
@@ -25,10 +26,12 @@ type Verdict = Seen<Vec<Finding>>;
 type Check = fn(&Facts) -> Verdict;
 
 /// Every check, in the order in which they are shown.
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 16] = [
     ("daemon", daemon::daemon),
     ("sockets", sockets::sockets),
     ("upstreams", upstreams::upstreams),
+    ("access", access::access),
+    ("failover", upstreams::failover),
     ("keepalive", upstreams::keepalive),
     ("exposure", exposure::exposure),
     ("file-limit", files::file_limit),

@@ -87,6 +87,33 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
     )
 }
 
+/// Whether nginx still tries a host after each of them has failed.
+pub fn failover(facts: &Facts) -> Verdict {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if nginx.fault.is_some() {
+        return Err(Unseen("nginx refuses its configuration".into()));
+    }
+    let findings = nginx.groups.iter().filter_map(lacks_backups).collect();
+    Ok(or_ok(findings, || Finding::ok("nginx tries each host again when none is left")))
+}
+
+fn lacks_backups(group: &Group) -> Option<Finding> {
+    let lacks = |server: &&String| group.is_block && !group.backups.contains(server);
+    let lacking: Vec<_> = group.servers.iter().filter(lacks).cloned().collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let lines = lacking.iter().map(|server| format!("# server {server} max_fails=0 backup;"));
+    let finding = Finding::warning("time-outs of one client can take all hosts from the others");
+    Some(
+        finding
+            .evidence(format!("nginx -T: upstream {}: no backup of {}", group.name, lacking.join(", ")))
+            .mend(format!("# in upstream {}, beside the servers that are there:", group.name))
+            .mend_all(lines)
+            .mend(RELOAD),
+    )
+}
+
 /// Whether nginx keeps its connections to pixeld.
 pub fn keepalive(facts: &Facts) -> Verdict {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
@@ -187,6 +214,18 @@ mod tests {
         facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
         assert_eq!(only(upstreams(&facts), State::Problem).evidence, "[emerg] x");
         assert!(keepalive(&facts).is_err());
+    }
+
+    #[test]
+    fn servers_without_a_backup_are_named() {
+        let mut facts = healthy();
+        only(failover(&facts), State::Ok);
+        group(&mut facts).backups.pop();
+        let finding = only(failover(&facts), State::Warning);
+        assert!(finding.evidence.ends_with("no backup of 10.77.0.20:8000"), "{finding:?}");
+        assert_eq!(finding.mend[1], "# server 10.77.0.20:8000 max_fails=0 backup;");
+        group(&mut facts).is_block = false;
+        only(failover(&facts), State::Ok);
     }
 
     #[test]

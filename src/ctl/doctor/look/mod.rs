@@ -1,5 +1,6 @@
 //! Facts: what the host's files, its programs and the daemon say, without a judgement.
 
+pub mod access;
 pub mod clock;
 pub mod journal;
 pub mod net;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub closed: Seen<net::Closed>,
     /// What nginx passes to pixeld.
     pub nginx: Seen<nginx::Nginx>,
+    /// What decides whether nginx may connect to Unix sockets.
+    pub access: Seen<Vec<access::Access>>,
     /// Each TCP server of nginx's, and why it cannot be reached if so.
     pub servers: Vec<(String, Result<(), String>)>,
     /// Lines that journald has thrown away.
@@ -99,9 +102,13 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
             let result = net::reach(&server).await;
             reached.push((server, result));
         }
-        (nginx, reached)
+        let access = match &nginx {
+            Ok(nginx) => access::look(host, nginx).await,
+            Err(unseen) => Err(unseen.clone()),
+        };
+        (nginx, reached, access)
     };
-    let ((daemon, main_pid, suppressed), (nginx, servers), clock) =
+    let ((daemon, main_pid, suppressed), (nginx, servers, access), clock) =
         tokio::join!(the_daemon, the_proxy, clock::look(host));
     let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
@@ -119,6 +126,7 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         unix_listeners,
         closed: net::closed(host),
         nginx,
+        access,
         servers,
         suppressed,
         clock,

@@ -13,6 +13,8 @@ pub struct Nginx {
     pub groups: Vec<Group>,
     /// From 1.29.7 on, connections to upstream groups are kept alive unless somebody objects.
     pub keeps_by_default: bool,
+    /// The user of its worker processes.
+    pub user: String,
 }
 
 /// An `upstream` block, or an address that a location passes to without one.
@@ -22,8 +24,10 @@ pub struct Group {
     pub name: String,
     /// Whether it is a block.
     pub is_block: bool,
-    /// `unix:/path`, `address:port`, `name`; without those that are marked as down.
+    /// `unix:/path`, `address:port`, `name`, each once; without those that are marked as down.
     pub servers: Vec<String>,
+    /// Those that are also listed as `max_fails=0 backup`.
+    pub backups: Vec<String>,
     /// The `keepalive` directive.
     pub keepalive: Option<u64>,
     /// The locations that pass to it.
@@ -50,17 +54,26 @@ impl Nginx {
         servers.dedup();
         servers
     }
+
+    /// The paths of the Unix sockets that it passes to, each once.
+    pub fn unix_servers(&self) -> Vec<&str> {
+        let servers = self.groups.iter().flat_map(|group| &group.servers);
+        let mut paths: Vec<_> = servers.filter_map(|server| server.strip_prefix("unix:")).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
 }
 
 /// Asks nginx for its whole configuration.
 pub async fn look(host: &Host) -> Seen<Nginx> {
     let dump = host.run("nginx", &["-T", "-q"]).await?;
-    let version = host.run("nginx", &["-v"]).await?;
-    understand(&dump, &version.stderr)
+    let build = host.run("nginx", &["-V"]).await?;
+    understand(&dump, &build.stderr)
 }
 
-fn understand(dump: &Printed, version: &str) -> Seen<Nginx> {
-    let keeps_by_default = parse_version(version).is_some_and(|version| version >= [1, 29, 7]);
+fn understand(dump: &Printed, build: &str) -> Seen<Nginx> {
+    let keeps_by_default = parse_version(build).is_some_and(|version| version >= [1, 29, 7]);
     if !dump.succeeded {
         let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
             let said = dump.stderr.lines().next().unwrap_or("no reason given");
@@ -70,13 +83,21 @@ fn understand(dump: &Printed, version: &str) -> Seen<Nginx> {
         if fault.contains("Permission denied") {
             return Err(Unseen(format!("only root may see the configuration of nginx: {USE_SUDO}")));
         }
-        return Ok(Nginx { fault: Some(fault.into()), groups: Vec::new(), keeps_by_default });
+        return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
     }
-    let groups = groups(&nginx_text::parse(&dump.stdout));
+    let directives = nginx_text::parse(&dump.stdout);
+    let groups = groups(&directives);
     if groups.is_empty() {
         return Err(Unseen("the nginx on this host passes nothing to pixeld".into()));
     }
-    Ok(Nginx { fault: None, groups, keeps_by_default })
+    let configured = directives.iter().find(|one| one.name == "user").map(Directive::parameter);
+    let user = configured.unwrap_or_else(|| built_in_user(build)).into();
+    Ok(Nginx { fault: None, groups, keeps_by_default, user })
+}
+
+/// `configure arguments: --prefix=/etc/nginx --user=nginx`
+fn built_in_user(build: &str) -> &str {
+    build.split_whitespace().find_map(|word| word.strip_prefix("--user=")).unwrap_or("nobody")
 }
 
 /// `nginx version: nginx/1.26.3 (Ubuntu)`
@@ -103,11 +124,20 @@ fn groups(directives: &[Directive]) -> Vec<Group> {
 
 fn group(upstream: &Directive) -> Group {
     let of = |name: &'static str| upstream.block.iter().filter(move |one| one.name == name);
-    let is_up = |server: &&Directive| !server.parameters.iter().any(|parameter| parameter == "down");
+    let has = |server: &Directive, word: &str| server.parameters.iter().any(|parameter| parameter == word);
+    let up: Vec<_> = of("server").filter(|server| !has(server, "down")).collect();
+    let is_backup = |server: &&&Directive| has(server, "backup") && has(server, "max_fails=0");
+    let mut servers: Vec<String> = Vec::new();
+    for server in &up {
+        if !servers.iter().any(|known| known == server.parameter()) {
+            servers.push(server.parameter().into());
+        }
+    }
     Group {
         name: upstream.parameter().into(),
         is_block: true,
-        servers: of("server").filter(is_up).map(|server| server.parameter().into()).collect(),
+        servers,
+        backups: up.iter().filter(is_backup).map(|server| server.parameter().into()).collect(),
         keepalive: of("keepalive").find_map(|one| one.parameter().parse().ok()),
         locations: Vec::new(),
     }
@@ -195,6 +225,7 @@ mod tests {
         let group = &nginx.groups[0];
         assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(256)));
         assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
+        assert_eq!(group.backups, group.servers);
         let location = Location {
             name: "= /pixel".into(),
             version: Some("1.1".into()),
@@ -243,6 +274,19 @@ mod tests {
         assert!(understand(&printed(false, "", forbidden), "").unwrap_err().0.contains("sudo"));
         let broken = printed(false, "", "nginx: error while loading shared libraries\n");
         assert!(understand(&broken, "").unwrap_err().0.contains("shared libraries"));
+    }
+
+    #[test]
+    fn user_is_configured_or_built_in() {
+        let user = |main: &str, build: &str| {
+            let dump =
+                format!("# configuration file /n:\n{main}http {{ upstream pixeld {{ server a; }} }}\n");
+            understand(&printed(true, &dump, ""), build).unwrap().user
+        };
+        assert_eq!(user("user www-data;\n", "configure arguments: --user=nginx"), "www-data");
+        assert_eq!(user("user a b;\n", ""), "a");
+        assert_eq!(user("", "nginx version: nginx/1.26.3\nconfigure arguments: --user=nginx\n"), "nginx");
+        assert_eq!(user("", "configure arguments: --prefix=/x\n"), "nobody");
     }
 
     #[test]

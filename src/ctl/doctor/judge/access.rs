@@ -1,0 +1,99 @@
+use super::{Verdict, drop_in, listeners, or_ok, reopen};
+use crate::ctl::doctor::{
+    finding::Finding,
+    look::{Facts, access::Access, units},
+};
+
+/// The group that the unit gives the socket to.
+const GROUP: &str = "pixeld-proxy";
+/// What an upgrade leaves if a proxy was connected that is not in the group.
+const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf";
+
+/// Whether nginx may connect to pixeld's Unix socket, and other local users may not.
+pub fn access(facts: &Facts) -> Verdict {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    let own = listeners(facts);
+    let is_own = |socket: &&Access| own.contains(&format!("unix:{}", socket.path));
+    let sockets: Vec<_> = facts.access.as_ref().map_err(Clone::clone)?.iter().filter(is_own).collect();
+    let findings = sockets.iter().filter_map(|socket| judge(socket, &nginx.user)).collect();
+    Ok(or_ok(findings, || {
+        let paths: Vec<_> = sockets.iter().map(|socket| socket.path.as_str()).collect();
+        Finding::ok("nginx may connect to pixeld, and other users may not").evidence(paths.join(", "))
+    }))
+}
+
+fn judge(socket: &Access, user: &str) -> Option<Finding> {
+    let Access { path, mode, owner, group, groups } = socket;
+    let evidence =
+        format!("{path}: mode {mode:o}, user {owner}, group {group}; groups of {user}: {}", groups.join(" "));
+    // connect(2) asks for the permission to write; of the three classes, the first that fits decides.
+    let may_connect = match () {
+        () if user == "root" => true,
+        () if user == owner => mode & 0o200 != 0,
+        () if groups.contains(group) => mode & 0o020 != 0,
+        () => mode & 0o002 != 0,
+    };
+    if !may_connect {
+        let finding =
+            Finding::problem(format!("nginx's user {user} may not connect to {path}")).evidence(evidence);
+        return Some(match group.as_str() {
+            GROUP => finding
+                .mend(format!("sudo usermod -aG {GROUP} {user}"))
+                .mend("# its processes get the group when they start:")
+                .mend("sudo systemctl reload nginx"),
+            _ => finding
+                .mend("# where systemd opens the socket:")
+                .mend_all(drop_in(units::NEEDED[0], "Socket", &format!("SocketGroup={GROUP}")))
+                .mend(format!("sudo usermod -aG {GROUP} {user}"))
+                .mend_all(reopen(units::NEEDED[0]))
+                .mend("sudo systemctl reload nginx"),
+        });
+    }
+    (mode & 0o002 != 0).then(|| {
+        Finding::warning(format!("every local user may connect to {path}, and stall pixeld"))
+            .evidence(evidence)
+            .mend(format!("# once each proxy that uses it is in the group {GROUP}:"))
+            .mend(format!("sudo rm -f {KEPT_OPEN}"))
+            .mend("sudo systemctl daemon-reload")
+            .mend(format!("sudo chgrp {GROUP} {path}"))
+            .mend(format!("sudo chmod 0660 {path}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+    };
+
+    fn socket(facts: &mut Facts) -> &mut Access {
+        &mut facts.access.as_mut().unwrap()[0]
+    }
+
+    #[test]
+    fn proxy_outside_the_group_is_a_problem() {
+        let mut facts = healthy();
+        only(access(&facts), State::Ok);
+        socket(&mut facts).groups = vec!["www-data".into()];
+        let finding = only(access(&facts), State::Problem);
+        assert_eq!(finding.mend[0], "sudo usermod -aG pixeld-proxy www-data");
+        socket(&mut facts).group = "root".into();
+        let finding = only(access(&facts), State::Problem);
+        assert!(finding.mend.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{finding:?}");
+        socket(&mut facts).owner = "www-data".into();
+        only(access(&facts), State::Ok);
+        socket(&mut facts).owner = "root".into();
+        facts.nginx.as_mut().unwrap().user = "root".into();
+        only(access(&facts), State::Ok);
+    }
+
+    #[test]
+    fn socket_that_every_user_may_connect_to_is_a_warning() {
+        let mut facts = healthy();
+        socket(&mut facts).mode = 0o666;
+        let finding = only(access(&facts), State::Warning);
+        assert!(finding.mend.contains(&"sudo chmod 0660 /run/pixeld/http.sock".into()), "{finding:?}");
+    }
+}
