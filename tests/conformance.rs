@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "conformance/eviction.rs"]
+mod eviction;
 #[path = "conformance/limits.rs"]
 mod limits;
 #[path = "conformance/readers.rs"]

@@ -37,7 +37,7 @@ fn idle_clients_shut_out_nobody_where_few_files_may_be_open() {
     assert!(connections["evicted"].as_u64().unwrap() >= 300 - 72, "{connections}");
     let status = support::stdout(&daemon.ctl(&["status"]));
     assert!(status.contains(" of 72 at most"), "{status}");
-    daemon.wait_for_log("The limit of open files leaves room for 72 connections: idle");
+    daemon.wait_for_log("The limit of open files leaves room for 72 connections: closing");
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
 pub fn oddities(stats: &Stats) -> Vec<(&'static str, String)> {
     let connections = &stats.connections;
     [
-        ("evicted", connections.evicted, "idle connections closed at the limit"),
+        ("evicted", connections.evicted, "connections closed at the limit"),
         ("cut", connections.cut, "connections whose answers were not taken in time"),
         ("paused", connections.pauses, "times that accepting paused"),
         ("log", stats.log_lines_dropped, "lines dropped"),

@@ -208,7 +208,7 @@ fn tell_connections(daemon: &mut Daemon, connections: &Connections) {
     );
     daemon.counter(
         "pixeld_connections_evicted_total",
-        "Idle connections closed to make room at the limit.",
+        "Connections closed to make room at the limit.",
         evicted,
     );
     daemon.counter(

@@ -8,16 +8,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::coop,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     answer::Answer,
     context::Context,
+    eviction::Place,
     express::{self, Leaves},
     io::Io,
     service::{PixelService, client, tell_refusal},
@@ -41,12 +44,14 @@ pub struct Parked {
     pub unread: Bytes,
     /// Requests that were answered on it.
     pub requests: usize,
+    /// Where it is in the order in which connections give way, once it is on its way to a worker.
+    pub place: Option<Place>,
 }
 
 impl Parked {
     /// A connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
-        Self { socket, peer, unread: Bytes::new(), requests: 0 }
+        Self { socket, peer, unread: Bytes::new(), requests: 0, place: None }
     }
 }
 
@@ -62,7 +67,7 @@ pub enum Ended {
 /// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
 /// this call on, not only when the future is polled.
 pub fn serve(parked: Parked, context: Rc<Context>) -> impl Future<Output = Ended> {
-    let entered = context.connections.enter(parked.peer, parked.requests);
+    let entered = context.connections.enter(parked.peer, parked.requests, parked.place);
     let io = Io::new(parked.socket.into_stream(), parked.unread, entered.track.clone());
     async move { serve_io(io, &context, &entered.track).await }
 }
@@ -76,6 +81,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             Way::Hyper { to_finish } => match Box::pin(session(&mut io, context, track, to_finish)).await {
                 Session::Finished(result) => after_end(result, context, track),
                 Session::TimedOut(stage) => after_timeout(stage, track),
+                Session::Evicted => Next::Evict,
                 Session::Left => while_idle(&io, context, track),
                 Session::Answered => {
                     // Who has sent the next request already takes turns with the others.
@@ -101,6 +107,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
             // Boxed, or every connection would have room for them all the time.
             Next::Close => Box::pin(close(io, track)).await,
             Next::Refuse(outcome) => Box::pin(refuse(io, context, track, outcome)).await,
+            Next::Evict => evict(io, context, track),
             Next::Drop => {}
             Next::Abandon(reason) => tell(context, client(None, track), &reason),
             Next::Cut => cut(context, track),
@@ -137,6 +144,8 @@ enum Next {
     Close,
     /// Send this answer, as the last one.
     Refuse(Outcome),
+    /// Answer an incomplete request with 408 and close at once: another client needs the place.
+    Evict,
     /// Close it at once: everything that was sent has arrived long ago, or nothing comes that could
     /// overtake it.
     Drop,
@@ -191,8 +200,8 @@ fn after_timeout(stage: Stage, track: &Track) -> Next {
 fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
     match track.recalled() {
         Some(Recall::Move) => Next::Park,
-        Some(Recall::Close) if io.has_input() => Next::Finish,
-        Some(Recall::Close) => Next::Drop,
+        Some(Recall::Close | Recall::Evict) if io.has_input() => Next::Finish,
+        Some(Recall::Close | Recall::Evict) => Next::Drop,
         // A request that has just arrived is answered, though it is late.
         None if track.is_expired(&context.policy()) && !io.has_input() => Next::Close,
         None => Next::Serve,
@@ -210,12 +219,15 @@ enum Session {
     Answered,
     /// It has been in this stage for too long.
     TimedOut(Stage),
+    /// It was chosen to give way, and its request is incomplete.
+    Evicted,
 }
 
 /// Answers what hyper could not, and closes.
 async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) {
     let answer = Answer::refusal(outcome);
     count_refusal(context, track, &answer);
+    track.refuse();
     // So few bytes fit into any socket's buffer, unless the client does not take its answers.
     let bytes = answer.into_last_bytes();
     let send = io.stream.write_all(&bytes);
@@ -228,6 +240,24 @@ async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) 
         Ok(Err(error)) => tell(context, client(None, track), &error),
         Err(_) => cut(context, track),
     }
+}
+
+/// Answers an incomplete request with 408, if that can be sent at once, and closes without waiting for the
+/// client: it could keep its place that way.
+fn evict(mut io: Io, context: &Context, track: &Track) {
+    const MOST: u64 = 64 << 10;
+
+    let answer = Answer::refusal(Outcome::TimedOut);
+    count_refusal(context, track, &answer);
+    track.refuse();
+    let bytes = answer.into_last_bytes();
+    if let Some(Ok(sent)) = io.stream.write(&bytes).now_or_never() {
+        context.stats.sent(sent);
+        context.stats.took(track.begun().elapsed(), 1);
+    }
+    // What is left unread would become a reset, which may overtake the response.
+    let mut sink = tokio::io::sink();
+    let _ = tokio::io::copy(&mut io.stream.take(MOST), &mut sink).now_or_never();
 }
 
 fn count_refusal(context: &Context, track: &Track, answer: &Answer) {
@@ -261,6 +291,8 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         .serve_connection(TokioIo::new(io), service);
     let mut timer = pin!(sleep(policy.shortest_timeout()));
     let (answered_before, mut adoptions) = (track.requests(), context.adoptions());
+    let mut turn = pin!(give_way());
+    let mut has_given_way = false;
 
     let end = poll_fn(|cx| {
         track.wakes(cx.waker());
@@ -280,6 +312,17 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             // What is there of a head goes along, or a slow client would keep its worker from leaving.
             if track.stage() == Stage::Head && track.recalled() == Some(Recall::Move) {
                 return Poll::Ready(Session::Left);
+            }
+            if track.is_evicted() && track.is_incomplete() {
+                // The rest of the request may have come already, but hyper knows that only after epoll has
+                // been asked; and it may have read a part of it only.
+                has_given_way = has_given_way || turn.as_mut().poll(cx).is_ready();
+                if has_given_way {
+                    if coop::has_budget_remaining() {
+                        return Poll::Ready(Session::Evicted);
+                    }
+                    cx.waker().wake_by_ref();
+                }
             }
             if adoptions != context.adoptions() {
                 adoptions = context.adoptions();
@@ -329,7 +372,15 @@ async fn close(mut io: Io, track: &Track) {
         let mut sink = tokio::io::sink();
         tokio::io::copy(&mut io.stream.take(MOST), &mut sink).await
     };
-    let _ = timeout(LONGEST, discard).await;
+    let evicted = poll_fn(|cx| {
+        track.wakes(cx.waker());
+        if track.is_evicted() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    // In this order, so that nothing that has come is left unread.
+    let end = async {
+        tokio::select! { biased; _ = discard => {}, () = evicted => {} }
+    };
+    let _ = timeout(LONGEST, end).await;
 }
 
 fn cut(context: &Context, track: &Track) {
@@ -340,7 +391,10 @@ fn cut(context: &Context, track: &Track) {
 fn park(io: Io, track: &Track) -> Ended {
     let (stream, unread) = io.into_parts();
     match stream.into_socket() {
-        Ok(socket) => Ended::Parked(Parked { socket, peer: track.peer, unread, requests: track.requests() }),
+        Ok(socket) => {
+            let (peer, requests) = (track.peer, track.requests());
+            Ended::Parked(Parked { unread, requests, ..Parked::new(socket, peer) })
+        }
         Err(_) => Ended::Closed,
     }
 }

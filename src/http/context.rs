@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{express::Buffers, head::Heads, policy::Policy, registry::Registry};
+use super::{eviction::EvictionQueue, express::Buffers, head::Heads, policy::Policy, registry::Registry};
 use crate::{log::Log, stats::WorkerStats};
 
 /// What the connections of one worker share. It never leaves the worker's thread.
@@ -28,9 +28,22 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without connections.
+    /// A context without connections, none of which will ever be asked to give way.
     pub fn new(worker: usize, stats: Arc<WorkerStats>, log: Log, policy: Policy) -> Self {
-        let connections = Rc::new(Registry::new(stats.clone()));
+        Self::with_queue(worker, stats, log, policy, Arc::default(), |_| ())
+    }
+
+    /// A context without connections. Those that come give way as `queue` chooses; `notify` has
+    /// [`Registry::evict`] called.
+    pub fn with_queue(
+        worker: usize,
+        stats: Arc<WorkerStats>,
+        log: Log,
+        policy: Policy,
+        queue: Arc<EvictionQueue>,
+        notify: impl Fn(usize) + Send + 'static,
+    ) -> Self {
+        let connections = Rc::new(Registry::new(stats.clone(), queue, notify));
         Self {
             worker,
             stats,

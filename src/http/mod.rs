@@ -5,6 +5,7 @@ mod answer;
 mod check;
 mod connection;
 mod context;
+mod eviction;
 mod express;
 mod head;
 mod io;
@@ -18,6 +19,7 @@ mod turn;
 
 pub use connection::{Ended, Parked, serve};
 pub use context::Context;
+pub use eviction::{Evicted, EvictionQueue, Peer};
 #[cfg(test)]
 pub use judge::STUMBLING_BLOCK;
 pub use policy::Policy;

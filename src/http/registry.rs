@@ -1,6 +1,6 @@
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -8,48 +8,66 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::track::{Recall, Stage, Track};
+use super::{
+    eviction::{EvictionQueue, Place},
+    track::{Recall, Stage, Track},
+};
 use crate::stats::WorkerStats;
 
-/// The connections of one worker, and in which order they became idle.
+/// The connections of one worker.
 #[derive(Debug)]
 pub struct Registry {
     /// The worker's counters.
     pub stats: Arc<WorkerStats>,
     tracks: RefCell<Slab<Rc<Track>>>,
-    /// Idle connections, the longest first. Those that are busy again, or gone, are left in and
-    /// passed over: taking them out at once would cost every request more than it costs to skip
-    /// them here.
-    idle: RefCell<VecDeque<(usize, Instant)>>,
+    queue: Arc<EvictionQueue>,
+    /// What the queue calls this worker.
+    worker: usize,
     /// What every connection is asked for as it comes.
     standing: Cell<Option<Recall>>,
     idle_count: Cell<usize>,
 }
 
 impl Registry {
-    /// No connections yet, of a worker that counts there.
-    pub fn new(stats: Arc<WorkerStats>) -> Self {
+    /// No connections yet, of a worker that counts there. Those that come are chosen from this queue, and
+    /// `notify` has [`Self::evict`] called with the number of each.
+    pub fn new(
+        stats: Arc<WorkerStats>,
+        queue: Arc<EvictionQueue>,
+        notify: impl Fn(usize) + Send + 'static,
+    ) -> Self {
         Self {
             stats,
             tracks: RefCell::default(),
-            idle: RefCell::default(),
+            worker: queue.add_worker(notify),
+            queue,
             standing: Cell::new(None),
             idle_count: Cell::new(0),
         }
     }
 
     /// Takes note of a connection, until what is returned is dropped.
-    pub fn enter(self: &Rc<Self>, peer: Option<std::net::SocketAddr>, requests: usize) -> Entered {
+    pub fn enter(
+        self: &Rc<Self>,
+        peer: Option<SocketAddr>,
+        requests: usize,
+        place: Option<Place>,
+    ) -> Entered {
+        let place = place.unwrap_or_else(|| self.queue.add(peer.into(), Instant::now()));
         let mut tracks = self.tracks.borrow_mut();
         let entry = tracks.vacant_entry();
-        let track = Rc::new(Track::new(entry.key(), peer, requests, self.clone()));
+        let id = entry.key();
+        let is_chosen = place.attach(self.worker, id);
+        let track = Rc::new(Track::new(id, peer, requests, self.clone(), place));
         entry.insert(track.clone());
         drop(tracks);
+        if is_chosen {
+            track.recall(Recall::Evict);
+        }
         if let Some(recall) = self.standing.get() {
             track.recall(recall);
         }
         self.begins_idle();
-        self.became_idle(&track);
         Entered { track }
     }
 
@@ -65,35 +83,11 @@ impl Registry {
         self.stats.set_idle(self.idle_count.get());
     }
 
-    /// Takes note that a connection waits for its next request.
-    pub fn became_idle(&self, track: &Track) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() > 64 + 2 * self.tracks.borrow().len() {
-            idle.retain(|entry| self.is_idle_since(*entry));
+    /// Closes a connection that was chosen to give way, unless it has ended.
+    pub fn evict(&self, id: usize) {
+        if let Some(track) = self.tracks.borrow().get(id).filter(|track| track.is_chosen()) {
+            track.recall(Recall::Evict);
         }
-        idle.push_back((track.id, track.since()));
-    }
-
-    /// Since when the connection that is idle longest is, if one is.
-    pub fn longest_idle_since(&self) -> Option<Instant> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some(entry) = idle.front() {
-            if self.is_idle_since(*entry) {
-                return Some(entry.1);
-            }
-            idle.pop_front();
-        }
-        None
-    }
-
-    /// Asks the connection that is idle longest to close; `false` when none is idle.
-    pub fn close_longest_idle(&self) -> bool {
-        if self.longest_idle_since().is_none() {
-            return false;
-        }
-        let longest = self.idle.borrow_mut().pop_front();
-        let tracks = self.tracks.borrow();
-        longest.and_then(|(id, _)| tracks.get(id)).inspect(|track| track.recall(Recall::Close)).is_some()
     }
 
     /// Asks `count` connections to go to other workers, each as soon as it is idle.
@@ -118,13 +112,11 @@ impl Registry {
             track.wake();
         }
     }
+}
 
-    fn is_idle_since(&self, (id, since): (usize, Instant)) -> bool {
-        let tracks = self.tracks.borrow();
-        let is_idle = |track: &Rc<Track>| {
-            track.stage() == Stage::Idle && track.since() == since && track.recalled().is_none()
-        };
-        tracks.get(id).is_some_and(is_idle)
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.queue.remove_worker(self.worker);
     }
 }
 
@@ -148,9 +140,11 @@ mod tests {
     use super::*;
     use crate::stats::Memory;
 
-    fn registry() -> Rc<Registry> {
+    fn registry(queue: &Arc<EvictionQueue>) -> (Rc<Registry>, std::sync::mpsc::Receiver<usize>) {
         let memory = Arc::new(Memory::create(0).unwrap());
-        Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1))))
+        let (notify, chosen) = std::sync::mpsc::channel();
+        let notify = move |id| notify.send(id).unwrap();
+        (Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1)), queue.clone(), notify)), chosen)
     }
 
     fn work_on(entered: &Entered) {
@@ -159,30 +153,74 @@ mod tests {
         entered.track.flushed();
     }
 
-    #[test]
-    fn the_connection_that_is_idle_longest_is_closed() {
-        let registry = registry();
-        let connections: Vec<_> = (0..3).map(|_| registry.enter(None, 0)).collect();
-        work_on(&connections[0]);
-        connections[1].track.received();
-        assert_eq!(registry.stats.idle(), 2);
-        assert!(registry.close_longest_idle());
-        assert_eq!(connections[2].track.recalled(), Some(Recall::Close));
-        assert!(registry.close_longest_idle());
-        assert_eq!(connections[0].track.recalled(), Some(Recall::Close));
-        assert!(!registry.close_longest_idle(), "the other one is busy");
+    /// Evicts one connection; `None` if there is none to evict.
+    fn evict(
+        queue: &EvictionQueue,
+        registry: &Registry,
+        chosen: &std::sync::mpsc::Receiver<usize>,
+    ) -> Option<usize> {
+        queue.evict()?;
+        let id = chosen.try_recv().unwrap();
+        registry.evict(id);
+        Some(id)
     }
 
     #[test]
-    fn what_is_gone_or_busy_is_forgotten_in_time() {
-        let registry = registry();
-        let first = registry.enter(None, 0);
-        for _ in 0..10_000 {
-            work_on(&first);
-        }
-        assert!(registry.idle.borrow().len() < 100);
-        drop(first);
-        assert_eq!(registry.longest_idle_since(), None);
+    fn idle_longest_then_incomplete_longest_gives_way() {
+        let queue = Arc::default();
+        let (registry, chosen) = registry(&queue);
+        let connections: Vec<_> = (0..5).map(|_| registry.enter(None, 0, None)).collect();
+        work_on(&connections[0]);
+        connections[3].track.received();
+        connections[1].track.received();
+        connections[4].track.received();
+        connections[4].track.answer(false);
+        assert_eq!(registry.stats.idle(), 2);
+        let order = std::iter::from_fn(|| evict(&queue, &registry, &chosen)).collect::<Vec<_>>();
+        assert_eq!(order, [2, 0, 3, 1], "the last one has a response to send");
+        assert!(connections[..4].iter().all(|entered| entered.track.is_evicted()));
+        connections[4].track.flushed();
+        assert_eq!(evict(&queue, &registry, &chosen), Some(4));
+        drop(connections);
         assert_eq!(registry.stats.idle(), 0);
+    }
+
+    #[test]
+    fn eviction_of_an_ended_connection_spares_its_successor() {
+        let queue = Arc::default();
+        let (registry, chosen) = registry(&queue);
+        let ended = registry.enter(None, 0, None);
+        assert!(queue.evict().is_some());
+        drop(ended);
+        let successor = registry.enter(None, 0, None);
+        let id = chosen.try_recv().unwrap();
+        assert_eq!(id, successor.track.id);
+        registry.evict(id);
+        assert_eq!(successor.track.recalled(), None);
+    }
+
+    #[test]
+    fn pipelined_request_gives_way_after_the_response_before() {
+        let queue = Arc::default();
+        let (registry, chosen) = registry(&queue);
+        let connection = registry.enter(None, 0, None);
+        connection.track.received();
+        connection.track.begin_request();
+        connection.track.answer(false);
+        connection.track.begin_request();
+        assert_eq!(evict(&queue, &registry, &chosen), None, "a response is unsent");
+        connection.track.flushed();
+        assert_eq!(evict(&queue, &registry, &chosen), Some(0));
+    }
+
+    #[test]
+    fn connections_that_move_away_do_not_give_way() {
+        let queue = Arc::default();
+        let (registry, chosen) = registry(&queue);
+        let connections = [registry.enter(None, 0, None), registry.enter(None, 0, None)];
+        registry.move_away(1);
+        assert_eq!(evict(&queue, &registry, &chosen), Some(1));
+        assert_eq!(evict(&queue, &registry, &chosen), None);
+        drop(connections);
     }
 }

@@ -22,7 +22,7 @@ use super::{
     check::{self, Framing},
     context::Context,
     judge,
-    track::{Recall, Track},
+    track::Track,
 };
 use crate::{
     log::{Event, Level},
@@ -114,8 +114,7 @@ impl Future for Exchange<'_> {
             Some(refusal) => refusal,
             None => ready!(this.poll_answer(cx)),
         };
-        answer.close |=
-            this.is_last || this.context.is_retiring() || this.track.recalled() == Some(Recall::Close);
+        answer.close |= this.is_last || this.context.is_retiring() || this.track.is_to_close();
         this.context.stats.answered(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         this.track.answer(answer.close);

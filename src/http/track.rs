@@ -7,7 +7,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{policy::Policy, registry::Registry};
+use super::{
+    eviction::{Place, Standing},
+    policy::Policy,
+    registry::Registry,
+};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +27,14 @@ pub enum Stage {
 }
 
 /// What a worker wants of a connection, as soon as it is idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recall {
     /// Go to another worker.
     Move,
     /// Close.
     Close,
+    /// Close, also if a request is incomplete: another client needs the place.
+    Evict,
 }
 
 /// Where a connection stands. Its socket, its service and its worker share this; all live on one
@@ -51,11 +57,20 @@ pub struct Track {
     unsent: Cell<Option<Instant>>,
     own_refusal_dropped: Cell<bool>,
     ended_by_peer: Cell<bool>,
+    /// Everything is sent, and the client is waited for to close.
+    lingering: Cell<bool>,
+    place: Place,
     waker: RefCell<Waker>,
 }
 
 impl Track {
-    pub fn new(id: usize, peer: Option<SocketAddr>, requests: usize, registry: Rc<Registry>) -> Self {
+    pub fn new(
+        id: usize,
+        peer: Option<SocketAddr>,
+        requests: usize,
+        registry: Rc<Registry>,
+        place: Place,
+    ) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -71,6 +86,8 @@ impl Track {
             unsent: Cell::new(None),
             own_refusal_dropped: Cell::new(false),
             ended_by_peer: Cell::new(false),
+            lingering: Cell::new(false),
+            place,
             waker: RefCell::new(Waker::noop().clone()),
         }
     }
@@ -98,6 +115,27 @@ impl Track {
             _ => {}
         }
         self.since.set(now);
+        self.publish();
+    }
+
+    /// Publishes whether the connection may be chosen to give way.
+    fn publish(&self) {
+        let standing = match self.stage.get() {
+            // It goes by itself.
+            Stage::Idle | Stage::Head if self.recall.get().is_some() => Standing::BUSY,
+            Stage::Idle => self.place.idle(self.since.get()),
+            Stage::Head | Stage::Body if self.unsent.get().is_none() => {
+                self.place.incomplete(self.begun.get())
+            }
+            Stage::Answer if self.lingering.get() => self.place.idle(self.since.get()),
+            _ => Standing::BUSY,
+        };
+        self.place.publish(standing);
+    }
+
+    /// Whether a request is under way of which a part has yet to come, and no response before it has.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self.stage.get(), Stage::Head | Stage::Body) && self.unsent.get().is_none()
     }
 
     /// When the first byte of the request under way came in; of several that came together, the
@@ -123,10 +161,16 @@ impl Track {
         }
     }
 
-    /// Nothing more will be answered; it is only waited for its client to close.
-    pub fn close(&self) {
+    /// The last response is about to be sent, and is no request's.
+    pub fn refuse(&self) {
         self.last_answer.set(true);
         self.enter(Stage::Answer);
+    }
+
+    /// Nothing more will be answered; it is only waited for its client to close.
+    pub fn close(&self) {
+        self.lingering.set(true);
+        self.refuse();
     }
 
     /// Since when an answer, or several, wait to be sent whole.
@@ -155,7 +199,8 @@ impl Track {
         self.unsent.set(None);
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter_at(Stage::Idle, now);
-            self.registry.became_idle(self);
+        } else {
+            self.publish();
         }
     }
 
@@ -165,7 +210,7 @@ impl Track {
         self.requests.set(self.requests.get() + answers);
         self.registry.stats.took(now - begun, answers as u64);
         self.since.set(now);
-        self.registry.became_idle(self);
+        self.place.publish_later(self.place.idle(now));
     }
 
     /// So many requests came in at `begun`, and their answers wait to be sent whole.
@@ -213,10 +258,26 @@ impl Track {
         self.recall.get()
     }
 
+    /// Whether the connection is to close after the response that comes next.
+    pub fn is_to_close(&self) -> bool {
+        self.recall.get() >= Some(Recall::Close)
+    }
+
+    /// Whether the connection was chosen to give way to another one.
+    pub fn is_evicted(&self) -> bool {
+        self.recall.get() == Some(Recall::Evict)
+    }
+
+    /// Whether the queue means this connection, and not one that had its number before.
+    pub fn is_chosen(&self) -> bool {
+        self.place.is_chosen()
+    }
+
     /// Asks the connection back; a wish to close is not taken back by one to move.
     pub fn recall(&self, recall: Recall) {
-        if self.recall.get() != Some(Recall::Close) {
+        if self.recall.get() < Some(recall) {
             self.recall.set(Some(recall));
+            self.publish();
             self.wake();
         }
     }

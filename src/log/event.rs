@@ -72,8 +72,8 @@ pub enum Event {
     StillDrained { by: String },
     /// The counters of the process before cannot be gone on with.
     CountersLost { reason: String },
-    /// As many connections are open as may be, so idle ones are closed.
-    LimitReached { limit: usize, is_short_of_files: bool },
+    /// As many connections are open as may be, so those of the peer that holds most are closed.
+    LimitReached { limit: usize, is_short_of_files: bool, peer: String, held: usize },
     /// There are descriptors for `limit` connections only.
     FilesShort { files: usize, limit: usize, wanted: usize },
     /// Accepting stopped, for the reason given.
@@ -210,6 +210,7 @@ impl Event {
                 line.status = Some(*status);
                 line.reason = Some((*reason).into());
             }
+            Self::LimitReached { peer, .. } => line.client = Some(peer.clone()),
             Self::Disconnected { client, reason, .. } | Self::ControlFailed { client, reason } => {
                 line.client = Some(client.clone());
                 line.reason = Some(reason.clone());
@@ -291,7 +292,10 @@ impl Event {
             Self::CountersLost { reason } => {
                 format!("The counters begin anew, those of the process before cannot be used: {reason}")
             }
-            Self::LimitReached { limit, is_short_of_files } => limit_reached(*limit, *is_short_of_files),
+            Self::LimitReached { limit, is_short_of_files, peer, held } => {
+                let reached = limit_reached(*limit, *is_short_of_files);
+                format!("{reached}: closing connections of the peer with most ({peer}, {held})")
+            }
             Self::FilesShort { files, limit, wanted } => format!(
                 "At most {} may be open, and not {wanted} (limits.connections), for only {files} files may: \
                  raise LimitNOFILE=",
@@ -338,12 +342,11 @@ fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
 }
 
 fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
-    let what = if is_short_of_files {
+    if is_short_of_files {
         format!("The limit of open files leaves room for {}", counted(limit, "connection"))
     } else {
         format!("limits.connections ({limit}) is reached")
-    };
-    format!("{what}: idle connections are closed for new ones")
+    }
 }
 
 /// A number with its noun: `1 request`, `2 requests`.

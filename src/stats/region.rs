@@ -41,7 +41,7 @@ pub struct AcceptStats {
     pub accepted: SharedCounter,
     /// Connections that were taken over from the process before.
     pub restored: SharedCounter,
-    /// Idle connections that were asked to close at the limit.
+    /// Connections that were asked to close at the limit.
     pub evicted: SharedCounter,
     /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.
     pub pauses: SharedCounter,

@@ -4,12 +4,17 @@ use std::sync::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc::UnboundedSender, oneshot},
+    sync::{Notify, mpsc::UnboundedSender},
     time::Instant,
 };
 
 use super::thread::Order;
-use crate::{http::Parked, log::Event, net::Files, stats::WorkerStats};
+use crate::{
+    http::{Evicted, EvictionQueue, Parked},
+    log::Event,
+    net::Files,
+    stats::WorkerStats,
+};
 
 /// Deals connections, so that each worker has its share.
 #[derive(Debug, Default)]
@@ -22,6 +27,7 @@ pub struct Deck {
     limit: AtomicUsize,
     moved: AtomicU64,
     room: Notify,
+    evictions: Arc<EvictionQueue>,
 }
 
 #[derive(Debug, Default)]
@@ -89,21 +95,15 @@ impl Deck {
         self.room.notified().await;
     }
 
-    /// Asks the connection that is idle longest, of all workers, to close; `false` when none is idle.
-    pub async fn close_longest_idle(&self) -> bool {
-        let workers = self.hands().workers.clone();
-        let mut longest: Option<(Instant, &Hand)> = None;
-        for hand in &workers {
-            let (reply, answer) = oneshot::channel();
-            // A worker that is gone has nothing that is idle.
-            let _ = hand.orders.send(Order::ReportIdle(reply));
-            if let Ok(Some(since)) = answer.await
-                && longest.is_none_or(|(longest, _)| since < longest)
-            {
-                longest = Some((since, hand));
-            }
-        }
-        longest.is_some_and(|(_, hand)| hand.orders.send(Order::CloseIdle).is_ok())
+    /// The order in which connections give way at the limit.
+    pub fn evictions(&self) -> Arc<EvictionQueue> {
+        self.evictions.clone()
+    }
+
+    /// Has a connection closed for another one: the idle longest, else the incomplete longest, of the peer
+    /// that holds most. `None` if every request is complete. It waits for no worker.
+    pub fn evict(&self) -> Option<Evicted> {
+        self.evictions.evict()
     }
 
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
@@ -117,7 +117,7 @@ impl Deck {
         self.deal_to(|hands| hands.fewest_or(worker), connection);
     }
 
-    fn deal_to(&self, choose: impl Fn(&mut Hands) -> Option<usize>, connection: Parked) -> Dealt {
+    fn deal_to(&self, choose: impl Fn(&mut Hands) -> Option<usize>, mut connection: Parked) -> Dealt {
         self.open.fetch_add(1, Relaxed);
         let mut hands = self.hands();
         if let Some(outlet) = &hands.outlet {
@@ -126,6 +126,8 @@ impl Deck {
             // One that nobody takes any more is closed.
             return if sent.is_ok() { Dealt::ToHeir } else { Dealt::Closed };
         }
+        // It counts for its peer at once, however long its worker takes to serve it.
+        connection.place = Some(self.evictions.add(connection.peer.into(), Instant::now()));
         let mut order = Order::Serve(connection);
         while let Some(i) = choose(&mut hands) {
             let hand = &hands.workers[i];

@@ -167,7 +167,8 @@ fn receive_message(far: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<Pa
         let unread = rest.split_off(..length).ok_or_else(cut_short)?;
         let socket = Socket::adopt(socket)?;
         let peer = socket.peer_address();
-        connections.push(Parked { socket, peer, unread: Bytes::copy_from_slice(unread), requests });
+        let unread = Bytes::copy_from_slice(unread);
+        connections.push(Parked { unread, requests, ..Parked::new(socket, peer) });
     }
     Ok(Some(connections))
 }

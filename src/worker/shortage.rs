@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use tokio::time::{sleep, timeout};
 
 use super::thread::Shared;
-use crate::log::Event;
+use crate::{http::Evicted, log::Event};
 
 /// How long to wait before something is tried again that did not work.
 pub const SHORTLY: Duration = Duration::from_millis(100);
@@ -76,22 +76,27 @@ impl Shortage {
         std::mem::take(&mut self.is_told)
     }
 
-    /// At the limit: closes what is idle longest. While nothing is idle, the backlog holds.
+    /// At the limit: closes connections of the peer that holds most. While every request is complete, the
+    /// backlog holds.
     pub async fn make_room(&mut self, shared: &Shared) {
         /// A connection that was asked to close may have a last request to answer.
         const EVICTION: Duration = Duration::from_secs(1);
+        /// Connections that are asked at once, when those before have not closed in time.
+        const MOST: usize = 64;
 
+        let mut factor = 1;
         while shared.deck.is_full() {
             // More than one where the limit was lowered.
             let surplus = (shared.deck.open() + 1).saturating_sub(shared.deck.limit());
             let mut evicted = 0;
-            while evicted < surplus && shared.deck.close_longest_idle().await {
-                self.count_evicted(shared);
+            while evicted < surplus.max(factor) && self.evict(shared) {
                 evicted += 1;
             }
             if evicted > 0 {
                 // Something else may have closed before that, so what counts is that there is room.
                 while shared.deck.is_full() && timeout(EVICTION, shared.deck.room()).await.is_ok() {}
+                // Those that do not close are perhaps all of one worker, which is stuck.
+                factor = (2 * factor).min(MOST);
                 continue;
             }
             let reached = if shared.deck.is_short_of_files() {
@@ -99,32 +104,34 @@ impl Shortage {
             } else {
                 "limits.connections"
             };
-            self.pause(shared, || format!("{reached} is reached, and no connection is idle"));
-            // Something may become idle without anything being closed.
+            self.pause(shared, || format!("{reached} is reached, and every request is complete"));
+            // A response may be sent without anything being closed.
             let _ = timeout(SHORTLY, shared.deck.room()).await;
         }
     }
 
     /// Something is short before the limit: that may have to be lower, for somebody may have lowered the
-    /// one of open files. Where it is not, whoever is idle makes room, until better times come.
+    /// one of open files. Where it is not, a connection gives way, until better times come.
     pub async fn make_do(&mut self, shared: &Shared) {
         if let Some(event) = shared.deck.refit() {
             shared.log.send(event);
         }
         if !shared.deck.is_full() {
-            if shared.deck.close_longest_idle().await {
-                self.count_evicted(shared);
-            }
+            self.evict(shared);
             sleep(SHORTLY).await;
         }
     }
 
-    fn count_evicted(&mut self, shared: &Shared) {
-        if self.evicts() {
-            let is_short_of_files = shared.deck.is_short_of_files();
-            shared.log.send(Event::LimitReached { limit: shared.deck.limit(), is_short_of_files });
-        }
+    /// Has one connection closed; `false` if there is none that may be.
+    fn evict(&mut self, shared: &Shared) -> bool {
+        let Some(Evicted { peer, held }) = shared.deck.evict() else { return false };
         shared.memory.accept.evicted.add(1);
+        if self.evicts() {
+            let (limit, is_short_of_files) = (shared.deck.limit(), shared.deck.is_short_of_files());
+            let peer = peer.to_string();
+            shared.log.send(Event::LimitReached { limit, is_short_of_files, peer, held });
+        }
+        true
     }
 
     /// Counts each pause once, however often it is tried again meanwhile.

@@ -11,12 +11,9 @@ use futures_util::{FutureExt, future::pending};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::{self, LocalOptions},
-    sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
-    },
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
@@ -40,10 +37,8 @@ pub enum Order {
     Adopt(Policy),
     /// Give so many connections to other workers, as they become idle.
     MoveAway(usize),
-    /// Say since when the connection that is idle longest is.
-    ReportIdle(oneshot::Sender<Option<Instant>>),
-    /// Close the connection that is idle longest.
-    CloseIdle,
+    /// Close this connection, by its number, for another client needs its place.
+    Evict(usize),
     /// Give all connections to other workers, as they become idle, and end.
     Leave,
     /// Close each connection with its next answer.
@@ -101,13 +96,22 @@ impl Worker {
         let (ready, is_ready) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
+            // One that keeps no orders coming when everybody else has gone.
+            let orders = orders.downgrade();
             move || {
                 let _ended = Ended(shared.ended.clone());
                 let mut builder = runtime::Builder::new_current_thread();
                 // A LocalSet on another runtime would be one more queue for each request to go through.
                 match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
-                        let context = Rc::new(Context::new(number, stats, shared.log.clone(), policy));
+                        let (log, queue) = (shared.log.clone(), shared.deck.evictions());
+                        let notify = move |connection| {
+                            // A worker that is gone has closed it already.
+                            let orders: Option<UnboundedSender<Order>> = orders.upgrade();
+                            let _ = orders.map(|orders| orders.send(Order::Evict(connection)));
+                        };
+                        let context = Context::with_queue(number, stats, log, policy, queue, notify);
+                        let context = Rc::new(context);
                         let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
                         runtime.block_on(work(received, &context, &shared, ready));
                     }
@@ -168,11 +172,7 @@ async fn work(
                 }
                 Some(Order::Adopt(policy)) => context.set_policy(policy),
                 Some(Order::MoveAway(count)) => context.connections.move_away(count),
-                Some(Order::ReportIdle(reply)) => {
-                    // Whoever asked may have stopped accepting meanwhile.
-                    let _ = reply.send(context.connections.longest_idle_since());
-                }
-                Some(Order::CloseIdle) => drop(context.connections.close_longest_idle()),
+                Some(Order::Evict(connection)) => context.connections.evict(connection),
                 Some(Order::Leave) => {
                     leaving = true;
                     accepting = Box::pin(pending());

@@ -2,6 +2,7 @@
 
 use std::{io::Read, net::TcpStream, time::Duration};
 
+use super::eviction::without_reading;
 use crate::support::{Client, Daemon, ECHO, PATIENCE, PIXEL, Setup, eventually, post};
 
 const PAUSED: &str = "Accepting is paused";
@@ -96,37 +97,45 @@ fn at_the_limit_a_connection_that_was_never_used_makes_room_too() {
 }
 
 #[test]
-fn at_the_limit_newcomers_wait_while_nobody_is_idle() {
+fn at_the_limit_newcomers_wait_while_every_request_is_complete() {
     let daemon = Daemon::start("[limits]\nconnections = 2");
-    let (mut first, rest) = busy(&daemon);
-    let (mut second, _) = busy(&daemon);
+    let mut unread = [daemon.client(), daemon.client()];
+    let sent = unread.each_mut().map(|client| {
+        assert_served(client);
+        without_reading(&daemon, client)
+    });
     let mut waiting = [daemon.client(), daemon.unix_client()];
     for client in &mut waiting {
         client.send(post(PIXEL));
     }
     daemon.wait_for_log(PAUSED);
-    // Who is busy is served to its end, and then makes room.
-    assert_eq!(first.ask(rest).body, ECHO);
-    first.expect_end();
+    // A client gets all its responses, and then gives way.
+    for _ in 0..sent[0] {
+        assert_eq!(unread[0].answer().status, 422);
+    }
     for client in &mut waiting {
         assert_eq!(client.answer().body, ECHO);
     }
     daemon.wait_for_log(RESUMED);
-    assert_eq!(second.ask(rest).body, ECHO);
+    for _ in 0..sent[1] {
+        assert_eq!(unread[1].answer().status, 422);
+    }
 }
 
 #[test]
 fn at_the_limit_nobody_is_answered_too_early() {
     let daemon = Daemon::start("[limits]\nconnections = 1");
     let address = daemon.address();
-    let (busy, _) = busy(&daemon);
+    let mut unread = daemon.client();
+    assert_served(&mut unread);
+    without_reading(&daemon, &mut unread);
     let mut early = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     std::io::Write::write_all(&mut early, post(PIXEL).as_bytes()).unwrap();
     daemon.wait_for_log(PAUSED);
     early.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let error = early.read(&mut [0; 1]).expect_err("there is no room yet");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    drop(busy);
+    drop(unread);
     early.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(early.read(&mut [0; 1]).unwrap(), 1);
 }

@@ -1,10 +1,12 @@
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     time::{Duration, Instant},
 };
+
+use rustix::net::{AddressFamily, SocketType};
 
 use super::PATIENCE;
 
@@ -56,6 +58,17 @@ impl Answer {
 impl Client {
     pub fn tcp(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::new(Stream::Tcp(stream))
+    }
+
+    /// From a certain address of this machine.
+    pub fn tcp_from(from: IpAddr, address: SocketAddr) -> Self {
+        let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
         Self::new(Stream::Tcp(stream))
     }

@@ -187,7 +187,7 @@ pub struct Connections {
     pub limit: u64,
     /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.
     pub allowed: u64,
-    /// Idle ones that were closed to make room for new ones at the limit.
+    /// Closed to make room for new ones at the limit: idle ones, or with an incomplete request.
     pub evicted: u64,
     /// Cut off because their client did not take its answers in time (timeouts.write).
     pub cut: u64,
