@@ -95,6 +95,14 @@ impl Deck {
         self.room.notified().await;
     }
 
+    /// Wakes another listener that waits for room, if there is more: the connections that closed first have
+    /// woken only one.
+    pub fn pass_on_room(&self) {
+        if !self.is_full() {
+            self.room.notify_one();
+        }
+    }
+
     /// The order in which connections give way at the limit.
     pub fn evictions(&self) -> Arc<EvictionQueue> {
         self.evictions.clone()

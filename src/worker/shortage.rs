@@ -108,6 +108,7 @@ impl Shortage {
             // A response may be sent without anything being closed.
             let _ = timeout(SHORTLY, shared.deck.room()).await;
         }
+        shared.deck.pass_on_room();
     }
 
     /// Something is short before the limit: that may have to be lower, for somebody may have lowered the
