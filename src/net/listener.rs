@@ -151,14 +151,21 @@ impl fmt::Display for Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
+impl Listener {
+    /// Removes the file of a Unix socket of our own, so that no client finds it any more.
+    pub fn remove_file(&self) {
         // Somebody may have removed it before us, and another process may have put its own there.
         if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
             && FileId::of(path).is_ok_and(|found| found == *file)
         {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.remove_file();
     }
 }
 

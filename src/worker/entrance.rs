@@ -93,6 +93,8 @@ impl Entrance {
         /// As many as a backlog holds (net.core.somaxconn); others may come meanwhile, without end.
         const MOST: usize = 4096;
 
+        // Its workers may have the socket itself for a moment longer.
+        self.listener.remove_file();
         let waiting =
             std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten());
         for (socket, peer) in waiting.take(MOST) {
@@ -179,13 +181,18 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Has the runtime of this thread tell when somebody comes.
+    /// Has the runtime that is entered tell when somebody comes.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors.
+    /// When epoll takes no more descriptors, or has this one already.
     pub fn new(entrance: Arc<Entrance>) -> io::Result<Self> {
         let listener = sys::watch(entrance.listener.clone())?;
         Ok(Self { entrance, listener })
+    }
+
+    /// Whether it is this one that is watched.
+    pub fn is_of(&self, entrance: &Arc<Entrance>) -> bool {
+        Arc::ptr_eq(&self.entrance, entrance)
     }
 
     async fn accept(&self, worker: usize, shared: &Shared) {
@@ -193,6 +200,8 @@ impl Watched {
             // From here on it is noticed when another worker gives up.
             let given_up = self.entrance.given_up.notified();
             self.entrance.accept_all(worker, shared).await;
+            // A socket that was shut down is always readable, and has no connection.
+            coop::consume_budget().await;
             tokio::select! {
                 ready = self.listener.readable() => match ready {
                     // Every worker is told of whoever comes from now on.
@@ -213,6 +222,6 @@ impl Watched {
 }
 
 /// Accepts at all of them, for this worker first, for as long as this is polled.
-pub async fn accept(watched: Vec<Watched>, worker: usize, shared: Shared) {
+pub async fn accept(watched: Vec<Arc<Watched>>, worker: usize, shared: Shared) {
     join_all(watched.iter().map(|watched| watched.accept(worker, &shared))).await;
 }

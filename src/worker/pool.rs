@@ -1,11 +1,10 @@
-use std::{
-    io,
-    sync::{Arc, mpsc},
-    thread::ThreadId,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, thread::ThreadId, time::Duration};
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use futures_util::future::join_all;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
 
 use super::{
     deck::Hand,
@@ -83,18 +82,17 @@ impl Pool {
     /// When epoll takes no more descriptors; then everything is as it was.
     pub fn accept(&mut self, added: Vec<Listener>, wanted: &[Address]) -> io::Result<()> {
         let added = added.into_iter().map(|listener| Arc::new(Entrance::from(listener)));
-        let before = self.entrances.clone();
-        let (kept, unwanted) = before
+        let (kept, unwanted) = self
+            .entrances
             .iter()
             .cloned()
             .chain(added)
             .partition::<Vec<_>, _>(|entrance| wanted.contains(entrance.address()));
+        let watched = self.serving.iter().map(|worker| worker.watch(&kept));
+        let watched: Vec<_> = watched.collect::<io::Result<_>>()?;
         self.entrances = kept;
-        if let Err(error) = open(&self.entrances, &self.serving) {
-            self.entrances = before;
-            // What was there before is there again, or somebody hears of the next shortage.
-            let _ = open(&self.entrances, &self.serving);
-            return Err(error);
+        for (worker, watched) in self.serving.iter_mut().zip(watched) {
+            drop(worker.accept(watched));
         }
         for entrance in unwanted {
             entrance.close(&self.shared);
@@ -102,10 +100,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Accepts nothing more.
-    pub fn close_entrances(&mut self) {
-        // To stop needs nothing that could be short.
-        let _ = self.accept(Vec::new(), &[]);
+    /// Accepts nothing more, as soon as this is done; a worker that is stuck is not waited for.
+    pub fn close_entrances(&mut self) -> impl Future<Output = ()> + use<> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+
+        for entrance in self.entrances.drain(..) {
+            entrance.close(&self.shared);
+        }
+        let accepting: Vec<_> = self.serving.iter_mut().map(|worker| worker.accept(Vec::new())).collect();
+        async move {
+            let _ = timeout(PATIENCE, join_all(accepting)).await;
+        }
     }
 
     /// Makes it `count` workers. New ones serve when this returns, and take their share of the open
@@ -139,16 +144,20 @@ impl Pool {
 
     /// One more worker.
     fn add(&mut self) -> io::Result<()> {
-        let worker = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone())?;
-        let result = open(&self.entrances, std::slice::from_ref(&worker));
-        if result.is_ok() {
-            self.serving.push(worker);
-        } else {
-            // It has its number until it has ended.
-            worker.order(Order::Leave);
-            self.leaving.push(worker);
+        let mut worker = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone())?;
+        match worker.watch(&self.entrances) {
+            Ok(watched) => {
+                drop(worker.accept(watched));
+                self.serving.push(worker);
+                Ok(())
+            }
+            Err(error) => {
+                // It has its number until it has ended.
+                worker.order(Order::Leave);
+                self.leaving.push(worker);
+                Err(error)
+            }
         }
-        result
     }
 
     fn free_number(&self) -> usize {
@@ -216,15 +225,12 @@ impl Pool {
     /// Takes note that a worker has ended. One that was not asked to, because its thread has panicked,
     /// is replaced.
     pub fn ended(&mut self, thread: ThreadId) {
-        let is_it = |worker: &Worker| worker.thread.thread().id() == thread;
+        let is_it = |worker: &Worker| worker.thread == thread;
         if let Some(i) = self.leaving.iter().position(is_it) {
-            let worker = self.leaving.swap_remove(i);
-            bury(worker);
+            self.leaving.swap_remove(i);
         } else if let Some(i) = self.serving.iter().position(is_it) {
             let count = self.serving.len();
-            let worker = self.serving.remove(i);
-            let number = worker.number;
-            bury(worker);
+            let number = self.serving.remove(i).number;
             if let Err(error) = self.resize(count) {
                 let reason = format!("cannot replace worker {number}: {error}");
                 self.shared.log.send(Event::SystemRefused { reason });
@@ -291,28 +297,6 @@ impl Pool {
     fn all(&self) -> impl Iterator<Item = &Worker> {
         self.serving.iter().chain(&self.leaving)
     }
-}
-
-/// Has the workers accept at these entrances, and at no others.
-fn open(entrances: &[Arc<Entrance>], workers: &[Worker]) -> io::Result<()> {
-    /// A worker that does not come round for so long is stuck. It is not asked twice.
-    const PATIENCE: Duration = Duration::from_secs(1);
-
-    let (done, results) = mpsc::channel();
-    for worker in workers {
-        worker.order(Order::Accept(entrances.to_vec(), done.clone()));
-    }
-    drop(done);
-    let deadline = Instant::now() + PATIENCE;
-    while let Ok(result) = results.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        result?;
-    }
-    Ok(())
-}
-
-fn bury(worker: Worker) {
-    // A panic was told by the hook.
-    let _ = worker.thread.join();
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
     thread::{self, ThreadId},
     time::Duration,
 };
@@ -11,7 +14,10 @@ use futures_util::{FutureExt, future::pending};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::{self, LocalOptions},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -31,8 +37,8 @@ use crate::{
 pub enum Order {
     /// Serve this connection.
     Serve(Parked),
-    /// Accept connections at these entrances from now on, and at no others; then tell.
-    Accept(Vec<Arc<Entrance>>, mpsc::Sender<io::Result<()>>),
+    /// Accept connections at these entrances from now on, and at no others; then drop the other end.
+    Accept(Vec<Arc<Watched>>, oneshot::Sender<()>),
     /// Treat clients like this from now on.
     Adopt(Policy),
     /// Give so many connections to other workers, as they become idle.
@@ -81,9 +87,16 @@ pub struct Worker {
     pub number: usize,
     pub stats: Arc<WorkerStats>,
     pub orders: UnboundedSender<Order>,
-    pub thread: thread::JoinHandle<()>,
+    /// Nobody joins the thread: it has told that it has ended, and what it still has to close may take
+    /// time.
+    pub thread: ThreadId,
     runtime: runtime::Handle,
+    /// Where it accepts.
+    watched: Vec<Arc<Watched>>,
 }
+
+/// A thread that has not started by then is given up.
+const START_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Starts the thread; when this returns, it serves.
@@ -93,7 +106,7 @@ impl Worker {
     pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (orders, received) = unbounded_channel();
-        let (ready, is_ready) = mpsc::sync_channel(1);
+        let (ready, is_ready) = sync_channel(1);
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
             // One that keeps no orders coming when everybody else has gone.
@@ -121,9 +134,39 @@ impl Worker {
             }
         })?;
         // A thread that does not come this far has panicked, which drops its end.
-        let ended = |_| io::Error::other("the worker's thread ended at once");
-        let runtime = is_ready.recv().map_err(ended)??;
-        Ok(Self { number, stats, orders, thread, runtime })
+        let runtime = is_ready.recv_timeout(START_TIMEOUT).map_err(|error| match error {
+            // Without its orders it ends as soon as it begins.
+            RecvTimeoutError::Timeout => {
+                let reason = "the worker's thread did not start in time";
+                io::Error::new(io::ErrorKind::TimedOut, reason)
+            }
+            RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
+        })??;
+        Ok(Self { number, stats, orders, thread: thread.thread().id(), runtime, watched: Vec::new() })
+    }
+
+    /// Watches these entrances, too, on behalf of its thread; those that it does not watch yet.
+    ///
+    /// # Errors
+    /// When epoll takes no more descriptors; then nothing has changed.
+    pub fn watch(&self, entrances: &[Arc<Entrance>]) -> io::Result<Vec<Arc<Watched>>> {
+        // epoll is told here, so that nobody has to wait for the thread.
+        let _entered = self.runtime.enter();
+        let watch =
+            |entrance: &Arc<Entrance>| match self.watched.iter().find(|watched| watched.is_of(entrance)) {
+                Some(watched) => Ok(watched.clone()),
+                None => Watched::new(entrance.clone()).map(Arc::new),
+            };
+        entrances.iter().map(watch).collect()
+    }
+
+    /// Accepts connections at what [`Self::watch`] returned, and nowhere else: from the moment when what
+    /// is returned is closed.
+    pub fn accept(&mut self, watched: Vec<Arc<Watched>>) -> oneshot::Receiver<()> {
+        let (done, accepts) = oneshot::channel();
+        self.watched.clone_from(&watched);
+        self.order(Order::Accept(watched, done));
+        accepts
     }
 
     /// For how long it has not waited for something to do, since it started.
@@ -160,15 +203,8 @@ async fn work(
                     context.stats.connections_taken.add(1);
                     connections.spawn_local(serve(connection, context.clone(), shared.deck.clone()));
                 }
-                Some(Order::Accept(entrances, done)) => {
-                    // First, for epoll takes no descriptor twice.
-                    accepting = Box::pin(pending());
-                    let watched = entrances.into_iter().map(Watched::new).collect::<io::Result<_>>();
-                    let result = watched.map(|watched| {
-                        accepting = Box::pin(accept(watched, context.worker, shared.clone()));
-                    });
-                    // Nobody waits for it any more when this took too long.
-                    let _ = done.send(result);
+                Some(Order::Accept(watched, _done)) => {
+                    accepting = Box::pin(accept(watched, context.worker, shared.clone()));
                 }
                 Some(Order::Adopt(policy)) => context.set_policy(policy),
                 Some(Order::MoveAway(count)) => context.connections.move_away(count),
