@@ -113,7 +113,7 @@ impl House {
             sources: parts.sources,
             config_reader: ConfigReader::default(),
             me: me.clone(),
-            notifier: RefCell::default(),
+            notifier: RefCell::new(Notifier::open()),
             notify_failed: Cell::new(false),
             stuck_worker: Cell::new(None),
             last_look: Cell::new((Instant::now(), false)),

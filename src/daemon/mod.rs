@@ -149,7 +149,7 @@ fn refuse(faults: &Faults) -> Exit {
         log.flush(LOG_FLUSH_LIMIT);
     }
     // Who started it by hand sees the log; who looks at `systemctl status` sees this.
-    let _ = Notifier::default().status(&status);
+    let _ = Notifier::open().status(&status);
     if std::io::stderr().is_terminal() {
         tell(&"pixeld: mend the files and try `pixeld --check`");
     }
