@@ -4,6 +4,8 @@
 mod abuse;
 #[path = "varlink/calls.rs"]
 mod calls;
+#[path = "varlink/hostile.rs"]
+mod hostile;
 mod support;
 
 use serde_json::json;

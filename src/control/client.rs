@@ -244,7 +244,9 @@ fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
 struct ReceivedError(ControlError);
 
 fn sanitized(error: ControlError) -> ControlError {
-    use ControlError::{Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping};
+    use ControlError::{
+        Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping, TooManyClients,
+    };
 
     let line = |text: String| sanitize::escape(&text);
     match error {
@@ -256,6 +258,7 @@ fn sanitized(error: ControlError) -> ControlError {
         }
         Failed { reason } => Failed { reason: line(reason) },
         Stopping => Stopping,
+        TooManyClients { limit } => TooManyClients { limit },
     }
 }
 

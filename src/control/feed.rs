@@ -8,8 +8,8 @@ use tokio::{
 
 use super::{
     methods::to_value,
-    operator::Operator,
-    types::{Event, MoreEvents, StatsReply},
+    operator::{Operator, Query},
+    types::{ControlError, Event, MoreEvents},
 };
 use crate::log::{Log, Told};
 
@@ -40,16 +40,19 @@ impl Feed {
     }
 
     /// Waits for the parameters of the next reply; may be dropped while it waits.
-    pub async fn next(&mut self, operator: &impl Operator) -> Value {
+    ///
+    /// # Errors
+    /// When the daemon ends meanwhile.
+    pub async fn next(&mut self, operator: &impl Operator) -> Result<Value, ControlError> {
         match self {
             Self::Stats(ticks) => {
                 ticks.tick().await;
-                to_value(&StatsReply { stats: operator.stats() })
+                operator.read(Query::Stats).await.map(|snapshot| to_value(&*snapshot))
             }
-            Self::Events { recent, next } => to_value(&match recent.take() {
+            Self::Events { recent, next } => Ok(to_value(&match recent.take() {
                 Some(events) => MoreEvents { events, missed: 0 },
                 None => next_events(next).await,
-            }),
+            })),
         }
     }
 }

@@ -1,9 +1,6 @@
-//! Varlink's frames over a Unix socket, with bounds: zlink reads and writes them, this stops a peer
-//! from sending without end.
+//! Varlink's frames over a Unix socket as a client sees them, with bounds: zlink reads and writes them,
+//! this stops a daemon from sending without end.
 
-use std::os::fd::AsFd;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zlink::{
@@ -37,7 +34,7 @@ pub struct BoundedRead {
 /// A connection that takes messages of limited size.
 pub type BoundedConnection = Connection<Bounded>;
 
-/// Bytes of a message.
+/// Bytes of a reply.
 const LONGEST_MESSAGE: usize = 1 << 20;
 
 impl socket::Socket for Bounded {
@@ -47,16 +44,6 @@ impl socket::Socket for Bounded {
     fn split(self) -> (BoundedRead, Self::WriteHalf) {
         let (half, write) = self.0.split();
         (BoundedRead { half, pending: 0 }, write)
-    }
-}
-
-impl BoundedRead {
-    /// Whether the peer has closed the connection. One that has only shut down its sending side still
-    /// waits for replies.
-    pub fn is_deserted(&self) -> bool {
-        // Hanging up is told unasked.
-        let mut peer = [PollFd::new(self.half.as_fd(), PollFlags::empty())];
-        poll(&mut peer, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -1,16 +1,16 @@
-use std::{rc::Rc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use zlink::varlink_service;
+use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
     feed::Feed,
     message::AnyCall,
-    operator::{Caller, Operator},
+    operator::{Caller, Change, Operator, Query},
     standard,
-    types::{ControlError, Event, Events, StatsReply},
+    types::{ControlError, Event, Events},
 };
 use crate::{
     config,
@@ -39,13 +39,23 @@ impl Access {
             Self::Change => "admin",
         }
     }
+
+    /// The answer to a method that changes something, if the socket is not for that.
+    pub fn refusal(&self) -> Option<ControlError> {
+        match self {
+            Self::Read { admin, group } => {
+                Some(ControlError::NotPermitted { socket: admin.clone(), group: group.clone() })
+            }
+            Self::Change => None,
+        }
+    }
 }
 
 /// Where calls are answered.
 #[derive(Debug)]
 pub struct Desk<O> {
     pub access: Access,
-    pub operator: Rc<O>,
+    pub operator: O,
     pub log: Log,
 }
 
@@ -60,18 +70,19 @@ pub enum Answer {
 }
 
 impl<O: Operator> Desk<O> {
-    pub async fn answer(&self, call: &AnyCall, more: bool, caller: Caller) -> Answer {
+    pub async fn answer(&self, call: &Call<AnyCall>, caller: Caller) -> Answer {
         let none = Map::new();
-        let parameters = match &call.parameters {
+        let AnyCall { method, parameters } = call.method();
+        let parameters = match parameters {
             Value::Null => &none,
             Value::Object(parameters) => parameters,
             _ => return Answer::invalid_parameter("parameters"),
         };
-        let Some((interface, method)) = call.method.rsplit_once('.') else {
-            return Answer::method_not_found(&call.method);
+        let Some((interface, method)) = method.rsplit_once('.') else {
+            return Answer::method_not_found(method);
         };
         match interface {
-            INTERFACE => self.answer_control(method, parameters, more, caller).await,
+            INTERFACE => self.answer_control(method, parameters, call, caller).await,
             standard::SERVICE => standard::answer_service(method, parameters),
             standard::SYSTEMD => self.answer_systemd(method, parameters, caller).await,
             _ => Answer::interface_not_found(interface),
@@ -82,7 +93,7 @@ impl<O: Operator> Desk<O> {
         &self,
         method: &str,
         parameters: &Map<String, Value>,
-        more: bool,
+        call: &Call<AnyCall>,
         caller: Caller,
     ) -> Answer {
         let (known, needs): (&[&str], _) = match method {
@@ -98,12 +109,17 @@ impl<O: Operator> Desk<O> {
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
             return Answer::invalid_parameter(unknown);
         }
-        if let (Need::Change, Access::Read { admin, group }) = (needs, &self.access) {
-            let (socket, group) = (admin.clone(), group.clone());
-            return Answer::Error(ControlError::NotPermitted { socket, group });
+        if needs == Need::Change
+            && let Some(refusal) = self.access.refusal()
+        {
+            return Answer::Error(refusal);
         }
-        if needs == Need::More && !more {
+        if needs == Need::More && !call.more() {
             return Answer::ServiceError(varlink_service::Error::ExpectedMore);
+        }
+        if needs != Need::Change && call.oneway() {
+            // What is read would reach nobody.
+            return Answer::Parameters(Value::Null);
         }
         self.operate(method, parameters, caller).await.unwrap_or_else(Answer::Error)
     }
@@ -114,23 +130,27 @@ impl<O: Operator> Desk<O> {
         parameters: &Map<String, Value>,
         caller: Caller,
     ) -> Result<Answer, ControlError> {
-        let operator = &self.operator;
-        Ok(match method {
-            "GetStats" => Answer::reply(&StatsReply { stats: operator.stats() }),
-            "WatchStats" => Answer::Feed(Feed::stats(interval(parameters)?)),
-            "GetWorkers" => Answer::reply(&operator.workers()),
-            "SetWorkers" => Answer::reply(&operator.set_workers(worker_count(parameters)?, caller).await?),
-            "GetConfig" => Answer::reply(&operator.config()),
-            "Reload" => Answer::reply(&operator.reload(dry_run(parameters)?, caller).await?),
-            "SetLogLevel" => Answer::reply(&operator.set_log_level(level(parameters)?, caller)?),
-            "Drain" => Answer::reply(&operator.drain(caller)?),
-            "Resume" => Answer::reply(&operator.resume(caller)?),
+        let change = match method {
+            "GetStats" => return self.read(Query::Stats).await,
+            "GetWorkers" => return self.read(Query::Workers).await,
+            "GetConfig" => return self.read(Query::Config).await,
             "GetEvents" => {
                 let (events, _) = self.log.watch();
-                Answer::reply(&Events { events: events.iter().map(Event::from).collect() })
+                return Ok(Answer::reply(&Events { events: events.iter().map(Event::from).collect() }));
             }
-            _ => Answer::Feed(Feed::events(&self.log)),
-        })
+            "WatchStats" => return Ok(Answer::Feed(Feed::stats(interval(parameters)?))),
+            "SetWorkers" => Change::Workers(worker_count(parameters)?),
+            "Reload" => Change::Reload { dry_run: dry_run(parameters)? },
+            "SetLogLevel" => Change::LogLevel(level(parameters)?),
+            "Drain" => Change::Drain,
+            "Resume" => Change::Resume,
+            _ => return Ok(Answer::Feed(Feed::events(&self.log))),
+        };
+        self.operator.change(change, caller).await.map(|changed| Answer::reply(&changed))
+    }
+
+    async fn read(&self, query: Query) -> Result<Answer, ControlError> {
+        self.operator.read(query).await.map(|snapshot| Answer::reply(&*snapshot))
     }
 
     /// What systemd asks of the services that it brings along.
@@ -144,19 +164,21 @@ impl<O: Operator> Desk<O> {
         }
         match method {
             "Ping" => Answer::reply(&Map::new()),
-            "Reload" => match self.operator.reload(false, caller).await {
-                Ok(_) => Answer::reply(&Map::new()),
-                Err(error) => Answer::Error(error),
-            },
+            "Reload" => self.change_for_systemd(Change::Reload { dry_run: false }, caller).await,
             "SetLogLevel" => match standard::level(parameters.get("level")) {
-                Ok(level) => match self.operator.set_log_level(level, caller) {
-                    Ok(_) => Answer::reply(&Map::new()),
-                    Err(error) => Answer::Error(error),
-                },
+                Ok(level) => self.change_for_systemd(Change::LogLevel(level), caller).await,
                 Err(()) => Answer::invalid_parameter("level"),
             },
             "GetEnvironment" => standard::environment(),
             _ => Answer::method_not_found(&format!("{}.{method}", standard::SYSTEMD)),
+        }
+    }
+
+    /// The same with an empty response.
+    async fn change_for_systemd(&self, change: Change, caller: Caller) -> Answer {
+        match self.operator.change(change, caller).await {
+            Ok(_) => Answer::reply(&Map::new()),
+            Err(error) => Answer::Error(error),
         }
     }
 }
@@ -177,7 +199,8 @@ fn given<'p>(parameters: &'p Map<String, Value>, name: &str) -> Option<&'p Value
 }
 
 fn invalid(field: &str, value: &Value, wanted: &str) -> ControlError {
-    ControlError::InvalidValue { field: field.into(), reason: format!("{value} is not {wanted}") }
+    let reason = format!("{} is not {wanted}", shorten(&value.to_string()));
+    ControlError::InvalidValue { field: field.into(), reason }
 }
 
 fn worker_count(parameters: &Map<String, Value>) -> Result<Option<usize>, ControlError> {
@@ -205,6 +228,21 @@ fn level(parameters: &Map<String, Value>) -> Result<Option<Level>, ControlError>
     level.map(Some).ok_or_else(|| invalid("level", value, "one of \"error\", \"warn\", \"info\", \"debug\""))
 }
 
+/// Bytes of what a client sent that are repeated to it or to the log.
+const MAX_ECHO: usize = 1 << 10;
+
+/// At most [`MAX_ECHO`] bytes of it, with an ellipsis if it is longer.
+pub fn shorten(text: &str) -> Cow<'_, str> {
+    const ELLIPSIS: char = '…';
+
+    if text.len() <= MAX_ECHO {
+        return text.into();
+    }
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=MAX_ECHO - ELLIPSIS.len_utf8()).rev().find(fits).unwrap_or(0);
+    format!("{}{ELLIPSIS}", &text[..end]).into()
+}
+
 /// As JSON; the types of replies have no maps with odd keys, which is all that could fail.
 pub fn to_value(reply: &impl Serialize) -> Value {
     serde_json::to_value(reply).unwrap_or(Value::Null)
@@ -216,16 +254,32 @@ impl Answer {
     }
 
     pub fn interface_not_found(interface: &str) -> Self {
-        let interface = interface.to_owned().into();
+        let interface = shorten(interface).into_owned().into();
         Self::ServiceError(varlink_service::Error::InterfaceNotFound { interface })
     }
 
     pub fn method_not_found(method: &str) -> Self {
-        Self::ServiceError(varlink_service::Error::MethodNotFound { method: method.to_owned().into() })
+        Self::ServiceError(varlink_service::Error::MethodNotFound {
+            method: shorten(method).into_owned().into(),
+        })
     }
 
     pub fn invalid_parameter(parameter: &str) -> Self {
-        let parameter = parameter.to_owned().into();
+        let parameter = shorten(parameter).into_owned().into();
         Self::ServiceError(varlink_service::Error::InvalidParameter { parameter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_shortened_between_two_characters() {
+        let name = "é".repeat(MAX_ECHO);
+        let short = shorten(&name);
+        assert!(short.len() <= MAX_ECHO && short.len() > MAX_ECHO - 8, "{}", short.len());
+        assert!(short.ends_with("é…"));
+        assert_eq!(shorten("é"), "é");
     }
 }

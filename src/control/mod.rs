@@ -3,6 +3,7 @@
 
 mod client;
 mod feed;
+mod framing;
 mod interface;
 mod message;
 mod methods;
@@ -13,7 +14,7 @@ mod types;
 
 pub use client::{CallError, Client, EventStream, StatsStream};
 pub use methods::Access;
-pub use operator::{Caller, Operator};
+pub use operator::{Caller, Change, Changed, Operator, Query, Snapshot};
 pub use server::serve;
 pub use types::{
     Act, Connections, ControlError, Drained, Event, EventLevel, Events, Latency, LatencyBucket, LogLevelSet,

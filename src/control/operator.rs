@@ -1,50 +1,82 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use serde::Serialize;
 use tokio::net::unix::UCred;
 
 use super::types::{
-    ControlError, Drained, LogLevelSet, Reloaded, Resumed, Settings, Stats, Workers, WorkersSet,
+    ControlError, Drained, LogLevelSet, Reloaded, Resumed, Settings, StatsReply, Workers, WorkersSet,
 };
 use crate::log::Level;
 
-/// What the interface does, whoever does it. Reading never fails and never waits.
+/// What the interface does, wherever its clients are served.
 pub trait Operator {
-    /// GetStats.
-    fn stats(&self) -> Stats;
+    /// Answers a method that only reads.
+    ///
+    /// # Errors
+    /// When the daemon ends meanwhile.
+    fn read(&self, query: Query) -> impl Future<Output = Result<Arc<Snapshot>, ControlError>>;
+    /// Makes a change.
+    ///
+    /// # Errors
+    /// As the method's description says; nothing has changed then.
+    fn change(&self, change: Change, caller: Caller) -> impl Future<Output = Result<Changed, ControlError>>;
+}
+
+/// A method that only reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Query {
+    /// GetStats, and each response to WatchStats.
+    Stats,
     /// GetWorkers.
-    fn workers(&self) -> Workers;
+    Workers,
     /// GetConfig.
-    fn config(&self) -> Settings;
+    Config,
+}
+
+/// The response to a [`Query`].
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Snapshot {
+    /// To GetStats and WatchStats.
+    Stats(Box<StatsReply>),
+    /// To GetWorkers.
+    Workers(Workers),
+    /// To GetConfig.
+    Config(Settings),
+}
+
+/// A method that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
     /// SetWorkers; `None` means as configured.
-    ///
-    /// # Errors
-    /// When the daemon is stopping, another call is at it, or the operating system has no more
-    /// threads.
-    fn set_workers(
-        &self,
-        count: Option<usize>,
-        caller: Caller,
-    ) -> impl Future<Output = Result<WorkersSet, ControlError>>;
+    Workers(Option<usize>),
     /// Reload.
-    ///
-    /// # Errors
-    /// When the configuration has faults, is not read in time, or the daemon is stopping.
-    fn reload(&self, dry_run: bool, caller: Caller) -> impl Future<Output = Result<Reloaded, ControlError>>;
+    Reload {
+        /// Whether only to say what would change.
+        dry_run: bool,
+    },
     /// SetLogLevel; `None` means as configured.
-    ///
-    /// # Errors
-    /// When the daemon is stopping.
-    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError>;
+    LogLevel(Option<Level>),
     /// Drain.
-    ///
-    /// # Errors
-    /// When the daemon is stopping.
-    fn drain(&self, caller: Caller) -> Result<Drained, ControlError>;
+    Drain,
     /// Resume.
-    ///
-    /// # Errors
-    /// When the daemon is stopping.
-    fn resume(&self, caller: Caller) -> Result<Resumed, ControlError>;
+    Resume,
+}
+
+/// The response to a [`Change`].
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Changed {
+    /// To SetWorkers.
+    Workers(WorkersSet),
+    /// To Reload.
+    Reloaded(Reloaded),
+    /// To SetLogLevel.
+    LogLevel(LogLevelSet),
+    /// To Drain.
+    Drained(Drained),
+    /// To Resume.
+    Resumed(Resumed),
 }
 
 /// Who called, as far as it can be seen: in a user namespace others' users are not.

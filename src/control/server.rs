@@ -1,22 +1,33 @@
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+//! The clients of one control socket, served by a thread of its own, which nothing waits for: whatever a
+//! client sends costs this thread and no other. It reads, parses and serializes; the [`Operator`] that it
+//! is given asks the main loop.
+
+use std::{
+    cell::Cell,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::{Rc, Weak},
+    thread,
+    time::Duration,
+};
 
 use nix::errno::Errno;
+use rustix::net::{SendFlags, send};
 use tokio::{
     net::{UnixListener, UnixStream},
+    runtime,
     sync::oneshot,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinSet, LocalSet, yield_now},
     time::{Instant, sleep, timeout},
 };
-use zlink::{
-    Reply,
-    connection::{ReadConnection, WriteConnection, socket::Socket},
-};
+use zlink::Reply;
 
 use super::{
     feed::Feed,
-    message::{AnyCall, Bounded, BoundedConnection},
-    methods::{Access, Answer, Desk},
+    framing::{CallReader, encode, write},
+    methods::{Access, Answer, Desk, shorten},
     operator::{Caller, Operator},
+    types::ControlError,
 };
 use crate::{
     log::{Event, Log},
@@ -27,25 +38,53 @@ use crate::{
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A client has so long to take a reply.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Before the thread serves its socket again after a panic.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-type Read = ReadConnection<<Bounded as Socket>::ReadHalf>;
-type Write = WriteConnection<<Bounded as Socket>::WriteHalf>;
-
-/// Serves the clients of one socket, each in a task of its own. When it is `closed`, those that are there
-/// are served on, and no others. One more than `most` takes
-/// the place of the one that has done nothing for longest, so that nobody can keep others out by
-/// neither asking nor reading.
-pub async fn serve<O: Operator + 'static>(
-    listener: UnixListener,
+/// Starts a thread that serves the clients of this socket, which does not block, each in a task of its
+/// own. When the returned end is dropped, it accepts no others, and ends with the last client. A client
+/// over the limit takes the place of the one that has been inactive for longest, which is notified, so
+/// that no client can keep others out by neither calling nor reading.
+///
+/// # Errors
+/// When the operating system has no descriptor or no thread left.
+pub fn serve<O: Operator + Send + 'static>(
+    listener: std::os::unix::net::UnixListener,
     access: Access,
-    most: usize,
-    operator: Rc<O>,
+    max_clients: usize,
+    operator: O,
     log: Log,
-    mut closed: oneshot::Receiver<()>,
+) -> io::Result<oneshot::Sender<()>> {
+    let (serving, mut closed) = oneshot::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let mut listener = {
+        let _entered = runtime.enter();
+        Some(UnixListener::from_std(listener)?)
+    };
+    let name = format!("pixeld-{}", access.name());
+    thread::Builder::new().name(name).spawn(move || {
+        let desk = Rc::new(Desk { access, operator, log });
+        let mut serve_all = || {
+            let clients = serve_clients(&mut listener, max_clients, &desk, &mut closed);
+            LocalSet::new().block_on(&runtime, clients);
+        };
+        // A panic was reported by its hook. That of one client's task does not come this far.
+        while catch_unwind(AssertUnwindSafe(&mut serve_all)).is_err() {
+            thread::sleep(RESTART_DELAY);
+        }
+    })?;
+    Ok(serving)
+}
+
+async fn serve_clients<O: Operator + 'static>(
+    open: &mut Option<UnixListener>,
+    max_clients: usize,
+    desk: &Rc<Desk<O>>,
+    closed: &mut oneshot::Receiver<()>,
 ) {
-    let mut clients = Clients { most, tasks: JoinSet::new(), known: Vec::new() };
+    let mut clients = Clients { max: max_clients, tasks: JoinSet::new(), known: Vec::new() };
     let mut is_failing = false;
-    loop {
+    while let Some(listener) = open {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 // One that cannot be set so is closed.
@@ -53,24 +92,21 @@ pub async fn serve<O: Operator + 'static>(
                 Ok((stream, _)) => {
                     is_failing = false;
                     clients.make_room().await;
-                    let active = Rc::new(Cell::new(Instant::now()));
-                    let desk = Desk { access: access.clone(), operator: operator.clone(), log: log.clone() };
-                    let session = Session { desk, active: active.clone() };
-                    clients.add(active, session.run(stream));
+                    clients.add(stream, desk.clone());
                 }
                 // Out of descriptors, most likely: the clients that are there are served on.
                 Err(error) => {
                     if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
-                        log.send(Event::AcceptPaused { reason: format!("{} socket: {error}", access.name()) });
+                        let reason = format!("{} socket: {error}", desk.access.name());
+                        desk.log.send(Event::AcceptPaused { reason });
                     }
                     sleep(Duration::from_millis(100)).await;
                 }
             },
             Some(_) = clients.tasks.join_next() => {}
-            _ = &mut closed => break,
+            _ = &mut *closed => *open = None,
         }
     }
-    drop(listener);
     while clients.tasks.join_next().await.is_some() {}
 }
 
@@ -82,114 +118,149 @@ fn is_shortage(error: &io::Error) -> bool {
 
 /// The clients that are served.
 struct Clients {
-    most: usize,
+    max: usize,
     tasks: JoinSet<()>,
-    known: Vec<(AbortHandle, LastActive)>,
+    /// A task and its client, whose connection ends with it.
+    known: Vec<(AbortHandle, Weak<Peer>)>,
 }
 
-/// When a client last asked something, or took a reply.
-type LastActive = Rc<Cell<Instant>>;
+/// One client, as its task and the list of clients see it.
+struct Peer {
+    stream: Rc<UnixStream>,
+    /// When it last called something, or took a reply.
+    active: Cell<Instant>,
+    /// Whether a reply may have been written in part.
+    is_writing: Cell<bool>,
+}
 
 impl Clients {
     /// Waits until there is a place. Meanwhile nobody else is accepted: in a crowd, connections would
     /// come faster than those go that have lost their places.
     async fn make_room(&mut self) {
-        self.known.retain(|(task, _)| !task.is_finished());
-        if self.known.len() >= self.most
-            && let Some((task, _)) = self.known.iter().min_by_key(|(_, active)| active.get())
-        {
-            task.abort();
+        self.known.retain(|(_, peer)| peer.strong_count() > 0);
+        if self.known.len() >= self.max {
+            let clients = self.known.iter().filter_map(|(task, peer)| Some((task, peer.upgrade()?)));
+            if let Some((task, peer)) = clients.min_by_key(|(_, peer)| peer.active.get()) {
+                peer.dismiss(self.max);
+                task.abort();
+            }
         }
-        while self.tasks.len() >= self.most {
+        while self.tasks.len() >= self.max {
             self.tasks.join_next().await;
         }
     }
 
-    fn add(&mut self, active: LastActive, session: impl Future<Output = ()> + 'static) {
-        self.known.push((self.tasks.spawn_local(session), active));
+    fn add<O: Operator + 'static>(&mut self, stream: UnixStream, desk: Rc<Desk<O>>) {
+        let peer = Rc::new(Peer {
+            stream: Rc::new(stream),
+            active: Cell::new(Instant::now()),
+            is_writing: Cell::new(false),
+        });
+        let known = Rc::downgrade(&peer);
+        self.known.push((self.tasks.spawn_local(Session { desk, peer }.run()), known));
     }
 }
 
-/// One client.
+impl Peer {
+    /// Says why the connection will be closed, if that can be said at once.
+    fn dismiss(&self, max: usize) {
+        if !self.is_writing.get()
+            && let Ok(message) = encode(&ControlError::TooManyClients { limit: max as u64 })
+        {
+            let _ = send(&*self.stream, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+/// What serves one client.
 struct Session<O> {
-    desk: Desk<O>,
-    active: LastActive,
+    desk: Rc<Desk<O>>,
+    peer: Rc<Peer>,
 }
 
 impl<O: Operator> Session<O> {
-    async fn run(self, stream: UnixStream) {
-        let caller = stream.peer_cred().map(Caller::from);
+    async fn run(self) {
+        let caller = self.peer.stream.peer_cred().map(Caller::from);
         // As clients of HTTP are named: where they come in, and what tells one from another.
         let client = match &caller {
             Ok(caller) => format!("{}:{}", self.desk.access.name(), caller.pid),
             Err(_) => self.desk.access.name().into(),
         };
         let served = match caller {
-            Ok(caller) => self.serve(stream, caller).await,
-            Err(error) => Err(error.into()),
+            Ok(caller) => self.serve(caller).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = served {
-            self.desk.log.send(Event::ControlFailed { client, reason: error.to_string() });
+            let reason = shorten(&error.to_string()).into_owned();
+            self.desk.log.send(Event::ControlFailed { client, reason });
         }
     }
 
-    async fn serve(&self, stream: UnixStream, caller: Caller) -> zlink::Result<()> {
-        let (mut read, mut write) = BoundedConnection::new(Bounded(stream.try_into()?)).split();
+    async fn serve(&self, caller: Caller) -> io::Result<()> {
+        let mut calls = CallReader::new(self.peer.stream.clone());
         loop {
-            let received = timeout(IDLE_TIMEOUT, read.receive_call::<AnyCall>()).await;
-            self.active.set(Instant::now());
-            let call = match received.map_err(|_| timed_out("the client said nothing for too long"))? {
-                Ok((call, _)) => call,
-                Err(zlink::Error::UnexpectedEof) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+            let received = timeout(IDLE_TIMEOUT, calls.next()).await;
+            self.peer.active.set(Instant::now());
+            let received = received.map_err(|_| timed_out("the client said nothing for too long"))?;
+            let Some(call) = received? else { return Ok(()) };
             // What nobody waits for any more was given up: done now, it would come as a surprise.
-            if !call.oneway() && read.read_half().is_deserted() {
-                continue;
+            if call.oneway() || !calls.is_deserted() {
+                match self.desk.answer(&call, caller).await {
+                    // A client that wants no reply gets none, however many there would be.
+                    _ if call.oneway() => {}
+                    Answer::Feed(feed) => {
+                        drop(call);
+                        return self.stream(feed, &mut calls).await;
+                    }
+                    answer => self.write(encode_answer(&answer)?).await?,
+                }
             }
-            match self.desk.answer(call.method(), call.more(), caller).await {
-                // Whoever wants no reply gets none, however many there would be.
-                _ if call.oneway() => {}
-                Answer::Feed(feed) => return self.stream(feed, &mut read, &mut write).await,
-                answer => self.in_time(send(&mut write, answer)).await?,
-            }
+            // Calls that have come together are in the buffer, and reading them never waits.
+            yield_now().await;
         }
     }
 
     /// Replies until the client hangs up, or calls something else: the replies to that could never
     /// follow.
-    async fn stream(&self, mut feed: Feed, read: &mut Read, write: &mut Write) -> zlink::Result<()> {
-        let hangs_up = read.receive_call::<AnyCall>();
+    async fn stream(&self, mut feed: Feed, calls: &mut CallReader) -> io::Result<()> {
+        let hangs_up = calls.next();
         tokio::pin!(hangs_up);
         loop {
             let parameters = tokio::select! {
                 _ = &mut hangs_up => return Ok(()),
-                parameters = feed.next(&*self.desk.operator) => parameters,
+                parameters = feed.next(&self.desk.operator) => parameters,
             };
-            let reply = Reply::new(Some(parameters)).set_continues(Some(true));
-            self.in_time(write.send_reply(&reply, vec![])).await?;
+            match parameters {
+                Ok(parameters) => {
+                    let reply = Reply::new(Some(parameters)).set_continues(Some(true));
+                    self.write(encode(&reply)?).await?;
+                }
+                Err(error) => return self.write(encode(&error)?).await,
+            }
         }
     }
 
-    async fn in_time(&self, sending: impl Future<Output = zlink::Result<()>>) -> zlink::Result<()> {
-        timeout(WRITE_TIMEOUT, sending)
+    async fn write(&self, message: Vec<u8>) -> io::Result<()> {
+        self.peer.is_writing.set(true);
+        timeout(WRITE_TIMEOUT, write(&self.peer.stream, &message))
             .await
             .map_err(|_| timed_out("the client did not take a reply in time"))??;
-        self.active.set(Instant::now());
+        self.peer.is_writing.set(false);
+        self.peer.active.set(Instant::now());
         Ok(())
     }
 }
 
-async fn send(write: &mut Write, answer: Answer) -> zlink::Result<()> {
+fn encode_answer(answer: &Answer) -> io::Result<Vec<u8>> {
     match answer {
-        Answer::Parameters(parameters) => write.send_reply(&Reply::new(Some(parameters)), vec![]).await,
-        Answer::Service(reply) => write.send_reply(&Reply::new(Some(reply)), vec![]).await,
-        Answer::Error(error) => write.send_error(&error, vec![]).await,
-        Answer::ServiceError(error) => write.send_error(&error, vec![]).await,
-        Answer::Feed(_) => Ok(()),
+        Answer::Parameters(parameters) => encode(&Reply::new(Some(parameters))),
+        Answer::Service(reply) => encode(&Reply::new(Some(reply))),
+        Answer::Error(error) => encode(error),
+        Answer::ServiceError(error) => encode(error),
+        Answer::Feed(_) => Ok(Vec::new()),
     }
 }
 
-fn timed_out(reason: &'static str) -> zlink::Error {
-    zlink::Error::Io(io::Error::new(io::ErrorKind::TimedOut, reason))
+fn timed_out(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, reason)
 }

@@ -210,7 +210,7 @@ impl Doors {
     /// Receives control clients.
     ///
     /// # Errors
-    /// When there is no descriptor left.
+    /// When there is no descriptor or no thread left.
     pub fn receive(&mut self, house: &Rc<House>) -> io::Result<()> {
         let access = read_access(&self.admin.listener);
         self.control.serving = Some(serve(&self.control.listener, access, house)?);
@@ -234,19 +234,14 @@ impl Reception {
     }
 }
 
-/// Serves control clients in a task of its own, until the other end of this is dropped.
+/// Serves control clients in a thread of its own; when the other end of this is dropped, no new ones.
 fn serve(listener: &Listener, access: Access, house: &Rc<House>) -> io::Result<oneshot::Sender<()>> {
-    let (serving, closed) = oneshot::channel();
-    let (listener, most) = (listener.to_unix()?, Files::allowed().control_clients());
-    tokio::task::spawn_local(control::serve(
-        listener,
-        access,
-        most,
-        house.clone(),
-        house.log.clone(),
-        closed,
-    ));
-    Ok(serving)
+    let (listener, max_clients) = (listener.try_clone()?, Files::allowed().control_clients());
+    let (control, log) = (&house.control, house.log.clone());
+    match access.refusal() {
+        Some(refusal) => control::serve(listener, access, max_clients, control.read_only(refusal), log),
+        None => control::serve(listener, access, max_clients, control.read_write(), log),
+    }
 }
 
 fn read_access(admin: &Listener) -> Access {
@@ -263,8 +258,10 @@ fn group_of(socket: &Path) -> Option<String> {
 
     let is_shared = |file: &FileStat| file.st_mode & 0o020 != 0 && file.st_gid != getegid().as_raw();
     let file = stat(socket).ok().filter(is_shared)?;
+    if file.st_gid == OVERFLOW_GID {
+        return Some(INSTALLED.into());
+    }
     match Group::from_gid(Gid::from_raw(file.st_gid)) {
-        _ if file.st_gid == OVERFLOW_GID => Some(INSTALLED.into()),
         Ok(Some(group)) => Some(group.name),
         _ => Some(file.st_gid.to_string()),
     }

@@ -11,6 +11,7 @@ use hyper::StatusCode;
 
 use super::{
     config_reader::ConfigReader,
+    control_queue::{self, ControlHandle},
     doors::Doors,
     trend::{Sample, Trend},
 };
@@ -45,6 +46,8 @@ pub struct House {
     pub resizing: Cell<bool>,
     pub sources: Sources,
     pub config_reader: ConfigReader,
+    /// Where the threads of the control sockets ask.
+    pub control: ControlHandle,
     me: Weak<Self>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
@@ -87,14 +90,16 @@ impl House {
     /// Receives control clients from now on.
     ///
     /// # Errors
-    /// When there is no descriptor left.
+    /// When there is no descriptor or no thread left.
     pub fn open(parts: Parts) -> io::Result<Rc<Self>> {
-        let house = Rc::new_cyclic(|me| Self::new(parts, me));
+        let (control, queue) = control_queue::channel();
+        let house = Rc::new_cyclic(|me| Self::new(parts, control, me));
         house.doors.borrow_mut().receive(&house)?;
+        tokio::task::spawn_local(queue.serve(house.clone()));
         Ok(house)
     }
 
-    fn new(parts: Parts, me: &Weak<Self>) -> Self {
+    fn new(parts: Parts, control: ControlHandle, me: &Weak<Self>) -> Self {
         let trend = Trend::new(sample(&parts.memory, &parts.pool));
         Self {
             log: parts.log,
@@ -112,6 +117,7 @@ impl House {
             resizing: Cell::new(false),
             sources: parts.sources,
             config_reader: ConfigReader::default(),
+            control,
             me: me.clone(),
             notifier: RefCell::new(Notifier::open()),
             notify_failed: Cell::new(false),

@@ -3,6 +3,7 @@
 
 mod args;
 mod config_reader;
+mod control_queue;
 mod counters;
 mod doors;
 mod heir;

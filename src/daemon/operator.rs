@@ -9,9 +9,9 @@ use super::{
 use crate::{
     config::KEYS,
     control::{
-        Act, Caller, Connections, ControlError, Drained, Latency, LogLevelSet, Operator, Process, Rates,
-        Reloaded, Requests, Resumed, Setting, Settings, Stats, Worker, WorkerState, Workers, WorkersSet,
-        unix_ms,
+        Act, Caller, Change, Changed, Connections, ControlError, Drained, Latency, LogLevelSet, Process,
+        Query, Rates, Requests, Resumed, Setting, Settings, Snapshot, Stats, StatsReply, Worker, WorkerState,
+        Workers, WorkersSet, unix_ms,
     },
     log::{Event, Level},
     stats::{DrainedBy, Totals},
@@ -25,8 +25,34 @@ const MOVES: Duration = Duration::from_secs(1);
 /// How often to look whether a change has come true.
 const LOOK: Duration = Duration::from_millis(2);
 
-impl Operator for House {
-    fn stats(&self) -> Stats {
+impl House {
+    /// Answers a method that only reads.
+    pub fn snapshot(&self, query: Query, descriptors_used: u64) -> Snapshot {
+        match query {
+            Query::Stats => Snapshot::Stats(Box::new(StatsReply { stats: self.stats(descriptors_used) })),
+            Query::Workers => Snapshot::Workers(self.workers()),
+            Query::Config => Snapshot::Config(self.config()),
+        }
+    }
+
+    /// Makes a change.
+    ///
+    /// # Errors
+    /// As the method's description says; nothing has changed then.
+    pub async fn change(&self, change: Change, caller: Caller) -> Result<Changed, ControlError> {
+        match change {
+            Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
+            Change::Reload { dry_run: true } => self.try_reload().await.map(Changed::Reloaded),
+            Change::Reload { dry_run: false } => {
+                self.reload(&caller.to_string()).await.map(Changed::Reloaded)
+            }
+            Change::LogLevel(level) => self.set_log_level(level, caller).map(Changed::LogLevel),
+            Change::Drain => self.drain(caller).map(Changed::Drained),
+            Change::Resume => self.resume(caller).map(Changed::Resumed),
+        }
+    }
+
+    fn stats(&self, descriptors_used: u64) -> Stats {
         self.keep_lines_dropped();
         let now = self.sample();
         let trend = self.trend.borrow();
@@ -48,7 +74,7 @@ impl Operator for House {
                 starts: self.memory.starts.get(),
                 cpu_ms: millis(process::cpu_time()),
                 memory_bytes: measured(process::resident_bytes()),
-                descriptors_used: measured(process::descriptors_used()),
+                descriptors_used: measured(descriptors_used),
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counting_since_unix_ms: self.memory.since_unix_ms(),
@@ -128,10 +154,6 @@ impl Operator for House {
         self.is_to_change()?;
         let _turn = Turn::take(&self.resizing, "SetWorkers")?;
         self.resize(count, caller).await
-    }
-
-    async fn reload(&self, dry_run: bool, caller: Caller) -> Result<Reloaded, ControlError> {
-        if dry_run { self.try_reload().await } else { House::reload(self, &caller.to_string()).await }
     }
 
     fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError> {

@@ -5,7 +5,7 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::FileExt},
     sync::{LazyLock, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -14,7 +14,7 @@ use nix::{
     fcntl::OFlag,
     sys::{
         resource::{Resource, getrlimit, setrlimit},
-        stat::Mode,
+        stat::{Mode, fstat},
     },
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
@@ -23,10 +23,19 @@ use nix::{
 use crate::net::Files;
 
 static STATM: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/statm").ok());
-static DESCRIPTORS: LazyLock<Mutex<Option<Dir>>> = LazyLock::new(|| {
+static DESCRIPTORS: LazyLock<Mutex<Option<Descriptors>>> = LazyLock::new(|| {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Mutex::new(Dir::open("/proc/self/fd", flags, Mode::empty()).ok())
+    let folder = Dir::open("/proc/self/fd", flags, Mode::empty()).ok();
+    Mutex::new(folder.map(|folder| Descriptors { folder, counted: None }))
 });
+
+/// The open descriptors.
+struct Descriptors {
+    /// `/proc/self/fd`.
+    folder: Dir,
+    /// How many there were, and when.
+    counted: Option<(u64, Instant)>,
+}
 
 /// Opens what the figures below are read from: when descriptors have run out, which is when somebody
 /// asks, it would be too late.
@@ -71,14 +80,26 @@ pub fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * page.unwrap_or(4096)
 }
 
-/// Descriptors that are open; 0 where /proc is not there.
+/// Descriptors that are open; 0 where /proc is not there. Before Linux 6.2 they have to be counted, which
+/// takes long if there are many, so that is done once a second at most.
 pub fn descriptors_used() -> u64 {
-    let mut folder = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    const COUNTED_FOR: Duration = Duration::from_secs(1);
+
+    let mut descriptors = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Descriptors { folder, counted }) = &mut *descriptors else { return 0 };
+    let size = fstat(&*folder).map_or(0, |folder| folder.st_size);
+    if let Ok(used @ 1..) = u64::try_from(size) {
+        return used;
+    }
+    if let Some((used, _)) = counted.filter(|(_, at)| at.elapsed() < COUNTED_FOR) {
+        return used;
+    }
     let is_number = |name: &[u8]| name.iter().all(u8::is_ascii_digit);
     // Each time from its beginning.
-    folder.as_mut().map_or(0, |folder| {
-        folder.iter().flatten().filter(|entry| is_number(entry.file_name().to_bytes())).count() as u64
-    })
+    let entries = folder.iter().flatten().filter(|entry| is_number(entry.file_name().to_bytes()));
+    let used = entries.count() as u64;
+    *counted = Some((used, Instant::now()));
+    used
 }
 
 /// Descriptors that may be open.

@@ -110,12 +110,12 @@ impl Listener {
         self.is_own
     }
 
-    /// The same Unix socket for the runtime of this thread; this listener keeps its own descriptor.
+    /// Another descriptor of the same Unix socket.
     ///
     /// # Errors
-    /// When there is no descriptor left, or it is no Unix socket.
-    pub fn to_unix(&self) -> io::Result<tokio::net::UnixListener> {
-        tokio::net::UnixListener::from_std(self.fd.try_clone()?.into())
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<std::os::unix::net::UnixListener> {
+        Ok(self.fd.try_clone()?.into())
     }
 
     /// Accepts one connection without waiting, non-blocking and close-on-exec; with the address of its

@@ -37,6 +37,11 @@ pub enum ControlError {
     },
     /// The daemon is stopping.
     Stopping,
+    /// The connection is closed, because the socket serves no more clients and others were active later.
+    TooManyClients {
+        /// How many clients the socket serves.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for ControlError {
@@ -51,6 +56,12 @@ impl fmt::Display for ControlError {
             Self::InvalidConfiguration { faults } => f.write_str(&faults.join("\n")),
             Self::Failed { reason } => f.write_str(reason),
             Self::Stopping => f.write_str("the daemon is stopping"),
+            Self::TooManyClients { limit } => {
+                write!(
+                    f,
+                    "the daemon closed the connection: its socket serves {limit} clients, and another came"
+                )
+            }
         }
     }
 }

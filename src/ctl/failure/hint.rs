@@ -75,6 +75,7 @@ impl Failure {
                     "nothing was changed; mend the files, try `pixeld --check`, then reload again".into()
                 }
                 ControlError::Busy { .. } => "wait until that is done, and try again".into(),
+                ControlError::TooManyClients { .. } => "end other clients, such as `pixeldctl top`".into(),
                 _ => return None,
             },
             Self::Call(CallError::Unknown(_)) => DIFFERENT_VERSIONS.into(),

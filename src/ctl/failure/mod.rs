@@ -180,7 +180,9 @@ impl Failure {
                     ControlError::InvalidValue { .. } => Exit::DataErr,
                     ControlError::InvalidConfiguration { .. } => Exit::Config,
                     ControlError::Failed { .. } => Exit::OsErr,
-                    ControlError::Busy { .. } | ControlError::Stopping => Exit::TempFail,
+                    ControlError::Busy { .. }
+                    | ControlError::Stopping
+                    | ControlError::TooManyClients { .. } => Exit::TempFail,
                 },
                 CallError::Connect(_) => Exit::Unavailable,
                 CallError::TimedOut(_) | CallError::ChangeTimedOut(_) | CallError::Closed => Exit::TempFail,

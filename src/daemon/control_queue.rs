@@ -1,0 +1,240 @@
+//! How the threads of the control sockets ask the main loop: through two bounded channels, of which that
+//! of the admin socket comes first. What has no way to change anything has no way to ask for it either.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::{spawn_local, yield_now},
+    time::{Instant, sleep_until},
+};
+
+use super::{house::House, process};
+use crate::control::{Caller, Change, Changed, ControlError, Operator, Query, Snapshot};
+
+/// Requests of one socket that wait for the main loop. A client has one at a time.
+const CAPACITY: usize = 16;
+
+/// The sending ends.
+#[derive(Debug, Clone)]
+pub struct ControlHandle {
+    queries: mpsc::Sender<PendingQuery>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// The receiving ends.
+#[derive(Debug)]
+pub struct ControlQueue {
+    queries: mpsc::Receiver<PendingQuery>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// What a thread asks, and where the answer goes.
+#[derive(Debug)]
+struct PendingQuery {
+    query: Query,
+    /// Counting them may take long, so it is not for the main loop.
+    descriptors_used: u64,
+    reply: oneshot::Sender<Snapshot>,
+}
+
+/// What clients of the admin socket ask for.
+#[derive(Debug)]
+enum Command {
+    Read(PendingQuery),
+    Change { change: Change, caller: Caller, reply: oneshot::Sender<Result<Changed, ControlError>> },
+}
+
+/// A queue with no request in it.
+pub fn channel() -> (ControlHandle, ControlQueue) {
+    let (queries, queries_rx) = mpsc::channel(CAPACITY);
+    let (commands, commands_rx) = mpsc::channel(CAPACITY);
+    (ControlHandle { queries, commands }, ControlQueue { queries: queries_rx, commands: commands_rx })
+}
+
+impl ControlQueue {
+    /// Answers for as long as it is polled. Between two requests everything else of the main thread has
+    /// its turn: signals, the watchdog, workers that have ended.
+    pub async fn serve(mut self, house: Rc<House>) {
+        loop {
+            // A task each: a panic costs the client that has asked, and a change may take its time.
+            let house = house.clone();
+            tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => match command {
+                    Command::Read(query) => drop(spawn_local(async move { house.answer(query) })),
+                    Command::Change { change, caller, mut reply } => drop(spawn_local(async move {
+                        tokio::select! {
+                            changed = house.change(change, caller) => drop(reply.send(changed)),
+                            // The client has gone, or has lost its place.
+                            () = reply.closed() => {}
+                        }
+                    })),
+                },
+                Some(query) = self.queries.recv() => drop(spawn_local(async move { house.answer(query) })),
+                else => return,
+            }
+            yield_now().await;
+        }
+    }
+}
+
+impl House {
+    fn answer(&self, pending: PendingQuery) {
+        let snapshot = self.snapshot(pending.query, pending.descriptors_used);
+        // The client may have gone.
+        let _ = pending.reply.send(snapshot);
+    }
+}
+
+/// The operator of the read-only socket.
+#[derive(Debug)]
+pub struct ReadOnly {
+    queries: mpsc::Sender<PendingQuery>,
+    pace: Pace,
+    /// The answer to a change.
+    refusal: ControlError,
+}
+
+/// The operator of the admin socket.
+#[derive(Debug)]
+pub struct ReadWrite {
+    commands: mpsc::Sender<Command>,
+    pace: Pace,
+}
+
+impl ControlHandle {
+    /// For a socket whose clients only read; `refusal` names the other one.
+    pub fn read_only(&self, refusal: ControlError) -> ReadOnly {
+        ReadOnly { queries: self.queries.clone(), pace: Pace::default(), refusal }
+    }
+
+    /// For a socket whose clients may change something.
+    pub fn read_write(&self) -> ReadWrite {
+        ReadWrite { commands: self.commands.clone(), pace: Pace::default() }
+    }
+}
+
+impl Operator for ReadOnly {
+    async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
+        self.pace.read(query, |query| self.queries.send(query)).await
+    }
+
+    async fn change(&self, _: Change, _: Caller) -> Result<Changed, ControlError> {
+        Err(self.refusal.clone())
+    }
+}
+
+impl Operator for ReadWrite {
+    async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
+        self.pace.read(query, |query| self.commands.send(Command::Read(query))).await
+    }
+
+    async fn change(&self, change: Change, caller: Caller) -> Result<Changed, ControlError> {
+        let (reply, changed) = oneshot::channel();
+        let sent = self.commands.send(Command::Change { change, caller, reply }).await;
+        sent.map_err(|_| ControlError::Stopping)?;
+        changed.await.map_err(|_| unanswered())?
+    }
+}
+
+fn unanswered() -> ControlError {
+    ControlError::Failed { reason: "the main thread of the daemon did not answer".into() }
+}
+
+/// Holds the queries of one socket apart: one at a time, each after a pause that is a multiple of what the
+/// one before took. So a flood of them takes at most a fifth of the main thread's time, as long as a snapshot
+/// takes less than 10 ms. All clients that wait when a query is sent share its answer.
+#[derive(Debug, Default)]
+struct Pace(Mutex<Paced>);
+
+#[derive(Debug, Default)]
+struct Paced {
+    /// When the next query may be sent; none was, at first.
+    next: Option<Instant>,
+    /// The last answer to each query, and when the query was sent.
+    answers: Vec<(Query, Instant, Arc<Snapshot>)>,
+}
+
+impl Pace {
+    const FACTOR: u32 = 4;
+    const MIN_PAUSE: Duration = Duration::from_millis(1);
+    /// So long where the main thread was busy with something else.
+    const MAX_PAUSE: Duration = Duration::from_millis(50);
+
+    async fn read<E>(
+        &self,
+        query: Query,
+        send: impl AsyncFnOnce(PendingQuery) -> Result<(), E>,
+    ) -> Result<Arc<Snapshot>, ControlError> {
+        let begun = Instant::now();
+        let mut paced = self.0.lock().await;
+        // Nothing older than the call: what a client has changed, it sees.
+        let is_fresh = |(of, sent, _): &&(Query, Instant, _)| *of == query && *sent > begun;
+        if let Some((_, _, snapshot)) = paced.answers.iter().find(is_fresh) {
+            return Ok(snapshot.clone());
+        }
+        if let Some(next) = paced.next {
+            sleep_until(next).await;
+        }
+        let descriptors_used = if query == Query::Stats { process::descriptors_used() } else { 0 };
+        let (reply, snapshot) = oneshot::channel();
+        let sent = Instant::now();
+        // Also if the client loses its place before the answer.
+        paced.next = Some(sent + Self::MIN_PAUSE);
+        send(PendingQuery { query, descriptors_used, reply }).await.map_err(|_| ControlError::Stopping)?;
+        let snapshot = Arc::new(snapshot.await.map_err(|_| unanswered())?);
+        let pause = (sent.elapsed() * Self::FACTOR).clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
+        paced.next = Some(Instant::now() + pause);
+        paced.answers.retain(|(of, ..)| *of != query);
+        paced.answers.push((query, sent, snapshot.clone()));
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::control::{Settings, Workers};
+
+    /// Answers at once, and counts.
+    async fn ask(pace: &Pace, query: Query, sent: &Cell<u32>) -> Arc<Snapshot> {
+        let send = async |pending: PendingQuery| {
+            sent.set(sent.get() + 1);
+            let snapshot = match pending.query {
+                Query::Workers => {
+                    Snapshot::Workers(Workers { configured: 1, set_to: None, set_by: None, workers: vec![] })
+                }
+                _ => Snapshot::Config(Settings { settings: vec![] }),
+            };
+            pending.reply.send(snapshot)
+        };
+        pace.read(query, send).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_wait_share_an_answer() {
+        let (pace, sent) = (Pace::default(), Cell::new(0));
+        // The first one is asked at once, the others wait for the pause after it.
+        let all = (0..64).map(|_| ask(&pace, Query::Workers, &sent));
+        let begun = Instant::now();
+        join_all(all).await;
+        assert!(sent.get() <= 2, "{} queries", sent.get());
+        assert!(begun.elapsed() < Pace::MAX_PAUSE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queries_are_apart_and_never_answered_from_before() {
+        let (pace, sent, begun) = (Pace::default(), Cell::new(0), Instant::now());
+        for number in 1..=10 {
+            assert!(matches!(*ask(&pace, Query::Workers, &sent).await, Snapshot::Workers(_)));
+            assert!(matches!(*ask(&pace, Query::Config, &sent).await, Snapshot::Config(_)));
+            assert_eq!(sent.get(), 2 * number);
+        }
+        assert!(begun.elapsed() >= Pace::MIN_PAUSE * 19);
+    }
+}
