@@ -5,7 +5,7 @@ mod support;
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -68,11 +68,11 @@ fn connections_of_all_kinds_go_on_after_a_restart() {
 
 #[test]
 fn a_request_in_flight_is_answered_before_its_connection_is_left() {
-    let mut first = start("");
+    let mut first = start_slowly_answered();
     let mut client = first.client();
     let rest = client.begin_request();
     first.signal(Signal::SIGTERM);
-    first.wait_for_notice("STOPPING=1");
+    first.wait_for_notice("BARRIER=1");
     client.send(rest);
     let answer = client.answer();
     assert_eq!((answer.status, answer.field("connection")), (200, None));
@@ -101,14 +101,14 @@ fn a_head_that_has_begun_goes_on_in_the_next_process_and_nobody_waits_for_it() {
 
 #[test]
 fn half_a_request_that_was_read_already_is_not_lost() {
-    let mut first = start("");
+    let mut first = start_slowly_answered();
     let mut client = first.client();
     let (begin, rest) = post_in_two();
     // The half comes together with a whole one, so it is read with it.
     client.send([post(PIXEL).as_bytes(), begin.as_bytes()].concat());
     assert_eq!(client.answer().status, 200);
     first.signal(Signal::SIGTERM);
-    first.wait_for_notice("STOPPING=1");
+    first.wait_for_notice("BARRIER=1");
     client.send(rest);
     assert_eq!(client.answer().body, ECHO);
     assert!(first.wait().success());
@@ -117,11 +117,184 @@ fn half_a_request_that_was_read_already_is_not_lost() {
     drop(second);
 }
 
+// --- slow clients ---
+
+/// No deadline of the daemon, and no end of its patience, is what ends it.
+const PATIENT: &str =
+    "workers = 2\ntimeouts = { head = \"5m\", body = \"5m\", write = \"5m\", drain = \"5m\" }";
+/// What slow clients may make the end of the daemon last, on a busy machine; it is 1 s and a little.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A daemon that serves for 2 s after it was told to stop.
+fn start_slowly_answered() -> Daemon {
+    Setup::new("").keeping_connections().slowly_answered(Duration::from_secs(2)).start()
+}
+
+/// Waits until so many connections wait for something else than their next request.
+fn wait_until_busy(daemon: &Daemon, count: u64) {
+    eventually("all have begun", || {
+        let connections = connections(daemon);
+        let number = |key: &str| connections[key].as_u64().unwrap();
+        (number("open") - number("idle") == count).then_some(())
+    });
+}
+
+fn stop_within_bound(daemon: &mut Daemon) {
+    let begun = Instant::now();
+    assert!(daemon.stop().success());
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+}
+
+/// A chunked request in pieces: within the header section, a chunk's size and its data.
+fn chunked() -> [String; 4] {
+    let (begin, rest) = PIXEL.split_at(10);
+    let head = "POST /pixel HTTP/1.1\r\nhost: pixeld\r\ncontent-type: application/json\r\ntransfer-enc";
+    [
+        head.into(),
+        format!("oding: chunked\r\n\r\nA;x=y\r\n{begin}\r\n1"),
+        format!("F\r\n{}", &rest[..5]),
+        format!("{}\r\n0\r\nx: y\r\n\r\n", &rest[5..]),
+    ]
+}
+
+#[test]
+fn slow_requests_are_completed_in_the_next_process() {
+    let request = post(PIXEL);
+    let body = request.len() - PIXEL.len();
+    let other = request.replace("host:", "connection: keep-alive, x\r\nhost:");
+    let cases: Vec<Vec<String>> = vec![
+        vec![request[..1].into(), request[1..].into()],
+        vec![request[..body - 1].into(), request[body - 1..].into()],
+        vec![request[..body].into(), request[body..].into()],
+        vec![request[..body + 10].into(), request[body + 10..].into()],
+        // hyper has answered the first, and has the begin of the second.
+        vec![format!("{other}{}", &request[..body + 10]), request[body + 10..].into()],
+        chunked()[..1].iter().cloned().chain([chunked()[1..].concat()]).collect(),
+        vec![chunked()[..2].concat(), chunked()[2..].concat()],
+        vec![chunked()[..3].concat(), chunked()[3..].concat()],
+        chunked().into(),
+    ];
+    let mut daemon = start(PATIENT);
+    let mut clients: Vec<_> = cases
+        .iter()
+        .flat_map(|pieces| [daemon.client(), daemon.unix_client()].map(|client| (client, pieces.iter())))
+        .collect();
+    // One of them in more pieces than the others, over so many processes.
+    for process in 1.. {
+        let mut slow = 0;
+        for (client, pieces) in &mut clients {
+            if let Some(piece) = pieces.next() {
+                client.send(piece);
+                slow += u64::from(pieces.len() > 0);
+            }
+        }
+        if slow == 0 {
+            break;
+        }
+        wait_until_busy(&daemon, slow);
+        stop_within_bound(&mut daemon);
+        daemon.wait_for_log(if process == 1 { "18 connections left for the next start" } else { "left for" });
+        assert!(!daemon.log().contains("cut off"), "{}", daemon.log());
+        daemon = successor(&daemon, PATIENT);
+    }
+    for ((client, _), pieces) in clients.iter_mut().zip(cases.iter().flat_map(|pieces| [pieces; 2])) {
+        for _ in pieces.concat().matches("POST ") {
+            let answer = client.answer();
+            assert_eq!((answer.status, answer.body.as_str()), (200, ECHO));
+        }
+    }
+}
+
+#[test]
+fn client_that_was_asked_for_its_body_is_asked_again_at_most() {
+    let (head, body) = (post(""), PIXEL);
+    let head =
+        head.replace("content-length: 0", &format!("content-length: {}\r\nexpect: 100-continue", body.len()));
+    let mut first = start(PATIENT);
+    let mut clients = [first.client(), first.unix_client(), first.client()];
+    for client in &mut clients {
+        client.send(&head);
+        assert_eq!(client.head().status, 100);
+    }
+    // One of them has begun to send it.
+    clients[2].send(&body[..10]);
+    wait_until_busy(&first, 3);
+    stop_within_bound(&mut first);
+    let second = successor(&first, PATIENT);
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.send(&body[if i == 2 { 10 } else { 0 }..]);
+        let interim = client.head();
+        assert_eq!((interim.status, interim.fields.len()), (100, 0));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.body.as_str()), (200, ECHO));
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    drop(second);
+}
+
+#[test]
+fn client_that_reads_no_response_delays_no_restart() {
+    let mut first = start(PATIENT);
+    let mut idle = first.client();
+    assert_eq!(idle.ask(post(PIXEL)).body, ECHO);
+    let mut unread = first.unix_client();
+    unread.send_until_full(post(PIXEL).as_bytes());
+    stop_within_bound(&mut first);
+    first.wait_for_log("1 connection left for the next start, 1 connection cut off");
+    let second = successor(&first, PATIENT);
+    assert_eq!(idle.ask(post(PIXEL)).body, ECHO);
+    assert_eq!(connections(&second)["cut"], 1);
+    unread.expect_end_after_responses();
+}
+
+#[test]
+fn client_that_closes_late_delays_no_restart() {
+    let mut first = start(PATIENT);
+    let last = post(PIXEL).replace("host:", "connection: close\r\nhost:");
+    let mut client = first.client();
+    // Something follows, so the daemon waits for the client to close.
+    assert_eq!(client.ask(last + "x").body, ECHO);
+    stop_within_bound(&mut first);
+    assert!(!first.log().contains("cut off"), "{}", first.log());
+}
+
+#[test]
+fn request_that_fits_no_handoff_is_cut_alone() {
+    let settings = format!("{PATIENT}\nlimits.body = \"1M\"");
+    let mut first = start(&settings);
+    let mut others = [first.client(), first.client()];
+    assert_eq!(others[0].ask(post(PIXEL)).body, ECHO);
+    let rest = others[1].begin_request();
+    let mut large = first.client();
+    large.send(&post(&" ".repeat(200_000))[..100_000]);
+    wait_until_busy(&first, 2);
+    stop_within_bound(&mut first);
+    first.wait_for_log("2 connections left for the next start, 1 connection cut off");
+    large.expect_cut();
+    let second = successor(&first, &settings);
+    assert_eq!(others[1].ask(rest).body, ECHO);
+    assert_eq!(others[0].ask(post(PIXEL)).body, ECHO);
+    drop(second);
+}
+
+#[test]
+fn restarts_under_load_with_slow_clients_lose_no_request() {
+    restart_under_load(5);
+}
+
 #[test]
 fn nobody_fails_while_it_restarts_again_and_again_under_load() {
-    let mut daemon = start("workers = 2");
+    restart_under_load(0);
+}
+
+/// Restarts again and again while clients send, beside so many that have begun a request and finish it in
+/// the next process.
+fn restart_under_load(slow: usize) {
+    let mut daemon = start(PATIENT);
     let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let clients: Vec<_> = (0..8).map(|_| daemon.client()).collect();
+    let mut slow_clients: Vec<_> = (0..slow).map(|_| daemon.client()).collect();
+    let (begin, rest) = post_in_two();
     thread::scope(|scope| {
         let _stop = OnDrop(|| done.store(true, Relaxed));
         for mut client in clients {
@@ -134,7 +307,15 @@ fn nobody_fails_while_it_restarts_again_and_again_under_load() {
             });
         }
         for _ in 0..5 {
-            daemon = restart(std::mem::replace(&mut daemon, Daemon::start("")), "workers = 3");
+            for client in &mut slow_clients {
+                client.send(&begin);
+            }
+            stop_within_bound(&mut daemon);
+            daemon = successor(&daemon, PATIENT);
+            for client in &mut slow_clients {
+                assert_eq!(client.ask(rest).body, ECHO);
+                answered.fetch_add(1, Relaxed);
+            }
             let before = answered.load(Relaxed);
             eventually("requests go on", || (answered.load(Relaxed) > before + 100).then_some(()));
         }
@@ -220,6 +401,8 @@ fn a_slow_service_manager_is_waited_for_and_requests_are_answered_meanwhile() {
     let (first, mut clients) = start_with_a_slow_manager("", Duration::from_secs(4));
     first.signal(Signal::SIGTERM);
     first.wait_for_notice("BARRIER=1");
+    // Also those of new clients.
+    clients.push(first.client());
     for client in &mut clients {
         let answer = client.ask(post(PIXEL));
         assert_eq!((answer.status, answer.field("connection")), (200, None));

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{timeout, timeout_at},
+};
 
 use super::house::House;
 use crate::{
@@ -55,18 +58,30 @@ async fn is_kept(house: &House, outbox: &Outbox, limit: Duration) -> io::Result<
 }
 
 impl Heir {
-    /// Has the workers give everything up for it, as soon as it is certain that it will get that; until
-    /// then they serve. `None` where nobody keeps anything.
+    /// Has the workers give everything up for it, as soon as it is certain that it will get that, and the
+    /// requests and responses that are incomplete now are complete, or `patience` has passed; until then the
+    /// workers serve and accept. `None` where nobody keeps anything.
     ///
     /// # Errors
     /// When the service manager cannot be asked, or has not answered within `limit`.
-    pub async fn find(house: &House, outbox: Outbox, limit: Duration) -> io::Result<Option<Self>> {
-        Ok(is_kept(house, &outbox, limit).await?.then(|| Self {
-            outbox,
-            given_up: house.pool.borrow_mut().hand_over(),
-            connections: Vec::new(),
-            left: 0,
-        }))
+    pub async fn find(
+        house: &House,
+        outbox: Outbox,
+        limit: Duration,
+        patience: Duration,
+    ) -> io::Result<Option<Self>> {
+        let begun = tokio::time::Instant::now();
+        let complete = house.pool.borrow().await_incomplete();
+        if !is_kept(house, &outbox, limit).await? {
+            return Ok(None);
+        }
+        // What is incomplete then goes along.
+        let _ = timeout_at(begun + patience, complete).await;
+        let mut pool = house.pool.borrow_mut();
+        // Each worker does one after the other.
+        drop(pool.close_entrances());
+        let given_up = pool.hand_over();
+        Ok(Some(Self { outbox, given_up, connections: Vec::new(), left: 0 }))
     }
 
     /// Leaves everything that was given up. All at once: a message takes nearly as much room with one
@@ -77,6 +92,9 @@ impl Heir {
     pub async fn leave(&mut self, house: &House, limit: Duration) -> io::Result<()> {
         let begun = Instant::now();
         self.connections.extend(from_fn(|| self.given_up.try_recv().ok()));
+        // What the service manager keeps has a bound: clients that have sent much of a request and not all
+        // of it take nothing from those that wait for their next one.
+        self.connections.sort_by_key(|connection| connection.unread.len());
         let count = self.connections.len() as u64;
         let result = loop {
             match self.outbox.send(&mut self.connections) {

@@ -139,8 +139,6 @@ async fn live(
         }
     };
     house.begin_to_stop(cause);
-    let closed = house.pool.borrow_mut().close_entrances();
-    closed.await;
     Stop::begin(&house, &mut ended_workers, &mut stop_signals, limit).run(outbox).await;
     Ok(exit)
 }

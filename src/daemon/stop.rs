@@ -24,6 +24,9 @@ use crate::{
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 /// The service manager may take so long for an answer, however short the limit is.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Requests and responses that are incomplete at the signal have so long to be completed here, while the
+/// daemon serves and accepts; then the next process goes on with the requests.
+const COMPLETION: Duration = Duration::from_secs(1);
 /// When it has answered late, workers have so long to give up what they have, or as long as the limit.
 const GIVING_UP: Duration = Duration::from_secs(1);
 
@@ -63,16 +66,23 @@ impl<'a> Stop<'a> {
         }
     }
 
-    /// Lets all requests finish and all workers end, and leaves the connections for the next process where
-    /// that is possible. Accepting has ended already.
+    /// Leaves the connections for the next process where that is possible, or else lets all requests finish;
+    /// and lets all workers end.
     pub async fn run(mut self, outbox: io::Result<Option<Outbox>>) {
+        if !matches!(outbox, Ok(Some(_))) {
+            let closed = self.house.pool.borrow_mut().close_entrances();
+            closed.await;
+        }
         let mut heir = self.find_heir(outbox).await;
         // Who does not come to an end in time is cut off.
         let _ = timeout_at(self.until.into(), self.drain(heir.is_some())).await;
         if let Some(heir) = &mut heir {
             self.leave_to(heir).await;
         }
-        let cut = self.house.pool.borrow().open() as u64;
+        let cut = {
+            let pool = self.house.pool.borrow();
+            pool.open() as u64 + pool.cut_off()
+        };
         self.house.pool.borrow().abort();
         self.house.log.send(Event::Stopped {
             requests: answered(&self.house.memory) - self.house.answered_before,
@@ -88,9 +98,10 @@ impl<'a> Stop<'a> {
     async fn find_heir(&mut self, outbox: io::Result<Option<Outbox>>) -> Option<Heir> {
         let house = self.house;
         let limit = self.limit.saturating_sub(GIVING_UP).max(PATIENCE);
+        let patience = COMPLETION.min(self.limit);
         let mut found = pin!(async {
             match outbox? {
-                Some(outbox) => Heir::find(house, outbox, limit).await,
+                Some(outbox) => Heir::find(house, outbox, limit, patience).await,
                 None => Ok(None),
             }
         });
@@ -116,6 +127,8 @@ impl<'a> Stop<'a> {
         let last_answers_until = Instant::now() + LAST_ANSWERS;
         let mut last_answers = !has_heir;
         if last_answers {
+            // Each worker does one after the other.
+            drop(house.pool.borrow_mut().close_entrances());
             house.pool.borrow().retire();
         }
         self.tell();

@@ -23,6 +23,7 @@ use super::{
     eviction::Place,
     express::{self, Leaves},
     io::Io,
+    replay::{Recorder, Replay},
     service::{PixelService, client, tell_refusal},
     track::{Recall, Stage, Track},
     turn::give_way,
@@ -33,7 +34,7 @@ use crate::{
     stats::Outcome,
 };
 
-/// A connection between two requests: nothing is in flight, and it belongs to no thread.
+/// A connection that belongs to no thread: no response is in flight, and of a request only what is unread.
 #[derive(Debug)]
 pub struct Parked {
     /// The socket.
@@ -49,6 +50,9 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Bytes that can be unread of a connection that is handed off with an incomplete request.
+    pub const MAX_UNREAD: usize = 60 << 10;
+
     /// A connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
         Self { socket, peer, unread: Bytes::new(), requests: 0, place: None }
@@ -83,6 +87,7 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 Session::TimedOut(stage) => after_timeout(stage, track),
                 Session::Evicted => Next::Evict,
                 Session::Left => while_idle(&io, context, track),
+                Session::HandedOff => Next::Park,
                 Session::Answered => {
                     // Who has sent the next request already takes turns with the others.
                     give_way().await;
@@ -199,7 +204,7 @@ fn after_timeout(stage: Stage, track: &Track) -> Next {
 
 fn while_idle(io: &Io, context: &Context, track: &Track) -> Next {
     match track.recalled() {
-        Some(Recall::Move) => Next::Park,
+        Some(Recall::Move | Recall::HandOff) => Next::Park,
         Some(Recall::Close | Recall::Evict) if io.has_input() => Next::Finish,
         Some(Recall::Close | Recall::Evict) => Next::Drop,
         // A request that has just arrived is answered, though it is late.
@@ -217,6 +222,8 @@ enum Session {
     /// A request was answered, and the next one may go the short way. Its begin may be there already,
     /// which hyper would not tell as long as it has it.
     Answered,
+    /// It goes to the next process with an incomplete request.
+    HandedOff,
     /// It has been in this stage for too long.
     TimedOut(Stage),
     /// It was chosen to give way, and its request is incomplete.
@@ -284,16 +291,18 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
     // Or hyper would read on, and answer up to 16 long requests before anybody else has a turn.
     io.begin_turn(to_finish);
     let service = PixelService { context, track: track.clone() };
+    let replay = Replay::new(Parked::MAX_UNREAD.min(policy.head_limit.saturating_add(policy.body_limit)));
     let mut http = http1::Builder::new()
         .half_close(true)
         .max_header_size(policy.head_limit)
         .max_buf_size(policy.head_limit.max(policy.body_limit))
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(Recorder::new(io, &replay)), service);
     let mut timer = pin!(sleep(policy.shortest_timeout()));
     let (answered_before, mut adoptions) = (track.requests(), context.adoptions());
     let mut turn = pin!(give_way());
     let mut has_given_way = false;
 
+    let mut incomplete = None;
     let end = poll_fn(|cx| {
         track.wakes(cx.waker());
         loop {
@@ -310,7 +319,8 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
                 }
             }
             // What is there of a head goes along, or a slow client would keep its worker from leaving.
-            if track.stage() == Stage::Head && track.recalled() == Some(Recall::Move) {
+            let goes_on_elsewhere = matches!(track.recalled(), Some(Recall::Move | Recall::HandOff));
+            if track.stage() == Stage::Head && goes_on_elsewhere {
                 return Poll::Ready(Session::Left);
             }
             if track.is_evicted() && track.is_incomplete() {
@@ -323,6 +333,15 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
                     }
                     cx.waker().wake_by_ref();
                 }
+            }
+            // A body is decoded by the process that has its head.
+            let is_to_hand_off = track.recalled() == Some(Recall::HandOff) && !track.stays();
+            if track.stage() == Stage::Body && is_to_hand_off {
+                incomplete = replay.take(track.requests() - answered_before - 1);
+                if incomplete.is_some() {
+                    return Poll::Ready(Session::HandedOff);
+                }
+                track.is_bound_here();
             }
             if adoptions != context.adoptions() {
                 adoptions = context.adoptions();
@@ -354,7 +373,14 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
     })
     .await;
     let lent = http.into_parts();
-    lent.io.into_inner().unread(lent.read_buf);
+    let io = lent.io.into_inner().into_inner();
+    if let Some(incomplete) = incomplete {
+        // What hyper has not used is a part of it.
+        io.unread(incomplete.into());
+        track.give_back_request();
+    } else {
+        io.unread(lent.read_buf);
+    }
     end
 }
 

@@ -59,6 +59,10 @@ impl Io {
         self.has_unread() || self.stream.has_input()
     }
 
+    pub fn track(&self) -> &Track {
+        &self.track
+    }
+
     pub fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.unread)
     }

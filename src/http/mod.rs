@@ -13,6 +13,7 @@ mod judge;
 mod plain;
 mod policy;
 mod registry;
+mod replay;
 mod service;
 mod track;
 mod turn;
@@ -23,4 +24,5 @@ pub use eviction::{Evicted, EvictionQueue, Peer};
 #[cfg(test)]
 pub use judge::STUMBLING_BLOCK;
 pub use policy::Policy;
+pub use registry::{Incomplete, Registry};
 pub use track::Recall;

@@ -95,7 +95,7 @@ impl Meaning {
 }
 
 /// A Content-Length as everybody writes it.
-fn length_of(value: &[u8]) -> Option<usize> {
+pub(super) fn length_of(value: &[u8]) -> Option<usize> {
     let is_canonical = matches!(value, [b'0'] | [b'1'..=b'9', ..]) && value.len() <= 9;
     is_canonical.then_some(())?;
     value

@@ -1,7 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -106,6 +106,27 @@ impl Registry {
         }
     }
 
+    /// The requests and responses that are incomplete now.
+    pub fn incomplete(&self) -> Incomplete {
+        let tracks = self.tracks.borrow();
+        let incomplete = tracks.iter().filter(|(_, track)| track.is_under_way());
+        Incomplete(incomplete.map(|(_, track)| (Rc::downgrade(track), track.begun())).collect())
+    }
+
+    /// Whether a connection is left that will yet be handed off.
+    pub fn has_more_to_hand_off(&self) -> bool {
+        self.tracks.borrow().iter().any(|(_, track)| !track.stays())
+    }
+
+    /// Connections whose request or response is cut off when they are closed now: those whose client does
+    /// not take its response, and those whose request cannot be handed off.
+    pub fn cut_by_closing(&self) -> (usize, usize) {
+        let tracks = self.tracks.borrow();
+        let cut = || tracks.iter().filter(|(_, track)| track.is_cut_by_closing());
+        let unsent = cut().filter(|(_, track)| track.unsent_since().is_some()).count();
+        (unsent, cut().count() - unsent)
+    }
+
     /// Has each connection look again at what it waits for.
     pub fn wake_all(&self) {
         for (_, track) in &*self.tracks.borrow() {
@@ -117,6 +138,21 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.queue.remove_worker(self.worker);
+    }
+}
+
+/// What was incomplete at some moment. Later requests on the same connections do not belong to it.
+#[derive(Debug)]
+pub struct Incomplete(Vec<(Weak<Track>, Instant)>);
+
+impl Incomplete {
+    /// Whether all of it is complete, or its connections have gone.
+    pub fn is_over(&mut self) -> bool {
+        let is_left = |(track, begun): &(Weak<Track>, Instant)| {
+            track.upgrade().is_some_and(|track| track.is_under_way() && track.begun() == *begun)
+        };
+        self.0.retain(is_left);
+        self.0.is_empty()
     }
 }
 
@@ -182,6 +218,53 @@ mod tests {
         connections[4].track.flushed();
         assert_eq!(evict(&queue, &registry, &chosen), Some(4));
         drop(connections);
+        assert_eq!(registry.stats.idle(), 0);
+    }
+
+    #[test]
+    fn incomplete_requests_are_over_when_done_or_gone() {
+        let (registry, _) = registry(&Arc::default());
+        let [idle, done, gone] = [(); 3].map(|()| registry.enter(None, 0, None));
+        assert!(registry.incomplete().is_over());
+        done.track.received();
+        gone.track.begin_request();
+        let mut incomplete = registry.incomplete();
+        // A later request does not count.
+        idle.track.received();
+        assert!(!incomplete.is_over());
+        drop(gone);
+        assert!(!incomplete.is_over());
+        done.track.begin_request();
+        done.track.answer(false);
+        assert!(!incomplete.is_over(), "the response is not sent");
+        done.track.flushed();
+        assert!(incomplete.is_over());
+    }
+
+    #[test]
+    fn later_request_on_the_same_connection_is_not_waited_for() {
+        let (registry, _) = registry(&Arc::default());
+        let entered = registry.enter(None, 0, None);
+        entered.track.received();
+        let mut incomplete = registry.incomplete();
+        work_on(&entered);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        entered.track.received();
+        assert!(incomplete.is_over());
+    }
+
+    #[test]
+    fn response_being_sent_stays_and_everything_else_is_handed_off() {
+        let (registry, _) = registry(&Arc::default());
+        let [sending, closing, body] = [(); 3].map(|()| registry.enter(None, 0, None));
+        sending.track.answer(false);
+        closing.track.close();
+        assert!(registry.has_more_to_hand_off());
+        body.track.begin_request();
+        assert!(registry.has_more_to_hand_off());
+        body.track.is_bound_here();
+        assert!(!registry.has_more_to_hand_off());
+        assert_eq!(registry.cut_by_closing(), (1, 1));
         assert_eq!(registry.stats.idle(), 0);
     }
 

@@ -31,6 +31,8 @@ pub enum Stage {
 pub enum Recall {
     /// Go to another worker.
     Move,
+    /// Go to the next process, also with an incomplete request, which that process reads from its begin.
+    HandOff,
     /// Close.
     Close,
     /// Close, also if a request is incomplete: another client needs the place.
@@ -60,6 +62,8 @@ pub struct Track {
     /// Everything is sent, and the client is waited for to close.
     lingering: Cell<bool>,
     place: Place,
+    /// Its incomplete request cannot be handed off.
+    bound_here: Cell<bool>,
     waker: RefCell<Waker>,
 }
 
@@ -88,6 +92,7 @@ impl Track {
             ended_by_peer: Cell::new(false),
             lingering: Cell::new(false),
             place,
+            bound_here: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
         }
     }
@@ -271,6 +276,31 @@ impl Track {
     /// Whether the queue means this connection, and not one that had its number before.
     pub fn is_chosen(&self) -> bool {
         self.place.is_chosen()
+    }
+
+    /// Whether a request is not here whole, or a response is not sent whole.
+    pub fn is_under_way(&self) -> bool {
+        self.stage.get() != Stage::Idle && !self.lingering.get()
+    }
+
+    /// The request under way goes to the next process, which counts it.
+    pub fn give_back_request(&self) {
+        self.requests.set(self.requests.get() - 1);
+    }
+
+    /// The request under way cannot be handed off.
+    pub fn is_bound_here(&self) {
+        self.bound_here.set(true);
+    }
+
+    /// Whether the connection will not be handed off before its response is sent, or at all.
+    pub fn stays(&self) -> bool {
+        self.stage.get() == Stage::Answer || self.unsent.get().is_some() || self.bound_here.get()
+    }
+
+    /// Whether a request or response would be cut off now.
+    pub fn is_cut_by_closing(&self) -> bool {
+        self.bound_here.get() || self.stays() && !self.lingering.get()
     }
 
     /// Asks the connection back; a wish to close is not taken back by one to move.

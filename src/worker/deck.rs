@@ -26,6 +26,7 @@ pub struct Deck {
     /// What holds: as configured, or as many as there are descriptors for.
     limit: AtomicUsize,
     moved: AtomicU64,
+    cut: AtomicU64,
     room: Notify,
     evictions: Arc<EvictionQueue>,
 }
@@ -170,6 +171,16 @@ impl Deck {
     /// Connections that went from one worker to another.
     pub fn moved(&self) -> u64 {
         self.moved.load(Relaxed)
+    }
+
+    /// So many connections were closed with an incomplete request or response because the daemon stops.
+    pub fn cut(&self, connections: usize) {
+        self.cut.fetch_add(connections as u64, Relaxed);
+    }
+
+    /// Connections that were closed with an incomplete request or response because the daemon stops.
+    pub fn cut_off(&self) -> u64 {
+        self.cut.load(Relaxed)
     }
 
     /// Connections that may be open.

@@ -21,6 +21,7 @@ use crate::{http::Parked, net::Socket};
 const MOST_CONNECTIONS: usize = 253;
 /// Bytes of a message beside the descriptors; little enough for any socket's buffer.
 const MOST_BYTES: usize = 64 << 10;
+const _: () = assert!(FORMAT.len() + Message::NUMBERS + Parked::MAX_UNREAD <= MOST_BYTES);
 /// "pxho", and the version of what follows: for each connection the requests that were answered on it
 /// and the length of what was read and not answered (64 bits each, little endian), and that itself.
 const FORMAT: &[u8; 8] = b"pxho\0\0\0\x01";

@@ -1,8 +1,11 @@
 use std::{io, sync::Arc, thread::ThreadId, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        oneshot,
+    },
     time::timeout,
 };
 
@@ -187,13 +190,25 @@ impl Pool {
         self.shared.deck.deal(connection);
     }
 
-    /// Lets all workers give up their connections as they become idle, and end. What they give up
-    /// comes out here.
+    /// Returns when the requests and responses that are incomplete now are complete. Later ones are not waited
+    /// for.
+    pub fn await_incomplete(&self) -> impl Future<Output = ()> + use<> {
+        let ask = |worker: &Worker| {
+            let (reply, complete) = oneshot::channel();
+            worker.order(Order::AwaitIncomplete(reply));
+            complete
+        };
+        // A worker that has ended has none.
+        join_all(self.all().map(ask).collect::<Vec<_>>()).map(drop)
+    }
+
+    /// Lets all workers give up their connections at once, with what there is of incomplete requests, and end.
+    /// What they give up comes out here.
     pub fn hand_over(&mut self) -> UnboundedReceiver<Parked> {
         let (outlet, connections) = unbounded_channel();
         self.shared.deck.set_outlet(outlet);
         self.leaving.append(&mut self.serving);
-        self.order_leaving(|| Order::Leave);
+        self.order_leaving(|| Order::HandOff);
         connections
     }
 
@@ -236,6 +251,11 @@ impl Pool {
                 self.shared.log.send(Event::SystemRefused { reason });
             }
         }
+    }
+
+    /// Connections that were closed with an incomplete request or response because the daemon stops.
+    pub fn cut_off(&self) -> u64 {
+        self.shared.deck.cut_off()
     }
 
     /// Whether there is no worker left.

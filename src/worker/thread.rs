@@ -19,7 +19,7 @@ use tokio::{
         oneshot,
     },
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
@@ -27,10 +27,13 @@ use super::{
     entrance::{Entrance, Watched, accept},
 };
 use crate::{
-    http::{self, Context, Parked, Policy, Recall},
+    http::{self, Context, Incomplete, Parked, Policy, Recall, Registry},
     log::{Event, Log},
     stats::{Memory, Outcome, WorkerStats},
 };
+
+/// How often to look whether requests and responses are complete.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a worker is asked to do.
 #[derive(Debug)]
@@ -47,6 +50,10 @@ pub enum Order {
     Evict(usize),
     /// Give all connections to other workers, as they become idle, and end.
     Leave,
+    /// Say when the requests and responses that are incomplete now are complete.
+    AwaitIncomplete(oneshot::Sender<()>),
+    /// Give all connections to the next process, with what there is of incomplete requests, and end.
+    HandOff,
     /// Close each connection with its next answer.
     Retire,
     /// Close all connections, as they become idle, and end.
@@ -190,6 +197,7 @@ async fn work(
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
+    let mut handing_off: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut leaving = false;
     context.stats.progressed(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
@@ -214,6 +222,16 @@ async fn work(
                     accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::Move);
                 }
+                Some(Order::AwaitIncomplete(reply)) => {
+                    let incomplete = context.connections.incomplete();
+                    tokio::task::spawn_local(await_complete(incomplete, reply));
+                }
+                Some(Order::HandOff) => {
+                    leaving = true;
+                    accepting = Box::pin(pending());
+                    context.connections.recall_all(Recall::HandOff);
+                    handing_off = Box::pin(hand_off(context.connections.clone()));
+                }
                 Some(Order::Retire) => context.retire(),
                 Some(Order::Drain) => {
                     leaving = true;
@@ -229,12 +247,39 @@ async fn work(
                 }
             }
             () = &mut accepting => accepting = Box::pin(pending()),
+            () = &mut handing_off => {
+                let (unsent, unread) = context.connections.cut_by_closing();
+                (0..unsent).for_each(|_| context.stats.cut());
+                shared.deck.cut(unsent + unread);
+                break;
+            }
             _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
         }
     }
     connections.shutdown().await;
     let (moved, left) = (context.stats.connections_moved.get(), context.stats.connections_left.get());
     shared.log.send(Event::WorkerEnded { worker: context.worker, moved, left });
+}
+
+/// Replies when these are complete, at once if there are none.
+async fn await_complete(mut incomplete: Incomplete, reply: oneshot::Sender<()>) {
+    while !incomplete.is_over() && !reply.is_closed() {
+        sleep(LOOK).await;
+    }
+    // The daemon may have stopped waiting.
+    let _ = reply.send(());
+}
+
+/// Waits until all connections are handed off but those whose clients have not taken a response for a while,
+/// and those that cannot be handed off. A worker that is short of CPU time has as long as it needs.
+async fn hand_off(connections: Rc<Registry>) {
+    /// Responses that are not sent yet have so long.
+    const RESPONSE_GRACE: Duration = Duration::from_millis(250);
+
+    sleep(RESPONSE_GRACE).await;
+    while connections.has_more_to_hand_off() {
+        sleep(LOOK).await;
+    }
 }
 
 /// What this thread has used.

@@ -98,6 +98,24 @@ impl Client {
         self.stream.set_timeouts(PATIENCE).unwrap();
     }
 
+    /// Sends the same again and again, and reads nothing, until nothing more is taken.
+    pub fn send_until_full(&mut self, bytes: &[u8]) {
+        const MOST: usize = 64 << 20;
+        self.stream.set_timeouts(Duration::from_millis(500)).unwrap();
+        let many = bytes.repeat(100);
+        let mut sent = 0;
+        while let Ok(length) = self.stream.write(&many[sent % bytes.len()..]) {
+            sent += length;
+            assert!(sent < MOST, "somebody takes everything");
+        }
+        self.stream.set_timeouts(PATIENCE).unwrap();
+    }
+
+    /// Takes what was sent, and waits until the daemon closes the connection, in whatever way.
+    pub fn expect_end_after_responses(mut self) {
+        while matches!(self.receive_some(), Ok(true)) {}
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
