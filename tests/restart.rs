@@ -3,12 +3,23 @@
 mod support;
 
 use std::{
+    io::IoSlice,
+    mem::MaybeUninit,
+    net::{TcpListener, UdpSocket},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
+    socketpair,
+};
 use serde_json::{Value, json};
 use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two};
 
@@ -444,4 +455,91 @@ fn what_cannot_be_understood_is_closed_and_told() {
     second.wait_for_log("Connections of the process before are closed");
     assert_eq!(second.client().ask(post(PIXEL)).body, ECHO);
     let _: Client = client;
+}
+
+// --- a handoff that fails ---
+
+#[test]
+fn handoff_into_few_descriptors_leaves_no_client_hanging() {
+    let first = start(PATIENT);
+    let mut idle: Vec<_> = (0..60).map(|_| first.client()).collect();
+    for client in &mut idle {
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO);
+    }
+    // They fill more than one message.
+    let request = post(&format!("{}{PIXEL}", " ".repeat(1500)));
+    let (begin, rest) = request.split_at(request.len() - 10);
+    let mut slow: Vec<_> = (0..60).map(|_| first.client()).collect();
+    for client in &mut slow {
+        client.send(begin);
+    }
+    wait_until_busy(&first, 60);
+    let mut first = first;
+    stop_within_bound(&mut first);
+    first.wait_for_log("120 connections left for the next start");
+    let second = Setup::new("workers = 1")
+        .keeping_connections()
+        .before("ulimit -n 100")
+        .socket("counters", first.stored("counters"))
+        .socket("connections", first.stored("connections"))
+        .start();
+    // Nobody else has them, as systemd has closed its own by now.
+    drop(first);
+    let whole = post(PIXEL);
+    let clients = idle.iter_mut().map(|client| (client, whole.as_str()));
+    let clients = clients.chain(slow.iter_mut().map(|client| (client, rest)));
+    let answered = clients.map(|(client, request)| u64::from(client.is_answered(request))).sum::<u64>();
+    assert!((1..100).contains(&answered), "{answered}");
+    assert_eq!(connections(&second)["restored"], answered);
+    second.wait_for_log(&format!("{answered} connections of the process before served on"));
+    let closed = 120 - answered;
+    second.wait_for_log(&format!(
+        "{closed} connections of the process before closed: the open-file limit is 100"
+    ));
+}
+
+/// A stored socket with these messages: what they begin with, for how many connections, and their sockets.
+fn stored_messages(messages: &[(&[u8; 8], &[BorrowedFd<'_>])]) -> OwnedFd {
+    let (near, far) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    for (format, sockets) in messages {
+        let bytes = [format.as_slice(), &vec![0; 16 * sockets.len()]].concat();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut passed = SendAncillaryBuffer::new(&mut space);
+        passed.push(SendAncillaryMessage::ScmRights(sockets));
+        sendmsg(&near, &[IoSlice::new(&bytes)], &mut passed, SendFlags::NOSIGNAL).unwrap();
+    }
+    far
+}
+
+#[test]
+fn only_connections_are_adopted_and_none_blocks() {
+    const OURS: &[u8; 8] = b"pxho\0\0\0\x01";
+    let pairs = [(); 6].map(|()| UnixStream::pair().unwrap());
+    let [one, two, other, another, three, four] = pairs.each_ref().map(|(near, _)| near.as_fd());
+    let datagram = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let far = stored_messages(&[
+        (OURS, &[one, datagram.as_fd(), two]),
+        (b"pxho\0\0\0\x02", &[other, another]),
+        (OURS, &[three, listener.as_fd(), four]),
+    ]);
+    let mut clients = pairs.map(|(near, far)| {
+        drop(near);
+        Client::connected(far)
+    });
+    let daemon = Setup::new("workers = 1").keeping_connections().socket("connections", far).start();
+    for _ in 0..2 {
+        for i in [0, 1, 4, 5] {
+            assert_eq!(clients[i].ask(post(PIXEL)).body, ECHO);
+        }
+    }
+    for i in [2, 3] {
+        assert!(!clients[i].is_answered(post(PIXEL)));
+    }
+    assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+    daemon.wait_for_log("4 connections of the process before served on");
+    daemon.wait_for_log("2 connections of the process before closed: they were left by another version");
+    daemon.wait_for_log("1 connection of the process before closed: that is no connection");
+    daemon.wait_for_log("1 connection of the process before closed: that socket is not connected");
 }

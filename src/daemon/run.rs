@@ -31,7 +31,7 @@ use crate::{
     log::{Event, Log},
     net::Files,
     systemd::{self, Inherited},
-    worker::{self, Pool, Shared},
+    worker::{self, Pool, Received, Shared},
 };
 
 /// How often the status is told and everything is looked after.
@@ -103,7 +103,7 @@ async fn live(
         Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
     let mut pool =
         Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
-    restore(&pool, &left.connections, log);
+    restore(&pool, left.connections, log);
     let doors = Doors::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();
     let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started, answered_before })?;
@@ -143,17 +143,19 @@ async fn live(
     Ok(exit)
 }
 
-/// Goes on with the connections of the process before.
-fn restore(pool: &Pool, left: &[OwnedFd], log: &Log) {
+/// Goes on with the connections of the process before, as many as there are descriptors for. The sockets that
+/// they were left in are closed then, and with them whatever is still inside.
+fn restore(pool: &Pool, left: Vec<OwnedFd>, log: &Log) {
     let mut restored = 0;
     for socket in left {
-        let (connections, result) = worker::receive(socket);
+        let capacity = Files::allowed().connections(pool.serving()).saturating_sub(pool.open());
+        let Received { connections, closed } = worker::receive(&socket, capacity);
         restored += connections.len() as u64;
         for connection in connections {
             pool.restore(connection);
         }
-        if let Err(error) = result {
-            log.send(Event::RestoreFailed { reason: error.to_string() });
+        for (reason, connections) in closed {
+            log.send(Event::RestoreFailed { connections, reason });
         }
     }
     if restored > 0 {

@@ -95,8 +95,9 @@ pub enum Event {
     Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
     /// Connections that the process before has left are served.
     Restored { connections: u64 },
-    /// Connections that the process before has left cannot all be taken.
-    RestoreFailed { reason: String },
+    /// So many connections that the process before has left are closed for this reason; with none, it is what
+    /// they were left in that cannot be read.
+    RestoreFailed { connections: u64, reason: String },
     /// Connections cannot be left for the next process; they are closed.
     HandOverFailed { connections: u64, reason: String },
     /// Lines are lost at the moment; the log itself cannot be told.
@@ -219,7 +220,7 @@ impl Event {
             | Self::SocketFailed { reason }
             | Self::SystemRefused { reason }
             | Self::CountersLost { reason }
-            | Self::RestoreFailed { reason }
+            | Self::RestoreFailed { reason, .. }
             | Self::HandOverFailed { reason, .. }
             | Self::AcceptPaused { reason }
             | Self::Panicked { reason }
@@ -318,8 +319,11 @@ impl Event {
             Self::Restored { connections } => {
                 format!("{} of the process before served on", counted(*connections, "connection"))
             }
-            Self::RestoreFailed { reason } => {
+            Self::RestoreFailed { connections: 0, reason } => {
                 format!("Connections of the process before are closed: {reason}")
+            }
+            Self::RestoreFailed { connections, reason } => {
+                format!("{} of the process before closed: {reason}", counted(*connections, "connection"))
             }
             Self::HandOverFailed { connections, reason } => {
                 let closed = counted(*connections, "connection");

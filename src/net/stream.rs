@@ -7,8 +7,12 @@ use std::{
 };
 
 use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, Shutdown, getpeername, getsockname, recv, send, shutdown},
+    net::{
+        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, getpeername, getsockname, recv, send,
+        shutdown, sockopt,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd},
@@ -33,17 +37,29 @@ impl Socket {
         Self(fd)
     }
 
-    /// A connection that another process has accepted.
+    /// Checks a connection that another process has accepted, and makes it non-blocking.
     ///
     /// # Errors
-    /// When it is neither TCP nor a Unix socket.
+    /// When it is anything but a stream socket that is connected over TCP or a Unix socket. One whose client
+    /// has reset it meanwhile is still taken, and found to be broken by its first read.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        match getsockname(&fd)?.address_family() {
-            AddressFamily::INET | AddressFamily::INET6 => Ok(Self(fd)),
-            // A version before this one may have accepted it.
-            AddressFamily::UNIX => sys::reject_descriptors(&fd).map(|()| Self(fd)),
-            _ => Err(io::Error::other("that is no connection over TCP or a Unix socket")),
+        let family = getsockname(&fd)?.address_family();
+        let is_known = matches!(family, AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX);
+        if !is_known || sockopt::socket_type(&fd)? != SocketType::STREAM {
+            return Err(io::Error::other("that is no connection over TCP or a Unix socket"));
         }
+        if getpeername(&fd).is_err() && sockopt::socket_error(&fd)?.is_ok() {
+            return Err(io::Error::other("that socket is not connected"));
+        }
+        if family == AddressFamily::UNIX {
+            // A version before this one may have accepted it.
+            sys::reject_descriptors(&fd)?;
+        }
+        let flags = fcntl_getfl(&fd)?;
+        if !flags.contains(OFlags::NONBLOCK) {
+            fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
+        }
+        Ok(Self(fd))
     }
 
     /// The address of the other end; a Unix socket's has none, and neither has one that is gone.

@@ -1,4 +1,6 @@
 use std::{
+    collections::BTreeMap,
+    fmt::Display,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -15,7 +17,10 @@ use rustix::{
     },
 };
 
-use crate::{http::Parked, net::Socket};
+use crate::{
+    http::Parked,
+    net::{Files, Socket},
+};
 
 /// Connections in one message: SCM_MAX_FD (unix(7)).
 const MOST_CONNECTIONS: usize = 253;
@@ -115,34 +120,90 @@ impl Message {
     }
 }
 
-/// Takes everything that a process before has left.
-///
-/// # Errors
-/// When it was left by another version, or is no such socket; what was taken until then is returned
-/// too.
-pub fn receive(far: &OwnedFd) -> (Vec<Parked>, io::Result<()>) {
-    let mut connections = Vec::new();
-    let mut buffer = vec![0; MOST_BYTES];
-    let result = loop {
-        match receive_message(far, &mut buffer) {
-            Ok(Some(message)) => connections.extend(message),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
-    (connections, result)
+/// What came out of a stored socket.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Connections to go on with.
+    pub connections: Vec<Parked>,
+    /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
+    pub closed: BTreeMap<String, u64>,
 }
 
-/// One message; `None` at the end.
-fn receive_message(far: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<Parked>>> {
+impl Received {
+    fn close(&mut self, connections: usize, reason: impl Display) {
+        if connections > 0 {
+            *self.closed.entry(reason.to_string()).or_default() += connections as u64;
+        }
+    }
+
+    /// Takes the connections of one message, but no more than `capacity` in all.
+    fn take(&mut self, frame: Frame<'_>, capacity: usize) {
+        let Frame { sockets, bytes, is_short_of_files } = frame;
+        let Some(bytes) = bytes.strip_prefix(FORMAT) else {
+            self.close(sockets.len(), "they were left by another version");
+            return;
+        };
+        let (mut sockets, mut rest) = (sockets.into_iter(), bytes);
+        let no_files = || format!("the open-file limit is {}; raise LimitNOFILE=", Files::allowed().number());
+        while !rest.is_empty() {
+            let Ok((requests, unread)) = take_entry(&mut rest) else { break };
+            match sockets.next() {
+                Some(_) if self.connections.len() >= capacity => self.close(1, no_files()),
+                Some(socket) => match Socket::adopt(socket) {
+                    Ok(socket) => {
+                        let (peer, unread) = (socket.peer_address(), Bytes::copy_from_slice(unread));
+                        self.connections.push(Parked { unread, requests, ..Parked::new(socket, peer) });
+                    }
+                    Err(error) => self.close(1, error),
+                },
+                // Those that found no descriptor the kernel has closed.
+                None if is_short_of_files => self.close(1, no_files()),
+                None => self.close(1, "its socket is missing"),
+            }
+        }
+        self.close(sockets.count(), "a message is shorter than it says");
+    }
+}
+
+/// Takes everything that a process before has left, but no more than `capacity` connections; all others are
+/// closed.
+pub fn receive(far: &OwnedFd, capacity: usize) -> Received {
+    let mut received = Received::default();
+    let mut buffer = vec![0; MOST_BYTES];
+    loop {
+        match receive_frame(far, &mut buffer) {
+            Ok(Some(frame)) => received.take(frame, capacity),
+            Ok(None) => break,
+            Err(error) => {
+                received.closed.insert(error.to_string(), 0);
+                break;
+            }
+        }
+    }
+    received
+}
+
+/// One message.
+struct Frame<'b> {
+    sockets: Vec<OwnedFd>,
+    bytes: &'b [u8],
+    /// Whether there was no descriptor left for more sockets.
+    is_short_of_files: bool,
+}
+
+/// `None` at the end.
+fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<Frame<'b>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_CONNECTIONS))];
     let mut passed = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let received = match recvmsg(far, &mut [IoSliceMut::new(buffer)], &mut passed, flags) {
-        Ok(received) => received,
-        // The process before still has its end, but it is about to go.
-        Err(Errno::AGAIN) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let received = loop {
+        match recvmsg(far, &mut [IoSliceMut::new(buffer)], &mut passed, flags) {
+            Ok(received) => break received,
+            Err(Errno::INTR) => {}
+            // The process before still has its end, but it is about to go.
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     };
     if received.bytes == 0 {
         return Ok(None);
@@ -156,22 +217,16 @@ fn receive_message(far: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<Pa
         })
         .flatten()
         .collect();
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("a message was cut off, for descriptors or memory are short"));
-    }
-    let mut rest = buffer[..received.bytes]
-        .strip_prefix(FORMAT)
-        .ok_or_else(|| io::Error::other("they were left by another version"))?;
-    let mut connections = Vec::new();
-    for socket in sockets {
-        let (requests, length) = (take_number(&mut rest)?, take_number(&mut rest)?);
-        let unread = rest.split_off(..length).ok_or_else(cut_short)?;
-        let socket = Socket::adopt(socket)?;
-        let peer = socket.peer_address();
-        let unread = Bytes::copy_from_slice(unread);
-        connections.push(Parked { unread, requests, ..Parked::new(socket, peer) });
-    }
-    Ok(Some(connections))
+    let is_short_of_files = received.flags.contains(ReturnFlags::CTRUNC);
+    // One that another version has made longer than the buffer is not understood either.
+    let bytes = &buffer[..received.bytes.min(buffer.len())];
+    Ok(Some(Frame { sockets, bytes, is_short_of_files }))
+}
+
+/// Requests that were answered on a connection, and what is unread of it.
+fn take_entry<'b>(rest: &mut &'b [u8]) -> io::Result<(usize, &'b [u8])> {
+    let (requests, length) = (take_number(rest)?, take_number(rest)?);
+    Ok((requests, rest.split_off(..length).ok_or_else(cut_short)?))
 }
 
 fn take_number(rest: &mut &[u8]) -> io::Result<usize> {
@@ -214,8 +269,7 @@ mod tests {
         assert!(connections.is_empty());
         drop(outbox);
 
-        let (received, result) = receive(&far);
-        result.unwrap();
+        let received = receive_all(&far).unwrap();
         assert_eq!(received.len(), 600);
         for (n, parked) in received.iter().enumerate() {
             assert_eq!((parked.requests, parked.unread.len()), (n, if n % 7 == 0 { 8 } else { 0 }));
@@ -248,8 +302,7 @@ mod tests {
         assert!(reason.contains("too much"), "{reason}");
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
         drop(outbox);
-        let (received, result) = receive(&far);
-        result.unwrap();
+        let received = receive_all(&far).unwrap();
         let received: Vec<_> = received.iter().map(|parked| (parked.requests, parked.unread.len())).collect();
         assert_eq!(received, [(0, 0), (2, most), (4, 1)]);
     }
@@ -271,17 +324,87 @@ mod tests {
             }
         }
         assert!(sent > 0);
-        let (received, result) = receive(&far);
-        assert!(result.is_ok() && received.len() == sent);
+        assert_eq!(receive_all(&far).unwrap().len(), sent);
+    }
+
+    fn receive_all(far: &OwnedFd) -> Result<Vec<Parked>, BTreeMap<String, u64>> {
+        let Received { connections, closed } = receive(far, usize::MAX);
+        if closed.is_empty() { Ok(connections) } else { Err(closed) }
+    }
+
+    fn send_frame(outbox: &Outbox, bytes: &[u8], sockets: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut passed = SendAncillaryBuffer::new(&mut space);
+        passed.push(SendAncillaryMessage::ScmRights(sockets));
+        sendmsg(&outbox.0, &[IoSlice::new(bytes)], &mut passed, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    /// So many entries of connections on which nothing was read or answered.
+    fn frame(entries: usize) -> Vec<u8> {
+        [FORMAT.as_slice(), &vec![0; entries * Message::NUMBERS]].concat()
     }
 
     #[test]
-    fn what_another_version_left_is_told() {
-        let (near, far) = pair().unwrap();
-        rustix::net::send(&near.0, b"pxho\0\0\0\x02", SendFlags::empty()).unwrap();
-        let (received, result) = receive(&far);
-        assert!(received.is_empty() && result.unwrap_err().to_string().contains("another version"));
+    fn frame_of_another_version_closes_its_own_connections_only() {
+        let (outbox, far) = pair().unwrap();
+        let (first, _one) = parked(1, b"");
+        let (other, mut two) = UnixStream::pair().unwrap();
+        let (last, _three) = parked(3, b"x");
+        outbox.send(&mut vec![first]).unwrap();
+        send_frame(&outbox, b"pxho\0\0\0\x02?", &[other.as_fd()]);
+        drop(other);
+        outbox.send(&mut vec![last]).unwrap();
+        let Received { connections, closed } = receive(&far, usize::MAX);
+        assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(closed.into_iter().collect::<Vec<_>>(), [("they were left by another version".into(), 1)]);
+        assert_eq!(two.read(&mut [0]).unwrap(), 0, "it is closed");
+    }
+
+    #[test]
+    fn connections_above_the_capacity_are_closed() {
+        let (outbox, far) = pair().unwrap();
+        let (mut connections, mut clients): (Vec<_>, Vec<_>) = (0..600).map(|n| parked(n, b"")).unzip();
+        outbox.send(&mut connections).unwrap();
+        let Received { connections, closed } = receive(&far, 260);
+        assert_eq!((connections.len(), closed.into_values().collect::<Vec<_>>()), (260, vec![340]));
+        assert_eq!(clients[260].read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn sockets_that_are_no_connections_are_closed_with_their_reason() {
+        let (outbox, far) = pair().unwrap();
+        let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let (blocking, _client) = UnixStream::pair().unwrap();
+        let sockets = [datagram.as_fd(), listener.as_fd(), file.as_fd(), blocking.as_fd()];
+        send_frame(&outbox, &frame(4), &sockets);
+        let Received { connections, closed } = receive(&far, usize::MAX);
+        let reasons: Vec<_> = closed.into_iter().collect();
+        assert!(matches!(&reasons[..], [(_, 1), (_, 1), (_, 1)]), "{reasons:?}");
+        for reason in ["no connection", "not connected", "socket"] {
+            assert!(reasons.iter().any(|(told, _)| told.contains(reason)), "{reason}: {reasons:?}");
+        }
+        assert_eq!(connections.len(), 1);
+        let flags = rustix::fs::fcntl_getfl(&connections[0].socket).unwrap();
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn frames_and_sockets_of_different_number_are_counted() {
+        let (outbox, far) = pair().unwrap();
+        let (socket, _client) = UnixStream::pair().unwrap();
+        send_frame(&outbox, &frame(2), &[socket.as_fd()]);
+        send_frame(&outbox, &frame(1), &[socket.as_fd(), socket.as_fd()]);
+        send_frame(&outbox, &[&frame(1)[..], b"cut"].concat(), &[socket.as_fd(), socket.as_fd()]);
+        let Received { connections, closed } = receive(&far, usize::MAX);
+        assert_eq!(connections.len(), 3);
+        assert_eq!(closed.into_values().collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn stored_file_that_is_no_socket_is_reported() {
         let file = std::fs::File::open("/dev/null").unwrap().into();
-        assert!(receive(&file).1.is_err());
+        assert_eq!(receive_all(&file).unwrap_err().into_values().collect::<Vec<_>>(), [0]);
     }
 }

@@ -8,6 +8,6 @@ mod pool;
 mod shortage;
 mod thread;
 
-pub use handover::{Outbox, pair, receive};
+pub use handover::{Outbox, Received, pair, receive};
 pub use pool::{Pool, Resized, WorkerReport};
 pub use thread::Shared;

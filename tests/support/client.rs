@@ -77,6 +77,11 @@ impl Client {
         Self::new(Stream::Unix(UnixStream::connect(path).unwrap()))
     }
 
+    /// One over a socket that is connected already.
+    pub fn connected(stream: UnixStream) -> Self {
+        Self::new(Stream::Unix(stream))
+    }
+
     fn new(stream: Stream) -> Self {
         stream.set_timeouts(PATIENCE).unwrap();
         Self { stream, received: Vec::new() }
@@ -125,6 +130,20 @@ impl Client {
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         self.send(request);
         self.answer()
+    }
+
+    /// Whether a request is answered; otherwise the daemon has closed the connection.
+    pub fn is_answered(&mut self, request: impl AsRef<[u8]>) -> bool {
+        let is_sent = self.stream.write_all(request.as_ref()).is_ok();
+        match self.receive_some() {
+            Ok(is_more) => is_sent && is_more,
+            Err(error) => {
+                let is_closed =
+                    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+                assert!(is_closed, "it hangs: {error}");
+                false
+            }
+        }
     }
 
     /// Has a request begin, and returns what it ends with. A whole one is sent together with it, so the answer
