@@ -15,10 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-    socketpair,
+use nix::sys::{signal::Signal, stat::fstat};
+use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
+    io::{pread, pwrite},
+    net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+        sendmsg, socketpair,
+    },
 };
 use serde_json::{Value, json};
 use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two};
@@ -542,4 +546,68 @@ fn only_connections_are_adopted_and_none_blocks() {
     daemon.wait_for_log("2 connections of the process before closed: they were left by another version");
     daemon.wait_for_log("1 connection of the process before closed: that is no connection");
     daemon.wait_for_log("1 connection of the process before closed: that socket is not connected");
+}
+
+// --- the drained state ---
+
+/// Makes these counters those of another version, which counts other things in the same number of bytes or in
+/// more, with what every version finds at their begin.
+fn other_layout(counters: &OwnedFd, bytes: Option<u64>) -> OwnedFd {
+    let mut begin = [0; 64];
+    assert_eq!(pread(counters, &mut begin, 0).unwrap(), begin.len());
+    let layout = u64::from_ne_bytes(begin[..8].try_into().unwrap());
+    begin[..8].copy_from_slice(&(layout + 1).to_ne_bytes());
+    let other = memfd_create("other-counters", MemfdFlags::CLOEXEC).unwrap();
+    let size = u64::try_from(fstat(counters).unwrap().st_size).unwrap();
+    ftruncate(&other, bytes.unwrap_or(size)).unwrap();
+    pwrite(&other, &begin, 0).unwrap();
+    other
+}
+
+fn drained_by(daemon: &Daemon) -> Value {
+    daemon.stats()["drainedBy"].clone()
+}
+
+#[test]
+fn drained_state_survives_other_layouts_of_the_counters() {
+    let mut first = start("");
+    assert_eq!(first.client().ask(post(PIXEL)).status, 200);
+    assert!(first.ctl(&["drain"]).status.success());
+    let by = drained_by(&first);
+    assert!(by["atUnixMs"].as_u64().unwrap() > 0, "{by}");
+    assert!(first.stop().success());
+    for bytes in [None, Some(1 << 12), Some(1 << 24)] {
+        let counters = other_layout(&first.stored("counters"), bytes);
+        let mut second = Setup::new("").keeping_connections().socket("counters", counters).start();
+        assert_eq!((&second.stats()["state"], &drained_by(&second)), (&json!("drained"), &by));
+        assert_eq!(second.client().ask(post(PIXEL)).status, 503);
+        assert_eq!(second.stats()["process"]["starts"], 1, "it counts for itself");
+        second.wait_for_log("Still drained, by ");
+        // And to the version before, as far as it reads what is there.
+        assert!(second.stop().success());
+        let [counters]: [OwnedFd; 1] = second.all_stored("counters").try_into().unwrap();
+        let third = Setup::new("").socket("counters", other_layout(&counters, bytes)).start();
+        assert_eq!(drained_by(&third), by);
+    }
+}
+
+#[test]
+fn newest_counters_decide_whether_it_is_drained() {
+    let mut drained = start("");
+    assert!(drained.ctl(&["drain"]).status.success());
+    assert!(drained.stop().success());
+    let mut serving = start("");
+    assert!(serving.stop().success());
+    let kept = [&drained, &serving].map(|daemon| daemon.stored("counters"));
+    let others = kept.each_ref().map(|counters| other_layout(counters, None));
+    let state = |newest: &OwnedFd, older: &OwnedFd| {
+        let [newest, older] = [newest, older].map(|counters| counters.try_clone().unwrap());
+        let daemon = Setup::new("").socket("counters", newest).socket("counters", older).start();
+        daemon.stats()["state"].clone()
+    };
+    assert_eq!(state(&others[0], &kept[1]), "drained");
+    assert_eq!(state(&others[1], &kept[1]), "serving");
+    // The state of the kept ones is changed by what each daemon finds.
+    assert_eq!(state(&kept[0], &others[1]), "drained");
+    assert_eq!(state(&others[1], &kept[0]), "serving");
 }

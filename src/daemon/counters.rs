@@ -4,7 +4,7 @@ use super::house::now_unix_ms;
 use crate::{
     control::Caller,
     log::{Event, Log},
-    stats::Memory,
+    stats::{Memory, drained_in},
     systemd::{COUNTERS, Notifier},
 };
 
@@ -23,6 +23,8 @@ pub struct Opened {
 /// When there is no memory for new ones.
 pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
     let count = kept.len();
+    // Of the newest, whatever its version: an upgrade puts no host back into service.
+    let drained = kept.iter().find_map(drained_in);
     let (memory, has_remains) = match adopt(kept) {
         Ok(memory) => (memory, count > 1),
         Err(error) => {
@@ -33,6 +35,9 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
             (Memory::create(now_unix_ms())?, count > 0)
         }
     };
+    if let Some(drained) = drained {
+        memory.set_drained(drained);
+    }
     memory.starts.add(1);
     if let Some(by) = memory.drained_by() {
         log.send(Event::StillDrained { by: Caller { pid: by.pid, uid: by.uid }.to_string() });

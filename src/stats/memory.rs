@@ -4,7 +4,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use super::region::Region;
+use super::region::{DrainedBy, Region};
 use crate::sys;
 
 /// The memory that counters live in. It is a file without a name, so that it can outlive the process
@@ -38,6 +38,14 @@ impl Memory {
         }
         Ok(Self { mapping, file })
     }
+}
+
+/// Whether a daemon that counted in this file was drained, whatever its version; `None` where nobody has counted
+/// in it.
+pub fn drained_in(file: &OwnedFd) -> Option<Option<DrainedBy>> {
+    let mut prefix = [0; Region::PREFIX];
+    let length = rustix::io::pread(file, &mut prefix, 0).ok()?;
+    if length < prefix.len() { None } else { Region::drained_in(&prefix) }
 }
 
 impl Deref for Memory {

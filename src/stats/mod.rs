@@ -11,7 +11,7 @@ mod worker;
 
 pub use counter::{Counter, SharedCounter};
 pub use histogram::{Distribution, Histogram};
-pub use memory::Memory;
+pub use memory::{Memory, drained_in};
 pub use outcome::{Outcome, Outcomes};
 pub use region::{AcceptStats, DrainedBy, Region, WorkerCounters};
 pub use worker::{Totals, WorkerStats, latency};

@@ -11,6 +11,10 @@ pub const SLOTS: usize = 2048;
 
 /// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
 /// bits, each valid whatever its value, and zero at the beginning.
+///
+/// The first [`Region::PREFIX`] bytes stay as they are in every layout, the number of the layout aside: any
+/// version finds there whether the daemon is drained, by whom and since when, also where another version has
+/// counted. That is so since 0.1.0, whose layout is 1; only 0.1.0 itself takes nothing from other layouts.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Region {
@@ -74,9 +78,31 @@ pub struct DrainedBy {
     pub uid: u32,
 }
 
+impl DrainedBy {
+    fn from_words(unix_ms: u64, who: u64) -> Option<Self> {
+        let by = who.to_be_bytes();
+        let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
+        (unix_ms != 0).then(|| Self { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]) })
+    }
+}
+
 impl Region {
     /// "pixeld", and the version of this layout. Any change to what lies where needs another one.
     const MAGIC: u64 = u64::from_be_bytes(*b"pixeld\0\x01");
+
+    /// Bytes that mean the same in every layout.
+    pub const PREFIX: usize = 48;
+
+    /// Whether a daemon was drained, from the first bytes of its counters in whatever layout; `None` where these
+    /// are no counters.
+    pub fn drained_in(prefix: &[u8; Self::PREFIX]) -> Option<Option<DrainedBy>> {
+        const ANY_LAYOUT: u64 = 0xff;
+
+        let (words, _) = prefix.as_chunks::<8>();
+        let [magic, .., unix_ms, who] =
+            <[_; Self::PREFIX / 8]>::try_from(words).ok()?.map(u64::from_ne_bytes);
+        (magic & !ANY_LAYOUT == Self::MAGIC & !ANY_LAYOUT).then(|| DrainedBy::from_words(unix_ms, who))
+    }
 
     /// Whether it was begun by a process that knew the same layout.
     pub fn is_ours(&self) -> bool {
@@ -117,10 +143,7 @@ impl Region {
 
     /// Who drained the daemon; `None` where it is not drained.
     pub fn drained_by(&self) -> Option<DrainedBy> {
-        let unix_ms = self.drained_unix_ms.load(Relaxed);
-        let by = self.drained_by.load(Relaxed).to_be_bytes();
-        let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
-        (unix_ms != 0).then(|| DrainedBy { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]) })
+        DrainedBy::from_words(self.drained_unix_ms.load(Relaxed), self.drained_by.load(Relaxed))
     }
 
     /// Drains the daemon, or with `None` resumes it.
@@ -151,5 +174,25 @@ mod tests {
             size_of::<Region>(),
         ];
         assert_eq!(shape, [128, 256, 3328, 128, 256 + 2048 * 3328]);
+    }
+
+    /// Other versions read these: they never change, not even with the layout.
+    #[test]
+    fn the_drained_state_lies_where_every_version_reads_it() {
+        let places = [offset_of!(Region, drained_unix_ms), offset_of!(Region, drained_by)];
+        assert_eq!((places, Region::PREFIX), ([32, 40], 48));
+        let mut prefix = [0; Region::PREFIX];
+        assert_eq!(Region::drained_in(&prefix), None, "those are no counters");
+        for layout in [0, 1, 2, 0xff] {
+            prefix[..8].copy_from_slice(
+                &u64::from_be_bytes([b'p', b'i', b'x', b'e', b'l', b'd', 0, layout]).to_ne_bytes(),
+            );
+            prefix[32..40].fill(0);
+            assert_eq!(Region::drained_in(&prefix), Some(None));
+            prefix[32..40].copy_from_slice(&5_u64.to_ne_bytes());
+            prefix[40..].copy_from_slice(&((4711_u64 << 32) + 1000).to_ne_bytes());
+            let by = DrainedBy { unix_ms: 5, pid: 4711, uid: 1000 };
+            assert_eq!(Region::drained_in(&prefix), Some(Some(by)));
+        }
     }
 }
