@@ -14,25 +14,26 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh and Ubuntu's look below /usr in a folder of their own.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
-# Where `make install` takes the binaries from, and what completes pixeldctl's command line in shells.
+# Where `make install` takes the binaries from, and the shells for which pixeldctl's command line is completed.
+# This folder, CARGO_HOME and DESTDIR may have spaces in their names: quote each where a shell reads it, and
+# make no list of them that make itself takes apart.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 BUILD = $(TARGET)/release
-COMPLETIONS = $(addprefix $(BUILD)/completions/pixeldctl.,bash zsh fish)
+COMPLETIONS = bash zsh fish
 PAGES = $(wildcard man/*.[1578])
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
 # The binaries name no folder of this machine, so that they are the same wherever they are built. What is
 # named last counts: the target folder may be inside the checkout, or not.
-REMAP = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo \
-	--remap-path-prefix=$(shell rustc --print sysroot)=/usr/src/rust \
-	--remap-path-prefix=$(CURDIR)=/usr/src/pixeld --remap-path-prefix=$(abspath $(TARGET))=/usr/src/target
+REMAP = "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo", \
+	"--remap-path-prefix=$(shell rustc --print sysroot)=/usr/src/rust", \
+	"--remap-path-prefix=$(CURDIR)=/usr/src/pixeld", \
+	"--remap-path-prefix=$(shell realpath -m -- '$(TARGET)')=/usr/src/target"
 # Nor do they need the C library of this machine: where it has these two, of glibc 2.39, the standard library's
 # weak references to them would bind the programs to it. Under another name they lead nowhere, as they do with
 # an older glibc; only an unstable part of the standard library asks for them.
-NO_LATER = -Clink-arg=-Wl,--wrap=pidfd_spawnp,--wrap=pidfd_getpid
-EMPTY =
-SAME = --config 'build.rustflags=["$(subst $(EMPTY) $(EMPTY),"$(COMMA)",$(strip $(REMAP) $(NO_LATER)))"]'
-COMMA = ,
+NO_LATER = "-Clink-arg=-Wl,--wrap=pidfd_spawnp,--wrap=pidfd_getpid"
+SAME = --config 'build.rustflags=[$(REMAP), $(NO_LATER)]'
 
 # Packages and the tools that make them. All times in a package are that of the last commit.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.toml)
@@ -77,52 +78,52 @@ require:
 
 build: require
 	$(CARGO) build --release --locked $(SAME)
-	@mkdir -p $(BUILD)/completions
-	@for shell in bash zsh fish; do \
-		$(BUILD)/pixeldctl completions $$shell > $(BUILD)/completions/pixeldctl.$$shell || exit; \
+	@mkdir -p "$(BUILD)/completions"
+	@for shell in $(COMPLETIONS); do \
+		"$(BUILD)/pixeldctl" completions $$shell > "$(BUILD)/completions/pixeldctl.$$shell" || exit; \
 	done
 
 # What both kinds of packages hold besides the binaries, as they hold it.
 package: build bom
-	@rm -rf $(PACKAGE)
-	@mkdir -p $(PACKAGE)/plain
-	@for page in $(PAGES); do gzip -n9 < $$page > $(PACKAGE)/$${page#man/}.gz || exit; done
-	@for program in pixeld pixeldctl; do strip -o $(PACKAGE)/$$program $(BUILD)/$$program || exit; done
+	@rm -rf "$(PACKAGE)"
+	@mkdir -p "$(PACKAGE)/plain"
+	@for page in $(PAGES); do gzip -n9 < $$page > "$(PACKAGE)/$${page#man/}.gz" || exit; done
+	@for program in pixeld pixeldctl; do strip -o "$(PACKAGE)/$$program" "$(BUILD)/$$program" || exit; done
 # A package asks for the glibc that it needs. Only what is built to be published has to do with an older one.
-	@packaging/glibc $(PACKAGE)/pixeld $(PACKAGE)/pixeldctl || [ -z "$$CI" ]
+	@packaging/glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
 	@for package in pixeld pixeld-nginx; do \
-		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > $(PACKAGE)/$$package.changelog.gz || exit; \
+		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > "$(PACKAGE)/$$package.changelog.gz" || exit; \
 	done
-	@cp $(TARGET)/pixeld.cdx.json $(PACKAGE)/
-	@CARGO='$(CARGO)' packaging/linked notices > $(PACKAGE)/third-party-notices
-	@gzip -n9 $(PACKAGE)/third-party-notices
+	@cp "$(TARGET)/pixeld.cdx.json" "$(PACKAGE)/"
+	@CARGO='$(CARGO)' packaging/linked notices > "$(PACKAGE)/third-party-notices"
+	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r systemd/* nginx/* packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
-		$(COMPLETIONS) $(PACKAGE)/plain/
+		"$(BUILD)"/completions/pixeldctl.* "$(PACKAGE)/plain/"
 
 deb: package
 	@command -v dpkg-shlibdeps >/dev/null || \
 		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) $$tool --no-build --locked --quiet --deb-version='$(PACKAGE_VERSION)' \
+		SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" --no-build --locked --quiet --deb-version='$(PACKAGE_VERSION)' \
 			$$variant || exit; \
 	done
-	@ls $(TARGET)/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
+	@ls "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
 rpm: package
 	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) $$tool generate-rpm --target-dir=$(TARGET) \
+		SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" generate-rpm --target-dir="$(TARGET)" \
 			--set-metadata='version = "$(PACKAGE_VERSION)"' $$variant || exit; \
 	done
-	@ls $(TARGET)/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
+	@ls "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 # What tests upgrade from and roll back to.
 released-packages:
 	@packaging/released-packages
 
 lint-packages: deb rpm
-	lintian --fail-on error,warning --tag-display-limit 0 $(TARGET)/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
-	rpmlint --config packaging/rpm/rpmlint.toml $(TARGET)/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
+	lintian --fail-on error,warning --tag-display-limit 0 "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
+	rpmlint --config packaging/rpm/rpmlint.toml "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 reproducible:
 	@CARGO='$(CARGO)' bash packaging/reproducible
@@ -132,47 +133,47 @@ reproducible:
 bom: require
 	@command -v python3 >/dev/null || \
 		{ echo 'make: python3, which lists what is in the programs, is missing: sudo apt install python3' >&2; exit 69; }
-	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) $$tool cyclonedx --quiet \
+	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" cyclonedx --quiet \
 		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
-	@mkdir -p $(TARGET)
-	@CARGO='$(CARGO)' packaging/linked bom < pixeld.cdx.json > $(TARGET)/pixeld.cdx.json
+	@mkdir -p "$(TARGET)"
+	@CARGO='$(CARGO)' packaging/linked bom < pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
 	@rm pixeld.cdx.json
 
 sbom: bom
-	@echo $(TARGET)/pixeld.cdx.json
+	@echo "$(TARGET)/pixeld.cdx.json"
 
 # The advisories are a Git repository of their own, which not every machine reaches. CI has to, or nobody would.
 audit:
-	@tool=$$($(TOOL) $(CARGO_DENY)) && $$tool check bans licenses sources && \
-		if $$tool fetch db; then $$tool check --disable-fetch advisories; \
+	@tool=$$($(TOOL) $(CARGO_DENY)) && "$$tool" check bans licenses sources && \
+		if "$$tool" fetch db; then "$$tool" check --disable-fetch advisories; \
 		elif [ -n "$$CI" ]; then \
 			echo 'The advisories cannot be fetched, and with CI set that fails the audit.' >&2; exit 69; \
 		else echo 'The advisories cannot be fetched, and are not looked at.' >&2; fi
-	@tool=$$($(TOOL) $(CARGO_MACHETE)) && $$tool
+	@tool=$$($(TOOL) $(CARGO_MACHETE)) && "$$tool"
 	@CARGO='$(CARGO)' packaging/rust-versions
 
 run: build
-	@BUILD=$(BUILD) sh tests/run-by-hand
+	@BUILD="$(BUILD)" sh tests/run-by-hand
 
 test:
 	@CARGO='$(CARGO)' bash tests/run-all
 
 pictures:
-	PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
+	PICTURES="$(CURDIR)/docs/pictures" $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
 	docs/pictures/draw docs/pictures/*.ansi
 	rm docs/pictures/*.ansi
 
 # A reference to a page of ours leads to it, one to another page to Debian's. groff, of Debian's package of
 # that name, sets examples in a font whose columns stand below each other; mandoc does so only in HTML.
 manual:
-	@mkdir -p $(TARGET)/manual
-	@cp man/manual.css man/*.[1578] $(TARGET)/manual/
-	@cd $(TARGET)/manual && touch $(PAGES:man/%=%.html) && for page in $(PAGES:man/%=%); do \
+	@mkdir -p "$(TARGET)/manual"
+	@cp man/manual.css man/*.[1578] "$(TARGET)/manual/"
+	@cd "$(TARGET)/manual" && touch $(PAGES:man/%=%.html) && for page in $(PAGES:man/%=%); do \
 		mandoc -T html -O 'style=manual.css,man=%N.%S.html;https://manpages.debian.org/%N.%S' \
 			$$page > $$page.html && \
 		groff -mandoc -K utf8 -W break -T pdf -P -pa4 -dpaper=a4 $$page > $$page.pdf && rm $$page || exit; \
 	done
-	@ls $(TARGET)/manual/*.html $(TARGET)/manual/*.pdf
+	@ls "$(TARGET)"/manual/*.html "$(TARGET)"/manual/*.pdf
 
 soak:
 	@CARGO='$(CARGO)' MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
@@ -183,55 +184,55 @@ bench:
 load-ramp:
 	@CARGO='$(CARGO)' bench/run ramp
 
-install: $(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS)
-	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pixeld $(BUILD)/pixeldctl
+install:
+	@for file in pixeld pixeldctl $(COMPLETIONS:%=completions/pixeldctl.%); do \
+		[ -e "$(BUILD)/$$file" ] || { \
+			echo 'There is nothing to install yet: run `make build` first (as yourself, not as root).' >&2; exit 1; }; \
+	done
+	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(PREFIX)/bin" "$(BUILD)/pixeld" "$(BUILD)/pixeldctl"
 	for unit in $(UNITS); do \
 		sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit | \
-			$(INSTALL) -D -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit; \
+			$(INSTALL) -D -m 0644 /dev/stdin "$(DESTDIR)$(UNITDIR)/$${unit#systemd/}" || exit; \
 	done
-	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf
-	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR)/pixeld packaging/proxy-group
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(CATALOGDIR) systemd/pixeld.catalog
-	[ -e $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml ] || \
-		$(INSTALL) -D -m 0644 pixeld.toml $(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx nginx/*.conf
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pixeld/nginx/nginx.service.d nginx/nginx.service.d/*.conf
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 man/*.1
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man7 man/*.7
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 man/*.8
-	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.bash $(DESTDIR)$(BASHCOMPDIR)/pixeldctl
-	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.zsh $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
-	$(INSTALL) -D -m 0644 $(BUILD)/completions/pixeldctl.fish $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
-	@[ -n '$(DESTDIR)' ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && $(LIBEXECDIR)/pixeld/proxy-group && systemctl enable --now pixeld'
+	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers "$(DESTDIR)$(SYSUSERSDIR)/pixeld.conf"
+	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(LIBEXECDIR)/pixeld" packaging/proxy-group
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(CATALOGDIR)" systemd/pixeld.catalog
+	[ -e "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml" ] || \
+		$(INSTALL) -D -m 0644 pixeld.toml "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml"
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx" nginx/*.conf
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx/nginx.service.d" nginx/nginx.service.d/*.conf
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man1" man/*.1
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man5" man/*.5
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man7" man/*.7
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man8" man/*.8
+	$(INSTALL) -D -m 0644 "$(BUILD)/completions/pixeldctl.bash" "$(DESTDIR)$(BASHCOMPDIR)/pixeldctl"
+	$(INSTALL) -D -m 0644 "$(BUILD)/completions/pixeldctl.zsh" "$(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl"
+	$(INSTALL) -D -m 0644 "$(BUILD)/completions/pixeldctl.fish" "$(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish"
+	@[ -n "$(DESTDIR)" ] || echo 'Next: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && $(LIBEXECDIR)/pixeld/proxy-group && systemctl enable --now pixeld'
 
 install-nginx:
-	$(INSTALL) -D -m 0644 nginx/pixeld.conf $(DESTDIR)/etc/nginx/conf.d/pixeld.conf
+	$(INSTALL) -D -m 0644 nginx/pixeld.conf "$(DESTDIR)/etc/nginx/conf.d/pixeld.conf"
 	for own in pixeld-upstreams.conf pixeld-tls.conf; do \
-		[ -e $(DESTDIR)/etc/nginx/$$own ] || \
-			$(INSTALL) -D -m 0644 nginx/$$own $(DESTDIR)/etc/nginx/$$own || exit; \
+		[ -e "$(DESTDIR)/etc/nginx/$$own" ] || \
+			$(INSTALL) -D -m 0644 nginx/$$own "$(DESTDIR)/etc/nginx/$$own" || exit; \
 	done
 	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf \
-		$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf
+		"$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf"
 # nginx's processes get the group at their next start.
-	@if [ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ]; then \
+	@if [ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ]; then \
 		echo 'nginx may connect to pixeld after this, as root: $(LIBEXECDIR)/pixeld/proxy-group --nginx'; \
 	else packaging/proxy-group --nginx || :; fi
-	@[ -n '$(DESTDIR)' ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
+	@[ -n "$(DESTDIR)" ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,pixeld pixeldctl)
-	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
-	rm -rf $(DESTDIR)$(LIBEXECDIR)/pixeld
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/pixeld.conf $(DESTDIR)$(CATALOGDIR)/pixeld.catalog
-	rm -f $(foreach page,$(PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
-	rm -f $(DESTDIR)$(BASHCOMPDIR)/pixeldctl $(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl
-	rm -f $(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish
-	rm -rf $(DESTDIR)$(PREFIX)/share/pixeld
-
-$(BUILD)/pixeld $(BUILD)/pixeldctl $(COMPLETIONS):
-	@echo 'There is nothing to install yet: run `make build` first (as yourself, not as root).' >&2
-	@false
+	rm -f "$(DESTDIR)$(PREFIX)/bin/pixeld" "$(DESTDIR)$(PREFIX)/bin/pixeldctl"
+	rm -f $(foreach unit,$(notdir $(UNITS)),"$(DESTDIR)$(UNITDIR)/$(unit)")
+	rm -rf "$(DESTDIR)$(LIBEXECDIR)/pixeld"
+	rm -f "$(DESTDIR)$(SYSUSERSDIR)/pixeld.conf" "$(DESTDIR)$(CATALOGDIR)/pixeld.catalog"
+	rm -f $(foreach page,$(PAGES),"$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page))")
+	rm -f "$(DESTDIR)$(BASHCOMPDIR)/pixeldctl" "$(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl"
+	rm -f "$(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/pixeld"
 
 clean:
 	$(CARGO) clean

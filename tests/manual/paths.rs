@@ -111,7 +111,7 @@ fn no_file_is_listed_that_nobody_makes() {
     }
     // By `make install` alone, below its PREFIX.
     let makefile = include_str!("../../Makefile");
-    assert!(makefile.contains("$(PREFIX)/share/pixeld/nginx nginx/*.conf"));
+    assert!(makefile.contains("$(PREFIX)/share/pixeld/nginx\" nginx/*.conf"));
     all.insert("/usr/local/share/pixeld/nginx/pixeld.conf".into());
     let unknown: Vec<_> =
         listed().into_iter().filter(|listed| !all.iter().any(|path| has(listed, path))).collect();
