@@ -243,3 +243,15 @@ fn filter_of_accept4_is_reported_and_costs_no_cpu_time() {
     c5.run(&format!("rm {drop_in} && systemctl daemon-reload && systemctl restart pixeld"));
     assert_eq!(post(c5).unwrap(), 200);
 }
+
+#[test]
+fn tcp_socket_serves_ipv4_despite_bindv6only() {
+    let site = Site::boot();
+    site.t2.sysctl("net.ipv6.bindv6only", "1");
+    site.t2.run("systemctl start pixeld-tcp.socket pixeld");
+    for address in ["10.77.0.20:8000", "127.0.0.1:8000", "[::1]:8000"] {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let client = if address.ip().is_loopback() { site.t2.client() } else { site.insider.clone() };
+        assert_eq!(client.post(address, PIXEL).status, 200, "{address}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod figures;
+mod sockets;
 
 use std::{
     io::ErrorKind,

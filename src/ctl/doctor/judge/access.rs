@@ -45,7 +45,7 @@ fn judge(socket: &Access, user: &str) -> Option<Finding> {
                 .mend("# where systemd opens the socket:")
                 .mend_all(drop_in(units::NEEDED[0], "Socket", &format!("SocketGroup={GROUP}")))
                 .mend(format!("sudo usermod -aG {GROUP} {user}"))
-                .mend_all(reopen(units::NEEDED[0]))
+                .mend(reopen(units::NEEDED[0]))
                 .mend("sudo systemctl reload nginx"),
         });
     }

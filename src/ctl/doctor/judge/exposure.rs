@@ -97,7 +97,7 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
                    172.16.0.0/12 192.168.0.0/16 fc00::/7";
     let finding = Finding::problem(format!("{TCP} lets {whom} in at {address}, past nginx"));
     let finding = finding.evidence(evidence).mend_all(drop_in(TCP, "Socket", setting));
-    Some(finding.mend_all(reopen(TCP)))
+    Some(finding.mend(reopen(TCP)))
 }
 
 fn by_hand(address: SocketAddr) -> Finding {

@@ -87,15 +87,9 @@ fn listeners(facts: &Facts) -> Vec<String> {
     listeners
 }
 
-/// Lines of shell that open a socket anew. systemd opens none while the service runs; of the needed
-/// sockets it knows that the service has to stop meanwhile, of the TCP socket it does not.
-fn reopen(unit: &str) -> Vec<String> {
-    if unit == units::TCP {
-        let start = format!("sudo systemctl start {} {}", units::TCP, units::SERVICE);
-        vec!["sudo systemctl stop pixeld.socket".into(), start]
-    } else {
-        vec![format!("sudo systemctl restart {unit}")]
-    }
+/// A line of shell that closes a socket and opens it again, and meanwhile restarts the service.
+fn reopen(unit: &str) -> String {
+    format!("sudo systemctl restart {unit}")
 }
 
 /// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.

@@ -62,8 +62,8 @@ fn raise_somaxconn(wanted: u64) -> [String; 2] {
 }
 
 /// Opens the socket of a listener anew.
-fn reopened(unit: Option<&units::Unit>) -> Vec<String> {
-    unit.map_or_else(|| vec!["# and start pixeld again".into()], |unit| reopen(unit.name()))
+fn reopened(unit: Option<&units::Unit>) -> String {
+    unit.map_or_else(|| "# and start pixeld again".into(), |unit| reopen(unit.name()))
 }
 
 fn clamped(
@@ -79,18 +79,18 @@ fn clamped(
             queue.backlog
         ));
     let finding = if somaxconn < wanted { finding.mend_all(raise_somaxconn(wanted)) } else { finding };
-    finding.mend_all(reopened(unit))
+    finding.mend(reopened(unit))
 }
 
 fn short(listener: &str, queue: &Queue, unit: Option<&units::Unit>, somaxconn: u64) -> Finding {
     let finding = Finding::warning(format!("only {} clients can wait at {listener}", queue.backlog));
     let Some(unit) = unit.filter(|_| somaxconn >= LEAST) else {
         let evidence = format!("ss: Send-Q {}; net.core.somaxconn = {somaxconn}", queue.backlog);
-        return finding.evidence(evidence).mend_all(raise_somaxconn(USUAL)).mend_all(reopened(unit));
+        return finding.evidence(evidence).mend_all(raise_somaxconn(USUAL)).mend(reopened(unit));
     };
     let evidence = format!("{}; drop-ins: {}", unit.shown("Backlog"), unit.value("DropInPaths"));
     let mend = drop_in(unit.name(), "Socket", &format!("Backlog={USUAL}"));
-    finding.evidence(evidence).mend_all(mend).mend_all(reopened(Some(unit)))
+    finding.evidence(evidence).mend_all(mend).mend(reopened(Some(unit)))
 }
 
 fn full(listener: &str, queue: &Queue) -> Finding {
