@@ -1,8 +1,10 @@
 //! pixeldctl doctor on real hosts: what it finds is there, and its remedies work.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
-use crate::harness::{C5_OUTSIDE, Host, Release, Request, Site, deployment};
+use crate::harness::{C5_OUTSIDE, Client, Host, Network, Release, Request, Site, deployment};
 
 /// What a test machine may truly suffer from.
 const NOT_OURS: &str = "cpu-steal";
@@ -225,11 +227,32 @@ fn an_nginx_that_may_not_connect_and_a_socket_for_everyone_are_found() {
 }
 
 #[test]
+fn address_filter_not_in_effect_is_a_problem() {
+    for release in [Release::Trixie, Release::Bookworm] {
+        let internet = Network::new();
+        let plan = Host::plan("t2").release(release).plug(&internet, "wan0", "203.0.113.20/24");
+        let t2 = plan.without_bpf().with_pixeld().boot();
+        t2.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
+        let stranger = Client::in_network(&internet, "203.0.113.5/24");
+        let port = SocketAddr::from(([203, 0, 113, 20], 8000));
+        let pixel = Request::pixel(r#"{"x":1,"y":2,"channel":"R","value":100}"#);
+        assert_eq!(stranger.send(port, &pixel).expect("the port is open").status, 200, "{release:?}");
+
+        let finding = finds(&t2, "exposure", "problem", "IPIngressBytes=[no data]");
+        let lines = finding["mend"].as_array().unwrap().iter().map(text);
+        let lines: Vec<_> = lines.map(|line| line.replace("10.0.0.20:8000", "127.0.0.1:8000")).collect();
+        shell(&t2, lines.iter().map(String::as_str));
+        assert_is_well(&t2);
+        assert!(stranger.send(port, &pixel).is_err(), "{release:?}: still open");
+    }
+}
+
+#[test]
 fn a_port_that_is_open_to_the_world_and_a_short_queue_are_found() {
     let Site { t2, .. } = &deployment::start();
 
     t2.write("/etc/systemd/system/pixeld-tcp.socket.d/open.conf", "[Socket]\nIPAddressAllow=any\n");
-    t2.run("systemctl daemon-reload && systemctl stop pixeld-tcp.socket && systemctl restart pixeld");
+    t2.run("systemctl daemon-reload && systemctl restart pixeld-tcp.socket");
     mend(t2, &finds(t2, "exposure", "problem", "open.conf"));
 
     t2.sysctl("net.core.somaxconn", "128");

@@ -58,6 +58,7 @@ impl Container {
         lower: PathBuf,
         folders: Vec<Folder>,
         namespace: Arc<Namespace>,
+        bpf: bool,
         prepare: impl FnOnce(&Path) + Send + 'static,
     ) -> Self {
         require_tools();
@@ -75,7 +76,7 @@ impl Container {
                 prepare(&folder.join("root"));
                 mount_cgroups();
                 loop {
-                    let nspawn = Nspawn::spawn(&machine, &id, &folder, &folders);
+                    let nspawn = Nspawn::spawn(&machine, &id, &folder, &folders, bpf);
                     starts.send(nspawn.0.id()).expect("the container is told of the start");
                     if orders.recv().is_err() {
                         break;
@@ -140,7 +141,7 @@ impl Drop for Container {
 struct Nspawn(Child);
 
 impl Nspawn {
-    fn spawn(machine: &str, cgroup: &str, folder: &Path, folders: &[Folder]) -> Self {
+    fn spawn(machine: &str, cgroup: &str, folder: &Path, folders: &[Folder], bpf: bool) -> Self {
         let console = File::create(folder.join("console")).expect("create the console's file");
         let into_cgroup = "mkdir $0 && echo $$ > $0/cgroup.procs && exec \"$@\"";
         let child = Command::new("setpriv")
@@ -150,7 +151,8 @@ impl Nspawn {
             .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
             .args(["--network-namespace-path=/proc/self/ns/net", "--console=read-only"])
             // As much as a real host has: services may confine themselves by namespaces and BPF.
-            .args(["--capability=all", "--system-call-filter=bpf"])
+            .arg("--capability=all")
+            .args(bpf.then_some("--system-call-filter=bpf"))
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off"])
             .arg(format!("--machine={machine}"))
             .args(folders.iter().map(Folder::option))

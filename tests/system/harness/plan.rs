@@ -25,6 +25,7 @@ pub struct Plan {
     files: Vec<(String, String)>,
     folders: Vec<Folder>,
     bound: Duration,
+    bpf: bool,
 }
 
 impl Plan {
@@ -39,6 +40,7 @@ impl Plan {
             files: Vec::new(),
             folders: Vec::new(),
             bound: BOOT,
+            bpf: true,
         }
     }
 
@@ -84,6 +86,13 @@ impl Plan {
         self
     }
 
+    /// Lets the host load no BPF programs, as plain containers do.
+    #[must_use]
+    pub fn without_bpf(mut self) -> Self {
+        self.bpf = false;
+        self
+    }
+
     /// Bounds the boot by another time, for hosts that do much meanwhile.
     #[must_use]
     pub fn within(mut self, bound: Duration) -> Self {
@@ -93,7 +102,7 @@ impl Plan {
 
     /// Boots the host, and returns when its systemd says that everything runs.
     pub fn boot(self) -> Host {
-        let Self { name, release, namespace, known_hosts, pixeld, files, folders, bound } = self;
+        let Self { name, release, namespace, known_hosts, pixeld, files, folders, bound, bpf } = self;
         let hostname = format!("{name}\n");
         let prepare = move |root: &Path| {
             let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
@@ -108,7 +117,8 @@ impl Plan {
                 install_pixeld(root);
             }
         };
-        let container = Container::start(&name, release.root(), folders, Arc::clone(&namespace), prepare);
+        let container =
+            Container::start(&name, release.root(), folders, Arc::clone(&namespace), bpf, prepare);
         let host = Host::await_first_boot(name, container, namespace, bound);
         if pixeld {
             // What a Debian package does after unpacking.

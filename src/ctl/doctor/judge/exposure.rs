@@ -6,6 +6,7 @@ use super::{Verdict, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::ctl::doctor::{
     daemon::Silence,
     finding::Finding,
+    host::{Seen, Unseen},
     look::{
         Facts,
         units::{TCP, Unit},
@@ -34,6 +35,11 @@ pub fn exposure(facts: &Facts) -> Verdict {
     {
         let addresses = daemon.listeners.iter().filter_map(|listener| listener.parse().ok());
         findings.extend(addresses.filter(is_reachable).map(by_hand));
+    }
+    if findings.is_empty() {
+        let reloaded = |unit| facts.units.as_ref().is_ok_and(|units| units.reloaded_since_opening(unit));
+        let filter = tcp.map(|unit| unit_without_filter(unit, reloaded(unit)));
+        findings.extend(filter.transpose()?.flatten());
     }
     if findings.is_empty() && tcp.is_none() {
         // What no unit has opened, pixeld may have opened itself; what it cannot tell, a unit may hold.
@@ -69,9 +75,13 @@ fn is_wide(network: &IpNet) -> bool {
     }
 }
 
+fn listens_publicly(unit: &Unit) -> bool {
+    unit.listens_on().filter_map(|address| address.parse().ok()).any(|address| is_reachable(&address))
+}
+
+/// A unit whose settings let public addresses in.
 fn open_unit(unit: &Unit) -> Option<Finding> {
-    let parsed = unit.listens_on().filter_map(|address| address.parse::<SocketAddr>().ok());
-    if !parsed.into_iter().any(|address| is_reachable(&address)) {
+    if !listens_publicly(unit) {
         return None;
     }
     let networks = |name| -> Vec<IpNet> {
@@ -100,6 +110,35 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
     Some(finding.mend(reopen(TCP)))
 }
 
+/// A unit whose settings are not in effect: systemd sets up the address filter, and with it the counters of
+/// `IPAccounting=`, only where it can load BPF programs.
+fn unit_without_filter(unit: &Unit, reloaded: bool) -> Seen<Option<Finding>> {
+    if !listens_publicly(unit) || unit.value("IPIngressBytes").parse::<u64>().is_ok() {
+        return Ok(None);
+    }
+    if unit.value("IPAccounting") != "yes" {
+        return Err(Unseen(format!("{TCP} lacks IPAccounting=yes, so its address filter cannot be seen")));
+    }
+    if reloaded {
+        // systemd 257 loses the counters and, until the socket is opened again, keeps the filter as it was.
+        let since = "systemd was reloaded after it opened pixeld-tcp.socket";
+        return Err(Unseen(format!("{since}; its address filter can be seen after: {}", reopen(TCP))));
+    }
+    let address = unit.listens_on().next().unwrap_or_default();
+    let finding =
+        Finding::problem(format!("{TCP} lets everybody in at {address}: its filter is not in effect"));
+    let finding = finding.evidence(format!(
+        "{} with IPAccounting=yes: systemd loads no BPF programs on this host; {}",
+        unit.shown("IPIngressBytes"),
+        unit.shown("IPAddressDeny")
+    ));
+    let private = drop_in(TCP, "Socket", "ListenStream=\\nListenStream=10.0.0.20:8000");
+    let finding =
+        finding.mend("# allow BPF on this host or in this container, close the port by a firewall,");
+    let finding = finding.mend("# or listen on the private address of this host, here 10.0.0.20:");
+    Ok(Some(finding.mend_all(private).mend(reopen(TCP))))
+}
+
 fn by_hand(address: SocketAddr) -> Finding {
     Finding::problem(format!("pixeld answers everybody at {address}, past nginx"))
         .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit of systemd's guards it"))
@@ -112,7 +151,6 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         finding::State,
-        host::Unseen,
         judge::fixture::{change_units, healthy, only},
     };
 
@@ -129,6 +167,46 @@ mod tests {
         }
         change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
         assert!(only(exposure(&facts), State::Problem).summary.contains("everybody"));
+    }
+
+    #[test]
+    fn filter_not_in_effect_is_a_problem() {
+        let mut facts = healthy();
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
+        let finding = only(exposure(&facts), State::Problem);
+        assert!(finding.evidence.contains("IPIngressBytes=[no data]"), "{finding:#?}");
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=0");
+        only(exposure(&facts), State::Ok);
+    }
+
+    #[test]
+    fn filter_from_before_a_reload_is_not_called_missing() {
+        let mut facts = healthy();
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
+        facts.units.as_mut().unwrap().set_loaded(7);
+        only(exposure(&facts), State::Problem);
+        let shown = "IPIngressBytes=[no data]\nInactiveExitTimestampMonotonic=6";
+        change_units(&mut facts, "IPIngressBytes=120", shown);
+        only(exposure(&facts), State::Problem);
+        facts.units.as_mut().unwrap().set_loaded(7);
+        assert!(exposure(&facts).is_err());
+    }
+
+    #[test]
+    fn filter_of_a_private_address_need_not_be_in_effect() {
+        let mut facts = healthy();
+        let shown = "Listen=[::]:8000 (Stream)\n".to_owned() + ALLOW;
+        let private = format!("Listen=10.0.0.5:8000 (Stream)\nIPIngressBytes=[no data]\n{ALLOW}");
+        change_units(&mut facts, &shown, &private);
+        only(exposure(&facts), State::Ok);
+    }
+
+    #[test]
+    fn filter_without_accounting_is_not_called_safe() {
+        let mut facts = healthy();
+        let counters = "IPAccounting=yes\nIPIngressBytes=120";
+        change_units(&mut facts, counters, "IPAccounting=no\nIPIngressBytes=[no data]");
+        assert!(exposure(&facts).is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@ Backlog=4096\nListen=/run/pixeld/http.sock (Stream)\n\n\
 Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
 Triggers=pixeld.service\nBacklog=4096\nListen=[::]:8000 (Stream)\n\
 IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12\n\
-IPAddressDeny=0.0.0.0/0 ::/0\n\n\
+IPAddressDeny=0.0.0.0/0 ::/0\nIPAccounting=yes\nIPIngressBytes=120\n\n\
 Id=pixeld-control.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
 Triggers=pixeld.service\n\n\
 Id=pixeld-admin.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\

@@ -9,7 +9,11 @@ pub const TCP: &str = "pixeld-tcp.socket";
 
 /// pixeld's units, as systemd has them in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Units(Vec<Unit>);
+pub struct Units {
+    units: Vec<Unit>,
+    /// When systemd last loaded all units, in microseconds of its monotonic clock.
+    loaded: u64,
+}
 
 /// One unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +24,19 @@ pub struct Unit {
 impl Units {
     /// The unit with this name.
     pub fn get(&self, name: &str) -> Option<&Unit> {
-        self.0.iter().find(|unit| unit.value("Id") == name)
+        self.units.iter().find(|unit| unit.value("Id") == name)
+    }
+
+    /// Whether systemd has reloaded all units since it opened this socket. It may then lack the counters of an
+    /// address filter that is in effect, and have settings that are not.
+    pub fn reloaded_since_opening(&self, unit: &Unit) -> bool {
+        unit.value("InactiveExitTimestampMonotonic").parse().is_ok_and(|opened: u64| opened < self.loaded)
+    }
+
+    /// As if systemd had loaded all units at this time.
+    #[cfg(test)]
+    pub fn set_loaded(&mut self, loaded: u64) {
+        self.loaded = loaded;
     }
 
     /// The sockets on which requests come in.
@@ -76,11 +92,14 @@ impl Unit {
 /// Asks systemd.
 pub async fn look(host: &Host) -> Seen<Units> {
     let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
-                      Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny";
+                      Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny,IPAccounting,IPIngressBytes,\
+                      InactiveExitTimestampMonotonic";
     let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP];
     arguments.extend(NEEDED);
-    let units = parse(&host.ask("systemctl", &arguments).await?);
-    if units.0.iter().any(Unit::exists) {
+    let mut units = parse(&host.ask("systemctl", &arguments).await?);
+    let loaded = ["show", "--no-pager", "-P", "UnitsLoadTimestampMonotonic"];
+    units.loaded = host.ask("systemctl", &loaded).await?.trim().parse().unwrap_or(0);
+    if units.units.iter().any(Unit::exists) {
         Ok(units)
     } else {
         Err(Unseen("pixeld's units are not installed on this host".into()))
@@ -93,7 +112,7 @@ pub async fn main_pid(host: &Host) -> Option<u32> {
     shown.trim().parse().ok().filter(|pid| *pid != 0)
 }
 
-/// Blocks of `Name=value`, one for each unit.
+/// Blocks of `Name=value`, one for each unit; systemd has not reloaded them.
 pub fn parse(shown: &str) -> Units {
     let unit = |block: &str| Unit {
         properties: block
@@ -102,7 +121,8 @@ pub fn parse(shown: &str) -> Units {
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
     };
-    Units(shown.split("\n\n").map(unit).filter(|unit| !unit.name().is_empty()).collect())
+    let units = shown.split("\n\n").map(unit).filter(|unit| !unit.name().is_empty()).collect();
+    Units { units, loaded: 0 }
 }
 
 #[cfg(test)]
