@@ -216,6 +216,8 @@ install-nginx:
 		[ -e "$(DESTDIR)/etc/nginx/$$own" ] || \
 			$(INSTALL) -D -m 0644 nginx/$$own "$(DESTDIR)/etc/nginx/$$own" || exit; \
 	done
+	[ ! -e /proc/net/if_inet6 ] || \
+		$(INSTALL) -D -m 0644 nginx/pixeld-ipv6.conf "$(DESTDIR)/etc/nginx/pixeld-ipv6.conf"
 	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf \
 		"$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf"
 # nginx's processes get the group at their next start.

@@ -70,7 +70,7 @@ fn made() -> BTreeSet<String> {
     let logs = site.lines().filter_map(|line| line.trim().strip_prefix("access_log ")?.split(' ').next());
     paths.extend(logs.filter(|log| log.starts_with('/')).map(String::from));
     let enabling = include_str!("../../packaging/debian-nginx/postinst");
-    for variable in ["link=", "was_enabled="] {
+    for variable in ["link=", "was_enabled=", "ipv6="] {
         paths.extend(enabling.lines().filter_map(|line| line.strip_prefix(variable)).map(String::from));
     }
     let access = include_str!("../../packaging/proxy-group");

@@ -131,6 +131,26 @@ fn the_access_log_tells_of_each_request_who_answered_it_and_is_rotated() {
     c5.wait_for("grep 'POST /pixel' /var/log/nginx/pixeld.access.log");
 }
 
+#[test]
+fn site_without_ipv6_starts_and_with_it_listens() {
+    let site = deployment::start();
+    let c5 = &site.c5;
+    // As on a kernel without IPv6, such a socket cannot be made.
+    c5.write("/run/systemd/system/nginx.service.d/x.conf", "[Service]\nRestrictAddressFamilies=~AF_INET6\n");
+    c5.run("systemctl daemon-reload && systemctl restart nginx");
+    assert_eq!(site.client.post(C5_OUTSIDE, PIXEL).status, 200);
+    c5.run("cp /usr/share/pixeld/nginx/pixeld-ipv6.conf /etc/nginx/");
+    assert!(!c5.try_run("systemctl restart nginx").success(), "the test has no effect");
+
+    c5.run("rm /run/systemd/system/nginx.service.d/x.conf");
+    c5.run("systemctl daemon-reload && systemctl restart nginx");
+    let address: std::net::SocketAddr = "[::1]:80".parse().unwrap();
+    for address in [C5_OUTSIDE, address] {
+        let client = if address.is_ipv6() { c5.client() } else { site.client.clone() };
+        assert_eq!(client.post(address, PIXEL).status, 200, "{address}");
+    }
+}
+
 fn assert_refused_for_now(answer: &Response) {
     assert_eq!((answer.status, answer.text().as_str()), (429, r#"{"detail":"Too Many Requests"}"#));
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -190,6 +210,8 @@ fn make_install_nginx_puts_everything_in_place_and_nginx_gets_its_descriptors() 
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     make();
+    let ipv6 = folder.path().join("etc/nginx/pixeld-ipv6.conf");
+    assert_eq!(ipv6.exists(), std::path::Path::new("/proc/net/if_inet6").exists());
     let own = ["nginx/pixeld-upstreams.conf", "nginx/pixeld-tls.conf"]
         .map(|file| folder.path().join("etc").join(file));
     for file in &own {

@@ -29,6 +29,9 @@ fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
     let host = super::host_with_package(Release::Bookworm);
     install(&host, "pixeld-nginx.deb");
     assert_eq!(post(&host).0, 200);
+    let on_ipv6 = Request::pixel(PIXEL);
+    let on_ipv6 = host.client().send("[::1]:80".parse::<std::net::SocketAddr>().unwrap(), &on_ipv6);
+    assert_eq!(on_ipv6.unwrap().status, 200);
     host.run("dpkg -r pixeld-nginx");
     host.wait_for("! curl --silent --max-time 1 http://127.0.0.1/ --output /dev/null");
     host.run("nginx -t && systemctl is-active nginx");
