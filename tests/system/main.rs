@@ -7,6 +7,7 @@ mod counters;
 mod delivery;
 mod deploy;
 mod doctor;
+mod drop_ins;
 mod failover;
 mod first_run;
 mod harness;

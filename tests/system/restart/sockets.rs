@@ -10,7 +10,7 @@ const UNITS: &str =
 
 /// How often each is done to each host. More by hand: `ROUNDS=60 cargo test --test system restart::sockets`.
 fn rounds() -> u32 {
-    std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+    std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
 }
 
 #[test]
