@@ -50,12 +50,13 @@ CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
-.PHONY: help require build run test soak bench load-ramp pictures manual install install-nginx uninstall clean \
+.PHONY: help require build run test test-all soak bench load-ramp pictures manual install install-nginx uninstall clean \
 	package deb rpm released-packages lint-packages reproducible bom sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
 	@echo 'make test           run every check and test; installs the Debian packages that it needs'
+	@echo 'make test-all       run these and the clients and proxies that people use'
 	@echo 'make soak           let things happen to two hosts under load (MINUTES=30, SEED)'
 	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
 	@echo 'make load-ramp      measure latency over a rising rate through nginx'
@@ -157,6 +158,9 @@ run: build
 
 test:
 	@CARGO='$(CARGO)' bash tests/run-all
+
+test-all:
+	@CARGO='$(CARGO)' bash tests/run-all all
 
 pictures:
 	PICTURES="$(CURDIR)/docs/pictures" $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
