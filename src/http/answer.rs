@@ -1,13 +1,13 @@
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 
-use super::policy::Policy;
+use super::{buf_list::BufList, policy::Policy};
 use crate::{
     pixel::{self, Refusal},
     stats::Outcome,
@@ -18,14 +18,14 @@ use crate::{
 pub struct Answer {
     pub outcome: Outcome,
     pub status: StatusCode,
-    pub body: Bytes,
+    pub body: BufList,
     /// Whether the connection ends with this answer.
     pub close: bool,
 }
 
 impl Answer {
-    fn new(outcome: Outcome, status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { outcome, status, body: body.into(), close: false }
+    fn new(outcome: Outcome, status: StatusCode, body: BufList) -> Self {
+        Self { outcome, status, body, close: false }
     }
 
     /// The answer to a request whose body is not looked at.
@@ -51,7 +51,7 @@ impl Answer {
             Outcome::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, r#"{"detail":"Service Unavailable"}"#),
             Outcome::Failed => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"detail":"Internal Server Error"}"#),
         };
-        Self::new(outcome, status, body)
+        Self::new(outcome, status, Bytes::from_static(body.as_bytes()).into())
     }
 
     /// Ends the connection with this answer, for instance because the body is not read to its end.
@@ -66,7 +66,7 @@ impl Answer {
             Ok(accepted) => {
                 let mut answer = Vec::with_capacity(body.len() + 64);
                 pixel::write_accepted(&accepted, &mut answer);
-                Self::new(Outcome::Ok, StatusCode::OK, answer)
+                Self::new(Outcome::Ok, StatusCode::OK, Bytes::from(answer).into())
             }
             Err(refusal) => Self::to_refused(refusal, policy),
         }
@@ -74,12 +74,17 @@ impl Answer {
 
     /// The answer to a body that is no pixel.
     pub fn to_refused(refusal: Refusal, policy: &Policy) -> Self {
+        let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match refusal {
             Refusal::OutOfRange => {
-                Self::new(Outcome::OutOfRange, policy.range_error_status, pixel::OUT_OF_RANGE)
+                Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::OUT_OF_RANGE))
             }
-            Refusal::Invalid(detail) => Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail),
-            Refusal::Unreadable => Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, pixel::BAD_BODY),
+            Refusal::Invalid(detail) => {
+                Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
+            }
+            Refusal::Unreadable => {
+                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::BAD_BODY))
+            }
         }
     }
 
@@ -103,7 +108,7 @@ impl Answer {
     }
 
     /// For hyper, which adds `content-length` and `date`.
-    pub fn into_response(self) -> Response<Full<Bytes>> {
+    pub fn into_response(self) -> Response<Full<BufList>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -126,11 +131,11 @@ impl Answer {
         let mut bytes = format!(
             "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\n\r\n",
             self.status,
-            self.body.len(),
+            self.body.remaining(),
             super::head::date(SystemTime::now()),
         )
         .into_bytes();
-        bytes.extend_from_slice(&self.body);
+        bytes.extend(self.body.iter().flatten());
         bytes
     }
 }

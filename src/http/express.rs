@@ -4,13 +4,13 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context as TaskContext, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     answer::Answer,
+    buf_list::BufList,
     context::Context,
     io::Io,
     judge,
@@ -52,21 +53,90 @@ pub enum Leaves {
 #[derive(Debug)]
 pub struct Buffers {
     input: Box<[u8]>,
-    output: Vec<u8>,
+    output: Output,
 }
 
 impl Buffers {
     /// As much as is read at once: some hundred requests. Those that are not answered wait in memory
     /// of their own, so more would be a gift to attackers.
     const INPUT: usize = 16 << 10;
-    /// When there are so many bytes of answers, they are sent before there are more. What nobody takes
-    /// waits in memory of its own, too, and a refusal may be many times as long as its request.
-    const OUTPUT: usize = 64 << 10;
+    /// When there are so many bytes of responses, they are sent before there are more. What the client
+    /// does not take waits in memory of its own, too, and a refusal may be many times as long as its
+    /// request. The responses to as many plain requests as are read at once are fewer.
+    const OUTPUT: usize = 32 << 10;
+    /// A longer body is answered alone, for the same reason.
+    const LONG_BODY: usize = 1 << 10;
 }
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self { input: vec![0; Self::INPUT].into(), output: Vec::new() }
+        Self { input: vec![0; Self::INPUT].into(), output: Output::default() }
+    }
+}
+
+/// The responses to the requests that one read has brought.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    /// Long bodies, each with its place in `bytes`. They are sent from where they are.
+    long: Vec<(usize, Bytes)>,
+}
+
+impl Output {
+    /// A body of so many bytes is copied: sending it from where it is would take longer.
+    const SHORT: usize = 4 << 10;
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * Buffers::OUTPUT);
+        self.long.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() + self.long.iter().map(|(_, piece)| piece.len()).sum::<usize>()
+    }
+
+    fn push_body(&mut self, body: &BufList) {
+        if body.remaining() <= Self::SHORT {
+            self.bytes.extend(body.iter().flatten());
+        } else {
+            let place = self.bytes.len();
+            self.long.extend(body.iter().map(|piece| (place, piece.clone())));
+        }
+    }
+
+    fn slices(&self) -> Vec<IoSlice<'_>> {
+        let mut slices = Vec::with_capacity(2 * self.long.len() + 1);
+        self.each_section(|section, _| slices.push(IoSlice::new(section)));
+        slices
+    }
+
+    /// What is left behind the first `sent` bytes; the short ones are copied, for the next connection uses
+    /// the buffer.
+    fn rest(&self, sent: usize) -> BufList {
+        let (mut rest, mut passed) = (BufList::default(), sent);
+        self.each_section(|section, shared| {
+            let begin = passed.min(section.len());
+            passed -= begin;
+            rest.push(match shared {
+                Some(piece) => piece.slice(begin..),
+                None => Bytes::copy_from_slice(&section[begin..]),
+            });
+        });
+        rest
+    }
+
+    /// In the order in which they are sent.
+    fn each_section<'o>(&'o self, mut visit: impl FnMut(&'o [u8], Option<&'o Bytes>)) {
+        let mut begin = 0;
+        for (place, piece) in &self.long {
+            if begin < *place {
+                visit(&self.bytes[begin..*place], None);
+            }
+            visit(piece, Some(piece));
+            begin = *place;
+        }
+        visit(&self.bytes[begin..], None);
     }
 }
 
@@ -78,7 +148,7 @@ pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
         context,
         track,
         timer,
-        unsent: Vec::new(),
+        unsent: BufList::default(),
         is_last: false,
         is_armed: false,
         adoptions: context.adoptions(),
@@ -93,7 +163,7 @@ struct Lane<'c> {
     track: &'c Rc<Track>,
     timer: Pin<&'c mut Sleep>,
     /// The rest of answers that the socket did not take at once.
-    unsent: Vec<u8>,
+    unsent: BufList,
     /// Nothing is read behind what is answered.
     is_last: bool,
     /// The timer knows whom to wake.
@@ -108,7 +178,8 @@ impl Lane<'_> {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
         self.track.wakes(cx.waker());
         loop {
-            let step = if self.unsent.is_empty() { self.poll_requests(cx) } else { self.poll_unsent(cx) };
+            let step =
+                if self.unsent.has_remaining() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
             match step {
                 Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
                     // Wakes this again, but not before the others' sockets are looked at, too.
@@ -145,24 +216,32 @@ impl Lane<'_> {
         // Who goes on sending takes turns with the others.
         self.has_more = input.remaining() == 0;
         let begun = Instant::now();
-        let Batch { rest, answers, last } = self.answer_all(input.filled(), output, begun);
-        self.has_more |= output.len() >= Buffers::OUTPUT;
+        let Batch { rest, answers, last, is_full } = self.answer_all(input.filled(), output, begun);
+        self.has_more |= is_full;
         self.io.unread(Bytes::copy_from_slice(rest));
         if answers > 0 {
-            let sent = match Pin::new(&mut self.io.stream).poll_write(cx, output) {
+            let stream = Pin::new(&mut self.io.stream);
+            let result = if output.long.is_empty() {
+                stream.poll_write(cx, &output.bytes)
+            } else {
+                stream.poll_write_vectored(cx, &output.slices())
+            };
+            let sent = match result {
                 Poll::Ready(Ok(sent)) => sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Leaves::Failed(error))),
                 Poll::Pending => 0,
             };
             self.context.stats.sent(sent);
             if sent < output.len() {
-                self.unsent = output[sent..].to_vec();
+                self.unsent = output.rest(sent);
+                output.clear();
                 self.is_last = last.is_some();
                 self.track.begin_sending(begun, answers, self.is_last);
                 return Poll::Ready(Ok(()));
             }
             self.track.answered_at_once(begun, answers);
         }
+        output.long.clear();
         if let Some(last) = last {
             let is_silent = last == Last::Agreed && !self.io.has_unread() && !self.has_more;
             return Poll::Ready(Err(if is_silent { Leaves::Done } else { Leaves::Last }));
@@ -173,13 +252,11 @@ impl Lane<'_> {
     }
 
     /// Writes the answers to all requests that are plain, or to as many as are sent at once.
-    fn answer_all<'i>(&self, input: &'i [u8], output: &mut Vec<u8>, now: Instant) -> Batch<'i> {
+    fn answer_all<'i>(&self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
         output.clear();
-        output.shrink_to(2 * Buffers::OUTPUT);
         let policy = self.context.policy();
-        let mut batch = Batch { rest: input, answers: 0, last: None };
+        let mut batch = Batch { rest: input, answers: 0, last: None, is_full: false };
         while batch.last.is_none()
-            && output.len() < Buffers::OUTPUT
             && let Some(request) = PlainRequest::parse(batch.rest, &policy)
         {
             // The last request on a connection says so in its answer, and a drained daemon has
@@ -190,12 +267,17 @@ impl Lane<'_> {
             {
                 break;
             }
+            let is_long = request.body.len() > Buffers::LONG_BODY;
+            if output.len() >= Buffers::OUTPUT || is_long && batch.answers > 0 {
+                batch.is_full = true;
+                break;
+            }
             batch.last = request.is_last.then_some(Last::Agreed);
             match judge::guarded(request.body, pixel::judge) {
                 Some(Ok(pixel)) => {
                     let length = pixel::accepted_length(&pixel);
-                    self.context.heads.write(now, StatusCode::OK, length, request.is_last, output);
-                    pixel::write_accepted(&pixel, output);
+                    self.context.heads.write(now, StatusCode::OK, length, request.is_last, &mut output.bytes);
+                    pixel::write_accepted(&pixel, &mut output.bytes);
                     self.context.stats.answered(Outcome::Ok);
                 }
                 Some(Err(refusal)) => {
@@ -214,24 +296,28 @@ impl Lane<'_> {
 
     /// Writes the answer to a request that is plain and wrong.
     #[cold]
-    fn refuse(&self, request: &PlainRequest<'_>, answer: &Answer, now: Instant, output: &mut Vec<u8>) {
+    fn refuse(&self, request: &PlainRequest<'_>, answer: &Answer, now: Instant, output: &mut Output) {
         let is_last = request.is_last || answer.close;
-        self.context.heads.write(now, answer.status, answer.body.len(), is_last, output);
-        output.extend_from_slice(&answer.body);
+        self.context.heads.write(now, answer.status, answer.body.remaining(), is_last, &mut output.bytes);
+        output.push_body(&answer.body);
         self.context.stats.answered(answer.outcome);
         tell_refusal(self.context, || client(request.real_ip(), self.track), answer);
     }
 
     /// Goes on with answers that the socket did not take at once.
     fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Leaves>> {
-        let sent = match ready!(Pin::new(&mut self.io.stream).poll_write(cx, &self.unsent)) {
+        const MOST_SLICES: usize = 64;
+        let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+        let filled = self.unsent.chunks_vectored(&mut slices);
+        let stream = Pin::new(&mut self.io.stream);
+        let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
             Ok(sent) => sent,
             Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
         };
         self.context.stats.sent(sent);
-        self.unsent.drain(..sent);
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
+        self.unsent.advance(sent);
+        if !self.unsent.has_remaining() {
+            self.unsent = BufList::default();
             self.track.flushed();
             if self.is_last {
                 return Poll::Ready(Err(Leaves::Last));
@@ -267,6 +353,8 @@ struct Batch<'i> {
     answers: usize,
     /// Nothing is answered behind these.
     last: Option<Last>,
+    /// Another request is there, and is answered when these are sent.
+    is_full: bool,
 }
 
 /// Why an answer is the last one.

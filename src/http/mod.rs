@@ -2,6 +2,7 @@
 //! it, so an idle connection can be taken back unharmed and go on elsewhere.
 
 mod answer;
+mod buf_list;
 mod check;
 mod connection;
 mod context;

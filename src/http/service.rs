@@ -19,6 +19,7 @@ use hyper::{
 
 use super::{
     answer::Answer,
+    buf_list::BufList,
     check::{self, Framing},
     context::Context,
     judge,
@@ -37,7 +38,7 @@ pub struct PixelService<'c> {
 }
 
 impl<'c> Service<Request<Incoming>> for PixelService<'c> {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Full<BufList>>;
     type Error = Infallible;
     type Future = Exchange<'c>;
 
@@ -106,7 +107,7 @@ pub struct Exchange<'c> {
 }
 
 impl Future for Exchange<'_> {
-    type Output = Result<Response<Full<Bytes>>, Infallible>;
+    type Output = Result<Response<Full<BufList>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();

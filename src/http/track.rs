@@ -57,6 +57,8 @@ pub struct Track {
     answers: Cell<usize>,
     /// Since when an answer waits to be sent whole.
     unsent: Cell<Option<Instant>>,
+    /// Whether to look at the input when they are sent.
+    is_input_held: Cell<bool>,
     own_refusal_dropped: Cell<bool>,
     ended_by_peer: Cell<bool>,
     /// Everything is sent, and the client is waited for to close.
@@ -88,6 +90,7 @@ impl Track {
             begun: Cell::new(now),
             answers: Cell::new(0),
             unsent: Cell::new(None),
+            is_input_held: Cell::new(false),
             own_refusal_dropped: Cell::new(false),
             ended_by_peer: Cell::new(false),
             lingering: Cell::new(false),
@@ -192,6 +195,11 @@ impl Track {
         self.own_refusal_dropped.get()
     }
 
+    /// Input is not looked at before everything is sent.
+    pub fn wakes_when_flushed(&self) {
+        self.is_input_held.set(true);
+    }
+
     /// Everything that was to be sent is sent.
     pub fn flushed(&self) {
         let answers = self.answers.take();
@@ -202,6 +210,9 @@ impl Track {
         self.registry.stats.took(now - self.begun.get(), answers as u64);
         self.begun.set(now);
         self.unsent.set(None);
+        if self.is_input_held.take() {
+            self.wake();
+        }
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter_at(Stage::Idle, now);
         } else {

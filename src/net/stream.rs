@@ -1,5 +1,5 @@
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
@@ -10,8 +10,8 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, getpeername, getsockname, recv, send,
-        shutdown, sockopt,
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketType, getpeername,
+        getsockname, recv, send, sendmsg, shutdown, sockopt,
     },
 };
 use tokio::{
@@ -179,27 +179,50 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let send = |fd: BorrowedFd<'_>| send(fd, buf, SendFlags::NOSIGNAL);
-        if !matches!(this.0, State::ForInputAndRoom(_)) {
-            match send(this.0.fd()?) {
+impl Stream {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if !matches!(self.0, State::ForInputAndRoom(_)) {
+            match send(self.0.fd()?) {
                 Err(Errno::WOULDBLOCK) => {
-                    this.watch(Interest::READABLE | Interest::WRITABLE)?;
+                    self.watch(Interest::READABLE | Interest::WRITABLE)?;
                     // Whoever waited for something to read has to do so anew.
                     cx.waker().wake_by_ref();
                 }
                 result => return Poll::Ready(Ok(result?)),
             }
         }
-        let State::ForInputAndRoom(watched) = &this.0 else { return Poll::Ready(Err(lost())) };
+        let State::ForInputAndRoom(watched) = &self.0 else { return Poll::Ready(Err(lost())) };
         loop {
             let mut ready = ready!(watched.poll_write_ready(cx))?;
             if let Ok(result) = ready.try_io(|fd| Ok(send(fd.as_fd())?)) {
                 return Poll::Ready(result);
             }
         }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(cx, |fd| send(fd, buf, SendFlags::NOSIGNAL))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let send = |fd: BorrowedFd<'_>| {
+            sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
+        };
+        self.get_mut().poll_send(cx, send)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,114 +1,129 @@
 //! JSON as FastAPI answers with it.
 
-use std::fmt::{self, Write};
+use std::ops::Range;
 
-use super::json::Value;
+use super::json::{Document, Value};
 
 /// Writes a value that a client sent: Python's `json.dumps` without spaces and without escaping what
 /// is not ASCII. What that cannot write (NaN, infinities) is null; members whose name begins with
 /// `_sa` are left out, because FastAPI takes them for SQLAlchemy's.
-pub fn write(value: &Value, out: &mut String) {
+pub fn write(value: &Value<'_>, document: &Document<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Integer(digits) => out.push_str(digits),
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Integer(digits) => out.extend_from_slice(digits.as_bytes()),
         Value::Float(number) => write_float(*number, out),
         Value::Text(text) => write_text(text, out),
         Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
+            out.push(b'[');
+            for (i, item) in document.items(items).iter().enumerate() {
                 if i > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                write(item, out);
+                write(item, document, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        Value::Object(members) => {
-            out.push('{');
-            let shown = members.iter().filter(|(name, _)| !name.starts_with("_sa"));
-            for (i, (name, member)) in shown.enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_text(name, out);
-                out.push(':');
-                write(member, out);
-            }
-            out.push('}');
-        }
+        Value::Object(members) => write_object(members, document, out, |_, _| {}),
     }
+}
+
+/// Writes an object and reports where in `out` the value of each member is.
+pub fn write_object(
+    members: &Range<usize>,
+    document: &Document<'_>,
+    out: &mut Vec<u8>,
+    mut place: impl FnMut(&str, Range<usize>),
+) {
+    out.push(b'{');
+    let shown = document.members(members).iter().filter(|(name, _)| !name.starts_with("_sa"));
+    for (i, (name, member)) in shown.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_text(name, out);
+        out.push(b':');
+        let begin = out.len();
+        write(member, document, out);
+        place(name, begin..out.len());
+    }
+    out.push(b'}');
 }
 
 /// Writes a string with its quotes.
-pub fn write_text(text: &str, out: &mut String) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            control if control < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(plain) = rest.iter().position(|b| *b < b' ' || matches!(b, b'"' | b'\\')) {
+        out.extend_from_slice(&rest[..plain]);
+        match rest[plain] {
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            control @ ..b' ' => {
+                let digits = [HEX[usize::from(control >> 4)], HEX[usize::from(control & 0xf)]];
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&digits);
             }
-            other => out.push(other),
+            other => out.extend_from_slice(&[b'\\', other]),
         }
+        rest = &rest[plain + 1..];
     }
-    out.push('"');
+    out.extend_from_slice(rest);
+    out.push(b'"');
 }
 
-/// As `repr(float)`: the shortest digits, an exponent below 1e-4 and from 1e16 on.
-fn write_float(number: f64, out: &mut String) {
+/// As `repr(float)`: the shortest digits, of equally near ones the even, and an exponent below 1e-4 and
+/// from 1e16 on.
+fn write_float(number: f64, out: &mut Vec<u8>) {
     if !number.is_finite() {
-        return out.push_str("null");
+        return out.extend_from_slice(b"null");
     }
-    if number.is_sign_negative() {
-        out.push('-');
-    }
-    let scientific = shortest(number.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    let _ = match usize::try_from(exponent) {
-        Ok(exponent @ ..16) => write_plain(&mantissa.replace('.', ""), exponent + 1, out),
-        Err(_) if exponent >= -4 => {
-            let zeros = "0".repeat(exponent.unsigned_abs() as usize);
-            write_plain(&(zeros + &mantissa.replace('.', "")), 1, out)
-        }
-        _ => write!(out, "{mantissa}e{exponent:+03}"),
-    };
-}
-
-/// Digits with a point after the first `whole` of them.
-fn write_plain(digits: &str, whole: usize, out: &mut String) -> fmt::Result {
-    if digits.len() > whole {
-        write!(out, "{}.{}", &digits[..whole], &digits[whole..])
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(number).as_bytes();
+    if number == 0.0 || number.abs() >= 1e-4 {
+        out.extend_from_slice(text);
     } else {
-        write!(out, "{digits:0<whole$}.0")
+        write_tiny(text, out);
     }
 }
 
-/// In scientific notation, the fewest digits that are read back as this number. Where two are
-/// equally near, Rust takes the greater and Python the even one.
-fn shortest(number: f64) -> String {
-    let greater = format!("{number:e}");
-    let digits = greater.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
-    let even = format!("{number:.*e}", digits - 1);
-    if even.parse() == Ok(number) { even } else { greater }
+/// Below 1e-4, zmij writes an exponent from 1e-5 on, and with one digit where one is enough.
+fn write_tiny(text: &[u8], out: &mut Vec<u8>) {
+    let (sign, digits) = text.split_at(usize::from(text[0] == b'-'));
+    out.extend_from_slice(sign);
+    if let Some([first, more @ ..]) = digits.strip_prefix(b"0.0000") {
+        out.push(*first);
+        if !more.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(more);
+        }
+        out.extend_from_slice(b"e-05");
+    } else if let [mantissa @ .., b'-', exponent] = digits {
+        out.extend_from_slice(mantissa);
+        out.extend_from_slice(&[b'-', b'0', *exponent]);
+    } else {
+        out.extend_from_slice(digits);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::json::read, *};
+    use super::{
+        super::json::{read, text_of},
+        *,
+    };
 
     fn rewritten(text: &str) -> String {
-        let mut out = String::new();
-        write(&read(text.as_bytes()).unwrap(), &mut out);
-        out
+        let (text, mut out) = (text_of(text.as_bytes()).unwrap(), Vec::new());
+        let document = read(&text).unwrap();
+        write(&document.root, &document, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -131,6 +146,13 @@ mod tests {
             ("0.00123", "0.00123"),
             ("9007199254740993.0", "9007199254740992.0"),
             ("1907957593336336.25", "1907957593336336.2"),
+            ("9999999999999998.0", "9999999999999998.0"),
+            ("0.00009999999999999999", "9.999999999999999e-05"),
+            ("-0.0000123", "-1.23e-05"),
+            ("-1.5e-9", "-1.5e-09"),
+            ("1e-10", "1e-10"),
+            ("5e-324", "5e-324"),
+            ("\"\\u0000\\u001f\\\\\u{7f}\"", "\"\\u0000\\u001f\\\\\u{7f}\""),
         ] {
             assert_eq!(rewritten(text), python, "{text}");
         }

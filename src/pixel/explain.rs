@@ -1,16 +1,18 @@
-use std::fmt::Write;
+use std::ops::Range;
 
 use super::{
-    Channel, Fields, OutOfRange, Pixel, echo,
+    Channel, Fields, OutOfRange, Pixel,
+    detail::{Detail, Entries},
+    echo,
     integer::{self, NotAnInteger},
-    json::{self, Fault, Value},
+    json::{self, Document, Fault, Value},
 };
 
 /// Why a body was refused, as a client gets to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// 422: `{"detail":[…]}` with an entry for each fault.
-    Invalid(String),
+    Invalid(Detail),
     /// 422 (or as configured): the right shape, but `value` is not in 0..=255.
     OutOfRange,
     /// 400: the body cannot be read at all.
@@ -31,11 +33,12 @@ pub fn explain(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
     if body.is_empty() {
         return Err(missing_body());
     }
-    let document = json::read(body).map_err(refuse_document)?;
-    let Value::Object(members) = &document else {
-        return Err(not_an_object(&document));
+    let text = json::text_of(body).map_err(refuse_document)?;
+    let document = json::read(&text).map_err(refuse_document)?;
+    let Value::Object(members) = &document.root else {
+        return Err(not_an_object(&document, body.len()));
     };
-    let mut check = Check { document: &document, members, faults: Faults::default() };
+    let mut check = Check { document: &document, members, entries: Entries::new(members, &document) };
     let x = check.integer("x");
     let y = check.integer("y");
     let channel = check.channel("channel");
@@ -44,7 +47,7 @@ pub fn explain(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
         (Some(x), Some(y), Some(channel), Some(value)) => {
             Ok(Fields { x: x.into(), y: y.into(), channel, value: value.into() }.into_pixel()?)
         }
-        _ => Err(check.faults.into_refusal()),
+        _ => Err(Refusal::Invalid(check.entries.finish())),
     }
 }
 
@@ -53,20 +56,17 @@ pub fn explain_text(body: &[u8]) -> Refusal {
     if body.is_empty() {
         return missing_body();
     }
-    not_an_object(&Value::Text(String::from_utf8_lossy(body).into_owned()))
+    not_an_object(&Document::of_text(String::from_utf8_lossy(body)), body.len())
 }
 
 fn missing_body() -> Refusal {
-    let mut faults = Faults::default();
-    faults.add("missing", None, "Field required", &Value::Null, None);
-    faults.into_refusal()
+    let entry = r#"{"detail":[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]}"#;
+    Refusal::Invalid(Detail::whole(entry.into()))
 }
 
-fn not_an_object(input: &Value) -> Refusal {
-    let mut faults = Faults::default();
+fn not_an_object(input: &Document<'_>, length: usize) -> Refusal {
     let message = "Input should be a valid dictionary or object to extract fields from";
-    faults.add("model_attributes_type", None, message, input, None);
-    faults.into_refusal()
+    Refusal::Invalid(Detail::of_body("model_attributes_type", message, input, length))
 }
 
 fn refuse_document(fault: Fault) -> Refusal {
@@ -75,58 +75,35 @@ fn refuse_document(fault: Fault) -> Refusal {
         Fault::Syntax { message, at } => {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
-            );
+            )
+            .into_bytes();
             echo::write_text(message, &mut detail);
-            detail.push_str("}}]}");
-            Refusal::Invalid(detail)
+            detail.extend_from_slice(b"}}]}");
+            Refusal::Invalid(Detail::whole(detail))
         }
-    }
-}
-
-/// The entries of `detail`.
-#[derive(Default)]
-struct Faults(Vec<String>);
-
-impl Faults {
-    fn add(&mut self, kind: &str, field: Option<&str>, message: &str, input: &Value, context: Option<&str>) {
-        let mut entry = format!(r#"{{"type":"{kind}","loc":["body""#);
-        if let Some(field) = field {
-            let _ = write!(entry, r#","{field}""#);
-        }
-        let _ = write!(entry, r#"],"msg":"{message}","input":"#);
-        echo::write(input, &mut entry);
-        if let Some(context) = context {
-            let _ = write!(entry, r#","ctx":{context}"#);
-        }
-        entry.push('}');
-        self.0.push(entry);
-    }
-
-    fn into_refusal(self) -> Refusal {
-        Refusal::Invalid(format!(r#"{{"detail":[{}]}}"#, self.0.join(",")))
     }
 }
 
 /// An object whose fields are looked at one by one.
 struct Check<'d> {
-    document: &'d Value,
-    members: &'d [(String, Value)],
-    faults: Faults,
+    document: &'d Document<'d>,
+    members: &'d Range<usize>,
+    entries: Entries,
 }
 
 impl<'d> Check<'d> {
-    fn member(&mut self, field: &str) -> Option<&'d Value> {
-        let member = self.members.iter().find(|(name, _)| name == field);
+    fn member(&mut self, field: &'static str) -> Option<&'d Value<'d>> {
+        let member = self.document.members(self.members).iter().find(|(name, _)| name == field);
         if member.is_none() {
-            self.faults.add("missing", Some(field), "Field required", self.document, None);
+            self.entries.add_missing(field);
         }
         member.map(|(_, value)| value)
     }
 
-    fn integer(&mut self, field: &str) -> Option<String> {
+    fn integer(&mut self, field: &'static str) -> Option<String> {
         let value = self.member(field)?;
         let result = match value {
-            Value::Integer(digits) => return Some(digits.clone()),
+            Value::Integer(digits) => return Some(digits.to_string()),
             Value::Bool(flag) => return Some(u8::from(*flag).to_string()),
             Value::Float(number) => integer::from_float(*number),
             Value::Text(text) => integer::from_text(text),
@@ -136,13 +113,13 @@ impl<'d> Check<'d> {
             Ok(digits) => Some(digits),
             Err(reason) => {
                 let (kind, message) = describe(reason);
-                self.faults.add(kind, Some(field), message, value, None);
+                self.entries.add(kind, field, message, (value, self.document), None);
                 None
             }
         }
     }
 
-    fn channel(&mut self, field: &str) -> Option<Channel> {
+    fn channel(&mut self, field: &'static str) -> Option<Channel> {
         let value = self.member(field)?;
         let channel = match value {
             Value::Text(name) => Channel::from_name(name.as_bytes()),
@@ -151,7 +128,7 @@ impl<'d> Check<'d> {
         if channel.is_none() {
             let message = "Input should be 'R', 'G' or 'B'";
             let expected = r#"{"expected":"'R', 'G' or 'B'"}"#;
-            self.faults.add("literal_error", Some(field), message, value, Some(expected));
+            self.entries.add("literal_error", field, message, (value, self.document), Some(expected));
         }
         channel
     }
@@ -180,7 +157,7 @@ mod tests {
 
     fn refusal(body: &str) -> serde_json::Value {
         match explain(body.as_bytes()) {
-            Err(Refusal::Invalid(detail)) => serde_json::from_str(&detail).expect(&detail),
+            Err(Refusal::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
             other => panic!("{body}: {other:?}"),
         }
     }

@@ -1,21 +1,58 @@
 //! JSON as Python's `json.loads` reads it, faults and positions included: it takes `NaN` and the
 //! infinities, and of equal keys the last value wins at the place of the first.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+    ops::Range,
+};
 
-use super::integer::{self, MOST_DIGITS};
+use super::{float, integer::MOST_DIGITS};
 
-/// A JSON value. An integer is canonical decimal digits of any length.
+/// A JSON document. Arrays and objects are not values of their own memory, because a body may consist of
+/// nothing else: what is in them stands in two lists, in the order in which they end.
+#[derive(Debug)]
+pub struct Document<'d> {
+    /// The outermost value.
+    pub root: Value<'d>,
+    items: Vec<Value<'d>>,
+    members: Vec<Member<'d>>,
+}
+
+impl<'d> Document<'d> {
+    /// A document that is this text and nothing else.
+    pub fn of_text(text: Cow<'d, str>) -> Self {
+        Self { root: Value::Text(text), items: Vec::new(), members: Vec::new() }
+    }
+
+    /// What is in an array of this document.
+    pub fn items(&self, array: &Range<usize>) -> &[Value<'d>] {
+        &self.items[array.clone()]
+    }
+
+    /// What is in an object of this document, each name once.
+    pub fn members(&self, object: &Range<usize>) -> &[Member<'d>] {
+        &self.members[object.clone()]
+    }
+}
+
+/// A JSON value. What the document spells as it would be written here is borrowed from it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum Value<'d> {
     Null,
     Bool(bool),
-    Integer(String),
+    /// Canonical decimal digits of any length.
+    Integer(Cow<'d, str>),
     Float(f64),
-    Text(String),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Text(Cow<'d, str>),
+    /// Which of the document's items.
+    Array(Range<usize>),
+    /// Which of the document's members.
+    Object(Range<usize>),
 }
+
+/// A member of an object: its name and its value.
+pub type Member<'d> = (Cow<'d, str>, Value<'d>);
 
 /// Why a body is no JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,25 +67,27 @@ pub enum Fault {
 /// limit of 1000, less the calls that it has come through under uvicorn.
 const DEEPEST: usize = 960;
 
-/// Reads one JSON document.
-pub fn read(body: &[u8]) -> Result<Value, Fault> {
-    let text = text_of(body).ok_or(Fault::Unreadable)?;
-    let mut reader = Reader { text: &text, at: 0, open: Vec::new() };
+/// Reads one JSON document, the text that [`text_of`] has found in a body.
+pub fn read(text: &str) -> Result<Document<'_>, Fault> {
+    let mut reader = Reader::new(text);
     reader.skip_white_space();
-    let value = reader.value()?;
+    let root = reader.value()?;
     reader.skip_white_space();
-    if reader.at < text.len() { Err(reader.fault("Extra data", reader.at)) } else { Ok(value) }
+    if reader.at < text.len() {
+        return Err(reader.fault("Extra data", reader.at));
+    }
+    Ok(Document { root, items: reader.items, members: reader.members })
 }
 
 /// Python takes surrogates that are encoded in UTF-8, though it cannot answer with them; here they
 /// become U+FFFD. Where it guesses UTF-16 or UTF-32 from NUL bytes, nothing is read: JSON is UTF-8.
-fn text_of(body: &[u8]) -> Option<Cow<'_, str>> {
+pub fn text_of(body: &[u8]) -> Result<Cow<'_, str>, Fault> {
     if matches!(body, [0, _] | [_, 0] | [0, _, _, _, ..] | [_, 0, _, _, ..]) {
-        return None;
+        return Err(Fault::Unreadable);
     }
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     if let Ok(text) = std::str::from_utf8(body) {
-        return Some(text.into());
+        return Ok(text.into());
     }
     let mut body = body.to_vec();
     for begin in 0..body.len().saturating_sub(2) {
@@ -56,7 +95,7 @@ fn text_of(body: &[u8]) -> Option<Cow<'_, str>> {
             body[begin..begin + 3].copy_from_slice("\u{FFFD}".as_bytes());
         }
     }
-    String::from_utf8(body).ok().map(Cow::from)
+    String::from_utf8(body).map(Cow::from).map_err(|_| Fault::Unreadable)
 }
 
 struct Reader<'a> {
@@ -65,53 +104,99 @@ struct Reader<'a> {
     at: usize,
     /// The arrays and objects around `at`, the innermost last. They are not on the stack, because
     /// the client decides how many they are.
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
+    /// What is in them so far.
+    open_items: Vec<Value<'a>>,
+    open_members: Vec<Member<'a>>,
+    /// What is in those that have ended.
+    items: Vec<Value<'a>>,
+    members: Vec<Member<'a>>,
 }
 
 /// An array or object that is being read.
-enum Open {
-    Array(Vec<Value>),
-    Object(Object),
+enum Open<'a> {
+    /// From which of the open items on.
+    Array(usize),
+    Object(Object<'a>),
 }
 
-#[derive(Default)]
-struct Object {
-    members: Vec<(String, Value)>,
-    places: HashMap<String, usize>,
+struct Object<'a> {
+    /// From which of the open members on.
+    begin: usize,
     /// Of the member that is read next.
-    name: String,
+    name: Cow<'a, str>,
+    places: Option<Box<Places>>,
 }
 
-impl Open {
-    fn end(&self) -> u8 {
-        match self {
-            Self::Array(_) => b']',
-            Self::Object(_) => b'}',
+impl<'a> Object<'a> {
+    /// Up to so many names are compared one by one.
+    const FEW: usize = 8;
+
+    fn add(&mut self, value: Value<'a>, open_members: &mut Vec<Member<'a>>) {
+        let name = std::mem::take(&mut self.name);
+        let members = &open_members[self.begin..];
+        let known = if members.len() <= Self::FEW {
+            members.iter().position(|(other, _)| *other == name)
+        } else {
+            self.places.get_or_insert_default().find_or_add(&name, members)
+        };
+        match known {
+            Some(place) => open_members[self.begin + place].1 = value,
+            None => open_members.push((name, value)),
         }
     }
+}
 
-    fn add(&mut self, value: Value) {
-        match self {
-            Self::Array(items) => items.push(value),
-            Self::Object(Object { members, places, name }) => {
-                let place = *places.entry(name.clone()).or_insert(members.len());
-                match members.get_mut(place) {
-                    Some((_, known)) => *known = value,
-                    None => members.push((std::mem::take(name), value)),
+/// Finds members by name. The names stay where they are: to own them here too would double their cost.
+#[derive(Default)]
+struct Places {
+    hasher: RandomState,
+    /// By hash, from there on: the place of a member plus one, or zero. At most half of them are taken.
+    slots: Vec<usize>,
+}
+
+impl Places {
+    /// The place of a name among the members; one that is new is to be added behind them.
+    fn find_or_add(&mut self, name: &str, members: &[Member<'_>]) -> Option<usize> {
+        if self.slots.len() < 2 * (members.len() + 1) {
+            self.slots = vec![0; (4 * (members.len() + 1)).next_power_of_two()];
+            for (place, (other, _)) in members.iter().enumerate() {
+                self.find_or_add_slot(other, place, &members[..place]);
+            }
+        }
+        self.find_or_add_slot(name, members.len(), members)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the low bits are as good as the others
+    fn find_or_add_slot(&mut self, name: &str, next: usize, members: &[Member<'_>]) -> Option<usize> {
+        let mask = self.slots.len() - 1;
+        let mut at = self.hasher.hash_one(name) as usize & mask;
+        loop {
+            match self.slots[at] {
+                0 => {
+                    self.slots[at] = next + 1;
+                    return None;
                 }
+                taken if members[taken - 1].0 == name => return Some(taken - 1),
+                _ => at = (at + 1) & mask,
             }
         }
     }
-
-    fn close(self) -> Value {
-        match self {
-            Self::Array(items) => Value::Array(items),
-            Self::Object(object) => Value::Object(object.members),
-        }
-    }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            open: Vec::new(),
+            open_items: Vec::new(),
+            open_members: Vec::new(),
+            items: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
     /// Python makes this exception where the fault is, in three calls, which count as nesting.
     fn fault(&self, message: &'static str, at: usize) -> Fault {
         if self.has_room_for(3) { self.syntax(message, at) } else { Fault::Unreadable }
@@ -130,7 +215,7 @@ impl Reader<'_> {
         self.open.len() + levels <= DEEPEST
     }
 
-    fn rest(&self) -> &str {
+    fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
@@ -144,11 +229,15 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, Fault> {
+    fn value(&mut self) -> Result<Value<'a>, Fault> {
         loop {
             let whole = match self.peek() {
-                Some(b'[') => self.begin(Open::Array(Vec::new()))?,
-                Some(b'{') => self.begin(Open::Object(Object::default()))?,
+                Some(b'[') => self.begin(Open::Array(self.open_items.len()), b']')?,
+                Some(b'{') => {
+                    let object =
+                        Object { begin: self.open_members.len(), name: Cow::Borrowed(""), places: None };
+                    self.begin(Open::Object(object), b'}')?
+                }
                 _ => Some(self.scalar()?),
             };
             if let Some(value) = whole
@@ -160,17 +249,16 @@ impl Reader<'_> {
     }
 
     /// An array or object, if it is empty; else its first value is next.
-    fn begin(&mut self, open: Open) -> Result<Option<Value>, Fault> {
+    fn begin(&mut self, open: Open<'a>, end: u8) -> Result<Option<Value<'a>>, Fault> {
         if !self.has_room_for(1) {
             return Err(Fault::Unreadable);
         }
-        let end = open.end();
         self.open.push(open);
         self.at += 1;
         self.skip_white_space();
         if self.peek() == Some(end) {
             self.at += 1;
-            return Ok(self.open.pop().map(Open::close));
+            return Ok(self.close());
         }
         self.name()?;
         Ok(None)
@@ -178,18 +266,42 @@ impl Reader<'_> {
 
     /// Adds a value to what is around it. The outermost value, if that is whole now; else another
     /// value is next.
-    fn place(&mut self, mut value: Value) -> Result<Option<Value>, Fault> {
+    fn place(&mut self, mut value: Value<'a>) -> Result<Option<Value<'a>>, Fault> {
         while let Some(around) = self.open.last_mut() {
-            around.add(value);
-            let end = around.end();
+            let end = match around {
+                Open::Array(_) => {
+                    self.open_items.push(value);
+                    b']'
+                }
+                Open::Object(object) => {
+                    object.add(value, &mut self.open_members);
+                    b'}'
+                }
+            };
             if self.another(end)? {
                 self.name()?;
                 return Ok(None);
             }
-            let Some(whole) = self.open.pop() else { return Ok(None) };
-            value = whole.close();
+            let Some(whole) = self.close() else { return Ok(None) };
+            value = whole;
         }
         Ok(Some(value))
+    }
+
+    /// Ends the innermost array or object.
+    fn close(&mut self) -> Option<Value<'a>> {
+        Some(match self.open.pop()? {
+            Open::Array(begin) => {
+                let first = self.items.len();
+                self.items.extend(self.open_items.drain(begin..));
+                Value::Array(first..self.items.len())
+            }
+            Open::Object(object) => {
+                let first = self.members.len();
+                self.members.extend(self.open_members.drain(object.begin..));
+                Value::Object(first..self.members.len())
+            }
+        })
     }
 
     /// Behind an item: whether a comma promises another, or `end` closes the list.
@@ -228,38 +340,46 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn scalar(&mut self) -> Result<Value, Fault> {
-        const WORDS: [(&str, Value); 3] =
-            [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))];
-        const CONSTANTS: [(&str, f64); 3] =
-            [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
-        if self.peek() == Some(b'"') {
-            return self.string().map(Value::Text);
+    fn scalar(&mut self) -> Result<Value<'a>, Fault> {
+        match self.rest().as_bytes() {
+            [b'"', ..] => self.string().map(Value::Text),
+            [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] => self.number(),
+            [b'n' | b't' | b'f' | b'N' | b'I' | b'-', ..] => self.word(),
+            _ => Err(self.no_value()),
         }
-        if let Some((word, value)) = WORDS.into_iter().find(|(word, _)| self.rest().starts_with(word)) {
-            self.at += word.len();
-            return Ok(value);
-        }
-        if let Some((name, number)) = CONSTANTS.into_iter().find(|(name, _)| self.rest().starts_with(name)) {
-            self.at += name.len();
-            // Python calls a function for these.
-            return if self.has_room_for(1) { Ok(Value::Float(number)) } else { Err(Fault::Unreadable) };
-        }
-        self.number()
     }
 
-    fn number(&mut self) -> Result<Value, Fault> {
+    fn word(&mut self) -> Result<Value<'a>, Fault> {
+        let (word, value) = match self.peek() {
+            Some(b'n') => ("null", Value::Null),
+            Some(b't') => ("true", Value::Bool(true)),
+            Some(b'f') => ("false", Value::Bool(false)),
+            Some(b'N') => ("NaN", Value::Float(f64::NAN)),
+            Some(b'I') => ("Infinity", Value::Float(f64::INFINITY)),
+            _ => ("-Infinity", Value::Float(f64::NEG_INFINITY)),
+        };
+        if !self.rest().starts_with(word) {
+            return Err(self.no_value());
+        }
+        self.at += word.len();
+        // Python calls a function for those that are no JSON.
+        let is_call = matches!(value, Value::Float(_));
+        if is_call && !self.has_room_for(1) { Err(Fault::Unreadable) } else { Ok(value) }
+    }
+
+    /// What begins with a digit, or with a sign and a digit.
+    fn number(&mut self) -> Result<Value<'a>, Fault> {
         let bytes = self.rest().as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let whole = if bytes.get(sign) == Some(&b'0') { 1 } else { digits(sign) };
-        if whole == 0 {
-            return Err(self.no_value());
-        }
         let mut end = sign + whole;
         let integral = end;
-        if bytes.get(end) == Some(&b'.') && digits(end + 1) > 0 {
-            end += 1 + digits(end + 1);
+        if bytes.get(end) == Some(&b'.') {
+            let fraction = digits(end + 1);
+            if fraction > 0 {
+                end += 1 + fraction;
+            }
         }
         if matches!(bytes.get(end), Some(b'e' | b'E')) {
             let signed = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
@@ -270,32 +390,32 @@ impl Reader<'_> {
         }
         let text = &self.rest()[..end];
         let value = if end > integral {
-            // Rust reads every float that this grammar allows, and as Python does: to the nearest.
-            Value::Float(text.parse().map_err(|_| Fault::Unreadable)?)
+            // Every float that this grammar allows is read, and as Python does: to the nearest.
+            Value::Float(float::parse(text).ok_or(Fault::Unreadable)?)
         } else if whole > MOST_DIGITS {
             return Err(Fault::Unreadable);
         } else {
-            Value::Integer(integer::canonical(sign == 1, &text[sign..]))
+            // Only zero has two spellings here.
+            Value::Integer(Cow::Borrowed(if text == "-0" { "0" } else { text }))
         };
         self.at += end;
         Ok(value)
     }
 
-    fn string(&mut self) -> Result<String, Fault> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
         let begin = self.at;
         self.at += 1;
-        let mut string = String::new();
+        let plain = self.plain(begin)?;
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut string = plain.to_owned();
         loop {
-            let plain = self.rest().find(|c| c == '"' || c == '\\' || c < ' ');
-            let Some(plain) = plain else {
-                return Err(self.fault("Unterminated string starting at", begin));
-            };
-            string.push_str(&self.rest()[..plain]);
-            self.at += plain;
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(string);
+                    return Ok(Cow::Owned(string));
                 }
                 Some(b'\\') => {
                     let character = self.escape(begin)?;
@@ -303,7 +423,18 @@ impl Reader<'_> {
                 }
                 _ => return Err(self.fault("Invalid control character at", self.at)),
             }
+            string.push_str(self.plain(begin)?);
         }
+    }
+
+    /// The part of a string that stands for itself, up to what does not.
+    fn plain(&mut self, begin: usize) -> Result<&'a str, Fault> {
+        let rest = self.rest();
+        let Some(length) = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < b' ') else {
+            return Err(self.fault("Unterminated string starting at", begin));
+        };
+        self.at += length;
+        Ok(&rest[..length])
     }
 
     fn escape(&mut self, begin: usize) -> Result<char, Fault> {
@@ -354,6 +485,10 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(body: &[u8]) -> Result<(), Fault> {
+        super::read(&text_of(body)?).map(drop)
+    }
 
     #[test]
     fn faults_have_pythons_words_and_positions() {

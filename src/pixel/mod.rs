@@ -7,8 +7,10 @@
 
 mod answer;
 mod decode;
+mod detail;
 mod echo;
 mod explain;
+mod float;
 mod integer;
 mod json;
 
@@ -16,6 +18,7 @@ use std::borrow::Cow;
 
 pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use decode::decode;
+pub use detail::Detail;
 pub use explain::{Refusal, explain, explain_text};
 
 /// Reads a body that was sent as JSON, the short way where that is enough.

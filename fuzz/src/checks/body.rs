@@ -21,7 +21,7 @@ fn verdict(answer: Result<Pixel<'_>, Refusal>) -> Verdict {
         }
         Err(Refusal::OutOfRange) => Verdict::OutOfRange,
         Err(Refusal::Unreadable) => Verdict::Unreadable,
-        Err(Refusal::Invalid(detail)) => Verdict::Invalid(entries(&detail)),
+        Err(Refusal::Invalid(detail)) => Verdict::Invalid(entries(&detail.to_string())),
     }
 }
 

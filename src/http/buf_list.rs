@@ -1,0 +1,109 @@
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes};
+
+use crate::pixel::Detail;
+
+/// Bytes to be sent, in pieces that may share their memory, so that a document that stands in a response
+/// several times is kept once.
+#[derive(Debug, Default)]
+pub struct BufList {
+    /// None of them is empty.
+    pieces: VecDeque<Bytes>,
+    remaining: usize,
+}
+
+impl BufList {
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.remaining += piece.len();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// The pieces, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter()
+    }
+}
+
+impl From<Bytes> for BufList {
+    fn from(piece: Bytes) -> Self {
+        let mut list = Self::default();
+        list.push(piece);
+        list
+    }
+}
+
+impl From<Detail> for BufList {
+    fn from(detail: Detail) -> Self {
+        Self { remaining: detail.len(), pieces: detail.into_pieces().collect() }
+    }
+}
+
+impl Buf for BufList {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining, "{count} of {} bytes", self.remaining);
+        self.remaining -= count;
+        let mut count = count;
+        while let Some(first) = self.pieces.front_mut() {
+            if count < first.len() {
+                first.advance(count);
+                break;
+            }
+            count -= first.len();
+            // Its memory may be free then.
+            self.pieces.pop_front();
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let filled = slices.iter_mut().zip(&self.pieces);
+        filled.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> BufList {
+        let mut list = BufList::from(Bytes::from_static(b"ab"));
+        list.push(Bytes::new());
+        list.push(Bytes::from_static(b"cde"));
+        list
+    }
+
+    #[test]
+    fn pieces_are_read_in_order_however_far_each_step_goes() {
+        for step in 1..=5 {
+            let (mut list, mut read) = (list(), Vec::new());
+            while list.has_remaining() {
+                let count = step.min(list.remaining());
+                let mut slices = [IoSlice::new(&[]); 4];
+                let filled = list.chunks_vectored(&mut slices);
+                read.extend(slices[..filled].iter().flat_map(|slice| slice.iter()).take(count).copied());
+                list.advance(count);
+            }
+            assert_eq!(read, b"abcde");
+        }
+    }
+
+    #[test]
+    fn more_pieces_than_slices_are_filled_as_far_as_they_go() {
+        let list = list();
+        let mut slices = [IoSlice::new(&[]); 1];
+        assert_eq!(list.chunks_vectored(&mut slices), 1);
+        assert_eq!(*slices[0], *b"ab");
+        assert_eq!((list.remaining(), list.chunk()), (5, &b"ab"[..]));
+    }
+}

@@ -1,0 +1,247 @@
+//! The body of a response to an invalid pixel. The document that was sent stands in it once for each
+//! field that is missing; it is written once, kept once, and the response refers to it.
+
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
+
+use super::{
+    echo,
+    json::{Document, Value},
+};
+
+/// `{"detail":[…]}`, in pieces that share their memory.
+#[derive(Debug, Clone)]
+pub struct Detail {
+    pieces: Vec<Bytes>,
+    length: usize,
+}
+
+impl Detail {
+    /// A body that is in one piece.
+    pub(super) fn whole(text: Vec<u8>) -> Self {
+        let mut entries = Entries { text, ..Entries::default() };
+        entries.take_written(0);
+        entries.into_detail()
+    }
+
+    /// One entry, about the body as a whole, of which `length` bytes were sent.
+    pub(super) fn of_body(kind: &str, message: &str, input: &Document<'_>, length: usize) -> Self {
+        let mut entries = Entries::default();
+        entries.text.reserve(length + Entries::USUAL);
+        entries.begin(kind, None, message);
+        entries.input(&input.root, input);
+        entries.end(None);
+        entries.finish()
+    }
+
+    /// How many bytes it has.
+    #[allow(clippy::len_without_is_empty)] // it never is
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The pieces, in order.
+    pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter()
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+    }
+}
+
+impl PartialEq for Detail {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces.iter().flatten().eq(other.pieces.iter().flatten())
+    }
+}
+
+impl Eq for Detail {}
+
+/// The entries of a [`Detail`] that is being written.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Everything that is written, in any order, and nothing twice.
+    text: Vec<u8>,
+    /// The parts of `text`, in the order of the response.
+    parts: Vec<Range<usize>>,
+    /// The document, if an entry shows all of it.
+    document: Option<Written>,
+}
+
+/// Where in the text the document stands, and in it the fields that it has.
+#[derive(Debug)]
+struct Written {
+    place: Range<usize>,
+    fields: Vec<(&'static str, Range<usize>)>,
+}
+
+impl Entries {
+    const FIELDS: [&'static str; 4] = ["x", "y", "channel", "value"];
+    /// More bytes than four entries have without what was sent.
+    const USUAL: usize = 640;
+
+    /// No entries yet, about a document that is an object with these members.
+    pub fn new(members: &Range<usize>, document: &Document<'_>) -> Self {
+        let mut entries = Self::default();
+        let has = |field: &&str| document.members(members).iter().any(|(name, _)| name == field);
+        if !Self::FIELDS.iter().all(has) {
+            let Self { text, .. } = &mut entries;
+            let mut fields = Vec::new();
+            echo::write_object(members, document, text, |name, place| {
+                if let Some(field) = Self::FIELDS.into_iter().find(|field| *field == name) {
+                    fields.push((field, place));
+                }
+            });
+            entries.document = Some(Written { place: 0..text.len(), fields });
+        }
+        entries
+    }
+
+    /// The field is missing: shows the whole document.
+    pub fn add_missing(&mut self, field: &'static str) {
+        self.begin("missing", Some(field), "Field required");
+        if let Some(document) = &self.document {
+            let place = document.place.clone();
+            self.take(place);
+        }
+        self.end(None);
+    }
+
+    /// There is something wrong with the value of a field.
+    pub fn add(
+        &mut self,
+        kind: &str,
+        field: &'static str,
+        message: &str,
+        (input, document): (&Value<'_>, &Document<'_>),
+        context: Option<&str>,
+    ) {
+        self.begin(kind, Some(field), message);
+        let fields = self.document.as_ref().map_or(&[][..], |document| &document.fields);
+        match fields.iter().find(|(name, _)| *name == field).map(|(_, place)| place.clone()) {
+            Some(place) => self.take(place),
+            None => self.input(input, document),
+        }
+        self.end(context);
+    }
+
+    /// The response with these entries.
+    pub fn finish(mut self) -> Detail {
+        self.write(&["]}"]);
+        self.into_detail()
+    }
+
+    fn begin(&mut self, kind: &str, field: Option<&str>, message: &str) {
+        self.write(&[if self.parts.is_empty() { r#"{"detail":["# } else { "," }]);
+        self.write(&[r#"{"type":""#, kind, r#"","loc":["body""#]);
+        if let Some(field) = field {
+            self.write(&[",\"", field, "\""]);
+        }
+        self.write(&[r#"],"msg":""#, message, r#"","input":"#]);
+    }
+
+    fn input(&mut self, input: &Value<'_>, document: &Document<'_>) {
+        let begin = self.text.len();
+        echo::write(input, document, &mut self.text);
+        self.take_written(begin);
+    }
+
+    fn end(&mut self, context: Option<&str>) {
+        if let Some(context) = context {
+            self.write(&[r#","ctx":"#, context]);
+        }
+        self.write(&["}"]);
+    }
+
+    fn write(&mut self, texts: &[&str]) {
+        let begin = self.text.len();
+        for text in texts {
+            self.text.extend_from_slice(text.as_bytes());
+        }
+        self.take_written(begin);
+    }
+
+    fn take_written(&mut self, begin: usize) {
+        self.take(begin..self.text.len());
+    }
+
+    /// The next part of the response; what follows directly on the one before is no part of its own.
+    fn take(&mut self, part: Range<usize>) {
+        match self.parts.last_mut() {
+            Some(last) if last.end == part.start => last.end = part.end,
+            _ => self.parts.push(part),
+        }
+    }
+
+    fn into_detail(self) -> Detail {
+        let Self { mut text, parts, .. } = self;
+        // It may be kept for long, where its client does not read.
+        text.shrink_to_fit();
+        let text = Bytes::from(text);
+        let length = parts.iter().map(ExactSizeIterator::len).sum();
+        Detail { pieces: parts.into_iter().map(|part| text.slice(part)).collect(), length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Refusal, explain, explain_text};
+
+    use super::*;
+
+    fn detail(body: &[u8]) -> Detail {
+        match explain(body) {
+            Err(Refusal::Invalid(detail)) => detail,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many bytes of memory the pieces take together, each counted once.
+    fn kept(detail: &Detail) -> usize {
+        let ends = detail.pieces.iter().map(|piece| piece.as_ptr_range());
+        let (begin, end) =
+            ends.map(|range| (range.start, range.end)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap();
+        end.addr() - begin.addr()
+    }
+
+    #[test]
+    fn document_missing_four_fields_is_kept_once() {
+        let body = format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(3274));
+        let detail = detail(body.as_bytes());
+        let document = r#"{"a":[]}"#.len() + 3275 * "1000000000000000.0,".len() - 1;
+        assert_eq!(detail.len(), detail.to_string().len());
+        assert!(detail.len() > 4 * document, "{} bytes", detail.len());
+        assert!(kept(&detail) < document + Entries::USUAL, "{} bytes are kept", kept(&detail));
+        assert!(detail.pieces.len() <= 9, "{} pieces", detail.pieces.len());
+    }
+
+    #[test]
+    fn faulty_field_beside_a_missing_one_is_kept_once() {
+        let body = format!(r#"{{"x":[{0}1e15],"y":"{0}","channel":null,"_sa":"{0}"}}"#, "1e15,".repeat(800));
+        let detail = detail(body.as_bytes());
+        let text = detail.to_string();
+        assert_eq!(text.matches("1000000000000000.0,").count(), 2 * 800, "the value alone and the document");
+        assert_eq!(text.matches("1e15,").count(), 2 * 800);
+        assert!(kept(&detail) < 800 * 24 + 100 + Entries::USUAL, "{} bytes are kept", kept(&detail));
+    }
+
+    #[test]
+    fn entries_without_a_missing_field_are_one_piece() {
+        let body = br#"{"x":"a","y":1.5,"channel":"r","value":[1,{"a":2.50}],"z":"not shown"}"#;
+        let detail = detail(body);
+        assert_eq!(detail.pieces.len(), 1);
+        assert!(!detail.to_string().contains("not shown"));
+        assert!(detail.to_string().ends_with(r#""input":[1,{"a":2.5}]}]}"#), "{detail}");
+    }
+
+    #[test]
+    fn text_of_control_characters_grows_sixfold_and_no_more() {
+        let Refusal::Invalid(detail) = explain_text(&[1; 1000]) else { panic!("it is accepted") };
+        assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());
+        assert_eq!(kept(&detail), detail.len());
+    }
+}

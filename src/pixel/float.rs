@@ -1,0 +1,288 @@
+//! Decimal numbers to the nearest float.
+//!
+//! The standard library does so too, but a number of twenty digits that is close to the middle between
+//! two floats takes it up to 150,000 instructions, and a body has room for hundreds of those.
+
+use std::cmp::Ordering;
+
+/// Up to so many digits the standard library is always quick.
+const QUICK_DIGITS: usize = 19;
+/// No middle between two floats has more digits; of those behind it matters only whether all are zero.
+const MOST_DIGITS: usize = 770;
+
+/// Reads a number as JSON spells it, to the nearest float and of two to the even one.
+pub fn parse(text: &str) -> Option<f64> {
+    if text.len() <= QUICK_DIGITS {
+        return text.parse().ok();
+    }
+    let Some(decimal) = Decimal::of(text) else { return text.parse().ok() };
+    let nearest = decimal.nearest()?;
+    Some(if text.starts_with('-') { -nearest } else { nearest })
+}
+
+/// `0.DIGITS` times ten to a power.
+struct Decimal<'t> {
+    /// The digits, in two parts, the first of them no zero, and more than [`QUICK_DIGITS`].
+    digits: (&'t [u8], &'t [u8]),
+    power: i64,
+}
+
+impl<'t> Decimal<'t> {
+    /// `None` if the number has so few digits that this is not needed.
+    fn of(text: &'t str) -> Option<Self> {
+        let text = text.as_bytes();
+        let text = text.strip_prefix(b"-").unwrap_or(text);
+        let (mantissa, exponent) = split_at(text, |byte| matches!(byte, b'e' | b'E'));
+        let (whole, fraction) = split_at(mantissa, |byte| byte == b'.');
+        let zeros = |digits: &[u8]| digits.iter().take_while(|digit| **digit == b'0').count();
+        let (digits, point) = if whole == b"0" {
+            let zeros = zeros(fraction);
+            ((&[][..], &fraction[zeros..]), -i64::try_from(zeros).ok()?)
+        } else {
+            ((whole, fraction), i64::try_from(whole.len()).ok()?)
+        };
+        let is_long = digits.0.len() + digits.1.len() > QUICK_DIGITS;
+        is_long.then(|| Self { digits, power: point + exponent_of(exponent) })
+    }
+
+    fn nearest(&self) -> Option<f64> {
+        let mut begin = 0;
+        self.each_digit(QUICK_DIGITS, |digit| begin = begin * 10 + digit);
+        // What is far out of range stays so, and no exponent is too long to be read.
+        let power = (self.power - 19).clamp(-9999, 9999);
+        let mut text = String::with_capacity(32);
+        let mut parse = |begin: u64| {
+            text.clear();
+            text.push_str(itoa::Buffer::new().format(begin));
+            text.push('e');
+            text.push_str(itoa::Buffer::new().format(power));
+            text.parse::<f64>().ok()
+        };
+        let (low, high) = (parse(begin)?, parse(begin + 1)?);
+        if low.to_bits() == high.to_bits() {
+            return Some(low);
+        }
+        // They are neighbours.
+        let is_even = low.to_bits() & 1 == 0;
+        Some(match self.compare_with_middle_above(low) {
+            Ordering::Less => low,
+            Ordering::Equal if is_even => low,
+            Ordering::Equal | Ordering::Greater => high,
+        })
+    }
+
+    /// As numbers, at most so many.
+    fn each_digit(&self, most: usize, mut visit: impl FnMut(u64)) {
+        let (first, second) = self.digits;
+        let first = &first[..most.min(first.len())];
+        let second = &second[..(most - first.len()).min(second.len())];
+        for digit in first.iter().chain(second) {
+            visit(u64::from(digit - b'0'));
+        }
+    }
+
+    /// Compares with the middle between a float and the next greater one, exactly.
+    fn compare_with_middle_above(&self, low: f64) -> Ordering {
+        const FRACTION: u32 = f64::MANTISSA_DIGITS - 1;
+
+        let bits = low.to_bits();
+        let (exponent, fraction) = (bits >> FRACTION, bits & ((1 << FRACTION) - 1));
+        let mantissa = if exponent == 0 { fraction } else { fraction | 1 << FRACTION };
+        // The middle is (2 * mantissa + 1) * 2^twos.
+        let twos = exponent.max(1).cast_signed() - 1076;
+        let (mut this, digits, is_more) = self.to_natural();
+        let tens = self.power - i64::from(digits);
+        let mut middle = Natural::new(2 * mantissa + 1);
+        if tens < 0 { &mut middle } else { &mut this }.multiply_by_power_of_5(tens.unsigned_abs());
+        // Of ten, a factor of two is left on this side.
+        if tens < twos { &mut middle } else { &mut this }.shift((twos - tens).unsigned_abs());
+        this.cmp(&middle).then(if is_more { Ordering::Greater } else { Ordering::Equal })
+    }
+
+    /// The digits as one number, how many of them are in it, and whether the others are not all zero.
+    fn to_natural(&self) -> (Natural, u32, bool) {
+        let mut number = Natural::new(0);
+        let (mut count, mut value, mut power) = (0, 0, 1);
+        self.each_digit(MOST_DIGITS, |digit| {
+            (count, value, power) = (count + 1, value * 10 + digit, power * 10);
+            if power == GREATEST_POWER {
+                number.multiply_and_add(power, value);
+                (value, power) = (0, 1);
+            }
+        });
+        number.multiply_and_add(power, value);
+        let (first, second) = self.digits;
+        let rest = first.iter().chain(second).skip(MOST_DIGITS);
+        let is_more = first.len() + second.len() > MOST_DIGITS && rest.into_iter().any(|digit| *digit > b'0');
+        (number, count, is_more)
+    }
+}
+
+/// What is before and behind the first such byte.
+fn split_at(text: &[u8], is_split: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| is_split(*byte)) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// Saturates far from where it matters.
+fn exponent_of(text: &[u8]) -> i64 {
+    const LARGEST: i64 = 1 << 40;
+
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let size = digits.iter().fold(0, |size, digit| (size * 10 + i64::from(digit - b'0')).min(LARGEST));
+    if is_negative { -size } else { size }
+}
+
+/// The greatest power of ten in 64 bits.
+const GREATEST_POWER: u64 = 10_000_000_000_000_000_000;
+
+/// A natural number of any size: 64 bits in each item, the lowest first, the last one not zero.
+struct Natural(Vec<u64>);
+
+impl Natural {
+    fn new(number: u64) -> Self {
+        // More than any that is compared here needs.
+        let mut items = Vec::with_capacity(48);
+        items.push(number);
+        Self(items)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // what is left is small
+    fn multiply_by_power_of_5(&mut self, power: u64) {
+        /// The greatest power of 5 in 64 bits.
+        const STEP: u32 = 27;
+        const GREATEST: u64 = 5_u64.pow(STEP);
+
+        for _ in 0..power / u64::from(STEP) {
+            self.multiply_and_add(GREATEST, 0);
+        }
+        self.multiply_and_add(5_u64.pow((power % u64::from(STEP)) as u32), 0);
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the halves of 128 bits
+    fn multiply_and_add(&mut self, factor: u64, addend: u64) {
+        let mut carry = addend;
+        for item in &mut self.0 {
+            let product = u128::from(*item) * u128::from(factor) + u128::from(carry);
+            (*item, carry) = (product as u64, (product >> 64) as u64);
+        }
+        if carry > 0 {
+            self.0.push(carry);
+        }
+    }
+
+    fn shift(&mut self, bits: u64) {
+        self.multiply_and_add(1 << (bits % 64), 0);
+        let whole = usize::try_from(bits / 64).unwrap_or_default();
+        self.0.splice(..0, std::iter::repeat_n(0, whole));
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.len().cmp(&other.0.len()).then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The exact decimal digits of the middle above a float that is at least 2^53: an integer.
+    fn middle_above(low: f64) -> String {
+        let next = low.next_up();
+        let [low, next] = [low, next].map(|float| format!("{float:.0}"));
+        half_of_sum(&low, &next)
+    }
+
+    fn half_of_sum(a: &str, b: &str) -> String {
+        let width = a.len().max(b.len());
+        let (a, b) = (format!("{a:0>width$}"), format!("{b:0>width$}"));
+        let (mut carry, mut sum) = (0, Vec::new());
+        for (a, b) in a.bytes().rev().zip(b.bytes().rev()) {
+            let digits = a - b'0' + b - b'0' + carry;
+            sum.push(digits % 10);
+            carry = digits / 10;
+        }
+        sum.push(carry);
+        let (mut half, mut rest) = (String::new(), 0);
+        for digit in sum.into_iter().rev() {
+            let value = rest * 10 + digit;
+            half.push(char::from(b'0' + value / 2));
+            rest = value % 2;
+        }
+        assert_eq!(rest, 0);
+        half.trim_start_matches('0').to_owned()
+    }
+
+    #[test]
+    fn middles_go_to_the_even_float_and_what_is_beside_them_to_the_nearer() {
+        for power in (60..1023).step_by(7) {
+            for fraction in [0, 1, 2, 0xF_FFFF_FFFF_FFFF] {
+                let low = f64::from_bits((power + 1023) << 52 | fraction);
+                let middle = middle_above(low);
+                let even = if fraction % 2 == 0 { low } else { low.next_up() };
+                for (text, expected) in [
+                    (middle.clone(), even),
+                    (format!("{middle}.{}", "0".repeat(900)), even),
+                    (format!("{middle}.{}1", "0".repeat(900)), low.next_up()),
+                    (format!("-{middle}.5"), -low.next_up()),
+                    (format!("0.{middle}e{}", middle.len()), even),
+                    (format!("0.000{middle}1e+{}", middle.len() + 3), low.next_up()),
+                ] {
+                    assert_eq!(parse(&text).map(f64::to_bits), Some(expected.to_bits()), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_infinite_or_zero() {
+        let ones = "1".repeat(40);
+        for (text, expected) in [
+            (format!("{ones}e99999999999999999999999"), f64::INFINITY),
+            (format!("-{ones}e9999"), f64::NEG_INFINITY),
+            (format!("{ones}e-99999999999999999999999"), 0.0),
+            (format!("-{ones}e-9999"), -0.0),
+            (format!("0.{}1", "0".repeat(400)), 0.0),
+            (format!("0.{}1e401", "0".repeat(400)), 1.0),
+            (format!("1{}e-400", "0".repeat(400)), 1.0),
+            (format!("0.{}", "0".repeat(4000)), 0.0),
+            ("17976931348623158079372897140530342e274".into(), f64::INFINITY),
+            ("179769313486231580793e288".into(), f64::MAX),
+            ("2.47032822920623272088284396434110686e-324".into(), 0.0),
+            ("2.470328229206232720882843964341106866e-324".into(), f64::from_bits(1)),
+        ] {
+            assert_eq!(parse(&text).map(f64::to_bits), Some(expected.to_bits()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_the_one_that_the_standard_library_reads(
+            (sign, whole, fraction) in ("-?", "0|[1-9][0-9]{0,40}", "(\\.[0-9]{1,60})?"),
+            exponent in "([eE][+-]?[0-9]{1,3})?",
+        ) {
+            let text = format!("{sign}{whole}{fraction}{exponent}");
+            let expected: f64 = text.parse().unwrap();
+            prop_assert_eq!(parse(&text).map(f64::to_bits), Some(expected.to_bits()));
+        }
+
+        #[test]
+        fn digits_of_a_float_and_more_are_read_as_the_standard_library_does(
+            float in any::<f64>(), digits in 16_usize..60, last in "[0-9]{0,30}",
+        ) {
+            if float.is_finite() {
+                let text = format!("{float:.digits$e}");
+                let text = text.replacen('e', &format!("{last}e"), 1);
+                let expected: f64 = text.parse().unwrap();
+                prop_assert_eq!(parse(&text).map(f64::to_bits), Some(expected.to_bits()), "{}", text);
+            }
+        }
+    }
+}
