@@ -8,7 +8,7 @@ use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::{
         Arc,
@@ -28,7 +28,10 @@ use nix::{
     },
     unistd::ftruncate,
 };
-use rustix::net::{RecvFlags, recv};
+use rustix::{
+    ioctl,
+    net::{RecvFlags, recv},
+};
 use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
 use crate::{net::Listener, stats::Region};
@@ -163,6 +166,16 @@ fn set_pass_rights(socket: &impl AsFd, pass: bool) -> nix::Result<()> {
     let set =
         unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const value).cast(), SIZE) };
     Errno::result(set).map(drop)
+}
+
+/// Whether the other end has taken everything that was sent: over TCP, whether its host has acknowledged it;
+/// over a Unix socket, whether it was read (`SIOCOUTQ`, tcp(7), unix(7)). If that cannot be found out, yes.
+#[allow(clippy::cast_possible_truncation)] // a small constant, of another type with each C library
+pub fn is_output_taken(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: SIOCOUTQ, by its other name, writes an int and reads nothing.
+    let unsent = unsafe { ioctl::Getter::<{ libc::TIOCOUTQ as ioctl::Opcode }, libc::c_int>::new() };
+    // SAFETY: as above, for any descriptor.
+    unsafe { ioctl::ioctl(socket, unsent) }.map_or(true, |bytes| bytes == 0)
 }
 
 /// Nobody can take pages away under a mapping.

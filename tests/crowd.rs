@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post};
+use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, request};
 
 /// Descriptors that both sides need for anything but these connections.
 const SPARE: u64 = 500;
@@ -58,6 +58,53 @@ fn amid_a_head(daemon: &Daemon) -> Client {
     let mut client = daemon.unix_client();
     client.send("POST /pixel HTTP/1.1\r\nHost: a\r\nContent-Le");
     client
+}
+
+#[test]
+fn clients_that_read_nothing_cost_bounded_memory() {
+    const CLIENTS: usize = 200;
+
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    // Nothing of 16 KiB is answered with more: 249 KiB, in which a document of 62 KiB stands four times.
+    let whole = post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(3220)));
+    let largest = post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(3274)));
+    let text = request("POST", "/pixel", "", &"\u{1}".repeat(16 << 10));
+    for (socket, connect) in [("Unix", Daemon::unix_client as Connect), ("TCP", Daemon::client)] {
+        for (what, sent) in [("in one read", &whole), ("in several reads", &largest), ("text", &text)] {
+            let daemon = Setup::new(
+                "workers = 2\n[limits]\nconnections = 20000\n[timeouts]\nwrite = \"1h\"\nkeep-alive = \"1h\"\n",
+            )
+            .start();
+            // What is kept for all of them.
+            let warm: Vec<_> = (0..20).map(|_| unread(&daemon, connect, sent)).collect();
+            wait_for_answers(&daemon, warm.len());
+            let (before, mut clients) = (resident_kib(&daemon), Vec::new());
+            while clients.len() < CLIENTS {
+                clients.extend((0..50).map(|_| unread(&daemon, connect, sent)));
+                wait_for_answers(&daemon, warm.len() + clients.len());
+            }
+            let each = (resident_kib(&daemon) - before) * 1024 / CLIENTS;
+            println!("{each} bytes for a client that does not read, {socket}, {what}");
+            // 64 KiB, and what an idle connection and the allocator take.
+            assert!(each < 80 << 10, "{each} bytes for each client, {socket}, {what}");
+        }
+    }
+}
+
+type Connect = fn(&Daemon) -> Client;
+
+/// Sends a request, and more, and reads nothing.
+fn unread(daemon: &Daemon, connect: Connect, sent: &str) -> Client {
+    let mut client = connect(daemon);
+    client.send(sent.to_owned() + sent + &post("{}").repeat(9));
+    client
+}
+
+fn wait_for_answers(daemon: &Daemon, count: usize) {
+    eventually("each has a response waiting", || {
+        (daemon.stats()["requests"]["invalid"].as_u64()? >= count as u64).then_some(())
+    });
 }
 
 /// VmRSS (proc_pid_status(5)).

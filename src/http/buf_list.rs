@@ -11,6 +11,8 @@ pub struct BufList {
     /// None of them is empty.
     pieces: VecDeque<Bytes>,
     remaining: usize,
+    /// How much memory the last piece has, if it was copied.
+    kept: Option<usize>,
 }
 
 impl BufList {
@@ -19,6 +21,17 @@ impl BufList {
         if !piece.is_empty() {
             self.remaining += piece.len();
             self.pieces.push_back(piece);
+        }
+    }
+
+    /// Keeps no more memory than what is left needs, if that is one piece: of several, another may need the
+    /// rest. It is copied each time it has halved, and so less than twice in all.
+    pub fn shrink(&mut self) {
+        if let [piece] = self.pieces.make_contiguous()
+            && 2 * piece.len() <= self.kept.unwrap_or(usize::MAX)
+        {
+            *piece = Bytes::copy_from_slice(piece);
+            self.kept = Some(piece.len());
         }
     }
 
@@ -38,7 +51,7 @@ impl From<Bytes> for BufList {
 
 impl From<Detail> for BufList {
     fn from(detail: Detail) -> Self {
-        Self { remaining: detail.len(), pieces: detail.into_pieces().collect() }
+        Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), kept: None }
     }
 }
 
@@ -96,6 +109,25 @@ mod tests {
             }
             assert_eq!(read, b"abcde");
         }
+    }
+
+    #[test]
+    fn last_piece_that_is_half_sent_is_copied_and_no_sooner() {
+        let mut list = BufList::from(Bytes::from(vec![7; 100]));
+        list.push(Bytes::from(vec![8; 100]));
+        let last = list.pieces[1].as_ptr();
+        list.shrink();
+        list.advance(100);
+        assert_eq!(list.chunk().as_ptr(), last, "nothing of it is sent");
+        list.shrink();
+        let copy = list.chunk().as_ptr();
+        list.advance(40);
+        list.shrink();
+        assert_eq!(list.chunk().as_ptr().addr(), copy.addr() + 40, "more than half of it is left");
+        list.advance(20);
+        list.shrink();
+        assert_ne!(list.chunk().as_ptr().addr(), copy.addr() + 60);
+        assert_eq!((list.chunk(), list.remaining()), (&[8; 40][..], 40));
     }
 
     #[test]

@@ -86,6 +86,12 @@ async fn serve_io(mut io: Io, context: &Context, track: &Rc<Track>) -> Ended {
                 Session::Finished(result) => after_end(result, context, track),
                 Session::TimedOut(stage) => after_timeout(stage, track),
                 Session::Evicted => Next::Evict,
+                Session::Long => {
+                    // As below.
+                    give_way().await;
+                    way = Way::Express;
+                    continue;
+                }
                 Session::Left => while_idle(&io, context, track),
                 Session::HandedOff => Next::Park,
                 Session::Answered => {
@@ -224,6 +230,8 @@ enum Session {
     Answered,
     /// It goes to the next process with an incomplete request.
     HandedOff,
+    /// The response is long, and sent without hyper.
+    Long,
     /// It has been in this stage for too long.
     TimedOut(Stage),
     /// It was chosen to give way, and its request is incomplete.
@@ -310,6 +318,9 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Session::Finished(result));
             }
+            if track.is_long_response_due() {
+                return Poll::Ready(Session::Long);
+            }
             if track.stage() == Stage::Idle && !to_finish {
                 if track.recalled().is_some() {
                     return Poll::Ready(Session::Left);
@@ -378,8 +389,10 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
         // What hyper has not used is a part of it.
         io.unread(incomplete.into());
         track.give_back_request();
-    } else {
-        io.unread(lent.read_buf);
+    } else if !(matches!(end, Session::Long) && track.is_last_answer()) {
+        // What is behind the last request is not looked at. What is behind another one is copied, or it would
+        // keep the memory of that one.
+        io.unread(Bytes::copy_from_slice(&lent.read_buf));
     }
     end
 }

@@ -49,6 +49,15 @@ pub enum Leaves {
     Failed(io::Error),
 }
 
+/// A response that is sent without hyper, though hyper has read its request: hyper would keep its buffers
+/// until the client has taken it.
+#[derive(Debug)]
+pub struct LongResponse {
+    pub bytes: Box<BufList>,
+    /// Nothing is read behind it.
+    pub is_last: bool,
+}
+
 /// What the connections of a worker use one after the other.
 #[derive(Debug)]
 pub struct Buffers {
@@ -89,7 +98,9 @@ impl Output {
     fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(2 * Buffers::OUTPUT);
-        self.long.clear();
+        if !self.long.is_empty() {
+            self.long.clear();
+        }
     }
 
     fn len(&self) -> usize {
@@ -140,7 +151,8 @@ impl Output {
     }
 }
 
-/// Serves plain requests until something else is to be done with the connection.
+/// Sends the response that hyper had no part in, if there is one, and serves plain requests until
+/// something else is to be done with the connection.
 pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
     let timer = pin!(sleep(context.policy().shortest_timeout()));
     let mut lane = Lane {
@@ -148,12 +160,15 @@ pub async fn run(io: &mut Io, context: &Context, track: &Rc<Track>) -> Leaves {
         context,
         track,
         timer,
-        unsent: BufList::default(),
+        unsent: None,
         is_last: false,
         is_armed: false,
         adoptions: context.adoptions(),
         has_more: false,
     };
+    if let Some(LongResponse { bytes, is_last }) = track.take_long_response() {
+        (lane.unsent, lane.is_last) = (Some(bytes), is_last);
+    }
     poll_fn(|cx| lane.poll(cx)).await
 }
 
@@ -163,7 +178,7 @@ struct Lane<'c> {
     track: &'c Rc<Track>,
     timer: Pin<&'c mut Sleep>,
     /// The rest of answers that the socket did not take at once.
-    unsent: BufList,
+    unsent: Option<Box<BufList>>,
     /// Nothing is read behind what is answered.
     is_last: bool,
     /// The timer knows whom to wake.
@@ -178,8 +193,7 @@ impl Lane<'_> {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Leaves> {
         self.track.wakes(cx.waker());
         loop {
-            let step =
-                if self.unsent.has_remaining() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
+            let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
             match step {
                 Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
                     // Wakes this again, but not before the others' sockets are looked at, too.
@@ -233,15 +247,19 @@ impl Lane<'_> {
             };
             self.context.stats.sent(sent);
             if sent < output.len() {
-                self.unsent = output.rest(sent);
+                let mut rest = output.rest(sent);
+                rest.shrink();
+                self.unsent = Some(rest.into());
                 output.clear();
                 self.is_last = last.is_some();
                 self.track.begin_sending(begun, answers, self.is_last);
                 return Poll::Ready(Ok(()));
             }
             self.track.answered_at_once(begun, answers);
+            if !output.long.is_empty() {
+                output.long.clear();
+            }
         }
-        output.long.clear();
         if let Some(last) = last {
             let is_silent = last == Last::Agreed && !self.io.has_unread() && !self.has_more;
             return Poll::Ready(Err(if is_silent { Leaves::Done } else { Leaves::Last }));
@@ -268,7 +286,7 @@ impl Lane<'_> {
                 break;
             }
             let is_long = request.body.len() > Buffers::LONG_BODY;
-            if output.len() >= Buffers::OUTPUT || is_long && batch.answers > 0 {
+            if batch.answers > 0 && (is_long || output.len() >= Buffers::OUTPUT) {
                 batch.is_full = true;
                 break;
             }
@@ -308,22 +326,26 @@ impl Lane<'_> {
     fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Leaves>> {
         const MOST_SLICES: usize = 64;
         let mut slices = [IoSlice::new(&[]); MOST_SLICES];
-        let filled = self.unsent.chunks_vectored(&mut slices);
+        let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
+        let filled = unsent.chunks_vectored(&mut slices);
         let stream = Pin::new(&mut self.io.stream);
         let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
             Ok(sent) => sent,
             Err(error) => return Poll::Ready(Err(Leaves::Failed(error))),
         };
         self.context.stats.sent(sent);
-        self.unsent.advance(sent);
-        if !self.unsent.has_remaining() {
-            self.unsent = BufList::default();
-            self.track.flushed();
-            if self.is_last {
-                return Poll::Ready(Err(Leaves::Last));
-            }
+        unsent.advance(sent);
+        if unsent.has_remaining() {
+            unsent.shrink();
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        self.unsent = None;
+        self.track.flushed();
+        Poll::Ready(match self.is_last {
+            true => Err(Leaves::Last),
+            false if !self.context.express => Err(Leaves::Idle),
+            false => Ok(()),
+        })
     }
 
     /// The timer fires at least as often as anything could be over, and only then is looked whether it
@@ -334,11 +356,25 @@ impl Lane<'_> {
             self.is_armed = coop::has_budget_remaining();
             ready!(self.timer.as_mut().poll(cx));
             let (policy, now) = (self.context.policy(), Instant::now());
-            let (deadline, leaves) = match self.track.unsent_since() {
+            let since = self.track.since();
+            let (mut deadline, leaves) = match self.track.unsent_since() {
                 Some(since) => (since + policy.write_timeout, Leaves::Stuck),
-                None => (self.track.since() + policy.keep_alive_timeout, Leaves::Idle),
+                None => (since + policy.keep_alive_timeout, Leaves::Idle),
             };
-            if deadline <= now {
+            let is_late = |deadline| deadline <= now;
+            // What it has written may be in the kernel still, which is asked only when it matters.
+            let write_deadline = since + policy.write_timeout;
+            if self.track.unsent_since().is_none()
+                && (is_late(write_deadline) || is_late(deadline))
+                && self.track.requests() > 0
+                && !self.io.stream.is_output_taken()
+            {
+                if is_late(write_deadline) {
+                    return Poll::Ready(Leaves::Stuck);
+                }
+                deadline = write_deadline;
+            }
+            if is_late(deadline) {
                 return Poll::Ready(leaves);
             }
             self.timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));

@@ -79,6 +79,10 @@ impl Io {
             let n = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..n]);
             self.unread.advance(n);
+            if self.unread.is_empty() {
+                // Its memory is free then.
+                self.unread = Bytes::new();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -111,7 +115,16 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(this.poll_all_input(cx, buf))?;
+        if let Some(left) = this.track.body_left() {
+            // What is behind the body would be kept while its response is sent.
+            let room = buf.initialize_unfilled_to(left.min(buf.remaining()));
+            let mut body = ReadBuf::new(room);
+            ready!(this.poll_all_input(cx, &mut body))?;
+            let read = body.filled().len();
+            buf.advance(read);
+        } else {
+            ready!(this.poll_all_input(cx, buf))?;
+        }
         while is_idle && &buf.filled()[before..] == EMPTY_LINE {
             buf.set_filled(before);
             if this.requests_at_end_of_turn.is_none() {
@@ -175,7 +188,7 @@ impl AsyncWrite for Io {
 
     /// hyper calls this when its own buffer is empty, and only then.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.track.flushed();
+        self.track.hyper_flushed();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

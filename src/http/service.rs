@@ -7,21 +7,24 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Method, Request, Response, Version,
     body::{Body, Frame, Incoming},
     header::{CONTENT_TYPE, EXPECT},
     http::request::Parts,
     service::Service,
 };
 
+use tokio::time::Instant;
+
 use super::{
     answer::Answer,
     buf_list::BufList,
     check::{self, Framing},
     context::Context,
+    express::LongResponse,
     judge,
     track::Track,
 };
@@ -56,6 +59,8 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
             // hyper does not tell whether a chunked request had a Content-Length too, after which
             // nothing may be taken for a request (RFC 9112 §6.1).
             is_last: framing != Framing::Length || nth >= policy.requests_limit,
+            version: head.version,
+            is_handed_over: false,
             body,
             received: Received::default(),
             bytes_received: 0,
@@ -104,6 +109,23 @@ pub struct Exchange<'c> {
     bytes_received: usize,
     refusal: Option<Answer>,
     is_last: bool,
+    version: Version,
+    /// The connection has the response.
+    is_handed_over: bool,
+}
+
+impl Exchange<'_> {
+    /// Longer bodies are sent without hyper.
+    const LONGEST_THROUGH_HYPER: usize = 4 << 10;
+
+    /// Hands a long response to the connection. Its client, if it speaks HTTP/1.0, gets no other one.
+    fn send_without_hyper(&self, answer: &Answer) {
+        let (mut head, is_last) = (Vec::new(), answer.close || self.version < Version::HTTP_11);
+        self.context.heads.write(Instant::now(), answer.status, answer.body.remaining(), is_last, &mut head);
+        let mut bytes = BufList::from(Bytes::from(head));
+        answer.body.iter().for_each(|piece| bytes.push(piece.clone()));
+        self.track.send_without_hyper(LongResponse { bytes: bytes.into(), is_last });
+    }
 }
 
 impl Future for Exchange<'_> {
@@ -111,6 +133,10 @@ impl Future for Exchange<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if this.is_handed_over {
+            // hyper asks again when it has sent something.
+            return Poll::Pending;
+        }
         let mut answer = match this.refusal.take_if(|refusal| refusal.close) {
             Some(refusal) => refusal,
             None => ready!(this.poll_answer(cx)),
@@ -118,6 +144,11 @@ impl Future for Exchange<'_> {
         answer.close |= this.is_last || this.context.is_retiring() || this.track.is_to_close();
         this.context.stats.answered(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
+        if answer.body.remaining() > Self::LONGEST_THROUGH_HYPER {
+            this.send_without_hyper(&answer);
+            this.is_handed_over = true;
+            return Poll::Pending;
+        }
         this.track.answer(answer.close);
         Poll::Ready(Ok(answer.into_response()))
     }
@@ -127,7 +158,15 @@ impl Exchange<'_> {
     /// Reads the whole body, also that of a refused request, for the next one stands behind it.
     fn poll_answer(&mut self, cx: &mut task::Context<'_>) -> Poll<Answer> {
         let policy = self.context.policy();
-        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(frame)) => frame,
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    self.track.set_body_left(self.body.size_hint().exact());
+                    return Poll::Pending;
+                }
+            };
             let fault = match frame.map(Frame::into_data) {
                 Ok(Ok(data)) => {
                     self.bytes_received += data.len();

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     eviction::{Place, Standing},
+    express::LongResponse,
     policy::Policy,
     registry::Registry,
 };
@@ -67,6 +68,11 @@ pub struct Track {
     /// Its incomplete request cannot be handed off.
     bound_here: Cell<bool>,
     waker: RefCell<Waker>,
+    /// How many bytes of the body have yet to come, where that is known.
+    body_left: Cell<Option<usize>>,
+    /// A response that waits to be sent without hyper, and whether hyper has sent everything before it.
+    long_response: RefCell<Option<LongResponse>>,
+    is_hyper_flushed: Cell<bool>,
 }
 
 impl Track {
@@ -97,6 +103,9 @@ impl Track {
             place,
             bound_here: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
+            body_left: Cell::new(None),
+            long_response: RefCell::default(),
+            is_hyper_flushed: Cell::new(false),
         }
     }
 
@@ -200,6 +209,37 @@ impl Track {
         self.is_input_held.set(true);
     }
 
+    /// This response is to be sent without hyper, as soon as hyper has sent what is before it.
+    pub fn send_without_hyper(&self, response: LongResponse) {
+        self.answer(response.is_last);
+        self.long_response.replace(Some(response));
+        self.is_hyper_flushed.set(false);
+    }
+
+    /// Whether there is a response to send without hyper, and it is its turn.
+    pub fn is_long_response_due(&self) -> bool {
+        self.is_hyper_flushed.get() && self.long_response.borrow().is_some()
+    }
+
+    /// The response to send without hyper.
+    pub fn take_long_response(&self) -> Option<LongResponse> {
+        self.long_response.take()
+    }
+
+    /// Nothing is answered behind the response that is being sent.
+    pub fn is_last_answer(&self) -> bool {
+        self.last_answer.get()
+    }
+
+    /// hyper has sent everything that it has.
+    pub fn hyper_flushed(&self) {
+        if self.long_response.borrow().is_some() {
+            self.is_hyper_flushed.set(true);
+        } else {
+            self.flushed();
+        }
+    }
+
     /// Everything that was to be sent is sent.
     pub fn flushed(&self) {
         let answers = self.answers.take();
@@ -237,9 +277,20 @@ impl Track {
         self.answers.set(answers);
     }
 
+    /// So much of the body has yet to come, if that is known.
+    pub fn set_body_left(&self, bytes: Option<u64>) {
+        self.body_left.set(bytes.and_then(|bytes| bytes.try_into().ok()));
+    }
+
+    /// How much there is to read of a body, if that is known.
+    pub fn body_left(&self) -> Option<usize> {
+        self.body_left.get().filter(|left| *left > 0 && self.stage.get() == Stage::Body)
+    }
+
     /// The head of one more request is here; says how many there were on this connection.
     pub fn begin_request(&self) -> usize {
         self.enter(Stage::Body);
+        self.body_left.set(None);
         self.requests.set(self.requests.get() + 1);
         self.requests.get()
     }

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::Path,
@@ -61,6 +61,7 @@ pub fn bind_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
         socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
     send_at_once(&fd)?;
+    limit_tcp_send_buffer(&fd)?;
     socket::bind(fd.as_raw_fd(), address)?;
     Ok(fd)
 }
@@ -111,6 +112,23 @@ fn is_socket(path: &Path) -> bool {
 /// Accepted sockets inherit this: an answer is one write, so holding it back gains nothing.
 pub fn send_at_once(fd: &OwnedFd) -> io::Result<()> {
     Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
+}
+
+/// How much of its responses the kernel keeps for a client that does not read. It takes twice as much:
+/// a response of 64 KiB goes out with one write.
+const UNIX_SEND_BUFFER: usize = 40 << 10;
+/// Over TCP, what was sent counts until it is acknowledged. A host that delays that, as Linux does for 40 ms
+/// behind a short segment, would hold up the rest of a response that does not fit.
+const TCP_SEND_BUFFER: usize = 256 << 10;
+
+/// Bounds what the kernel keeps of unread responses, of an accepted Unix socket: those do not inherit it.
+pub fn limit_unix_send_buffer(fd: impl AsFd) -> io::Result<()> {
+    Ok(socket::setsockopt(&fd, sockopt::SndBuf, &UNIX_SEND_BUFFER)?)
+}
+
+/// The same over TCP, of a listener, from which accepted sockets inherit it, or of one of those.
+pub fn limit_tcp_send_buffer(fd: impl AsFd) -> io::Result<()> {
+    Ok(socket::setsockopt(&fd, sockopt::SndBuf, &TCP_SEND_BUFFER)?)
 }
 
 fn hint(address: &Address, cause: &io::Error) -> &'static str {

@@ -94,7 +94,10 @@ impl Listener {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).map_err(io::Error::from)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         match address {
-            Address::Tcp(_) => bind::send_at_once(&fd)?,
+            Address::Tcp(_) => {
+                bind::send_at_once(&fd)?;
+                bind::limit_tcp_send_buffer(&fd)?;
+            }
             Address::Unix(_) => sys::reject_descriptors(&fd)?,
         }
         Ok(Self { fd, address, is_own: false, file: None })
@@ -128,6 +131,7 @@ impl Listener {
         // Those that connected before the listener was adopted have not inherited this from it.
         if matches!(self.address, Address::Unix(_)) {
             sys::reject_descriptors(&fd)?;
+            bind::limit_unix_send_buffer(&fd)?;
         }
         Ok((Socket::new(fd), peer.and_then(|peer| peer.try_into().ok())))
     }

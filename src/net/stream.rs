@@ -19,6 +19,7 @@ use tokio::{
     task::coop,
 };
 
+use super::bind::{limit_tcp_send_buffer, limit_unix_send_buffer};
 use crate::sys;
 
 /// An accepted connection, over TCP or a Unix socket, that does not block and belongs to no runtime
@@ -51,9 +52,12 @@ impl Socket {
         if getpeername(&fd).is_err() && sockopt::socket_error(&fd)?.is_ok() {
             return Err(io::Error::other("that socket is not connected"));
         }
+        // A version before this one may have accepted it.
         if family == AddressFamily::UNIX {
-            // A version before this one may have accepted it.
             sys::reject_descriptors(&fd)?;
+            limit_unix_send_buffer(&fd)?;
+        } else {
+            limit_tcp_send_buffer(&fd)?;
         }
         let flags = fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -107,6 +111,11 @@ impl Stream {
     pub fn has_input(&self) -> bool {
         let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         self.0.fd().is_ok_and(|fd| recv(fd, &mut [0], peek).is_ok_and(|(_, length)| length > 0))
+    }
+
+    /// Whether the client has taken everything that was sent.
+    pub fn is_output_taken(&self) -> bool {
+        self.0.fd().is_ok_and(sys::is_output_taken)
     }
 
     fn watch(&mut self, interest: Interest) -> io::Result<()> {

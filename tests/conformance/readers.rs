@@ -4,12 +4,17 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
+    os::fd::AsRawFd,
     thread,
     time::Duration,
 };
 
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
+};
+
 use crate::{
-    support::{Daemon, ECHO, PATIENCE, PIXEL, post},
+    support::{Daemon, ECHO, PATIENCE, PIXEL, eventually, post},
     timeouts::{assert_cut, assert_served, raw},
 };
 
@@ -40,6 +45,66 @@ fn who_never_reads_the_answers_is_cut() {
         }
     });
     assert_served(&daemon);
+}
+
+/// The longest response that a body of 16 KiB can have, but for the spaces: more than the buffers of a
+/// connection take.
+fn long_response() -> String {
+    post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(3220)))
+}
+
+#[test]
+fn unread_response_in_the_kernel_is_cut_after_write_timeout() {
+    // No other deadline is short; the connection would be idle for an hour.
+    let daemon = Daemon::start("[timeouts]\nwrite = \"300ms\"\nkeep-alive = \"1h\"\n");
+    // As long as what the kernel takes, and no longer, and the longest.
+    let fits = post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(600)));
+    for request in [fits, long_response()] {
+        let before = daemon.stats()["connections"]["cut"].as_u64().unwrap();
+        let streams = small(&daemon);
+        for stream in &streams {
+            (&mut &*stream).write_all(request.as_bytes()).unwrap();
+        }
+        eventually("both are cut", || {
+            (daemon.stats()["connections"]["cut"].as_u64()? == before + streams.len() as u64).then_some(())
+        });
+    }
+    assert_served(&daemon);
+}
+
+#[test]
+fn slow_but_steady_reader_gets_its_whole_response() {
+    let daemon = Daemon::start("");
+    thread::scope(|scope| {
+        for mut stream in raw(&daemon) {
+            scope.spawn(move || {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.write_all(long_response().as_bytes()).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                let (mut received, mut piece) = (Vec::new(), [0; 4096]);
+                loop {
+                    let count = stream.read(&mut piece).unwrap();
+                    if count == 0 {
+                        break;
+                    }
+                    received.extend_from_slice(&piece[..count]);
+                    thread::sleep(Duration::from_millis(10));
+                }
+                let received = String::from_utf8(received).unwrap();
+                assert_eq!(received.matches("1000000000000000.0").count(), 4 * 3221);
+                assert!(received.ends_with("]}}]}"));
+            });
+        }
+    });
+}
+
+/// Connections as [`raw`] has them; the TCP client's host takes little of a response.
+fn small(daemon: &Daemon) -> [TcpStream; 2] {
+    let tcp = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+    setsockopt(&tcp, sockopt::RcvBuf, &4096).unwrap();
+    connect(tcp.as_raw_fd(), &SockaddrStorage::from(daemon.address())).unwrap();
+    let [_, unix] = raw(daemon);
+    [tcp.into(), unix]
 }
 
 /// Longer than any deadline of [`SHORT`].
