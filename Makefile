@@ -50,8 +50,8 @@ CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
-.PHONY: help require build run test test-all soak bench load-ramp pictures manual install install-nginx uninstall clean \
-	package deb rpm released-packages lint-packages reproducible bom sbom audit
+.PHONY: help require build run test test-all soak bench bench-refusals load-ramp pictures manual install install-nginx \
+	uninstall clean package deb rpm released-packages lint-packages reproducible bom sbom audit
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -59,6 +59,7 @@ help:
 	@echo 'make test-all       run these and the clients and proxies that people use'
 	@echo 'make soak           let things happen to two hosts under load (MINUTES=30, SEED)'
 	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
+	@echo 'make bench-refusals count what refused bodies cost (valgrind, some minutes)'
 	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
 	@echo 'make deb            build the Debian packages: target/debian/*.deb'
@@ -184,6 +185,9 @@ soak:
 
 bench:
 	@CARGO='$(CARGO)' bench/run
+
+bench-refusals: build
+	@bench/refusals
 
 load-ramp:
 	@CARGO='$(CARGO)' bench/run ramp
