@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{IoSlice, Write},
+    io::{IoSlice, Read, Write},
     mem::MaybeUninit,
     net::{TcpListener, TcpStream},
     os::{
@@ -13,12 +13,24 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    libc::{self, c_int},
+    sys::{signal::Signal, socket::SetSockOpt, stat::fstat},
+};
 use rustix::{
-    io::Errno,
+    io::{Errno, ioctl_fionbio},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::set_socket_linger},
 };
 
-use crate::support::{Client, Daemon, ECHO, PIXEL, Setup, post};
+use crate::support::{Client, Daemon, ECHO, PATIENCE, PIXEL, Setup, eventually, post};
+
+/// `SO_PASSRIGHTS` (asm-generic/socket.h), which libc does not have yet.
+const SO_PASSRIGHTS: c_int = 83;
+
+#[derive(Clone, Copy)]
+struct PassRights;
+
+nix::setsockopt_impl!(PassRights, libc::SOL_SOCKET, SO_PASSRIGHTS, bool, nix::sys::socket::sockopt::SetBool);
 
 /// Whether this kernel has SO_PASSRIGHTS; without it, the mode of the socket's file is what protects.
 fn kernel_rejects() -> bool {
@@ -93,6 +105,81 @@ fn descriptors_sent_to_inherited_sockets_are_rejected() {
     }
     for socket in [&http, &admin] {
         assert_rejected(socket);
+    }
+    assert_served(&daemon, &http);
+}
+
+/// What this listener passes on to clients that connect is what a kernel before 6.16 gives them.
+fn accept_descriptors(listener: &UnixListener) {
+    if kernel_rejects() {
+        PassRights.set(listener, &true).unwrap();
+    }
+}
+
+/// Stops the process, and waits until it has stopped.
+fn freeze(daemon: &Daemon) {
+    daemon.signal(Signal::SIGSTOP);
+    let stat = format!("/proc/{}/stat", daemon.pid());
+    eventually("the daemon is stopped", || fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));
+}
+
+/// How many descriptors of the daemon are of this pipe.
+fn copies(daemon: &Daemon, pipe: &impl AsFd) -> usize {
+    let name = format!("pipe:[{}]", fstat(pipe).unwrap().st_ino);
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    // One of another client may have been closed since.
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    targets.filter(|target| *target == Path::new(&name)).count()
+}
+
+/// Sends the rest of a request whose first byte came with a descriptor.
+fn assert_completed(mut client: &UnixStream) {
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(&post(PIXEL)[..1], "P");
+    client.write_all(&post(PIXEL).as_bytes()[1..]).unwrap();
+    let mut response = Vec::new();
+    while !response.ends_with(ECHO.as_bytes()) {
+        let mut received = [0; 4096];
+        let length = client.read(&mut received).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&response));
+        response.extend(&received[..length]);
+    }
+}
+
+/// On a kernel before 6.16, this is how descriptors arrive at any time.
+#[test]
+fn descriptors_sent_before_accept_are_closed_when_read() {
+    let setup = Setup::new("workers = 2");
+    let http = setup.folder().join("http.sock");
+    let listener = UnixListener::bind(&http).unwrap();
+    let copy = listener.try_clone().unwrap();
+    let daemon = setup.socket("http", listener).start();
+    assert_served(&daemon, &http);
+    accept_descriptors(&copy);
+
+    freeze(&daemon);
+    // More than there are workers.
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let client = UnixStream::connect(&http).unwrap();
+            let (reader, writer) = std::io::pipe().unwrap();
+            assert_eq!(pass(&client, &writer), Ok(1), "what the listener has at connect(2) counts");
+            ioctl_fionbio(&reader, true).unwrap();
+            (client, reader)
+        })
+        .collect();
+    daemon.signal(Signal::SIGCONT);
+
+    // Connections are accepted in the order of their coming.
+    assert_served(&daemon, &http);
+    for (client, reader) in &clients {
+        let mut reader = reader;
+        eventually("no copy of the descriptor is left", || reader.read(&mut [0]).ok());
+        assert_completed(client);
+        assert_eq!(copies(&daemon, reader), 0);
+        if kernel_rejects() {
+            assert_eq!(pass(client, &reader), Err(Errno::PERM), "accepted, it has an option of its own");
+        }
     }
     assert_served(&daemon, &http);
 }
