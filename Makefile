@@ -100,7 +100,7 @@ package: build bom
 	@CARGO='$(CARGO)' packaging/linked notices > "$(PACKAGE)/third-party-notices"
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
-	@cp -r systemd/* nginx/* packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
+	@cp -r systemd/* nginx/* packaging/check-config packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
 		"$(BUILD)"/completions/pixeldctl.* "$(PACKAGE)/plain/"
 
 deb: package
@@ -203,7 +203,7 @@ install:
 			$(INSTALL) -D -m 0644 /dev/stdin "$(DESTDIR)$(UNITDIR)/$${unit#systemd/}" || exit; \
 	done
 	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers "$(DESTDIR)$(SYSUSERSDIR)/pixeld.conf"
-	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(LIBEXECDIR)/pixeld" packaging/proxy-group
+	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(LIBEXECDIR)/pixeld" packaging/check-config packaging/proxy-group
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(CATALOGDIR)" systemd/pixeld.catalog
 	[ -e "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml" ] || \
 		$(INSTALL) -D -m 0644 pixeld.toml "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml"

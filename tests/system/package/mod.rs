@@ -224,6 +224,61 @@ fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() 
     assert_ne!(stats(&host).pid, pid);
 }
 
+/// What root may read, the daemon may not.
+#[test]
+fn upgrade_checks_the_configuration_as_the_unit_user() {
+    let host = host_with_release(Release::Trixie);
+    site::install(&host, "old-nginx.deb");
+    let load = load_through_nginx(&host);
+    let pid = stats(&host).pid;
+    let file = "/etc/pixeld/pixeld.toml.d/50.toml";
+    host.run("mkdir -p /etc/pixeld/pixeld.toml.d && chmod 0755 /etc/pixeld/pixeld.toml.d");
+    host.run(&format!("umask 077 && echo 'workers = 1' >{file} && pixeld --check"));
+    let refuses = |user: &str| {
+        let output = host.run("dpkg -i /root/pixeld.deb");
+        assert!(output.stderr.contains(&format!("{file}: cannot be read by user {user} (uid ")), "{output}");
+        assert!(output.stderr.contains("was not restarted"), "{output}");
+        assert_eq!(stats(&host).pid, pid);
+    };
+    refuses("pixeld");
+
+    let drop_in = "/etc/systemd/system/pixeld.service.d/50.conf";
+    let check_with = |settings: &str| {
+        host.write(drop_in, format!("[Service]\n{settings}\n"));
+        host.run("systemctl daemon-reload");
+        host.try_run("/usr/libexec/pixeld/check-config")
+    };
+    let output = check_with("User=daemon\nGroup=daemon");
+    assert!(output.stderr.contains("cannot be read by user daemon"), "{output}");
+    refuses("daemon");
+    host.run(&format!("chown daemon:adm {file} && chmod 0640 {file}"));
+    for settings in ["User=daemon", "User=backup\nSupplementaryGroups=news adm", "User=backup\nGroup=adm"] {
+        let output = check_with(settings);
+        assert_eq!(output.status, 0, "{settings}: {output}");
+    }
+    for (settings, user) in [
+        ("User=backup\nGroup=", "backup"),
+        ("User=another\nGroup=\nDynamicUser=yes", "nobody"),
+        // It has no capabilities.
+        ("User=\nGroup=", "root"),
+    ] {
+        let output = check_with(settings);
+        assert_eq!(output.status, 78, "{settings}: {output}");
+        assert!(output.stderr.contains(&format!("cannot be read by user {user}")), "{output}");
+    }
+    assert_eq!(check_with("User=another").status, 67);
+    let other = "/etc/pixeld/other.toml";
+    host.write(other, "workers = 0\n");
+    let output =
+        check_with(&format!("ExecStart=\nExecStart=/usr/bin/pixeld --sockets=inherited --config {other}"));
+    assert!(output.stderr.contains(&format!("{other}:1: workers")), "{output}");
+
+    host.run(&format!("rm {drop_in} && systemctl daemon-reload && chmod 0644 {file}"));
+    install(&host, "pixeld.deb");
+    assert_ne!(stats(&host).pid, pid);
+    load.stop().assert_all_ok();
+}
+
 #[test]
 fn removing_ends_everything_under_load_and_purging_leaves_nothing() {
     on_both_releases(|release| {

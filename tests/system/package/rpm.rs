@@ -107,6 +107,24 @@ fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_servic
 }
 
 #[test]
+fn upgrade_of_an_rpm_checks_as_the_unit_user() {
+    let host = host_with("pixeld.rpm");
+    host.run("systemctl start pixeld");
+    let pid = stats(&host).pid;
+    let file = "/etc/pixeld/pixeld.toml.d/50.toml";
+    host.run("mkdir -p /etc/pixeld/pixeld.toml.d && chmod 0755 /etc/pixeld/pixeld.toml.d");
+    host.run(&format!("umask 077 && echo 'workers = 1' >{file} && pixeld --check"));
+    // rpm runs the script of the version that it replaces, so this one is replaced by itself.
+    let output = host.run("rpm --nodeps --reinstall /root/pixeld.rpm");
+    assert!(output.stderr.contains(&format!("{file}: cannot be read by user pixeld (uid ")), "{output}");
+    assert!(output.stderr.contains("was not restarted"), "{output}");
+    assert_eq!(stats(&host).pid, pid);
+    host.run(&format!("chmod 0644 {file}"));
+    install(&host, "--reinstall", "pixeld.rpm");
+    assert_ne!(stats(&host).pid, pid);
+}
+
+#[test]
 fn erasing_an_rpm_ends_everything_under_load_and_leaves_what_was_changed() {
     let host = host_with("pixeld.rpm");
     host.run(
