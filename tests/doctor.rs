@@ -92,7 +92,7 @@ fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
     assert_found(&findings, "journal", "skipped", "no service of systemd's");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
-    assert_eq!(findings.len(), 16, "{findings:#?}");
+    assert_eq!(findings.len(), 17, "{findings:#?}");
 }
 
 #[test]
@@ -111,6 +111,21 @@ fn a_drained_daemon_is_not_called_well() {
     assert_found(&Programs::silent().findings(&daemon.control_socket()), "daemon", "ok", "runs");
     let output = Programs::silent().doctor(&daemon.control_socket(), &[]);
     assert!(!stdout(&output).contains("drained"), "{output:?}");
+}
+
+#[test]
+fn configuration_that_the_daemon_rejects_is_a_warning() {
+    let daemon = Daemon::start("");
+    assert_found(&Programs::silent().findings(&daemon.admin_socket()), "config", "ok", "accepts");
+    daemon.configure("limits.bodi = 1");
+    let findings = Programs::silent().findings(&daemon.admin_socket());
+    assert_found(&findings, "config", "warning", "rejects");
+    let evidence = of(&findings, "config")["evidence"].as_str().unwrap();
+    assert!(evidence.contains(&format!("{}:1: limits.bodi", daemon.config_file().display())), "{evidence}");
+    // The socket for reading takes no such question, and nothing was applied.
+    let findings = Programs::silent().findings(&daemon.control_socket());
+    assert_found(&findings, "config", "skipped", "");
+    assert_found(&findings, "daemon", "ok", "runs");
 }
 
 #[test]

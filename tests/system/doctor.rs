@@ -122,6 +122,22 @@ fn the_oldest_supported_release_is_understood() {
 }
 
 #[test]
+fn configuration_that_only_root_can_read_is_found() {
+    let host = Host::plan("c5").with_pixeld().boot();
+    host.run("systemctl enable --now --quiet pixeld");
+    assert_eq!(doctor(&host).of("config")["state"], "ok");
+    let file = "/etc/pixeld/pixeld.toml.d/50.toml";
+    host.run(&format!("mkdir -p /etc/pixeld/pixeld.toml.d && echo 'workers = 1' >{file}"));
+    host.run(&format!("chmod 0600 {file} && pixeld --check"));
+    finds(&host, "config", "warning", &format!("{file}: cannot be read by user pixeld"));
+    host.run("useradd -G pixeld reader");
+    let reader = host.try_run_as("reader", "pixeldctl doctor").stdout;
+    assert!(reader.contains("skipped  config"), "{reader}");
+    host.run(&format!("chmod 0644 {file}"));
+    assert_is_well(&host);
+}
+
+#[test]
 fn a_wrong_service_is_found_and_mended() {
     let site = deployment::start();
     let c5 = &site.c5;

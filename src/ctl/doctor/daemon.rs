@@ -1,7 +1,11 @@
 use std::{path::PathBuf, time::Duration};
 
+use super::{
+    finding::USE_SUDO,
+    host::{Seen, Unseen},
+};
 use crate::{
-    control::{Act, Client, ServiceState},
+    control::{Act, CallError, Client, ControlError, ServiceState},
     ctl::{args::Purpose, failure::Failure, place::Place},
 };
 
@@ -57,6 +61,21 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
             _ => Silence::Faulty(reason),
         }
     })
+}
+
+/// Asks the daemon for the faults of the configuration files as they are now. It reads them as its own user,
+/// inside of its sandbox, and changes nothing.
+pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Seen<Vec<String>> {
+    let reply = async {
+        let mut line = Place::Here { socket }.connect(Purpose::Change, limit).await?;
+        line.reload(true).await.map_err(Failure::Call)
+    };
+    match reply.await {
+        Ok(_) => Ok(Vec::new()),
+        Err(Failure::Call(CallError::Refused(ControlError::InvalidConfiguration { faults }))) => Ok(faults),
+        Err(failure @ Failure::NoPermission(_)) => Err(Unseen(format!("{failure}: {USE_SUDO}"))),
+        Err(failure) => Err(Unseen(failure.to_string())),
+    }
 }
 
 async fn told(client: &mut Client) -> Result<Daemon, Failure> {

@@ -72,6 +72,7 @@ pub fn healthy() -> Facts {
             configured_workers: 2,
             log_lines_dropped: 0,
         }),
+        configuration_faults: Ok(Vec::new()),
         main_pid: Some(124),
         files: Ok(FileLimit { soft: 65_536, hard: 65_536 }),
         cpus: Ok(Cpus { allowed: 2, quota: None }),
@@ -98,6 +99,7 @@ pub fn invisible() -> Facts {
     let sample = Sample { overflows: Err(unseen()), cpu: Err(unseen()), instant: Instants::now() };
     Facts {
         daemon: Err(Silence::Forbidden("you may not".into())),
+        configuration_faults: Err(unseen()),
         main_pid: None,
         files: Err(unseen()),
         cpus: Err(unseen()),

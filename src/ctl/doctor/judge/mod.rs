@@ -1,6 +1,7 @@
 //! Judgements: from facts to findings, without looking at anything else.
 
 mod access;
+mod config;
 mod cpu;
 mod daemon;
 mod exposure;
@@ -26,8 +27,9 @@ type Verdict = Seen<Vec<Finding>>;
 type Check = fn(&Facts) -> Verdict;
 
 /// Every check, in the order in which they are shown.
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 17] = [
     ("daemon", daemon::daemon),
+    ("config", config::config),
     ("sockets", sockets::sockets),
     ("upstreams", upstreams::upstreams),
     ("access", access::access),

@@ -29,6 +29,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Facts {
     /// What the daemon says of itself.
     pub daemon: Result<Daemon, Silence>,
+    /// Faults that the daemon finds in the configuration files.
+    pub configuration_faults: Seen<Vec<String>>,
     /// The process of the service that systemd runs.
     pub main_pid: Option<u32>,
     /// How many files its process may open.
@@ -88,11 +90,12 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
     let units = units::look(host).await;
     let unix_listeners = net::unix_listeners(host);
     let the_daemon = async {
-        let daemon = daemon::ask(socket, host.limit()).await;
+        let daemon = daemon::ask(socket.clone(), host.limit()).await;
+        let faults = daemon::configuration_faults(socket, host.limit()).await;
         let main_pid = units::main_pid(host).await;
         let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
         let suppressed = journal::suppressed(host, uptime).await;
-        (daemon, main_pid, suppressed)
+        (daemon, faults, main_pid, suppressed)
     };
     let the_proxy = async {
         let nginx = nginx::look(host).await;
@@ -108,7 +111,7 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         };
         (nginx, reached, access)
     };
-    let ((daemon, main_pid, suppressed), (nginx, servers, access), clock) =
+    let ((daemon, configuration_faults, main_pid, suppressed), (nginx, servers, access), clock) =
         tokio::join!(the_daemon, the_proxy, clock::look(host));
     let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
@@ -119,6 +122,7 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         files: pid.ok_or_else(no_process).and_then(|pid| process::file_limit(host, pid)),
         cpus: pid.ok_or_else(no_process).and_then(|pid| process::cpus(host, pid)),
         daemon,
+        configuration_faults,
         main_pid,
         units,
         queues,

@@ -1,0 +1,37 @@
+use super::{Verdict, daemon_of, reload};
+use crate::ctl::doctor::{finding::Finding, look::Facts};
+
+/// Whether the daemon would start with the configuration files as they are now.
+pub fn config(facts: &Facts) -> Verdict {
+    let daemon = daemon_of(facts)?;
+    let faults = facts.configuration_faults.as_ref().map_err(Clone::clone)?;
+    if faults.is_empty() {
+        return Ok(vec![Finding::ok("pixeld accepts the configuration files")]);
+    }
+    let finding = Finding::warning("pixeld rejects the configuration files: its next start fails")
+        .evidence(faults.join("\n"))
+        .mend("# correct each line that is named; the user of pixeld must be able to read each file")
+        .mend("sudo pixeldctl reload --dry-run")
+        .mend(reload(facts, daemon));
+    Ok(vec![finding])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::doctor::{
+        finding::State,
+        judge::fixture::{healthy, only},
+    };
+
+    #[test]
+    fn rejected_configuration_is_a_warning() {
+        let mut facts = healthy();
+        only(config(&facts), State::Ok);
+        let fault = "/etc/pixeld/pixeld.toml.d/50.toml: cannot be read by user pixeld (uid 998)";
+        facts.configuration_faults = Ok(vec![fault.into()]);
+        let finding = only(config(&facts), State::Warning);
+        assert_eq!(finding.evidence, fault);
+        assert_eq!(finding.mend.last().unwrap(), "sudo systemctl reload pixeld");
+    }
+}
