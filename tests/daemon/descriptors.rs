@@ -41,13 +41,27 @@ fn kernel_rejects() -> bool {
 }
 
 /// A connection whose last close(2) waits for a minute: it has unsent data and a peer that reads nothing.
-fn slow_to_close() -> (TcpStream, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    set_socket_linger(&stream, Some(Duration::from_secs(60))).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    while stream.write(&[0; 8_192]).is_ok() {}
-    (stream, listener)
+struct SlowToClose {
+    stream: TcpStream,
+    _listener: TcpListener,
+}
+
+impl SlowToClose {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        set_socket_linger(&stream, Some(Duration::from_secs(60))).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 8_192]).is_ok() {}
+        Self { stream, _listener: listener }
+    }
+}
+
+impl Drop for SlowToClose {
+    fn drop(&mut self) {
+        // A program that another test starts meanwhile has a copy until execve(2), which may be the last.
+        set_socket_linger(&self.stream, None).unwrap();
+    }
 }
 
 /// Sends one byte with a descriptor.
@@ -63,8 +77,8 @@ fn assert_rejected(socket: &Path) {
     // More than there are workers.
     for _ in 0..8 {
         let client = UnixStream::connect(socket).unwrap();
-        let (passed, _peer) = slow_to_close();
-        assert_eq!(pass(&client, &passed), Err(Errno::PERM), "{}", socket.display());
+        let slow = SlowToClose::new();
+        assert_eq!(pass(&client, &slow.stream), Err(Errno::PERM), "{}", socket.display());
     }
 }
 
@@ -100,8 +114,8 @@ fn descriptors_sent_to_inherited_sockets_are_rejected() {
     assert_served(&daemon, &http);
     for (client, served) in early.iter().zip([&http, &admin]) {
         // Connections are accepted in the order of their coming, and one that came later was served.
-        let (passed, _peer) = slow_to_close();
-        assert_eq!(pass(client, &passed), Err(Errno::PERM), "{}", served.display());
+        let slow = SlowToClose::new();
+        assert_eq!(pass(client, &slow.stream), Err(Errno::PERM), "{}", served.display());
     }
     for socket in [&http, &admin] {
         assert_rejected(socket);
