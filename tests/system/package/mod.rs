@@ -80,10 +80,13 @@ fn host_with_files(release: Release) -> Host {
     host
 }
 
+/// Keeps configuration files that were changed, which dpkg asks about otherwise.
+const DPKG: &str = "dpkg --force-confold -i";
+
 /// Has dpkg install a package, of which nothing goes wrong.
 #[track_caller]
 fn install(host: &Host, package: &str) {
-    let output = host.run(&format!("dpkg -i /root/{package}"));
+    let output = host.run(&format!("{DPKG} /root/{package}"));
     let said = output.stderr.to_lowercase().replace("dpkg: warning: downgrading", "");
     assert!(["warning", "error", "fail"].iter().all(|word| !said.contains(word)), "{output}");
 }
@@ -215,7 +218,7 @@ fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() 
     assert_eq!(post(&host).unwrap(), 200);
     let pid = stats(&host).pid;
     host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
-    let output = host.run("dpkg -i /root/pixeld.deb");
+    let output = host.run(&format!("{DPKG} /root/pixeld.deb"));
     assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
     assert!(output.stderr.contains("was not restarted"), "{output}");
     assert_eq!(stats(&host).pid, pid);
