@@ -45,7 +45,7 @@ const CASES: &[Case] = &[
     }),
     ("timeouts.write", "\"100ms\"", |daemon| {
         let mut client = daemon.unix_client();
-        client.send(post(PIXEL).repeat(2_500));
+        client.send_until_full(post(PIXEL).as_bytes());
         eventually("it is cut off", || (daemon.stats()["connections"]["cut"] == 1).then_some(()));
     }),
     ("timeouts.keep-alive", "\"100ms\"", |daemon| daemon.client().expect_end()),
@@ -98,7 +98,7 @@ fn shorter_timeouts_hold_for_who_is_connected_already() {
     let [idle, mut in_head, mut in_body, mut unread] = [(); 4].map(|()| daemon.unix_client());
     assert_eq!(in_head.ask(post(PIXEL) + "POST /pixel HTTP/1.1\r\n").status, 200);
     in_body.begin_request();
-    unread.send(post(PIXEL).repeat(2_500));
+    unread.send_until_full(post(PIXEL).as_bytes());
     eventually("three are busy", || {
         let connections = &daemon.stats()["connections"];
         (connections["open"] == 4 && connections["idle"] == 1).then_some(())

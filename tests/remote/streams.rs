@@ -1,7 +1,7 @@
 //! What goes on for as long as somebody looks, from two hosts at once.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -181,8 +181,12 @@ fn a_bridge_ends_when_the_daemon_hangs_up_and_when_nobody_asks_any_more() {
         command.stdin(Stdio::piped());
         Running::start(&mut command)
     };
-    let (mut asked, waiting) = (bridge(), bridge());
+    let (mut asked, mut waiting) = (bridge(), bridge());
     drop(asked.child.stdin.take());
+    // Its connection is there once the daemon has answered a call over it.
+    let calls = waiting.child.stdin.as_mut().unwrap();
+    calls.write_all(b"{\"method\":\"org.varlink.service.GetInfo\"}\0").unwrap();
+    assert!(waiting.lines.read_until(0, &mut Vec::new()).unwrap() > 0);
     assert_eq!(asked.end(), (0, String::new()));
     t2.stop();
     assert_eq!(waiting.end(), (0, String::new()));
