@@ -9,6 +9,7 @@ mod start;
 mod support;
 
 use std::{
+    cell::Cell,
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -22,8 +23,10 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use support::{
-    Client, Daemon, ECHO, PIXEL, PIXELD, Setup, captured, code, ctl, eventually, post, run, stderr, stdout,
+    Client, Daemon, ECHO, PIXEL, PIXELD, Setup, Varlink, captured, code, ctl, eventually, post, run, stderr,
+    stdout,
 };
 
 /// `pixeld --check` of a file with this text, whose path is shown as FILE.
@@ -150,20 +153,21 @@ fn a_unix_socket_that_is_taken_is_named_and_left_alone() {
 fn inherited_sockets_that_are_missing_are_named() {
     let (code, log) = Setup::new("").argument("--sockets=inherited").start_in_vain();
     assert_eq!(code, 78);
-    for socket in ["http (pixeld.socket", "control (pixeld-control.socket)", "admin (pixeld-admin.socket)"] {
+    for socket in ["http (pixeld.socket", "control (pixeld-control.socket)"] {
         assert!(log.contains(socket), "{log}");
     }
+    assert!(!log.contains("pixeld-admin.socket"), "{log}");
 }
 
 #[test]
 fn one_inherited_socket_that_is_missing_is_named_alone() {
     let setup = Setup::new("").argument("--sockets=inherited");
-    let control = UnixListener::bind(setup.folder().join("c.sock")).unwrap();
+    let admin = UnixListener::bind(setup.folder().join("c.sock")).unwrap();
     let http = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (code, log) = setup.socket("http", http).socket("control", control).start_in_vain();
+    let (code, log) = setup.socket("http", http).socket("admin", admin).start_in_vain();
     assert_eq!(code, 78);
-    assert!(log.contains("admin (pixeld-admin.socket)"), "{log}");
-    assert!(!log.contains("http (") && !log.contains("control ("), "{log}");
+    assert!(log.contains("control (pixeld-control.socket)"), "{log}");
+    assert!(!log.contains("http ("), "{log}");
 }
 
 #[test]
@@ -202,6 +206,43 @@ fn all_sockets_may_be_inherited() {
     assert!(daemon.ctl(&["workers", "1"]).status.success());
     assert!(daemon.stop().success());
     assert!(daemon.control_socket().exists() && daemon.admin_socket().exists());
+}
+
+/// As with `systemctl disable --now pixeld-admin.socket`.
+#[test]
+fn daemon_without_an_admin_socket_can_only_be_read() {
+    let setup = Setup::new("").argument("--sockets=inherited");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let control = UnixListener::bind(setup.folder().join("pixeld/control.sock")).unwrap();
+    let mut daemon = setup.socket("http", tcp).socket("control", control).start();
+    daemon.wait_for_log("no admin socket");
+    assert_eq!(Client::tcp(address).ask(post(PIXEL)).body, ECHO);
+    assert!(!daemon.admin_socket().exists(), "it opens none itself");
+    let (reader, admin) = (daemon.control_socket(), daemon.admin_socket());
+    for command in ["drain", "reload"] {
+        let output = ctl(&admin, &[command]);
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+        assert!(stderr(&output).contains("has no admin socket"), "{output:?}");
+        assert!(stderr(&output).contains("systemctl enable pixeld-admin.socket"), "{output:?}");
+        let output = ctl(&reader, &[command]);
+        assert_eq!(output.status.code(), Some(77), "{output:?}");
+        assert!(stderr(&output).contains("systemctl enable pixeld-admin.socket"), "{output:?}");
+    }
+    let reply = Varlink::connect(&reader).call("io.pixeld.Control.Drain", &json!({}));
+    assert_eq!(reply["error"], "io.pixeld.Control.NotPermitted");
+    assert_eq!(reply["parameters"], json!({ "socket": null, "group": null }));
+    let config: Value = serde_json::from_str(&stdout(&ctl(&reader, &["config", "--json"]))).unwrap();
+    let settings = config["settings"].as_array().unwrap();
+    let setting = settings.iter().find(|setting| setting["key"] == "listen.admin").unwrap();
+    assert_eq!((&setting["value"], &setting["origin"]), (&"\"\"".into(), &"systemd".into()));
+
+    daemon.configure("workers = 3");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Reloaded by SIGHUP");
+    let workers: Value = serde_json::from_str(&stdout(&ctl(&reader, &["workers", "--json"]))).unwrap();
+    assert_eq!(workers["configured"], 3);
+    assert!(daemon.stop().success());
 }
 
 #[test]
@@ -257,6 +298,22 @@ fn the_watchdog_is_fed() {
         daemon.wait_for_notice("WATCHDOG=1");
     }
     assert!(started.elapsed() > Duration::from_millis(100), "it is not fed without end");
+}
+
+#[test]
+fn watchdog_of_another_process_is_not_fed() {
+    let setup = Setup::new("").environment("WATCHDOG_USEC", "400000").environment("WATCHDOG_PID", "1");
+    let mut daemon = setup.start();
+    assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
+    // Fed every 100 ms, it would come before this one, which comes of itself within a second.
+    let request = "1 request";
+    let fed = Cell::new(false);
+    daemon.wait_for_notice_where(request, |notice| {
+        fed.set(fed.get() || notice.contains("WATCHDOG=1"));
+        notice.contains(request)
+    });
+    assert!(!fed.get());
+    assert!(daemon.stop().success());
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn sanitized(error: ControlError) -> ControlError {
 
     let line = |text: String| sanitize::escape(&text);
     match error {
-        NotPermitted { socket, group } => NotPermitted { socket: line(socket), group: group.map(line) },
+        NotPermitted { socket, group } => NotPermitted { socket: socket.map(line), group: group.map(line) },
         InvalidValue { field, reason } => InvalidValue { field: line(field), reason: line(reason) },
         Busy { method } => Busy { method: line(method) },
         InvalidConfiguration { faults } => {

@@ -22,8 +22,8 @@ use crate::{
 pub enum Access {
     /// Only for reading; changing is done over another socket.
     Read {
-        /// The path of the other socket.
-        admin: String,
+        /// The path of the other socket, if there is one.
+        admin: Option<String>,
         /// The group whose members may connect to it, if it has one.
         group: Option<String>,
     },

@@ -54,17 +54,21 @@ async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<Failure> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
         if let Ok(mut client) = Client::connect(&control, limit).await {
-            let admin = client.config().await.ok().and_then(|config| admin_of(&config));
+            let setting = client.config().await.ok().and_then(|config| admin_of(&config));
+            if setting.as_deref() == Some("") {
+                return Some(Failure::ReadOnly(control));
+            }
+            let admin = setting.as_deref().and_then(|admin| admin.strip_prefix("unix:")).map(PathBuf::from);
             return Some(Failure::Elsewhere { tried: tried.to_vec(), control, admin });
         }
     }
     None
 }
 
-/// The path of the socket for changing.
-fn admin_of(config: &Settings) -> Option<PathBuf> {
+/// The address of the socket for changing; empty if there is none.
+fn admin_of(config: &Settings) -> Option<String> {
     let setting = config.settings.iter().find(|setting| setting.key == "listen.admin")?;
-    setting.value.trim_matches('"').strip_prefix("unix:").map(PathBuf::from)
+    Some(setting.value.trim_matches('"').into())
 }
 
 /// Without the `unix:` that the configuration writes before it.

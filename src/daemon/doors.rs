@@ -1,4 +1,4 @@
-use std::{io, path::Path, rc::Rc};
+use std::{io, iter, path::Path, rc::Rc};
 
 use nix::{
     sys::stat::{FileStat, stat},
@@ -20,7 +20,7 @@ pub struct Doors {
     http: Vec<Door>,
     http_is_own: bool,
     control: Reception,
-    admin: Reception,
+    admin: Option<Reception>,
 }
 
 /// Where requests are taken.
@@ -70,8 +70,8 @@ impl Doors {
         };
         let http: Vec<_> = sockets.http.iter().map(&mut door).collect();
         pool.accept(sockets.http, &addresses(&http))?;
-        let [control, admin] =
-            [sockets.control, sockets.admin].map(|listener| Reception { listener, serving: None });
+        let reception = |listener| Reception { listener, serving: None };
+        let (control, admin) = (reception(sockets.control), sockets.admin.map(reception));
         Ok(Self { http, http_is_own, control, admin })
     }
 
@@ -80,17 +80,23 @@ impl Doors {
         self.http.iter().map(|door| door.address.to_string()).collect()
     }
 
+    /// Whether there is a socket for changing.
+    pub fn take_changes(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// Whether the daemon has opened the sockets of this key itself.
     pub fn are_own(&self, key: &str) -> bool {
         match key {
             "listen.http" => self.http_is_own,
             "listen.control" => self.control.listener.is_own(),
-            "listen.admin" => self.admin.listener.is_own(),
+            "listen.admin" => self.admin.as_ref().is_some_and(|admin| admin.listener.is_own()),
             _ => false,
         }
     }
 
-    /// The sockets of this key as TOML, where the service manager has opened them.
+    /// The sockets of this key as TOML, where the service manager has opened them; `""` for an admin socket
+    /// that it has not.
     pub fn inherited(&self, key: &str) -> Option<String> {
         let quoted = |address: &dyn std::fmt::Display| format!("\"{address}\"");
         let value = match key {
@@ -99,7 +105,10 @@ impl Doors {
                 format!("[{}]", addresses.join(", "))
             }
             "listen.control" => quoted(self.control.listener.address()),
-            "listen.admin" => quoted(self.admin.listener.address()),
+            "listen.admin" => match &self.admin {
+                Some(admin) => quoted(admin.listener.address()),
+                None => quoted(&""),
+            },
             _ => return None,
         };
         (!self.are_own(key)).then_some(value)
@@ -130,7 +139,7 @@ impl Doors {
         if self.control.is_to_move(&listen.control) {
             opened.control = Some(self.bind("listen.control", &listen.control)?);
         }
-        if self.admin.is_to_move(&listen.admin) {
+        if self.admin.as_ref().is_some_and(|admin| admin.is_to_move(&listen.admin)) {
             opened.admin = Some(self.bind("listen.admin", &listen.admin)?);
         }
         Ok(opened)
@@ -144,7 +153,8 @@ impl Doors {
         let is_new = |address: &&Address| !self.http.iter().any(|door| door.configured == **address);
         let http = listen.http.iter().filter(|_| self.http_is_own).filter(is_new);
         let control = Some(&listen.control).filter(|address| self.control.is_to_move(address));
-        let admin = Some(&listen.admin).filter(|address| self.admin.is_to_move(address));
+        let admin =
+            self.admin.iter().find_map(|admin| admin.is_to_move(&listen.admin).then_some(&listen.admin));
         http.map(|address| ("listen.http", address))
             .chain(control.map(|address| ("listen.control", address)))
             .chain(admin.map(|address| ("listen.admin", address)))
@@ -159,11 +169,9 @@ impl Doors {
 
     fn closed(&self, key: &'static str, error: &BindError) -> Closed {
         let BindError { address, cause } = error;
-        let mut own = self
-            .http
-            .iter()
-            .map(|door| &door.address)
-            .chain([&self.control, &self.admin].map(|reception| reception.listener.address()));
+        let mut own = self.http.iter().map(|door| &door.address).chain(
+            iter::once(&self.control).chain(&self.admin).map(|reception| reception.listener.address()),
+        );
         let in_the_way = own.find(|own| own.overlaps(address));
         let reason = match in_the_way.filter(|_| cause.kind() == io::ErrorKind::AddrInUse) {
             Some(own) => format!(
@@ -184,7 +192,7 @@ impl Doors {
         let admin = admin.map(|listener| Reception::open(listener, Access::Change, house)).transpose()?;
         // Its replies name the other one.
         let control = if control.is_some() || admin.is_some() {
-            let access = read_access(&admin.as_ref().unwrap_or(&self.admin).listener);
+            let access = read_access(admin.as_ref().or(self.admin.as_ref()));
             let listener = control.as_ref().unwrap_or(&self.control.listener);
             let serving = serve(listener, access, house)?;
             Some((control, serving))
@@ -202,7 +210,7 @@ impl Doors {
             self.control.serving = Some(serving);
         }
         if let Some(admin) = admin {
-            self.admin = admin;
+            self.admin = Some(admin);
         }
         Ok(())
     }
@@ -212,9 +220,11 @@ impl Doors {
     /// # Errors
     /// When there is no descriptor or no thread left.
     pub fn receive(&mut self, house: &Rc<House>) -> io::Result<()> {
-        let access = read_access(&self.admin.listener);
+        let access = read_access(self.admin.as_ref());
         self.control.serving = Some(serve(&self.control.listener, access, house)?);
-        self.admin.serving = Some(serve(&self.admin.listener, Access::Change, house)?);
+        if let Some(admin) = &mut self.admin {
+            admin.serving = Some(serve(&admin.listener, Access::Change, house)?);
+        }
         Ok(())
     }
 }
@@ -244,9 +254,9 @@ fn serve(listener: &Listener, access: Access, house: &Rc<House>) -> io::Result<o
     }
 }
 
-fn read_access(admin: &Listener) -> Access {
-    let path = admin.address().path().unwrap_or(Path::new(""));
-    Access::Read { admin: path.display().to_string(), group: group_of(path) }
+fn read_access(admin: Option<&Reception>) -> Access {
+    let path = admin.and_then(|admin| admin.listener.address().path());
+    Access::Read { admin: path.map(|path| path.display().to_string()), group: path.and_then(group_of) }
 }
 
 /// The group whose members may write to a socket, if it is not its owner's alone.

@@ -115,6 +115,7 @@ async fn live(
     house.log.send(Event::Ready {
         listeners: house.doors.borrow().addresses(),
         workers: house.pool.borrow().serving(),
+        takes_changes: house.doors.borrow().take_changes(),
         took: started.elapsed(),
     });
     let status = house.status();

@@ -8,12 +8,13 @@ use crate::{
 
 use super::args::SocketMode;
 
-/// Every socket that the daemon needs.
+/// The sockets that the daemon serves.
 #[derive(Debug)]
 pub struct Sockets {
     pub http: Vec<Listener>,
     pub control: Listener,
-    pub admin: Listener,
+    /// Missing if systemd opens the sockets and `pixeld-admin.socket` is not enabled.
+    pub admin: Option<Listener>,
 }
 
 /// Takes the inherited sockets, and opens those that are missing where the configuration says,
@@ -21,15 +22,19 @@ pub struct Sockets {
 ///
 /// # Errors
 /// The code to exit with: 78 for a socket that had to be passed, 71 for one that cannot be opened.
-pub fn gather(inherited: Inherited, mode: SocketMode, listen: &Listen, log: &Log) -> Result<Sockets, Exit> {
-    for rejected in inherited.rejected {
+pub fn gather(
+    mut inherited: Inherited,
+    mode: SocketMode,
+    listen: &Listen,
+    log: &Log,
+) -> Result<Sockets, Exit> {
+    for rejected in inherited.rejected.drain(..) {
         log.send(Event::SocketRejected { name: rejected.name, reason: rejected.reason });
     }
     if mode == SocketMode::Inherited {
         let missing: Vec<_> = [
             ("http", "pixeld.socket or pixeld-tcp.socket", inherited.http.is_empty()),
             ("control", "pixeld-control.socket", inherited.control.is_none()),
-            ("admin", "pixeld-admin.socket", inherited.admin.is_none()),
         ]
         .into_iter()
         .filter_map(|(name, unit, missing)| missing.then_some(format!("{name} ({unit})")))
@@ -47,24 +52,23 @@ pub fn gather(inherited: Inherited, mode: SocketMode, listen: &Listen, log: &Log
             return Err(Exit::Config);
         }
     }
-    open_missing(inherited.http, inherited.control, inherited.admin, listen).map_err(|error| {
+    open_missing(inherited, mode, listen).map_err(|error| {
         log.send(Event::SocketFailed { reason: error.to_string() });
         Exit::OsErr
     })
 }
 
-fn open_missing(
-    http: Vec<Listener>,
-    control: Option<Listener>,
-    admin: Option<Listener>,
-    listen: &Listen,
-) -> Result<Sockets, BindError> {
+fn open_missing(inherited: Inherited, mode: SocketMode, listen: &Listen) -> Result<Sockets, BindError> {
+    let Inherited { http, control, admin, .. } = inherited;
     let http = if http.is_empty() {
         listen.http.iter().map(Listener::bind).collect::<Result<_, _>>()?
     } else {
         http
     };
     let control = control.map_or_else(|| Listener::bind(&listen.control), Ok)?;
-    let admin = admin.map_or_else(|| Listener::bind(&listen.admin), Ok)?;
+    let admin = match admin {
+        None if mode != SocketMode::Inherited => Some(Listener::bind(&listen.admin)?),
+        admin => admin,
+    };
     Ok(Sockets { http, control, admin })
 }

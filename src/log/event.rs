@@ -36,7 +36,7 @@ impl Level {
 #[allow(missing_docs)] // each field is named after what it holds
 pub enum Event {
     /// The daemon serves.
-    Ready { listeners: Vec<String>, workers: usize, took: Duration },
+    Ready { listeners: Vec<String>, workers: usize, takes_changes: bool, took: Duration },
     /// The configuration is wrong, and the daemon does not start with it.
     ConfigRefused { faults: Vec<String> },
     /// A file is read that changes something.
@@ -239,11 +239,12 @@ impl Event {
     /// A sentence for people.
     pub fn message(&self) -> String {
         match self {
-            Self::Ready { listeners, workers, took } => format!(
-                "Ready after {:.1} ms: {} on {}",
+            Self::Ready { listeners, workers, takes_changes, took } => format!(
+                "Ready after {:.1} ms: {} on {}{}",
                 took.as_secs_f64() * 1e3,
                 counted(*workers, "worker"),
-                listeners.join(", ")
+                listeners.join(", "),
+                if *takes_changes { "" } else { "; no admin socket, so pixeldctl can only read" }
             ),
             Self::ConfigRefused { faults } => {
                 format!("The configuration is refused: {}", faults.join("; "))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Host, Request, Site,
+    Client, Host, Release, Request, Site,
     deployment::{self, json, stats},
     wait_until,
 };
@@ -176,6 +176,55 @@ fn the_sandbox_leaves_the_daemon_no_network_of_its_own() {
     let limits = site.t2.read(&format!("/proc/{pid}/limits"));
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), files.split_whitespace().nth(4), "{files}");
+}
+
+#[test]
+fn disabled_admin_socket_stays_closed_until_it_is_enabled() {
+    for release in [Release::Trixie, Release::Bookworm] {
+        let site = Site::boot_release(release);
+        let c5 = &site.c5;
+        c5.run("systemctl enable --now --quiet pixeld && pixeldctl drain && pixeldctl resume");
+        c5.run("systemctl disable --now --quiet pixeld-admin.socket");
+        assert_read_only(c5);
+
+        c5.run("systemctl restart pixeld");
+        assert_read_only(c5);
+        c5.run("systemctl stop pixeld.socket && systemctl start pixeld");
+        assert_read_only(c5);
+        c5.run("systemctl restart 'pixeld*'");
+        assert_read_only(c5);
+        c5.reboot();
+        c5.wait_for("systemctl is-active pixeld");
+        assert_read_only(c5);
+        c5.run("journalctl -u pixeld -o cat | grep '^Ready .*no admin socket'");
+        let report = c5.try_run("pixeldctl doctor --json").stdout;
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let sockets = report["findings"].as_array().unwrap().iter().find(|found| found["check"] == "sockets");
+        let sockets = sockets.unwrap();
+        assert_eq!(sockets["state"], "ok", "{sockets:#}");
+        assert!(sockets["evidence"].as_str().unwrap().contains("pixeld-admin.socket"), "{sockets:#}");
+
+        c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 3\n");
+        let reload = c5.try_run("systemctl reload pixeld");
+        assert!(!reload.success());
+        c5.wait_for("journalctl -u pixeld -o cat | grep -q 'has no admin socket'");
+        c5.run("systemctl kill -s HUP pixeld");
+        c5.wait_for("test $(pixeldctl workers --json | grep -o '\"number\"' | wc -l) = 3");
+
+        c5.run("systemctl enable --quiet pixeld-admin.socket && systemctl restart pixeld-admin.socket");
+        c5.run("pixeldctl drain && pixeldctl resume && systemctl reload pixeld");
+        c5.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain");
+        assert_eq!(c5.run("systemctl --failed --plain --no-legend").stdout, "");
+    }
+}
+
+#[track_caller]
+fn assert_read_only(host: &Host) {
+    assert_eq!(post(host).unwrap(), 200);
+    let drain = host.try_run("pixeldctl drain");
+    assert_eq!(drain.status, 69, "{drain}");
+    assert!(drain.stderr.contains("systemctl enable pixeld-admin.socket"), "{drain}");
+    host.run("pixeldctl status && test ! -e /run/pixeld/admin.sock");
 }
 
 /// As with a drop-in that names a path that is missing.

@@ -8,8 +8,8 @@ use zlink::introspect::ReplyError;
 pub enum ControlError {
     /// This socket is for reading; the one that is named here is for changing.
     NotPermitted {
-        /// The path of the socket that is for changing.
-        socket: String,
+        /// The path of the socket that is for changing; null if the daemon has none.
+        socket: Option<String>,
         /// The group whose members may connect to it; null where it has none of its own.
         group: Option<String>,
     },
@@ -47,7 +47,10 @@ pub enum ControlError {
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPermitted { socket, group } => {
+            Self::NotPermitted { socket: None, .. } => {
+                f.write_str("this socket is for reading, and the daemon has no admin socket")
+            }
+            Self::NotPermitted { socket: Some(socket), group } => {
                 write!(f, "this socket is for reading; changing is done over {socket}")?;
                 group.as_ref().map_or(Ok(()), |group| write!(f, ", by members of the group {group}"))
             }

@@ -15,6 +15,9 @@ const SSH_FAILED: i32 = 255;
 const NO_DAEMON: i32 = Exit::Unavailable as i32;
 const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 
+/// Opens the socket for changing where systemd does that, and restarts the service with it.
+const OPEN_ADMIN: &str = "systemctl enable pixeld-admin.socket && systemctl restart pixeld-admin.socket";
+const RELOAD_BY_SIGNAL: &str = "systemctl kill -s HUP pixeld";
 const STUCK: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
@@ -31,6 +34,7 @@ impl Failure {
                  `systemctl restart pixeld-admin.socket`"
                     .into()
             }
+            Self::ReadOnly(_) => format!("`{OPEN_ADMIN}`; without it, `{RELOAD_BY_SIGNAL}` reloads"),
             Self::Elsewhere { admin, control, .. } => {
                 format!("use --socket {}", admin.as_ref().unwrap_or(control).display())
             }
@@ -68,7 +72,8 @@ impl Failure {
             Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
             Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
             Self::Call(CallError::Refused(error)) => match error {
-                ControlError::NotPermitted { socket, .. } => {
+                ControlError::NotPermitted { socket: None, .. } => format!("`{OPEN_ADMIN}`"),
+                ControlError::NotPermitted { socket: Some(socket), .. } => {
                     format!("leave --socket out, or use --socket {socket}")
                 }
                 ControlError::InvalidConfiguration { .. } => {

@@ -16,6 +16,9 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
+            Self::ReadOnly(control) => {
+                write!(f, "pixeld at {} has no admin socket, and takes no changes", control.display())
+            }
             Self::Connect(path, error) if error.kind() == io::ErrorKind::WouldBlock => {
                 write!(f, "{} takes no connection: too many wait there already", path.display())
             }

@@ -29,6 +29,8 @@ pub enum Failure {
         /// Where it takes changes, if it says so.
         admin: Option<PathBuf>,
     },
+    /// The daemon that answers at this socket has none for changing.
+    ReadOnly(PathBuf),
     /// The socket is there, and this user may not connect to it.
     NoPermission(PathBuf),
     /// What was named is something else.
@@ -160,7 +162,9 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NoDaemon(_) | Self::Elsewhere { .. } | Self::Inactive(_) => Exit::Unavailable,
+            Self::NoDaemon(_) | Self::Elsewhere { .. } | Self::ReadOnly(_) | Self::Inactive(_) => {
+                Exit::Unavailable
+            }
             Self::NoPermission(_) => Exit::NoPerm,
             Self::NotASocket(_) => Exit::Usage,
             // Its backlog is full.

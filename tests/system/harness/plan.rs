@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -147,4 +148,9 @@ fn install_pixeld(root: &Path) {
         .expect("start make");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "make install: {}\n{stderr}", output.status);
+    // Enabled as the packages have it, but only as far as the service starts it.
+    let wants = root.join("etc/systemd/system/pixeld.service.wants");
+    fs::create_dir_all(&wants).unwrap();
+    let admin = "pixeld-admin.socket";
+    symlink(Path::new("/usr/lib/systemd/system").join(admin), wants.join(admin)).unwrap();
 }

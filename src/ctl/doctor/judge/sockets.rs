@@ -3,7 +3,7 @@ use crate::ctl::doctor::{
     finding::Finding,
     look::{
         Facts,
-        units::{NEEDED, SERVICE, TCP, Unit},
+        units::{ADMIN, NEEDED, SERVICE, TCP, Unit},
     },
 };
 
@@ -12,11 +12,16 @@ pub fn sockets(facts: &Facts) -> Verdict {
     let units = facts.units.as_ref().map_err(Clone::clone)?;
     let needed = NEEDED.iter().filter_map(|name| units.get(name));
     let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
-    let tcp = units.get(TCP).filter(|unit| unit.exists());
-    findings.extend(tcp.and_then(tcp_socket));
+    let optional = [TCP, ADMIN].map(|name| units.get(name).filter(|unit| unit.exists()));
+    findings.extend(optional.into_iter().flatten().filter_map(optional_socket));
     Ok(or_ok(findings, || {
-        let tcp = tcp.map_or("", |unit| if unit.is_active() { "enabled" } else { "not used here" });
-        Finding::ok("pixeld's socket units are enabled and listen").evidence(format!("{TCP}: {tcp}"))
+        let [tcp, admin] = optional.map(|unit| unit.is_some_and(Unit::is_active));
+        let evidence = format!("{TCP}: {}", if tcp { "enabled" } else { "not used here" });
+        Finding::ok("pixeld's socket units are enabled and listen").evidence(if admin {
+            evidence
+        } else {
+            format!("{evidence}; {ADMIN}: disabled, so pixeldctl changes nothing here")
+        })
     }))
 }
 
@@ -71,13 +76,12 @@ fn not_enabled(unit: &Unit) -> Option<Finding> {
     (!unit.is_enabled()).then(|| Finding::warning(summary).evidence(unit.shown("UnitFileState")))
 }
 
-/// It is needed only where nginx is on another host; then it should be both enabled and active.
-fn tcp_socket(unit: &Unit) -> Option<Finding> {
+/// The service runs without it; it should be enabled and active, or neither.
+fn optional_socket(unit: &Unit) -> Option<Finding> {
+    let enable = || format!("sudo systemctl enable {}", unit.name());
     match (unit.is_active(), unit.is_enabled()) {
         (true, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
-        (true, false) => {
-            not_enabled(unit).map(|finding| finding.mend(format!("sudo systemctl enable {TCP}")))
-        }
+        (true, false) => not_enabled(unit).map(|finding| finding.mend(enable())),
         (false, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
         (false, false) => None,
     }
@@ -127,6 +131,27 @@ mod tests {
         let other = format!("{SOCKET}\nTriggers=other.service\nOld");
         change_units(&mut facts, &format!("{SOCKET}\nTriggers"), &other);
         assert!(only(sockets(&facts), State::Problem).evidence.contains("other.service"));
+    }
+
+    #[test]
+    fn admin_socket_may_be_off_but_not_half_on() {
+        let socket = TCP_SOCKET.replace("-tcp", "-admin");
+        let mut facts = healthy();
+        let state = |active: &str, enabled: &str| {
+            socket.replace("=active", &format!("={active}")).replace("enabled", enabled)
+        };
+        assert!(!only(sockets(&facts), State::Ok).evidence.contains("admin"));
+        for off in ["disabled", "masked"] {
+            change_units(&mut facts, &socket, &state("inactive", off));
+            let finding = only(sockets(&facts), State::Ok);
+            assert!(finding.evidence.contains("pixeld-admin.socket: disabled"), "{}", finding.evidence);
+        }
+        change_units(&mut facts, &socket, &state("active", "disabled"));
+        let finding = only(sockets(&facts), State::Warning);
+        assert_eq!(finding.mend, ["sudo systemctl enable pixeld-admin.socket"]);
+        change_units(&mut facts, &socket, &state("inactive", "enabled"));
+        let finding = only(sockets(&facts), State::Problem);
+        assert_eq!(finding.mend, ["sudo systemctl restart pixeld.service"]);
     }
 
     #[test]

@@ -3,7 +3,9 @@ use crate::ctl::doctor::host::{Host, Seen, Unseen};
 /// The service.
 pub const SERVICE: &str = "pixeld.service";
 /// The sockets without which it does not start.
-pub const NEEDED: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
+pub const NEEDED: [&str; 2] = ["pixeld.socket", "pixeld-control.socket"];
+/// The socket for changing, without which the service runs, too.
+pub const ADMIN: &str = "pixeld-admin.socket";
 /// The socket that is only needed where nginx is on another host.
 pub const TCP: &str = "pixeld-tcp.socket";
 
@@ -94,7 +96,7 @@ pub async fn look(host: &Host) -> Seen<Units> {
     let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
                       Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny,IPAccounting,IPIngressBytes,\
                       InactiveExitTimestampMonotonic";
-    let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP];
+    let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP, ADMIN];
     arguments.extend(NEEDED);
     let mut units = parse(&host.ask("systemctl", &arguments).await?);
     let loaded = ["show", "--no-pager", "-P", "UnitsLoadTimestampMonotonic"];
