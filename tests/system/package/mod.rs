@@ -172,7 +172,31 @@ fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
         assert_eq!(stats(&host).ok, report.ok(), "each is counted, and once: {report}");
         assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
         assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
+        host.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain");
     });
+}
+
+#[test]
+fn upgrade_leaves_a_disabled_admin_socket_closed() {
+    on_both_releases(|release| {
+        let host = host_with_release(release);
+        host.run("systemctl disable --now --quiet pixeld-admin.socket");
+        for _ in 0..2 {
+            install(&host, "pixeld.deb");
+            assert_admin_socket_is_off(&host);
+        }
+        host.reboot();
+        assert_admin_socket_is_off(&host);
+    });
+}
+
+#[track_caller]
+fn assert_admin_socket_is_off(host: &Host) {
+    assert_eq!(post(host).unwrap(), 200);
+    assert_eq!(host.run("systemctl is-enabled pixeld.service").stdout, "enabled\n");
+    assert_eq!(host.try_run("systemctl is-enabled pixeld-admin.socket").stdout, "disabled\n");
+    assert_eq!(property(host, "pixeld-admin.socket", "ActiveState"), "inactive");
+    assert_eq!(host.try_run("pixeldctl drain").status, 69);
 }
 
 #[test]

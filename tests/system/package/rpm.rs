@@ -93,6 +93,17 @@ fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request
     assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
     assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
     assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
+    host.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain");
+}
+
+#[test]
+fn upgrade_of_an_rpm_leaves_a_disabled_admin_socket_closed() {
+    let host = host_with("old.rpm");
+    host.run("systemctl start pixeld && systemctl disable --now --quiet pixeld-admin.socket");
+    for options in ["--upgrade", "--upgrade --force"] {
+        install(&host, options, "pixeld.rpm");
+        super::assert_admin_socket_is_off(&host);
+    }
 }
 
 #[test]
