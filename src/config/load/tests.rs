@@ -52,6 +52,28 @@ fn later_files_win_key_by_key() {
 }
 
 #[test]
+fn leftovers_of_editors_in_the_folder_are_ignored() {
+    let leftovers =
+        ["50.toml~", ".50.toml.swp", "#50.toml#", ".#50.toml", "50.toml.dpkg-old", "50.toml.rpmsave", "4913"];
+    let files = leftovers.map(|name| (format!("etc/pixeld/pixeld.toml.d/{name}"), "workers = = 9"));
+    let mut files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    files.push(("etc/pixeld/pixeld.toml.d/50.toml", "workers = 3"));
+    let loaded = Tree::new(&files).load().unwrap();
+    assert_eq!((loaded.settings.workers.count(), loaded.files.len()), (3, 1));
+}
+
+#[test]
+fn byte_order_mark_and_crlf_change_no_value_and_no_line() {
+    let text = "\u{feff}# from elsewhere\r\n[limits]\r\nbody = 1000\r\n";
+    let tree = Tree::new(&[("etc/pixeld/pixeld.toml", text)]);
+    let loaded = tree.load().unwrap();
+    assert_eq!((loaded.settings.limits.body, loaded.origins["limits.body"].line), (1000, 3));
+    let text = text.replace("1000", "none");
+    let faults = Tree::new(&[("etc/pixeld/pixeld.toml", text.as_str())]).faults();
+    assert!(faults[0].starts_with("etc/pixeld/pixeld.toml:3: "), "{faults:?}");
+}
+
+#[test]
 fn a_link_to_dev_null_masks_a_drop_in() {
     let tree = Tree::new(&[
         ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
