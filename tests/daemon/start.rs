@@ -127,6 +127,24 @@ fn file_size_limit_that_is_too_low_is_an_error_and_no_signal() {
     assert_eq!(code, 71);
 }
 
+/// A descriptor that is opened next gets the number of one that is closed: nothing is written into it.
+#[test]
+fn standard_descriptors_closed_at_the_start_are_not_mixed_up() {
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        let mut daemon = Setup::new("workers = 2").before(&format!("exec {closed}")).start();
+        let mut client = daemon.unix_client();
+        for _ in 0..10 {
+            assert_eq!(client.ask(post(PIXEL)).body, ECHO, "{closed}");
+        }
+        // Each of these is a line of the log.
+        assert!(daemon.ctl(&["workers", "3"]).status.success(), "{closed}");
+        assert!(daemon.ctl(&["drain"]).status.success(), "{closed}");
+        assert!(daemon.ctl(&["resume"]).status.success(), "{closed}");
+        assert_eq!(client.ask(post(PIXEL)).body, ECHO, "{closed}");
+        assert!(daemon.stop().success(), "{closed}");
+    }
+}
+
 #[test]
 fn freeze_of_the_process_is_not_blamed_on_a_worker() {
     let daemon = Setup::new("workers = 2").environment("WATCHDOG_USEC", "2000000").start();
