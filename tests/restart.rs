@@ -16,6 +16,7 @@ use std::{
 };
 
 use nix::sys::{signal::Signal, stat::fstat};
+use pixeld::stats::{Memory, Outcome};
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
     io::{pread, pwrite},
@@ -25,7 +26,7 @@ use rustix::{
     },
 };
 use serde_json::{Value, json};
-use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two};
+use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, post_in_two, stdout};
 
 fn start(settings: &str) -> Daemon {
     Setup::new(settings).keeping_connections().start()
@@ -610,4 +611,30 @@ fn newest_counters_decide_whether_it_is_drained() {
     // The state of the kept ones is changed by what each daemon finds.
     assert_eq!(state(&kept[0], &others[1]), "drained");
     assert_eq!(state(&others[1], &kept[0]), "serving");
+}
+
+/// From 2^53 on, a number of the kind that many JSON readers take has no room for each integer.
+#[test]
+fn counters_beyond_two_to_the_53_are_exact() {
+    const COUNT: u64 = (1 << 53) + 1;
+    let memory = Memory::create(1_700_000_000_000).unwrap();
+    memory.use_worker(1);
+    memory.worker(1).outcomes[Outcome::Ok as usize].add(COUNT);
+    memory.worker(1).bytes_sent.add(1 << 62);
+    memory.accept.accepted.add(COUNT);
+    let counters = memory.as_fd().try_clone_to_owned().unwrap();
+    let daemon = Setup::new("workers = 2").socket("counters", counters).start();
+    assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
+    let stats = daemon.stats();
+    assert_eq!(stats["requests"]["ok"], COUNT + 1);
+    assert_eq!(stats["requests"]["total"], COUNT + 1);
+    assert_eq!(stats["connections"]["accepted"], COUNT + 1);
+    assert!(stats["bytesSent"].as_u64() > Some(1 << 62), "{stats}");
+    // The rate is that of this process.
+    assert!(stats["rates"]["lastMinute"].as_f64() < Some(1e6), "{stats}");
+    for arguments in [&["stats"][..], &["stats", "--prometheus"], &["status"]] {
+        let output = daemon.ctl(arguments);
+        assert!(output.status.success(), "{output:?}");
+        assert!(stdout(&output).contains(&(COUNT + 1).to_string()), "{output:?}");
+    }
 }
