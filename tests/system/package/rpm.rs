@@ -93,13 +93,17 @@ fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request
     assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
     assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
     assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
-    host.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain");
 }
 
 #[test]
-fn upgrade_of_an_rpm_leaves_a_disabled_admin_socket_closed() {
+fn upgrade_of_an_rpm_keeps_the_admin_socket_open_or_closed() {
     let host = host_with("old.rpm");
-    host.run("systemctl start pixeld && systemctl disable --now --quiet pixeld-admin.socket");
+    host.run("systemctl start pixeld");
+    install(&host, "--upgrade", "pixeld.rpm");
+    host.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain && pixeldctl resume");
+
+    install(&host, "--upgrade --oldpackage", "old.rpm");
+    host.run("systemctl disable --now --quiet pixeld-admin.socket");
     for options in ["--upgrade", "--upgrade --force"] {
         install(&host, options, "pixeld.rpm");
         super::assert_admin_socket_is_off(&host);
