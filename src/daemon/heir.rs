@@ -129,4 +129,9 @@ impl Heir {
     pub fn left_over(&self) -> u64 {
         self.connections.len() as u64
     }
+
+    /// Those of them that have an incomplete request.
+    pub fn cut_off(&self) -> u64 {
+        self.connections.iter().filter(|connection| !connection.unread.is_empty()).count() as u64
+    }
 }

@@ -81,7 +81,7 @@ impl<'a> Stop<'a> {
         }
         let cut = {
             let pool = self.house.pool.borrow();
-            pool.open() as u64 + pool.cut_off()
+            pool.open() as u64 + pool.cut_off() + heir.as_ref().map_or(0, Heir::cut_off)
         };
         self.house.pool.borrow().abort();
         self.house.log.send(Event::Stopped {

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use hyper::{
     HeaderMap, Uri, Version,
-    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
 };
 
 /// How the end of a body is marked (RFC 9112 §6).
@@ -46,6 +46,13 @@ pub fn has_valid_host(version: Version, target: &Uri, headers: &HeaderMap) -> bo
 /// Whether the body's bytes mean what they say (RFC 9110 §8.4).
 pub fn is_plain(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether the client sends nothing behind this request (RFC 9112 §9.6).
+pub fn requests_close(headers: &HeaderMap) -> bool {
+    let options =
+        headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.map(<[u8]>::trim_ascii).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// `uri-host [":" port]` (RFC 3986 §3.2.2), and not empty, as an http URI's host never is (RFC 9110

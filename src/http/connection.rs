@@ -364,20 +364,18 @@ async fn session(io: &mut Io, context: &Context, track: &Rc<Track>, to_finish: b
             // Stages begin and end without touching the timer. It fires at least as often as any
             // stage could end, and only then is looked at when the present one does.
             let policy = context.policy();
-            let (stage, since, now) = (track.stage(), track.since(), Instant::now());
-            let mut deadline = since + policy.timeout(stage);
+            let now = Instant::now();
+            let (stage, since) = match track.unsent_since() {
+                // Whatever the client has sent meanwhile: no input is read, and it gets no more time.
+                Some(unsent_since) => (Stage::Answer, unsent_since),
+                None => (track.stage(), track.since()),
+            };
+            let deadline = since + policy.timeout(stage);
             if deadline <= now {
                 return Poll::Ready(match stage {
                     Stage::Idle => Session::Left,
                     stage => Session::TimedOut(stage),
                 });
-            }
-            if let Some(unsent_since) = track.unsent_since() {
-                // The client may have sent more requests meanwhile; that does not give it more time.
-                deadline = deadline.min(unsent_since + policy.write_timeout);
-                if deadline <= now {
-                    return Poll::Ready(Session::TimedOut(Stage::Answer));
-                }
             }
             timer.as_mut().reset(deadline.min(now + policy.shortest_timeout()));
         }

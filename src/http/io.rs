@@ -1,5 +1,5 @@
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -142,48 +142,22 @@ impl AsyncRead for Io {
     }
 }
 
-impl Io {
-    /// Sends with `send`, as far as the stage is one to send in.
-    fn poll_send(
-        &mut self,
-        length: usize,
-        send: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        match self.track.stage() {
-            Stage::Idle | Stage::Head => {
-                self.track.drop_own_refusal();
-                Poll::Ready(Ok(length))
-            }
-            Stage::Body | Stage::Answer => {
-                let sent = ready!(send(Pin::new(&mut self.stream)))?;
-                self.track.registry.stats.sent(sent);
-                Poll::Ready(Ok(sent))
-            }
-        }
-    }
-}
-
 impl AsyncWrite for Io {
     /// What hyper writes before a request has reached the service is its own refusal of a head that
     /// it cannot read. It is dropped: a better one is sent when hyper has given up. Behind an answer
     /// that waits to be sent, the two cannot be told apart, and hyper's stands.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(buf.len(), |stream| stream.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        self.poll_send(length, |stream| stream.poll_write_vectored(cx, slices))
-    }
-
-    /// So hyper keeps the pieces of a body as they are, and has no request answered behind a body that
-    /// waits to be sent.
-    fn is_write_vectored(&self) -> bool {
-        true
+        match self.track.stage() {
+            Stage::Idle | Stage::Head => {
+                self.track.drop_own_refusal();
+                Poll::Ready(Ok(buf.len()))
+            }
+            Stage::Body | Stage::Answer => {
+                let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+                self.track.registry.stats.sent(sent);
+                Poll::Ready(Ok(sent))
+            }
+        }
     }
 
     /// hyper calls this when its own buffer is empty, and only then.

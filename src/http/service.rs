@@ -56,10 +56,15 @@ impl<'c> Service<Request<Incoming>> for PixelService<'c> {
             real_ip: real_ip(&head.headers),
             is_json: head.headers.get(CONTENT_TYPE).is_some_and(|value| is_json_type(value.as_bytes())),
             refusal: refusal(self.context, &head, framing, &body),
-            // hyper does not tell whether a chunked request had a Content-Length too, after which
-            // nothing may be taken for a request (RFC 9112 §6.1).
-            is_last: framing != Framing::Length || nth >= policy.requests_limit,
-            version: head.version,
+            persistence: if framing != Framing::Length || nth >= policy.requests_limit {
+                // hyper does not tell whether a chunked request had a Content-Length too, after which
+                // nothing may be taken for a request (RFC 9112 §6.1).
+                Persistence::Close
+            } else if head.version < Version::HTTP_11 || check::requests_close(&head.headers) {
+                Persistence::LeftToHyper
+            } else {
+                Persistence::KeepAlive
+            },
             is_handed_over: false,
             body,
             received: Received::default(),
@@ -97,6 +102,15 @@ fn refusal(context: &Context, head: &Parts, framing: Framing, body: &Incoming) -
     Some(if is_end { answer.and_close() } else { answer })
 }
 
+/// Whether a connection stays open after a response (RFC 9112 §9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Persistence {
+    KeepAlive,
+    /// The client may want it closed. A response that hyper does not send is the last one then.
+    LeftToHyper,
+    Close,
+}
+
 /// One request on its way to its answer.
 #[derive(Debug)]
 pub struct Exchange<'c> {
@@ -108,8 +122,7 @@ pub struct Exchange<'c> {
     received: Received,
     bytes_received: usize,
     refusal: Option<Answer>,
-    is_last: bool,
-    version: Version,
+    persistence: Persistence,
     /// The connection has the response.
     is_handed_over: bool,
 }
@@ -118,9 +131,10 @@ impl Exchange<'_> {
     /// Longer bodies are sent without hyper.
     const LONGEST_THROUGH_HYPER: usize = 4 << 10;
 
-    /// Hands a long response to the connection. Its client, if it speaks HTTP/1.0, gets no other one.
+    /// Hands a long response to the connection.
     fn send_without_hyper(&self, answer: &Answer) {
-        let (mut head, is_last) = (Vec::new(), answer.close || self.version < Version::HTTP_11);
+        let mut head = Vec::new();
+        let is_last = answer.close || self.persistence != Persistence::KeepAlive;
         self.context.heads.write(Instant::now(), answer.status, answer.body.remaining(), is_last, &mut head);
         let mut bytes = BufList::from(Bytes::from(head));
         answer.body.iter().for_each(|piece| bytes.push(piece.clone()));
@@ -141,7 +155,8 @@ impl Future for Exchange<'_> {
             Some(refusal) => refusal,
             None => ready!(this.poll_answer(cx)),
         };
-        answer.close |= this.is_last || this.context.is_retiring() || this.track.is_to_close();
+        answer.close |=
+            this.persistence == Persistence::Close || this.context.is_retiring() || this.track.is_to_close();
         this.context.stats.answered(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         if answer.body.remaining() > Self::LONGEST_THROUGH_HYPER {

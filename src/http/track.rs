@@ -256,6 +256,8 @@ impl Track {
         if self.stage.get() == Stage::Answer && !self.last_answer.get() {
             self.enter_at(Stage::Idle, now);
         } else {
+            // Its input was not read before.
+            self.since.set(now);
             self.publish();
         }
     }

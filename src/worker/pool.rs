@@ -1,4 +1,9 @@
-use std::{io, sync::Arc, thread::ThreadId, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread::ThreadId,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, future::join_all};
 use tokio::{
@@ -74,7 +79,8 @@ impl Pool {
         shared.deck.set_limit(connection_limit);
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), entrances: Vec::new() };
-        pool.resize(count)?;
+        // Nothing else waits for the main thread yet.
+        pool.resize_within(Duration::from_secs(60), count)?;
         Ok(pool)
     }
 
@@ -123,10 +129,17 @@ impl Pool {
     /// # Errors
     /// When a worker cannot be started; then their number stays as it was.
     pub fn resize(&mut self, count: usize) -> io::Result<Resized> {
-        let from = self.serving.len();
+        /// All new threads together may take so long to begin: the main thread waits for them.
+        const START_TIMEOUT: Duration = Duration::from_secs(1);
+
+        self.resize_within(START_TIMEOUT, count)
+    }
+
+    fn resize_within(&mut self, limit: Duration, count: usize) -> io::Result<Resized> {
+        let (from, deadline) = (self.serving.len(), Instant::now() + limit);
         let mut result = Ok(());
         while self.serving.len() < count && result.is_ok() {
-            result = self.add();
+            result = self.add(deadline);
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
@@ -146,8 +159,9 @@ impl Pool {
     }
 
     /// One more worker.
-    fn add(&mut self) -> io::Result<()> {
-        let mut worker = Worker::start(self.free_number(), self.policy.clone(), self.shared.clone())?;
+    fn add(&mut self, deadline: Instant) -> io::Result<()> {
+        let (policy, shared) = (self.policy.clone(), self.shared.clone());
+        let mut worker = Worker::start(self.free_number(), policy, shared, deadline)?;
         match worker.watch(&self.entrances) {
             Ok(watched) => {
                 drop(worker.accept(watched));

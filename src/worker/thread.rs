@@ -7,7 +7,7 @@ use std::{
         mpsc::{RecvTimeoutError, sync_channel},
     },
     thread::{self, ThreadId},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::pending};
@@ -102,15 +102,12 @@ pub struct Worker {
     watched: Vec<Arc<Watched>>,
 }
 
-/// A thread that has not started by then is given up.
-const START_TIMEOUT: Duration = Duration::from_secs(1);
-
 impl Worker {
-    /// Starts the thread; when this returns, it serves.
+    /// Starts the thread; when this returns, it serves. One that has not started by the deadline is given up.
     ///
     /// # Errors
     /// When the operating system has no thread or no epoll instance left.
-    pub fn start(number: usize, policy: Policy, shared: Shared) -> io::Result<Self> {
+    pub fn start(number: usize, policy: Policy, shared: Shared, deadline: Instant) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (orders, received) = unbounded_channel();
         let (ready, is_ready) = sync_channel(1);
@@ -141,14 +138,16 @@ impl Worker {
             }
         })?;
         // A thread that does not come this far has panicked, which drops its end.
-        let runtime = is_ready.recv_timeout(START_TIMEOUT).map_err(|error| match error {
-            // Without its orders it ends as soon as it begins.
-            RecvTimeoutError::Timeout => {
-                let reason = "the worker's thread did not start in time";
-                io::Error::new(io::ErrorKind::TimedOut, reason)
-            }
-            RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
-        })??;
+        let runtime = is_ready.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(
+            |error| match error {
+                // Without its orders it ends as soon as it begins.
+                RecvTimeoutError::Timeout => {
+                    let reason = "the worker's thread did not start in time";
+                    io::Error::new(io::ErrorKind::TimedOut, reason)
+                }
+                RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
+            },
+        )??;
         Ok(Self { number, stats, orders, thread: thread.thread().id(), runtime, watched: Vec::new() })
     }
 

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 
 use crate::{
-    support::{Daemon, ECHO, PATIENCE, PIXEL, eventually, post},
+    support::{Daemon, ECHO, PATIENCE, PIXEL, eventually, post, request},
     timeouts::{assert_cut, assert_served, raw},
 };
 
@@ -51,6 +51,21 @@ fn who_never_reads_the_answers_is_cut() {
 /// connection take.
 fn long_response() -> String {
     post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(3220)))
+}
+
+#[test]
+fn long_response_is_the_last_if_the_client_asks_for_that() {
+    let daemon = Daemon::start("");
+    let text = "x".repeat(5_000);
+    for option in ["close", "x-a, Close"] {
+        let fields = format!("connection: {option}\r\ncontent-type: text/plain\r\n");
+        for mut client in [daemon.client(), daemon.unix_client()] {
+            client.send(request("POST", "/pixel", &fields, &text) + &post(PIXEL));
+            let response = client.answer();
+            assert_eq!((response.status, response.field("connection")), (422, Some("close")), "{option}");
+            client.expect_end();
+        }
+    }
 }
 
 #[test]
