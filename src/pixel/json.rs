@@ -1,13 +1,9 @@
 //! JSON as Python's `json.loads` reads it, faults and positions included: it takes `NaN` and the
 //! infinities, and of equal keys the last value wins at the place of the first.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher, RandomState},
-    ops::Range,
-};
+use std::{borrow::Cow, ops::Range};
 
-use super::{float, integer::MOST_DIGITS};
+use super::{float, integer::MOST_DIGITS, members::OpenObject};
 
 /// A JSON document. Arrays and objects are not values of their own memory, because a body may consist of
 /// nothing else: what is in them stands in two lists, in the order in which they end.
@@ -117,71 +113,7 @@ struct Reader<'a> {
 enum Open<'a> {
     /// From which of the open items on.
     Array(usize),
-    Object(Object<'a>),
-}
-
-struct Object<'a> {
-    /// From which of the open members on.
-    begin: usize,
-    /// Of the member that is read next.
-    name: Cow<'a, str>,
-    places: Option<Box<Places>>,
-}
-
-impl<'a> Object<'a> {
-    /// Up to so many names are compared one by one.
-    const FEW: usize = 8;
-
-    fn add(&mut self, value: Value<'a>, open_members: &mut Vec<Member<'a>>) {
-        let name = std::mem::take(&mut self.name);
-        let members = &open_members[self.begin..];
-        let known = if members.len() <= Self::FEW {
-            members.iter().position(|(other, _)| *other == name)
-        } else {
-            self.places.get_or_insert_default().find_or_add(&name, members)
-        };
-        match known {
-            Some(place) => open_members[self.begin + place].1 = value,
-            None => open_members.push((name, value)),
-        }
-    }
-}
-
-/// Finds members by name. The names stay where they are: to own them here too would double their cost.
-#[derive(Default)]
-struct Places {
-    hasher: RandomState,
-    /// By hash, from there on: the place of a member plus one, or zero. At most half of them are taken.
-    slots: Vec<usize>,
-}
-
-impl Places {
-    /// The place of a name among the members; one that is new is to be added behind them.
-    fn find_or_add(&mut self, name: &str, members: &[Member<'_>]) -> Option<usize> {
-        if self.slots.len() < 2 * (members.len() + 1) {
-            self.slots = vec![0; (4 * (members.len() + 1)).next_power_of_two()];
-            for (place, (other, _)) in members.iter().enumerate() {
-                self.find_or_add_slot(other, place, &members[..place]);
-            }
-        }
-        self.find_or_add_slot(name, members.len(), members)
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // the low bits are as good as the others
-    fn find_or_add_slot(&mut self, name: &str, next: usize, members: &[Member<'_>]) -> Option<usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = self.hasher.hash_one(name) as usize & mask;
-        loop {
-            match self.slots[at] {
-                0 => {
-                    self.slots[at] = next + 1;
-                    return None;
-                }
-                taken if members[taken - 1].0 == name => return Some(taken - 1),
-                _ => at = (at + 1) & mask,
-            }
-        }
-    }
+    Object(OpenObject<'a>),
 }
 
 impl<'a> Reader<'a> {
@@ -234,8 +166,7 @@ impl<'a> Reader<'a> {
             let whole = match self.peek() {
                 Some(b'[') => self.begin(Open::Array(self.open_items.len()), b']')?,
                 Some(b'{') => {
-                    let object =
-                        Object { begin: self.open_members.len(), name: Cow::Borrowed(""), places: None };
+                    let object = OpenObject::new(self.open_members.len());
                     self.begin(Open::Object(object), b'}')?
                 }
                 _ => Some(self.scalar()?),

@@ -13,6 +13,7 @@ mod explain;
 mod float;
 mod integer;
 mod json;
+mod members;
 
 use std::borrow::Cow;
 
