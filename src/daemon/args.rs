@@ -31,6 +31,6 @@ pub struct Args {
 pub enum SocketMode {
     /// Open it where [listen] says
     Bind,
-    /// Exit with 78, as the unit wants it: nobody could reach a socket opened inside its sandbox
+    /// Open none, and exit with 78 if the http or the control socket is missing
     Inherited,
 }
