@@ -276,7 +276,7 @@ fn pixeldctl_says_that_it_has_lost_its_place() {
 }
 
 #[test]
-fn client_that_reads_no_stream_is_disconnected_and_others_are_not() {
+fn clients_that_read_no_stream_take_a_bounded_amount_of_memory() {
     let daemon = Daemon::start("workers = 1");
     let before = process(&daemon, "memoryBytes");
     let watch = b"{\"method\":\"io.pixeld.Control.WatchEvents\",\"more\":true}\0";
