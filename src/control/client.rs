@@ -9,8 +9,8 @@ use super::{
     INTERFACE,
     message::{AnyCall, Bounded, BoundedConnection},
     types::{
-        ControlError, Drained, Events, LogLevelSet, MoreEvents, Reloaded, Resumed, Settings, Stats,
-        StatsReply, Workers, WorkersSet,
+        ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
+        SetWorkersReply, Stats, StatsReply, WatchEventsReply, WorkersReply,
     },
 };
 use crate::sanitize;
@@ -93,43 +93,43 @@ impl Client {
     }
 
     /// GetWorkers.
-    pub async fn workers(&mut self) -> Result<Workers, CallError> {
+    pub async fn workers(&mut self) -> Result<WorkersReply, CallError> {
         self.call("GetWorkers", Map::new()).await
     }
 
     /// SetWorkers; `None` means as configured.
-    pub async fn set_workers(&mut self, count: Option<u64>) -> Result<WorkersSet, CallError> {
+    pub async fn set_workers(&mut self, count: Option<u64>) -> Result<SetWorkersReply, CallError> {
         self.change("SetWorkers", parameter("count", count)).await
     }
 
     /// GetConfig.
-    pub async fn config(&mut self) -> Result<Settings, CallError> {
+    pub async fn config(&mut self) -> Result<ConfigReply, CallError> {
         self.call("GetConfig", Map::new()).await
     }
 
     /// Reload.
-    pub async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, CallError> {
+    pub async fn reload(&mut self, dry_run: bool) -> Result<ReloadReply, CallError> {
         let parameters = parameter("dryRun", dry_run);
         if dry_run { self.call("Reload", parameters).await } else { self.change("Reload", parameters).await }
     }
 
     /// SetLogLevel; `None` means as configured.
-    pub async fn set_log_level(&mut self, level: Option<&str>) -> Result<LogLevelSet, CallError> {
+    pub async fn set_log_level(&mut self, level: Option<&str>) -> Result<SetLogLevelReply, CallError> {
         self.change("SetLogLevel", parameter("level", level)).await
     }
 
     /// Drain.
-    pub async fn drain(&mut self) -> Result<Drained, CallError> {
+    pub async fn drain(&mut self) -> Result<DrainReply, CallError> {
         self.change("Drain", Map::new()).await
     }
 
     /// Resume.
-    pub async fn resume(&mut self) -> Result<Resumed, CallError> {
+    pub async fn resume(&mut self) -> Result<ResumeReply, CallError> {
         self.change("Resume", Map::new()).await
     }
 
     /// GetEvents.
-    pub async fn events(&mut self) -> Result<Events, CallError> {
+    pub async fn events(&mut self) -> Result<EventsReply, CallError> {
         self.call("GetEvents", Map::new()).await
     }
 
@@ -224,7 +224,7 @@ impl EventStream {
     ///
     /// # Errors
     /// When the daemon refuses, goes away, or does not even send the first one.
-    pub async fn next(&mut self) -> Result<MoreEvents, CallError> {
+    pub async fn next(&mut self) -> Result<WatchEventsReply, CallError> {
         if self.has_begun {
             return self.client.receive().await;
         }

@@ -9,7 +9,7 @@ use tokio::{
 use super::{
     methods::to_value,
     operator::{Operator, Query},
-    types::{ControlError, Event, MoreEvents},
+    types::{ControlError, EventInfo, WatchEventsReply},
 };
 use crate::log::{Log, Told};
 
@@ -21,7 +21,7 @@ pub enum Feed {
     /// WatchEvents.
     Events {
         /// The last events, until the first reply.
-        recent: Option<Vec<Event>>,
+        recent: Option<Vec<EventInfo>>,
         /// Those that follow.
         next: broadcast::Receiver<Told>,
     },
@@ -36,7 +36,7 @@ impl Feed {
 
     pub fn events(log: &Log) -> Self {
         let (recent, next) = log.watch();
-        Self::Events { recent: Some(recent.iter().map(Event::from).collect()), next }
+        Self::Events { recent: Some(recent.iter().map(EventInfo::from).collect()), next }
     }
 
     /// Waits for the parameters of the next reply; may be dropped while it waits.
@@ -50,7 +50,7 @@ impl Feed {
                 operator.read(Query::Stats).await.map(|snapshot| to_value(&*snapshot))
             }
             Self::Events { recent, next } => Ok(to_value(&match recent.take() {
-                Some(events) => MoreEvents { events, missed: 0 },
+                Some(events) => WatchEventsReply { events, missed: 0 },
                 None => next_events(next).await,
             })),
         }
@@ -58,11 +58,11 @@ impl Feed {
 }
 
 /// Waits for one event, and takes those along that are there by then.
-async fn next_events(next: &mut broadcast::Receiver<Told>) -> MoreEvents {
-    let mut more = MoreEvents { events: Vec::new(), missed: 0 };
+async fn next_events(next: &mut broadcast::Receiver<Told>) -> WatchEventsReply {
+    let mut more = WatchEventsReply { events: Vec::new(), missed: 0 };
     loop {
         match next.recv().await {
-            Ok(told) => more.events.push(Event::from(&told)),
+            Ok(told) => more.events.push(EventInfo::from(&told)),
             Err(RecvError::Lagged(missed)) => more.missed += missed,
             // The log lives as long as the daemon does.
             Err(RecvError::Closed) => std::future::pending().await,

@@ -10,9 +10,10 @@ mod tests {
 
     use super::*;
     use crate::control::types::{
-        Act, Connections, ControlError, Drained, Event, EventLevel, Events, Latency, LatencyBucket,
-        LogLevelSet, MoreEvents, Process, Rates, Reloaded, Requests, Resumed, ServiceState, Setting,
-        SettingChange, Settings, Stats, StatsReply, Worker, WorkerState, Workers, WorkersSet,
+        Attribution, ConfigReply, ConnectionStats, ControlError, DrainReply, EventInfo, EventLevel,
+        EventsReply, LatencyBucket, LatencyStats, ProcessInfo, ReloadReply, RequestCounts, RequestRates,
+        ResumeReply, ServiceState, SetLogLevelReply, SetWorkersReply, Setting, SettingChange, Stats,
+        StatsReply, WatchEventsReply, WorkerInfo, WorkerState, WorkersReply,
     };
 
     fn described() -> Interface<'static> {
@@ -36,20 +37,20 @@ mod tests {
         let interface = described();
         let sent = [
             ServiceState::CUSTOM_TYPE,
-            Act::CUSTOM_TYPE,
-            Process::CUSTOM_TYPE,
-            Requests::CUSTOM_TYPE,
-            Rates::CUSTOM_TYPE,
+            Attribution::CUSTOM_TYPE,
+            ProcessInfo::CUSTOM_TYPE,
+            RequestCounts::CUSTOM_TYPE,
+            RequestRates::CUSTOM_TYPE,
             LatencyBucket::CUSTOM_TYPE,
-            Latency::CUSTOM_TYPE,
-            Connections::CUSTOM_TYPE,
+            LatencyStats::CUSTOM_TYPE,
+            ConnectionStats::CUSTOM_TYPE,
             Stats::CUSTOM_TYPE,
             WorkerState::CUSTOM_TYPE,
-            Worker::CUSTOM_TYPE,
+            WorkerInfo::CUSTOM_TYPE,
             Setting::CUSTOM_TYPE,
             SettingChange::CUSTOM_TYPE,
             EventLevel::CUSTOM_TYPE,
-            Event::CUSTOM_TYPE,
+            EventInfo::CUSTOM_TYPE,
         ];
         assert_eq!(interface.custom_types().count(), sent.len());
         for (described, sent) in interface.custom_types().zip(sent) {
@@ -64,15 +65,15 @@ mod tests {
         let sent = [
             ("GetStats", StatsReply::TYPE),
             ("WatchStats", StatsReply::TYPE),
-            ("GetWorkers", Workers::TYPE),
-            ("SetWorkers", WorkersSet::TYPE),
-            ("GetConfig", Settings::TYPE),
-            ("Reload", Reloaded::TYPE),
-            ("SetLogLevel", LogLevelSet::TYPE),
-            ("Drain", Drained::TYPE),
-            ("Resume", Resumed::TYPE),
-            ("GetEvents", Events::TYPE),
-            ("WatchEvents", MoreEvents::TYPE),
+            ("GetWorkers", WorkersReply::TYPE),
+            ("SetWorkers", SetWorkersReply::TYPE),
+            ("GetConfig", ConfigReply::TYPE),
+            ("Reload", ReloadReply::TYPE),
+            ("SetLogLevel", SetLogLevelReply::TYPE),
+            ("Drain", DrainReply::TYPE),
+            ("Resume", ResumeReply::TYPE),
+            ("GetEvents", EventsReply::TYPE),
+            ("WatchEvents", WatchEventsReply::TYPE),
         ];
         assert_eq!(interface.methods().count(), sent.len());
         for (method, (name, reply)) in interface.methods().zip(sent) {

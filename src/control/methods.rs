@@ -10,7 +10,7 @@ use super::{
     message::AnyCall,
     operator::{Caller, Change, Operator, Query},
     standard,
-    types::{ControlError, Event, Events},
+    types::{ControlError, EventInfo, EventsReply},
 };
 use crate::{
     config,
@@ -136,7 +136,9 @@ impl<O: Operator> Desk<O> {
             "GetConfig" => return self.read(Query::Config).await,
             "GetEvents" => {
                 let (events, _) = self.log.watch();
-                return Ok(Answer::reply(&Events { events: events.iter().map(Event::from).collect() }));
+                return Ok(Answer::reply(&EventsReply {
+                    events: events.iter().map(EventInfo::from).collect(),
+                }));
             }
             "WatchStats" => return Ok(Answer::Feed(Feed::stats(interval(parameters)?))),
             "SetWorkers" => Change::Workers(worker_count(parameters)?),

@@ -17,9 +17,10 @@ pub use methods::Access;
 pub use operator::{Caller, Change, Changed, Operator, Query, Snapshot};
 pub use server::serve;
 pub use types::{
-    Act, Connections, ControlError, Drained, Event, EventLevel, Events, Latency, LatencyBucket, LogLevelSet,
-    MoreEvents, Process, Rates, Reloaded, Requests, Resumed, ServiceState, Setting, SettingChange, Settings,
-    Stats, StatsReply, Worker, WorkerState, Workers, WorkersSet, unix_ms,
+    Attribution, ConfigReply, ConnectionStats, ControlError, DrainReply, EventInfo, EventLevel, EventsReply,
+    LatencyBucket, LatencyStats, ProcessInfo, ReloadReply, RequestCounts, RequestRates, ResumeReply,
+    ServiceState, SetLogLevelReply, SetWorkersReply, Setting, SettingChange, Stats, StatsReply,
+    WatchEventsReply, WorkerInfo, WorkerState, WorkersReply, unix_ms,
 };
 
 /// The name of the interface.

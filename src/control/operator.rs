@@ -4,7 +4,8 @@ use serde::Serialize;
 use tokio::net::unix::UCred;
 
 use super::types::{
-    ControlError, Drained, LogLevelSet, Reloaded, Resumed, Settings, StatsReply, Workers, WorkersSet,
+    ConfigReply, ControlError, DrainReply, ReloadReply, ResumeReply, SetLogLevelReply, SetWorkersReply,
+    StatsReply, WorkersReply,
 };
 use crate::log::Level;
 
@@ -40,9 +41,9 @@ pub enum Snapshot {
     /// To GetStats and WatchStats.
     Stats(Box<StatsReply>),
     /// To GetWorkers.
-    Workers(Workers),
+    Workers(WorkersReply),
     /// To GetConfig.
-    Config(Settings),
+    Config(ConfigReply),
 }
 
 /// A method that changes something.
@@ -68,15 +69,15 @@ pub enum Change {
 #[serde(untagged)]
 pub enum Changed {
     /// To SetWorkers.
-    Workers(WorkersSet),
+    Workers(SetWorkersReply),
     /// To Reload.
-    Reloaded(Reloaded),
+    Reloaded(ReloadReply),
     /// To SetLogLevel.
-    LogLevel(LogLevelSet),
+    LogLevel(SetLogLevelReply),
     /// To Drain.
-    Drained(Drained),
+    Drained(DrainReply),
     /// To Resume.
-    Resumed(Resumed),
+    Resumed(ResumeReply),
 }
 
 /// Who called, as far as it can be seen: in a user namespace others' users are not.

@@ -1,5 +1,5 @@
 use super::{Options, args::Purpose, everywhere, failure::Failures, render};
-use crate::control::{Setting, Settings};
+use crate::control::{ConfigReply, Setting};
 
 /// `pixeldctl config`
 pub async fn run(options: &Options) -> Result<(), Failures> {
@@ -7,7 +7,7 @@ pub async fn run(options: &Options) -> Result<(), Failures> {
     replies.print_each(options, show)
 }
 
-fn show(settings: &Settings) -> String {
+fn show(settings: &ConfigReply) -> String {
     let mut rows = vec![["KEY", "VALUE", "FROM"].map(String::from).to_vec()];
     rows.extend(settings.settings.iter().map(|setting| {
         let origin = setting.origin.clone().unwrap_or_else(|| "default".into());

@@ -10,7 +10,7 @@ use super::{
     place::Place,
     render::{self, BAD, ODD, styled},
 };
-use crate::control::{Event, EventLevel};
+use crate::control::{EventInfo, EventLevel};
 
 /// `pixeldctl events`
 pub async fn show(options: &Options) -> Result<(), Failures> {
@@ -19,7 +19,7 @@ pub async fn show(options: &Options) -> Result<(), Failures> {
 }
 
 /// The events that a daemon has sent last: it sends them again over the next connection.
-type Known = Vec<Event>;
+type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
 pub async fn follow(options: &Options) -> Result<(), Failures> {
@@ -86,7 +86,7 @@ fn tell_missed(options: &Options, place: &Place, missed: u64) -> Result<(), Fail
 }
 
 /// One event, as the journal shows it.
-pub fn line(event: &Event) -> String {
+pub fn line(event: &EventInfo) -> String {
     let time = render::journal_time(event.at_unix_ms);
     let message = match event.level {
         EventLevel::Error => styled(BAD, &event.message),

@@ -2,7 +2,7 @@
 
 use super::render::{self, ODD, styled};
 use crate::{
-    control::{Connections, Latency, Rates, Requests, ServiceState, Stats},
+    control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, ServiceState, Stats},
     stats::{Distribution, Outcome},
 };
 
@@ -10,7 +10,7 @@ use crate::{
 pub const STUCK_MS: u64 = 3000;
 
 /// `7 (5 ok, 1 out of range, 1 not found)`
-pub fn requests(requests: &Requests) -> String {
+pub fn requests(requests: &RequestCounts) -> String {
     let counts: Vec<_> = Outcome::ALL
         .iter()
         .map(|outcome| (outcome, requests.get(*outcome)))
@@ -21,7 +21,7 @@ pub fn requests(requests: &Requests) -> String {
 }
 
 /// `12/s over 1 s, 10/s over 10 s, 9.5/s over 1 min`
-pub fn rates(rates: &Rates) -> String {
+pub fn rates(rates: &RequestRates) -> String {
     format!(
         "{} over 1 s, {} over 10 s, {} over 1 min",
         render::rate(rates.last_second),
@@ -31,7 +31,7 @@ pub fn rates(rates: &Rates) -> String {
 }
 
 /// `p50 12 us, p90 15 us, p99 40 us, p99.9 61 us, max 87 us`
-pub fn latency(latency: &Latency) -> String {
+pub fn latency(latency: &LatencyStats) -> String {
     if latency.count == 0 {
         return "no requests".into();
     }
@@ -46,7 +46,7 @@ pub fn latency(latency: &Latency) -> String {
 }
 
 /// The same for the last ten seconds, in fewer figures.
-pub fn recent_latency(latency: &Latency) -> String {
+pub fn recent_latency(latency: &LatencyStats) -> String {
     if latency.count == 0 {
         return "no requests in the last 10 s".into();
     }
@@ -99,15 +99,15 @@ pub struct Sum {
     /// Threads that serve.
     pub workers: u64,
     /// Answered requests.
-    pub requests: Requests,
+    pub requests: RequestCounts,
     /// Answered requests for each second.
-    pub rates: Rates,
+    pub rates: RequestRates,
     /// How long they took.
-    pub latency: Latency,
+    pub latency: LatencyStats,
     /// How long those of the last ten seconds took.
-    pub recent_latency: Latency,
+    pub recent_latency: LatencyStats,
     /// Client connections.
-    pub connections: Connections,
+    pub connections: ConnectionStats,
     /// Bytes that came in on client connections.
     pub bytes_received: u64,
     /// Bytes that went out on client connections.
@@ -119,27 +119,27 @@ impl Sum {
     pub fn of(all: &[&Stats]) -> Self {
         let sum = |count: fn(&Stats) -> u64| all.iter().map(|stats| count(stats)).sum();
         let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();
-        let latency = |latency: fn(&Stats) -> &Latency| {
+        let latency = |latency: fn(&Stats) -> &LatencyStats| {
             let mut together = Distribution::default();
             for stats in all {
                 together += &Distribution::from(latency(stats));
             }
-            Latency::from(&together)
+            LatencyStats::from(&together)
         };
         Self {
             workers: sum(|stats| stats.workers),
-            requests: Requests {
+            requests: RequestCounts {
                 total: sum(|stats| stats.requests.total),
-                ..Requests::new(|outcome| all.iter().map(|stats| stats.requests.get(outcome)).sum())
+                ..RequestCounts::new(|outcome| all.iter().map(|stats| stats.requests.get(outcome)).sum())
             },
-            rates: Rates {
+            rates: RequestRates {
                 last_second: rate(|stats| stats.rates.last_second),
                 last_ten_seconds: rate(|stats| stats.rates.last_ten_seconds),
                 last_minute: rate(|stats| stats.rates.last_minute),
             },
             latency: latency(|stats| &stats.latency),
             recent_latency: latency(|stats| &stats.recent_latency),
-            connections: Connections {
+            connections: ConnectionStats {
                 open: sum(|stats| stats.connections.open),
                 idle: sum(|stats| stats.connections.idle),
                 accepted: sum(|stats| stats.connections.accepted),

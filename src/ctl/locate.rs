@@ -8,7 +8,7 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{args::Purpose, failure::Failure};
-use crate::control::{Client, Settings};
+use crate::control::{Client, ConfigReply};
 
 /// Connects to the socket that was named, or to that of the running daemon.
 ///
@@ -66,7 +66,7 @@ async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<Failure> {
 }
 
 /// The address of the socket for changing; empty if there is none.
-fn admin_of(config: &Settings) -> Option<String> {
+fn admin_of(config: &ConfigReply) -> Option<String> {
     let setting = config.settings.iter().find(|setting| setting.key == "listen.admin")?;
     Some(setting.value.trim_matches('"').into())
 }

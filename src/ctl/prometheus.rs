@@ -18,7 +18,7 @@ use super::{
     render,
 };
 use crate::{
-    control::{Connections, Process, ServiceState, Stats, Worker, WorkerState, Workers},
+    control::{ConnectionStats, ProcessInfo, ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply},
     stats::Outcome,
 };
 
@@ -132,7 +132,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn tell(daemon: &mut Daemon, stats: &Stats, workers: &Workers) {
+fn tell(daemon: &mut Daemon, stats: &Stats, workers: &WorkersReply) {
     daemon.gauge_of(
         ("version", &stats.process.version),
         "pixeld_build_info",
@@ -190,8 +190,9 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &Workers) {
     workers.workers.iter().for_each(|worker| tell_worker(daemon, worker));
 }
 
-fn tell_connections(daemon: &mut Daemon, connections: &Connections) {
-    let Connections { open, idle, accepted, restored, limit, allowed, evicted, cut, pauses } = connections;
+fn tell_connections(daemon: &mut Daemon, connections: &ConnectionStats) {
+    let ConnectionStats { open, idle, accepted, restored, limit, allowed, evicted, cut, pauses } =
+        connections;
     daemon.gauge("pixeld_connections_open", "Client connections that are open.", open);
     daemon.gauge("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
     daemon.gauge("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
@@ -223,7 +224,7 @@ fn tell_connections(daemon: &mut Daemon, connections: &Connections) {
     );
 }
 
-fn tell_process(daemon: &mut Daemon, process: &Process) {
+fn tell_process(daemon: &mut Daemon, process: &ProcessInfo) {
     daemon.counter(
         "pixeld_starts_total",
         "Starts of pixeld since the counters began, this one included.",
@@ -249,7 +250,7 @@ fn tell_process(daemon: &mut Daemon, process: &Process) {
     daemon.gauge("pixeld_process_max_fds", "Descriptors that may be open.", process.descriptors_allowed);
 }
 
-fn tell_worker(daemon: &mut Daemon, worker: &Worker) {
+fn tell_worker(daemon: &mut Daemon, worker: &WorkerInfo) {
     let number = worker.number.to_string();
     let label = ("worker", number.as_str());
     daemon.counter_of(

@@ -1,5 +1,5 @@
 use super::{Options, args::Purpose, everywhere, failure::Failures};
-use crate::control::Reloaded;
+use crate::control::ReloadReply;
 
 /// `pixeldctl reload`
 pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
@@ -7,7 +7,7 @@ pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
     replies.await.print_each(options, show)
 }
 
-fn show(reloaded: &Reloaded) -> String {
+fn show(reloaded: &ReloadReply) -> String {
     let lines: Vec<_> = reloaded
         .changes
         .iter()

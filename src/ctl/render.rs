@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::{control::Act, sanitize, sys};
+use crate::{control::Attribution, sanitize, sys};
 
 /// The name of a host, or of a part.
 pub const HEADING: Style = Style::new().bold();
@@ -215,7 +215,7 @@ fn zoned(unix_ms: u64, format: &str) -> String {
 }
 
 /// Who did something, and when.
-pub fn act(act: &Act) -> String {
+pub fn act(act: &Attribution) -> String {
     format!("by {} at {}", act.by, moment(act.at_unix_ms))
 }
 

@@ -8,7 +8,7 @@ use super::{
     figures::{self, Sum},
     render,
 };
-use crate::control::{Connections, Latency, Rates, Requests, Stats};
+use crate::control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, Stats};
 
 /// `pixeldctl stats`
 pub async fn run(options: &Options) -> Result<(), Failures> {
@@ -49,13 +49,13 @@ fn show_sum(sum: &Sum) -> String {
 
 fn counted(
     workers: u64,
-    requests: &Requests,
-    rates: &Rates,
-    latency: &Latency,
-    connections: &Connections,
+    requests: &RequestCounts,
+    rates: &RequestRates,
+    latency: &LatencyStats,
+    connections: &ConnectionStats,
     (received, sent): (u64, u64),
 ) -> Vec<(&'static str, String)> {
-    let Connections { open, idle, allowed, accepted, restored, .. } = connections;
+    let ConnectionStats { open, idle, allowed, accepted, restored, .. } = connections;
     let mut connections = format!("{open} open ({idle} idle) of {allowed} at most, {accepted} accepted");
     if *restored > 0 {
         connections += &format!(", {restored} restored");

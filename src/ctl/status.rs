@@ -11,14 +11,14 @@ use super::{
     render::{self, BAD, GOOD, ODD, styled},
     workers,
 };
-use crate::control::{Event, ServiceState, Stats, Workers};
+use crate::control::{EventInfo, ServiceState, Stats, WorkersReply};
 
 /// Everything that one screen shows.
 #[derive(Debug, Serialize, Deserialize)]
 struct Status {
     stats: Stats,
-    workers: Workers,
-    events: Vec<Event>,
+    workers: WorkersReply,
+    events: Vec<EventInfo>,
 }
 
 /// `pixeldctl status`

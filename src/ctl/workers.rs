@@ -6,7 +6,7 @@ use super::{
     render,
 };
 use crate::{
-    control::{CallError, Client, ControlError, WorkerState, Workers, WorkersSet},
+    control::{CallError, Client, ControlError, SetWorkersReply, WorkerState, WorkersReply},
     log::counted,
 };
 
@@ -44,11 +44,11 @@ fn none_left(before: u64, by: i64) -> CallError {
     CallError::Refused(ControlError::InvalidValue { field: "count".into(), reason })
 }
 
-fn serving(workers: &Workers) -> u64 {
+fn serving(workers: &WorkersReply) -> u64 {
     workers.workers.iter().filter(|worker| worker.state == WorkerState::Serving).count() as u64
 }
 
-fn change(set: &WorkersSet) -> String {
+fn change(set: &SetWorkersReply) -> String {
     let mut text = format!("workers: {} -> {}", set.from, set.to);
     if set.moved > 0 {
         text += &format!(", {} connections moved", set.moved);
@@ -59,7 +59,7 @@ fn change(set: &WorkersSet) -> String {
     text
 }
 
-fn table(workers: &Workers) -> String {
+fn table(workers: &WorkersReply) -> String {
     let header = ["WORKER", "STATE", "REQUESTS", "CONNECTIONS", "IDLE", "TAKEN", "BUSY", "CPU", "PROGRESS"];
     let mut rows = vec![header.map(String::from).to_vec()];
     rows.extend(workers.workers.iter().map(|worker| {
@@ -83,12 +83,12 @@ fn table(workers: &Workers) -> String {
 }
 
 /// How many serve, and how many should.
-pub fn summary(workers: &Workers) -> String {
+pub fn summary(workers: &WorkersReply) -> String {
     format!("{} serving, {} configured", serving(workers), workers.configured)
 }
 
 /// Who has set another number by hand.
-pub fn set_by_hand(workers: &Workers) -> Option<String> {
+pub fn set_by_hand(workers: &WorkersReply) -> Option<String> {
     let (count, by) = workers.set_to.zip(workers.set_by.as_ref())?;
     Some(format!("set to {count} {}", render::act(by)))
 }

@@ -199,17 +199,20 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::control::{Settings, Workers};
+    use crate::control::{ConfigReply, WorkersReply};
 
     /// Answers at once, and counts.
     async fn ask(pace: &Pace, query: Query, sent: &Cell<u32>) -> Arc<Snapshot> {
         let send = async |pending: PendingQuery| {
             sent.set(sent.get() + 1);
             let snapshot = match pending.query {
-                Query::Workers => {
-                    Snapshot::Workers(Workers { configured: 1, set_to: None, set_by: None, workers: vec![] })
-                }
-                _ => Snapshot::Config(Settings { settings: vec![] }),
+                Query::Workers => Snapshot::Workers(WorkersReply {
+                    configured: 1,
+                    set_to: None,
+                    set_by: None,
+                    workers: vec![],
+                }),
+                _ => Snapshot::Config(ConfigReply { settings: vec![] }),
             };
             pending.reply.send(snapshot)
         };

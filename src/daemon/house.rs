@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{Loaded, Origin, Settings, Sources},
-    control::{Act, ControlError, ServiceState, unix_ms},
+    control::{Attribution, ControlError, ServiceState, unix_ms},
     http::Policy,
     log::{Event, Level, Log, counted},
     stats::{Memory, Totals, latency},
@@ -69,8 +69,8 @@ pub struct Stuck {
 /// ends.
 #[derive(Debug, Default)]
 pub struct ByHand {
-    pub workers: Option<(usize, Act)>,
-    pub log_level: Option<(Level, Act)>,
+    pub workers: Option<(usize, Attribution)>,
+    pub log_level: Option<(Level, Attribution)>,
 }
 
 /// What the daemon consists of once it has started.

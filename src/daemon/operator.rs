@@ -9,9 +9,10 @@ use super::{
 use crate::{
     config::KEYS,
     control::{
-        Act, Caller, Change, Changed, Connections, ControlError, Drained, Latency, LogLevelSet, Process,
-        Query, Rates, Requests, Resumed, Setting, Settings, Snapshot, Stats, StatsReply, Worker, WorkerState,
-        Workers, WorkersSet, unix_ms,
+        Attribution, Caller, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply,
+        LatencyStats, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply, SetLogLevelReply,
+        SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState, WorkersReply,
+        unix_ms,
     },
     log::{Event, Level},
     stats::{DrainedBy, Totals},
@@ -62,11 +63,11 @@ impl House {
         let (pool, accept) = (self.pool.borrow(), &self.memory.accept);
         Stats {
             state: self.state(),
-            drained_by: self.memory.drained_by().map(|by| Act {
+            drained_by: self.memory.drained_by().map(|by| Attribution {
                 by: Caller { pid: by.pid, uid: by.uid }.to_string(),
                 at_unix_ms: by.unix_ms,
             }),
-            process: Process {
+            process: ProcessInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
                 started_unix_ms: unix_ms(self.started_at),
@@ -81,11 +82,11 @@ impl House {
             listeners: self.doors.borrow().addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
-            requests: Requests::new(|outcome| totals.outcomes.get(outcome)),
-            rates: Rates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
-            latency: Latency::from(&now.latency),
-            recent_latency: Latency::from(&recent),
-            connections: Connections {
+            requests: RequestCounts::new(|outcome| totals.outcomes.get(outcome)),
+            rates: RequestRates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
+            latency: LatencyStats::from(&now.latency),
+            recent_latency: LatencyStats::from(&recent),
+            connections: ConnectionStats {
                 open: pool.open() as u64,
                 idle: pool.reports().iter().map(|report| report.idle).sum(),
                 accepted: accept.accepted.get(),
@@ -102,9 +103,9 @@ impl House {
         }
     }
 
-    fn workers(&self) -> Workers {
+    fn workers(&self) -> WorkersReply {
         let (now, trend) = (std::time::Instant::now(), self.trend.borrow());
-        let worker = |report: WorkerReport| Worker {
+        let worker = |report: WorkerReport| WorkerInfo {
             number: report.number as u64,
             state: if report.leaving { WorkerState::Leaving } else { WorkerState::Serving },
             requests: report.requests,
@@ -116,7 +117,7 @@ impl House {
             progress_age_ms: millis(report.since_progress),
         };
         let (set_to, set_by) = self.by_hand.borrow().workers.clone().unzip();
-        Workers {
+        WorkersReply {
             configured: self.settings.borrow().workers.count() as u64,
             set_to: set_to.map(|count| count as u64),
             set_by,
@@ -124,7 +125,7 @@ impl House {
         }
     }
 
-    fn config(&self) -> Settings {
+    fn config(&self) -> ConfigReply {
         let (settings, origins, by_hand) =
             (self.settings.borrow(), self.origins.borrow(), self.by_hand.borrow());
         let set_by_hand = |key| match key {
@@ -147,16 +148,20 @@ impl House {
                 set_by,
             }
         };
-        Settings { settings: KEYS.iter().map(setting).collect() }
+        ConfigReply { settings: KEYS.iter().map(setting).collect() }
     }
 
-    async fn set_workers(&self, count: Option<usize>, caller: Caller) -> Result<WorkersSet, ControlError> {
+    async fn set_workers(
+        &self,
+        count: Option<usize>,
+        caller: Caller,
+    ) -> Result<SetWorkersReply, ControlError> {
         self.is_to_change()?;
         let _turn = Turn::take(&self.resizing, "SetWorkers")?;
         self.resize(count, caller).await
     }
 
-    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<LogLevelSet, ControlError> {
+    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<SetLogLevelReply, ControlError> {
         self.is_to_change()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
         let before = self.by_hand.borrow().log_level.as_ref().map(|(level, _)| *level);
@@ -167,10 +172,10 @@ impl House {
             self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
             self.log.set_level(to);
         }
-        Ok(LogLevelSet { from: from.name().into(), to: to.name().into() })
+        Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
     }
 
-    fn drain(&self, caller: Caller) -> Result<Drained, ControlError> {
+    fn drain(&self, caller: Caller) -> Result<DrainReply, ControlError> {
         self.is_to_change()?;
         let already = self.memory.is_drained();
         if !already {
@@ -179,10 +184,10 @@ impl House {
             self.log.send(Event::Drained { by: caller.to_string() });
             self.tell_status();
         }
-        Ok(Drained { already })
+        Ok(DrainReply { already })
     }
 
-    fn resume(&self, caller: Caller) -> Result<Resumed, ControlError> {
+    fn resume(&self, caller: Caller) -> Result<ResumeReply, ControlError> {
         self.is_to_change()?;
         let already = !self.memory.is_drained();
         if !already {
@@ -190,12 +195,12 @@ impl House {
             self.log.send(Event::Resumed { by: caller.to_string() });
             self.tell_status();
         }
-        Ok(Resumed { already })
+        Ok(ResumeReply { already })
     }
 }
 
 impl House {
-    async fn resize(&self, count: Option<usize>, caller: Caller) -> Result<WorkersSet, ControlError> {
+    async fn resize(&self, count: Option<usize>, caller: Caller) -> Result<SetWorkersReply, ControlError> {
         let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
         let moved_before = self.pool.borrow().moved();
         let resized = self.pool.borrow_mut().resize(target).map_err(|error| self.no_workers(&error))?;
@@ -210,7 +215,7 @@ impl House {
         while !(has_left() && has_moved()) {
             sleep(LOOK).await;
         }
-        Ok(WorkersSet {
+        Ok(SetWorkersReply {
             from: resized.from as u64,
             to: resized.to as u64,
             moved: moved(),
@@ -245,8 +250,8 @@ fn measured(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
-fn act(caller: Caller) -> Act {
-    Act { by: caller.to_string(), at_unix_ms: now_unix_ms() }
+fn act(caller: Caller) -> Attribution {
+    Attribution { by: caller.to_string(), at_unix_ms: now_unix_ms() }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::{self, Applies, Fault, Key, Loaded, Origin, Settings},
-    control::{ControlError, Reloaded, SettingChange},
+    control::{ControlError, ReloadReply, SettingChange},
     log::Event,
 };
 
@@ -16,7 +16,7 @@ impl House {
     ///
     /// # Errors
     /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
-    pub async fn reload(&self, by: &str) -> Result<Reloaded, ControlError> {
+    pub async fn reload(&self, by: &str) -> Result<ReloadReply, ControlError> {
         self.is_to_change()?;
         let turn = self.config_reader.turn().await.map_err(|error| self.not_read(&error, by))?;
         self.is_to_change()?;
@@ -32,7 +32,7 @@ impl House {
     ///
     /// # Errors
     /// Every fault of every file, or a socket that could not be opened.
-    pub async fn try_reload(&self) -> Result<Reloaded, ControlError> {
+    pub async fn try_reload(&self) -> Result<ReloadReply, ControlError> {
         let turn = self.config_reader.turn().await.map_err(|error| not_read(&error))?;
         let read = self.config_reader.read(turn, &self.sources).await;
         let (_turn, loaded) = read.map_err(|error| not_read(&error))?;
@@ -41,7 +41,7 @@ impl House {
             faults: vec![fault(closed, &loaded.origins)],
         })?;
         let settings = self.settings.borrow();
-        Ok(Reloaded { applied: false, changes: self.changes(&settings, &loaded.settings) })
+        Ok(ReloadReply { applied: false, changes: self.changes(&settings, &loaded.settings) })
     }
 
     /// Whether only a restart applies a change of this key.
@@ -70,7 +70,7 @@ impl House {
         ControlError::InvalidConfiguration { faults }
     }
 
-    fn apply(&self, loaded: Loaded, by: &str) -> Result<Reloaded, ControlError> {
+    fn apply(&self, loaded: Loaded, by: &str) -> Result<ReloadReply, ControlError> {
         let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
         let changes = self.changes(&self.settings.borrow(), &next);
         let opened = self.doors.borrow().prepare(&next.listen);
@@ -90,7 +90,7 @@ impl House {
             needs_restart: later.iter().map(|change| change.key.clone()).collect(),
             by: by.into(),
         });
-        Ok(Reloaded { applied: true, changes })
+        Ok(ReloadReply { applied: true, changes })
     }
 
     /// All of it, or nothing.

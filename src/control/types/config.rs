@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-use super::Act;
+use super::Attribution;
 
 /// A key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
@@ -21,7 +21,7 @@ pub struct Setting {
     /// ends.
     pub set_to: Option<String>,
     /// Who set it by hand.
-    pub set_by: Option<Act>,
+    pub set_by: Option<Attribution>,
 }
 
 /// A key whose value differs between what holds and what the files say.

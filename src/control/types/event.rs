@@ -22,7 +22,7 @@ pub enum EventLevel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Event {
+pub struct EventInfo {
     /// When.
     pub at_unix_ms: u64,
     /// What happened, such as "workerEnded".
@@ -35,7 +35,7 @@ pub struct Event {
     pub worker: Option<u64>,
 }
 
-impl From<&Told> for Event {
+impl From<&Told> for EventInfo {
     fn from(told: &Told) -> Self {
         Self {
             at_unix_ms: unix_ms(told.at),

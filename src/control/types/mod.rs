@@ -9,9 +9,13 @@ mod worker;
 
 pub use config::{Setting, SettingChange};
 pub use error::ControlError;
-pub use event::{Event, EventLevel, unix_ms};
+pub use event::{EventInfo, EventLevel, unix_ms};
 pub use replies::{
-    Drained, Events, LogLevelSet, MoreEvents, Reloaded, Resumed, Settings, StatsReply, Workers, WorkersSet,
+    ConfigReply, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply, SetWorkersReply,
+    StatsReply, WatchEventsReply, WorkersReply,
 };
-pub use stats::{Act, Connections, Latency, LatencyBucket, Process, Rates, Requests, ServiceState, Stats};
-pub use worker::{Worker, WorkerState};
+pub use stats::{
+    Attribution, ConnectionStats, LatencyBucket, LatencyStats, ProcessInfo, RequestCounts, RequestRates,
+    ServiceState, Stats,
+};
+pub use worker::{WorkerInfo, WorkerState};

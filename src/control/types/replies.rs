@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use zlink::introspect::Type;
 
-use super::{Act, Event, Setting, SettingChange, Stats, Worker};
+use super::{Attribution, EventInfo, Setting, SettingChange, Stats, WorkerInfo};
 
 /// The reply to GetStats, and each one to WatchStats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
@@ -16,22 +16,22 @@ pub struct StatsReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Workers {
+pub struct WorkersReply {
     /// How many the configuration asks for; "auto" is counted.
     pub configured: u64,
     /// How many were asked for by hand, which holds until it is taken back or the daemon ends.
     pub set_to: Option<u64>,
     /// Who asked for them.
-    pub set_by: Option<Act>,
+    pub set_by: Option<Attribution>,
     /// Each worker, by number.
-    pub workers: Vec<Worker>,
+    pub workers: Vec<WorkerInfo>,
 }
 
 /// The reply to SetWorkers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct WorkersSet {
+pub struct SetWorkersReply {
     /// Workers that served before.
     pub from: u64,
     /// Workers that serve now.
@@ -46,7 +46,7 @@ pub struct WorkersSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Settings {
+pub struct ConfigReply {
     /// Each key, in the order of pixeld.toml.
     pub settings: Vec<Setting>,
 }
@@ -55,7 +55,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Reloaded {
+pub struct ReloadReply {
     /// Whether the changes hold from now on; false for a dry run.
     pub applied: bool,
     /// The keys that differ, in the order of pixeld.toml.
@@ -66,7 +66,7 @@ pub struct Reloaded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct LogLevelSet {
+pub struct SetLogLevelReply {
     /// The level before.
     pub from: String,
     /// The level now.
@@ -77,7 +77,7 @@ pub struct LogLevelSet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Drained {
+pub struct DrainReply {
     /// Whether the daemon was drained already.
     pub already: bool,
 }
@@ -86,7 +86,7 @@ pub struct Drained {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Resumed {
+pub struct ResumeReply {
     /// Whether the daemon was not drained.
     pub already: bool,
 }
@@ -95,18 +95,18 @@ pub struct Resumed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Events {
+pub struct EventsReply {
     /// The last events, the oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<EventInfo>,
 }
 
 /// Each reply to WatchEvents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct MoreEvents {
+pub struct WatchEventsReply {
     /// The last events in the first reply, then those that are new.
-    pub events: Vec<Event>,
+    pub events: Vec<EventInfo>,
     /// Events that were left out because the client did not take them fast enough.
     pub missed: u64,
 }

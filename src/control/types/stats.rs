@@ -20,7 +20,7 @@ pub enum ServiceState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Act {
+pub struct Attribution {
     /// Who did it, such as "root (pid 4711)".
     pub by: String,
     /// When.
@@ -31,7 +31,7 @@ pub struct Act {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Process {
+pub struct ProcessInfo {
     /// The daemon's version.
     pub version: String,
     /// Its process ID.
@@ -56,7 +56,7 @@ pub struct Process {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Requests {
+pub struct RequestCounts {
     /// All of them.
     pub total: u64,
     /// 200: the pixel was accepted.
@@ -87,7 +87,7 @@ pub struct Requests {
     pub failed: u64,
 }
 
-impl Requests {
+impl RequestCounts {
     /// Asks `count` for each outcome.
     pub fn new(count: impl Fn(Outcome) -> u64) -> Self {
         let mut requests = Self::default();
@@ -126,7 +126,7 @@ impl Requests {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Rates {
+pub struct RequestRates {
     /// Over the last second.
     pub last_second: f64,
     /// Over the last ten seconds.
@@ -151,7 +151,7 @@ pub struct LatencyBucket {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Latency {
+pub struct LatencyStats {
     /// Requests whose answer was sent to its last byte.
     pub count: u64,
     /// The time of all of them together.
@@ -174,7 +174,7 @@ pub struct Latency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Connections {
+pub struct ConnectionStats {
     /// Open now.
     pub open: u64,
     /// Of those, the ones that wait for their next request.
@@ -203,9 +203,9 @@ pub struct Stats {
     /// What the daemon is doing.
     pub state: ServiceState,
     /// Who drained it, where it is drained.
-    pub drained_by: Option<Act>,
+    pub drained_by: Option<Attribution>,
     /// The daemon's process.
-    pub process: Process,
+    pub process: ProcessInfo,
     /// When the counters began.
     pub counting_since_unix_ms: u64,
     /// Where requests are taken.
@@ -216,15 +216,15 @@ pub struct Stats {
     /// Threads that serve.
     pub workers: u64,
     /// Answered requests.
-    pub requests: Requests,
+    pub requests: RequestCounts,
     /// Answered requests for each second.
-    pub rates: Rates,
+    pub rates: RequestRates,
     /// How long they took.
-    pub latency: Latency,
+    pub latency: LatencyStats,
     /// How long those of the last ten seconds took.
-    pub recent_latency: Latency,
+    pub recent_latency: LatencyStats,
     /// Client connections.
-    pub connections: Connections,
+    pub connections: ConnectionStats,
     /// Bytes that came in on client connections.
     pub bytes_received: u64,
     /// Bytes that went out on client connections.
@@ -233,7 +233,7 @@ pub struct Stats {
     pub log_lines_dropped: u64,
 }
 
-impl From<&Distribution> for Latency {
+impl From<&Distribution> for LatencyStats {
     fn from(distribution: &Distribution) -> Self {
         let buckets = distribution.buckets().map(|(below_us, count)| LatencyBucket { below_us, count });
         Self {
@@ -249,8 +249,8 @@ impl From<&Distribution> for Latency {
     }
 }
 
-impl From<&Latency> for Distribution {
-    fn from(latency: &Latency) -> Self {
+impl From<&LatencyStats> for Distribution {
+    fn from(latency: &LatencyStats) -> Self {
         let buckets = latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count));
         Self::from_buckets(buckets, latency.sum_us, latency.max_us)
     }

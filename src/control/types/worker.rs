@@ -16,7 +16,7 @@ pub enum WorkerState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
-pub struct Worker {
+pub struct WorkerInfo {
     /// Its number, from 1.
     pub number: u64,
     /// What it is doing.

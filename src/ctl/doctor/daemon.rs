@@ -5,7 +5,7 @@ use super::{
     host::{Seen, Unseen},
 };
 use crate::{
-    control::{Act, CallError, Client, ControlError, ServiceState},
+    control::{Attribution, CallError, Client, ControlError, ServiceState},
     ctl::{args::Purpose, failure::Failure, place::Place},
 };
 
@@ -19,7 +19,7 @@ pub struct Daemon {
     /// Whether it answers every request with 503.
     pub is_drained: bool,
     /// Who has drained it.
-    pub drained_by: Option<Act>,
+    pub drained_by: Option<Attribution>,
     /// Since its start.
     pub uptime: Duration,
     /// Where it answers requests.

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     control::{
-        Connections, Event, EventLevel, Latency, Process, Rates, Requests, ServiceState, Stats, Worker,
-        WorkerState, Workers,
+        ConnectionStats, EventInfo, EventLevel, LatencyStats, ProcessInfo, RequestCounts, RequestRates,
+        ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply,
     },
     stats::Distribution,
 };
@@ -16,13 +16,17 @@ use crate::{
 /// them in vain, which its workers share evenly.
 pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
     let total = seconds * 100;
-    let latency =
-        Latency { count: total, p50_us: 120, p99_us: 1234, ..Latency::from(&Distribution::default()) };
-    let requests = Requests { total, ok: total - seconds, invalid: seconds, ..Requests::default() };
+    let latency = LatencyStats {
+        count: total,
+        p50_us: 120,
+        p99_us: 1234,
+        ..LatencyStats::from(&Distribution::default())
+    };
+    let requests = RequestCounts { total, ok: total - seconds, invalid: seconds, ..RequestCounts::default() };
     let stats = Stats {
         state: ServiceState::Serving,
         drained_by: None,
-        process: Process {
+        process: ProcessInfo {
             version: "1.2.3".into(),
             pid: 4711,
             started_unix_ms,
@@ -38,10 +42,10 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         accept_errors: Vec::new(),
         workers,
         requests,
-        rates: Rates { last_second: 100.0, last_ten_seconds: 100.0, last_minute: 100.0 },
+        rates: RequestRates { last_second: 100.0, last_ten_seconds: 100.0, last_minute: 100.0 },
         latency: latency.clone(),
         recent_latency: latency,
-        connections: Connections {
+        connections: ConnectionStats {
             open: 17,
             idle: 13,
             accepted: 20,
@@ -56,7 +60,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         bytes_sent: 0,
         log_lines_dropped: 0,
     };
-    let worker = |number| Worker {
+    let worker = |number| WorkerInfo {
         number,
         state: WorkerState::Serving,
         requests: total / workers,
@@ -68,13 +72,13 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         busy: number as f64 / workers as f64,
         progress_age_ms: 321,
     };
-    let workers = Workers {
+    let workers = WorkersReply {
         configured: workers,
         set_to: None,
         set_by: None,
         workers: (1..=workers).map(worker).collect(),
     };
-    let event = Event {
+    let event = EventInfo {
         at_unix_ms: started_unix_ms,
         name: "ready".into(),
         level: EventLevel::Info,

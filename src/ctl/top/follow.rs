@@ -8,7 +8,7 @@ use tokio::{
 
 use super::{host::Sample, model::News};
 use crate::{
-    control::{StatsStream, Workers},
+    control::{StatsStream, WorkersReply},
     ctl::{
         args::Purpose,
         everywhere::{FIRST_PAUSE, LONGEST_PAUSE},
@@ -80,7 +80,7 @@ impl Link {
                     continue;
                 }
             };
-            let asked: Result<(Workers, _), _> =
+            let asked: Result<(WorkersReply, _), _> =
                 async { Ok((line.workers().await?, line.events().await?)) }.await;
             match asked {
                 Ok((workers, events)) => (sample.workers, sample.events) = (workers, events.events),

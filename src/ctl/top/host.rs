@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::history::History;
-use crate::control::{Event, Stats, Worker, Workers};
+use crate::control::{EventInfo, Stats, WorkerInfo, WorkersReply};
 
 /// What one look at a daemon brings.
 #[derive(Debug, Clone)]
 pub struct Sample {
     pub stats: Stats,
-    pub workers: Workers,
-    pub events: Vec<Event>,
+    pub workers: WorkersReply,
+    pub events: Vec<EventInfo>,
 }
 
 /// What happened between two samples.
@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// Its workers, while it is there.
-    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerInfo> {
         let here = self.last.as_ref().filter(|_| self.away.is_none());
         here.into_iter().flat_map(|sample| &sample.workers.workers)
     }
@@ -110,7 +110,7 @@ fn worker_paces(before: &Sample, now: &Sample) -> BTreeMap<u64, f64> {
     let counts: BTreeMap<_, _> =
         before.workers.workers.iter().map(|worker| (worker.number, worker.requests)).collect();
     let workers = now.workers.workers.iter();
-    let answered = |worker: &Worker| worker.requests.checked_sub(*counts.get(&worker.number)?);
+    let answered = |worker: &WorkerInfo| worker.requests.checked_sub(*counts.get(&worker.number)?);
     workers.filter_map(|worker| Some((worker.number, per_second(answered(worker)?, ms)))).collect()
 }
 

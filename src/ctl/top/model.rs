@@ -6,7 +6,7 @@ use super::{
     host::{Host, Sample},
     keys::Key,
 };
-use crate::control::{Event, Worker};
+use crate::control::{EventInfo, WorkerInfo};
 
 /// What there is to hear of a host.
 #[derive(Debug)]
@@ -126,10 +126,10 @@ impl Model {
     }
 
     /// All workers of all hosts, in the chosen order.
-    pub fn workers(&self) -> Vec<(&Host, &Worker)> {
+    pub fn workers(&self) -> Vec<(&Host, &WorkerInfo)> {
         let of_host = |host| Host::workers(host).map(move |worker| (host, worker));
         let mut workers: Vec<_> = self.hosts.iter().flat_map(of_host).collect();
-        let pace = |(host, worker): &(&Host, &Worker)| host.worker_pace(worker.number).unwrap_or(0.0);
+        let pace = |(host, worker): &(&Host, &WorkerInfo)| host.worker_pace(worker.number).unwrap_or(0.0);
         let high_first = |a: f64, b: f64| b.partial_cmp(&a).unwrap_or(Ordering::Equal);
         match self.order {
             Order::Number => {}
@@ -140,7 +140,7 @@ impl Model {
     }
 
     /// The last `count` events of all hosts together, the oldest first.
-    pub fn events(&self, count: usize) -> Vec<(&Host, &Event)> {
+    pub fn events(&self, count: usize) -> Vec<(&Host, &EventInfo)> {
         let of_host = |host: &Host| host.last.as_ref().map_or(0, |sample| sample.events.len());
         let mut events = Vec::with_capacity(self.hosts.iter().map(of_host).sum());
         for host in &self.hosts {

@@ -61,7 +61,7 @@ fn drained(facts: &Facts, daemon: &Daemon) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        control::Act,
+        control::Attribution,
         ctl::doctor::{
             finding::State,
             judge::fixture::{change_units, healthy, only},
@@ -90,7 +90,7 @@ mod tests {
             findings[1].evidence.clone()
         };
         assert_eq!(by_whom(&facts), "pixeldctl status");
-        let act = Act { by: "root (pid 7)".into(), at_unix_ms: 1_800_000_000_000 };
+        let act = Attribution { by: "root (pid 7)".into(), at_unix_ms: 1_800_000_000_000 };
         facts.daemon.as_mut().unwrap().drained_by = Some(act);
         let evidence = by_whom(&facts);
         assert!(evidence.contains("drained by root (pid 7) at ") && evidence.contains("2027"), "{evidence}");

@@ -7,7 +7,7 @@ use super::{
     figure, hosts,
 };
 use crate::{
-    control::{Worker, WorkerState},
+    control::{WorkerInfo, WorkerState},
     ctl::{
         figures::STUCK_MS,
         render::{self, BAD, DIM, HEADING, ODD},
@@ -39,7 +39,7 @@ pub fn draw(model: &Model, look: &Look, area: Rect, buffer: &mut Buffer) {
     table(&columns, area.width, rows, 1, look.style(HEADING)).render(area, buffer);
 }
 
-fn row<'a>(host: &'a Host, worker: &Worker, look: &Look) -> Vec<Span<'a>> {
+fn row<'a>(host: &'a Host, worker: &WorkerInfo, look: &Look) -> Vec<Span<'a>> {
     let progress = match worker.progress_age_ms {
         ms @ ..10_000 => format!("{ms} ms ago"),
         ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
