@@ -4,6 +4,8 @@ mod support;
 
 #[path = "metrics/file.rs"]
 mod file;
+#[path = "metrics/large.rs"]
+mod large;
 
 use std::{
     collections::BTreeMap,

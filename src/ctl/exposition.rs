@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::stats::sum;
+
 /// The bounds of a histogram's buckets, in microseconds: powers of two from 16 us to 67 s. The daemon
 /// has bounds of its own at each of them, so that what is counted below them is exact.
 const BOUNDS: std::ops::RangeInclusive<u32> = 4..=26;
@@ -84,17 +86,17 @@ impl Daemon<'_> {
     /// How long things took; each of `buckets` has a bound in microseconds, which it does not include,
     /// and a count.
     pub fn durations(&mut self, name: &'static str, help: &'static str, buckets: &[(u64, u64)], sum_us: u64) {
-        let below = |us| buckets.iter().filter(|(bound, _)| *bound <= us).map(|(_, count)| count).sum();
-        let count: u64 = buckets.iter().map(|(_, count)| count).sum();
+        let below = |us| sum(buckets.iter().filter(|(bound, _)| *bound <= us).map(|(_, count)| *count));
+        let count = sum(buckets.iter().map(|(_, count)| *count));
         let bounds = BOUNDS.map(|power| 1 << power).map(|us| (le(us), below(us)));
         let lines: String = bounds
             .chain([("+Inf".into(), count)])
-            .map(|(le, count): (_, u64)| format!("{name}_bucket{} {count}\n", self.labels(&[("le", &le)])))
+            .map(|(le, count)| format!("{name}_bucket{} {count}\n", self.labels(&[("le", &le)])))
             .collect();
         let labels = self.labels(&[]);
-        let sum = seconds(sum_us);
+        let time = seconds(sum_us);
         *self.exposition.samples(name, "histogram", help) +=
-            &format!("{lines}{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n");
+            &format!("{lines}{name}_sum{labels} {time}\n{name}_count{labels} {count}\n");
     }
 
     fn sample(

@@ -3,7 +3,7 @@
 use super::render::{self, ODD, styled};
 use crate::{
     control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, ServiceState, Stats},
-    stats::{Distribution, Outcome},
+    stats::{self, Distribution, Outcome},
 };
 
 /// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
@@ -117,7 +117,7 @@ pub struct Sum {
 impl Sum {
     /// Adds them up; quantiles are those of all requests together.
     pub fn of(all: &[&Stats]) -> Self {
-        let sum = |count: fn(&Stats) -> u64| all.iter().map(|stats| count(stats)).sum();
+        let sum = |count: fn(&Stats) -> u64| stats::sum(all.iter().map(|stats| count(stats)));
         let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();
         let latency = |latency: fn(&Stats) -> &LatencyStats| {
             let mut together = Distribution::default();
@@ -130,7 +130,9 @@ impl Sum {
             workers: sum(|stats| stats.workers),
             requests: RequestCounts {
                 total: sum(|stats| stats.requests.total),
-                ..RequestCounts::new(|outcome| all.iter().map(|stats| stats.requests.get(outcome)).sum())
+                ..RequestCounts::new(|outcome| {
+                    stats::sum(all.iter().map(|stats| stats.requests.get(outcome)))
+                })
             },
             rates: RequestRates {
                 last_second: rate(|stats| stats.rates.last_second),

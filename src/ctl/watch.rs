@@ -76,7 +76,7 @@ fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> Str
         [
             &render::time_of_day(unix_ms(std::time::SystemTime::now())),
             &format!("{:.0}", rate(|stats| stats.requests.total)),
-            &format!("{:.0}", rate(|stats| stats.requests.total - stats.requests.ok)),
+            &format!("{:.0}", rate(|stats| stats.requests.total.saturating_sub(stats.requests.ok))),
             &render::latency(now.recent_latency.p50_us),
             &render::latency(now.recent_latency.p99_us),
             &now.connections.open.to_string(),

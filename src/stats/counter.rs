@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`. Two threads that add at the same time would lose a count.
+    /// Adds `n`. Two threads that add at the same time would lose a count. At 2^64 it begins at 0 again, which takes
+    /// longer than any machine lasts.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
@@ -23,6 +24,11 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
+}
+
+/// Adds up counts. A sum that is too large for 64 bits is [`u64::MAX`]: it never becomes smaller when a count grows.
+pub fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// A count that several threads write, each now and then.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::counter::Counter;
+use super::counter::{self, Counter};
 
 /// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
 const SUB_BITS: u32 = 4;
@@ -39,9 +39,9 @@ impl Histogram {
     /// Adds what was recorded so far to `sum`.
     pub fn add_to(&self, sum: &mut Distribution) {
         for (total, counter) in sum.buckets.iter_mut().zip(&self.buckets) {
-            *total += counter.get();
+            *total = total.saturating_add(counter.get());
         }
-        sum.sum_us = sum.sum_us.wrapping_add(self.sum_us.get());
+        sum.sum_us = sum.sum_us.saturating_add(self.sum_us.get());
         sum.max_us = sum.max_us.max(self.max_us.get());
     }
 }
@@ -66,14 +66,15 @@ impl Distribution {
     pub fn from_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum_us: u64, max_us: u64) -> Self {
         let mut distribution = Self { sum_us, max_us, ..Self::default() };
         for (below_us, count) in buckets {
-            distribution.buckets[bucket(below_us.saturating_sub(1))] += count;
+            let total = &mut distribution.buckets[bucket(below_us.saturating_sub(1))];
+            *total = total.saturating_add(count);
         }
         distribution
     }
 
     /// How many events.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
+        counter::sum(self.buckets.iter().copied())
     }
 
     /// The time of all events together, in microseconds.
@@ -92,9 +93,9 @@ impl Distribution {
         let count = self.count();
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let wanted = ((count as f64 * share).ceil() as u64).clamp(1, count.max(1));
-        let mut so_far = 0;
+        let mut so_far = 0_u64;
         for (bound, n) in self.buckets() {
-            so_far += n;
+            so_far = so_far.saturating_add(n);
             if so_far >= wanted {
                 return bound.min(self.max_us);
             }
@@ -115,7 +116,7 @@ impl Distribution {
         for (count, before) in recent.buckets.iter_mut().zip(earlier.buckets.iter()) {
             *count = count.saturating_sub(*before);
         }
-        recent.sum_us = self.sum_us.wrapping_sub(earlier.sum_us);
+        recent.sum_us = self.sum_us.saturating_sub(earlier.sum_us);
         let longest = recent.buckets().last().map_or(0, |(bound, _)| bound);
         recent.max_us = longest.min(self.max_us);
         recent
@@ -125,9 +126,9 @@ impl Distribution {
 impl std::ops::AddAssign<&Self> for Distribution {
     fn add_assign(&mut self, other: &Self) {
         for (mine, its) in self.buckets.iter_mut().zip(other.buckets.iter()) {
-            *mine += its;
+            *mine = mine.saturating_add(*its);
         }
-        self.sum_us = self.sum_us.wrapping_add(other.sum_us);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
         self.max_us = self.max_us.max(other.max_us);
     }
 }
@@ -201,6 +202,18 @@ mod tests {
         assert_eq!((recent.count(), recent.sum_us()), (2, 9_500));
         assert_eq!(recent.max_us(), 9_000);
         assert_eq!(early.since(&early).max_us(), 0);
+    }
+
+    #[test]
+    fn sums_beyond_64_bits_stay_at_the_largest_number() {
+        let half = u64::MAX / 2 + 1;
+        let buckets = [(1, half), (1, half), (5, half), (9, half)];
+        let mut sum = Distribution::from_buckets(buckets, half, 8);
+        sum += &sum.clone();
+        assert_eq!((sum.count(), sum.sum_us()), (u64::MAX, u64::MAX));
+        assert_eq!(sum.buckets().collect::<Vec<_>>(), [(1, u64::MAX), (5, u64::MAX), (9, u64::MAX)]);
+        assert_eq!((sum.quantile_us(0.5), sum.quantile_us(1.0)), (1, 1));
+        assert_eq!(sum.since(&sum).count(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod outcome;
 mod region;
 mod worker;
 
-pub use counter::{Counter, SharedCounter};
+pub use counter::{Counter, SharedCounter, sum};
 pub use histogram::{Distribution, Histogram};
 pub use memory::{Memory, drained_in};
 pub use outcome::{Outcome, Outcomes};

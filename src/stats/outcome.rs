@@ -1,3 +1,5 @@
+use super::counter;
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -84,14 +86,14 @@ impl Outcomes {
 
     /// All requests.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        counter::sum(self.0)
     }
 }
 
 impl std::ops::AddAssign for Outcomes {
     fn add_assign(&mut self, other: Self) {
         for (mine, its) in self.0.iter_mut().zip(other.0) {
-            *mine += its;
+            *mine = mine.saturating_add(its);
         }
     }
 }

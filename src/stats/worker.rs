@@ -165,9 +165,13 @@ impl Totals {
     pub fn sum(workers: &[WorkerCounters]) -> Self {
         workers.iter().map(Self::of).fold(Self::default(), |mut sum, totals| {
             sum.outcomes += totals.outcomes;
-            sum.bytes_received += totals.bytes_received;
-            sum.bytes_sent += totals.bytes_sent;
-            sum.connections_cut += totals.connections_cut;
+            for (sum, count) in [
+                (&mut sum.bytes_received, totals.bytes_received),
+                (&mut sum.bytes_sent, totals.bytes_sent),
+                (&mut sum.connections_cut, totals.connections_cut),
+            ] {
+                *sum = sum.saturating_add(count);
+            }
             sum
         })
     }

@@ -93,7 +93,7 @@ impl RequestCounts {
         let mut requests = Self::default();
         for outcome in Outcome::ALL {
             *requests.of(outcome) = count(outcome);
-            requests.total += count(outcome);
+            requests.total = requests.total.saturating_add(count(outcome));
         }
         requests
     }
