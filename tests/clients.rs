@@ -57,6 +57,17 @@ fn clients_of_java_are_served_on_kept_connections() {
     assert_eq!(served(Command::new("java").arg(format!("{FOLDER}/Clients.java"))), 3);
 }
 
+/// One connection for plain bodies and one for those that wait for 100 Continue; after a body of unknown length,
+/// the connection may close.
+#[test]
+#[ignore = "needs Go: make test-all"]
+fn go_clients_are_served_on_kept_connections() {
+    let cache = tempfile::tempdir().unwrap();
+    let go = &mut Command::new("go");
+    go.env("GOCACHE", cache.path()).args(["run", &format!("{FOLDER}/clients.go")]);
+    assert!(served(go) <= 5);
+}
+
 #[test]
 #[ignore = "needs curl and wget: make test-all"]
 fn curl_and_wget_are_served() {
