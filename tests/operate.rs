@@ -284,7 +284,7 @@ fn events_are_followed_as_they_happen() {
     assert_eq!(first["continues"], true);
     let names: Vec<_> =
         first["parameters"]["events"].as_array().unwrap().iter().map(|event| event["name"].clone()).collect();
-    assert_eq!(names, ["configurationRead", "workerStarted", "ready"]);
+    assert_eq!(names, ["configLoaded", "workerStarted", "ready"]);
     daemon.ctl(&["workers", "2"]);
     let mut followed = Vec::new();
     while followed.len() < 2 {

@@ -30,7 +30,7 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
         Err(error) => {
             // Told once, however many there are.
             if let Some(error) = error {
-                log.send(Event::CountersLost { reason: error.to_string() });
+                log.send(Event::CountersReset { reason: error.to_string() });
             }
             (Memory::create(now_unix_ms())?, count > 0)
         }
@@ -40,7 +40,7 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
     }
     memory.starts.add(1);
     if let Some(by) = memory.drained_by() {
-        log.send(Event::StillDrained { by: Caller { pid: by.pid, uid: by.uid }.to_string() });
+        log.send(Event::DrainedAtStart { by: Caller { pid: by.pid, uid: by.uid }.to_string() });
     }
     Ok(Opened { memory: Arc::new(memory), has_remains })
 }

@@ -196,7 +196,7 @@ impl House {
             let (worker, since) = (report.number, report.since_progress);
             let is_known = before == Some(worker);
             if !is_known {
-                self.log.send(Event::WorkerStuck { worker, since });
+                self.log.send(Event::WorkerStalled { worker, since });
             }
             Stuck { since, is_known }
         })
@@ -240,7 +240,7 @@ impl House {
 
     pub fn no_workers(&self, error: &io::Error) -> ControlError {
         let reason = format!("cannot start another worker: {error}");
-        self.log.send(Event::SystemRefused { reason: reason.clone() });
+        self.log.send(Event::OsError { reason: reason.clone() });
         ControlError::Failed { reason }
     }
 }

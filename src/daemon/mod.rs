@@ -146,7 +146,7 @@ fn refuse(faults: &Faults) -> Exit {
     let status = format!("The configuration is refused: {}", lines.join("; "));
     let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
     if let Ok(log) = open_log(Target::Auto, Level::Info) {
-        log.send(Event::ConfigRefused { faults: lines });
+        log.send(Event::ConfigRejected { faults: lines });
         log.flush(LOG_FLUSH_LIMIT);
     }
     // Who started it by hand sees the log; who looks at `systemctl status` sees this.

@@ -59,14 +59,14 @@ impl House {
             ReadError::Faults(faults) => self.refuse(faults.lines(), by),
             ReadError::Busy => not_read(error),
             _ => {
-                self.log.send(Event::ReloadRefused { faults: vec![error.to_string()], by: by.into() });
+                self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.into() });
                 not_read(error)
             }
         }
     }
 
     fn refuse(&self, faults: Vec<String>, by: &str) -> ControlError {
-        self.log.send(Event::ReloadRefused { faults: faults.clone(), by: by.into() });
+        self.log.send(Event::ReloadFailed { faults: faults.clone(), by: by.into() });
         ControlError::InvalidConfiguration { faults }
     }
 
@@ -109,7 +109,7 @@ impl House {
                 self.no_workers(&error);
             }
             let reason = format!("cannot serve the sockets that listen asks for: {error}");
-            self.log.send(Event::SystemRefused { reason: reason.clone() });
+            self.log.send(Event::OsError { reason: reason.clone() });
             ControlError::Failed { reason }
         })
     }

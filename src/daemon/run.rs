@@ -57,7 +57,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     }
     process::open_figures();
     if !loaded.files.is_empty() {
-        log.send(Event::ConfigRead { files: loaded.file_names() });
+        log.send(Event::ConfigLoaded { files: loaded.file_names() });
     }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {
@@ -71,7 +71,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
 }
 
 fn cannot_start(log: &Log, reason: String) -> Exit {
-    log.send(Event::SystemRefused { reason });
+    log.send(Event::OsError { reason });
     Exit::OsErr
 }
 
@@ -156,11 +156,11 @@ fn restore(pool: &Pool, left: Vec<OwnedFd>, log: &Log) {
             pool.restore(connection);
         }
         for (reason, connections) in closed {
-            log.send(Event::RestoreFailed { connections, reason });
+            log.send(Event::AdoptFailed { connections, reason });
         }
     }
     if restored > 0 {
-        log.send(Event::Restored { connections: restored });
+        log.send(Event::ConnectionsAdopted { connections: restored });
     }
 }
 

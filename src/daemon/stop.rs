@@ -179,7 +179,7 @@ impl<'a> Stop<'a> {
 
     fn tell_lost(&self, connections: u64, error: &io::Error) {
         if connections > 0 {
-            self.house.log.send(Event::HandOverFailed { connections, reason: error.to_string() });
+            self.house.log.send(Event::HandoffFailed { connections, reason: error.to_string() });
         }
     }
 }

@@ -212,7 +212,7 @@ impl Exchange<'_> {
 /// Tells the log of a request that was refused.
 pub fn tell_refusal(context: &Context, client: impl FnOnce() -> String, answer: &Answer) {
     if !answer.status.is_success() && context.log.wants(Level::Debug) {
-        context.log.send(Event::Refused {
+        context.log.send(Event::RequestRejected {
             worker: context.worker,
             client: client(),
             status: answer.status.as_u16(),

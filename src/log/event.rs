@@ -38,26 +38,26 @@ pub enum Event {
     /// The daemon serves.
     Ready { listeners: Vec<String>, workers: usize, takes_changes: bool, took: Duration },
     /// The configuration is wrong, and the daemon does not start with it.
-    ConfigRefused { faults: Vec<String> },
+    ConfigRejected { faults: Vec<String> },
     /// A file is read that changes something.
-    ConfigRead { files: Vec<String> },
+    ConfigLoaded { files: Vec<String> },
     /// A descriptor that the service manager passed is not used.
     SocketRejected { name: String, reason: String },
     /// A socket is missing, or cannot be opened.
     SocketFailed { reason: String },
     /// The operating system refused something without which the daemon cannot go on as asked.
-    SystemRefused { reason: String },
+    OsError { reason: String },
     /// A reload changed these keys, each as "key: from -> to".
     Reloaded { changed: Vec<String>, needs_restart: Vec<String>, by: String },
     /// A reload was refused and changed nothing.
-    ReloadRefused { faults: Vec<String>, by: String },
+    ReloadFailed { faults: Vec<String>, by: String },
     /// A worker thread serves.
     WorkerStarted { worker: usize },
     /// A worker thread has ended; `moved` connections went to others, and `left` ones wait for the next
     /// process.
-    WorkerEnded { worker: usize, moved: u64, left: u64 },
+    WorkerExited { worker: usize, moved: u64, left: u64 },
     /// A worker thread has not come round for a while.
-    WorkerStuck { worker: usize, since: Duration },
+    WorkerStalled { worker: usize, since: Duration },
     /// The whole process did not run for a while.
     ProcessPaused { since: Duration },
     /// Somebody changed the number of workers.
@@ -69,19 +69,19 @@ pub enum Event {
     /// Somebody had requests answered again.
     Resumed { by: String },
     /// The daemon was drained before it started, and still is.
-    StillDrained { by: String },
+    DrainedAtStart { by: String },
     /// The counters of the process before cannot be gone on with.
-    CountersLost { reason: String },
+    CountersReset { reason: String },
     /// As many connections are open as may be, so those of the peer that holds most are closed.
     LimitReached { limit: usize, is_short_of_files: bool, peer: String, held: usize },
     /// There are descriptors for `limit` connections only.
-    FilesShort { files: usize, limit: usize, wanted: usize },
+    FdLimitTooLow { files: usize, limit: usize, wanted: usize },
     /// Accepting stopped, for the reason given.
     AcceptPaused { reason: String },
     /// Accepting goes on.
     AcceptResumed,
     /// A request was refused.
-    Refused { worker: usize, client: String, status: u16, reason: &'static str },
+    RequestRejected { worker: usize, client: String, status: u16, reason: &'static str },
     /// A connection ended otherwise than by its client's wish.
     Disconnected { worker: usize, client: String, reason: String },
     /// A request made a worker's code panic; the connection is closed, nothing else.
@@ -94,146 +94,41 @@ pub enum Event {
     /// were closed with a request in flight.
     Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
     /// Connections that the process before has left are served.
-    Restored { connections: u64 },
+    ConnectionsAdopted { connections: u64 },
     /// So many connections that the process before has left are closed for this reason; with none, it is what
     /// they were left in that cannot be read.
-    RestoreFailed { connections: u64, reason: String },
+    AdoptFailed { connections: u64, reason: String },
     /// Connections cannot be left for the next process; they are closed.
-    HandOverFailed { connections: u64, reason: String },
+    HandoffFailed { connections: u64, reason: String },
     /// Lines are lost at the moment; the log itself cannot be told.
     LogStalled { reason: String },
     /// Lines were lost, and now they are taken again.
-    LinesDropped { lines: u64, reason: String },
+    LogLinesDropped { lines: u64, reason: String },
     /// A notification did not reach the service manager.
     NotifyFailed { reason: String },
 }
 
-/// An [`Event`] as it is written out: a sentence, and the fields that can be searched for.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub message: String,
-    pub message_id: Option<&'static str>,
-    pub worker: Option<usize>,
-    pub client: Option<String>,
-    pub status: Option<u16>,
-    pub reason: Option<String>,
-}
-
 impl Event {
-    /// How urgent it is.
-    pub fn level(&self) -> Level {
-        match self {
-            Self::ConfigRefused { .. }
-            | Self::SocketFailed { .. }
-            | Self::SystemRefused { .. }
-            | Self::ReloadRefused { .. }
-            | Self::WorkerStuck { .. }
-            | Self::Panicked { .. } => Level::Error,
-            Self::SocketRejected { .. }
-            | Self::CountersLost { .. }
-            | Self::RestoreFailed { .. }
-            | Self::HandOverFailed { .. }
-            | Self::LimitReached { .. }
-            | Self::FilesShort { .. }
-            | Self::AcceptPaused { .. }
-            | Self::LogStalled { .. }
-            | Self::LinesDropped { .. }
-            | Self::NotifyFailed { .. } => Level::Warn,
-            Self::Refused { .. } | Self::Disconnected { .. } | Self::ControlFailed { .. } => Level::Debug,
-            _ => Level::Info,
-        }
+    /// Returns its level.
+    pub const fn level(&self) -> Level {
+        self.kind().level
     }
 
-    /// Its name for programs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Ready { .. } => "ready",
-            Self::ConfigRefused { .. } => "configurationRefused",
-            Self::ConfigRead { .. } => "configurationRead",
-            Self::SocketRejected { .. } => "socketRejected",
-            Self::SocketFailed { .. } => "socketFailed",
-            Self::SystemRefused { .. } => "systemRefused",
-            Self::Reloaded { .. } => "reloaded",
-            Self::ReloadRefused { .. } => "reloadRefused",
-            Self::WorkerStarted { .. } => "workerStarted",
-            Self::WorkerEnded { .. } => "workerEnded",
-            Self::WorkerStuck { .. } => "workerStuck",
-            Self::ProcessPaused { .. } => "processPaused",
-            Self::WorkersSet { .. } => "workersSet",
-            Self::LogLevelSet { .. } => "logLevelSet",
-            Self::Drained { .. } => "drained",
-            Self::Resumed { .. } => "resumed",
-            Self::StillDrained { .. } => "stillDrained",
-            Self::CountersLost { .. } => "countersLost",
-            Self::LimitReached { .. } => "limitReached",
-            Self::FilesShort { .. } => "filesShort",
-            Self::AcceptPaused { .. } => "acceptPaused",
-            Self::AcceptResumed => "acceptResumed",
-            Self::Refused { .. } => "requestRefused",
-            Self::Disconnected { .. } => "disconnected",
-            Self::Panicked { .. } => "panicked",
-            Self::ControlFailed { .. } => "controlFailed",
-            Self::Stopping { .. } => "stopping",
-            Self::Stopped { .. } => "stopped",
-            Self::Restored { .. } => "connectionsRestored",
-            Self::RestoreFailed { .. } => "restoreFailed",
-            Self::HandOverFailed { .. } => "handOverFailed",
-            Self::LogStalled { .. } => "logStalled",
-            Self::LinesDropped { .. } => "logLinesDropped",
-            Self::NotifyFailed { .. } => "notifyFailed",
-        }
+    /// Returns its name for programs.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name
     }
 
-    /// The worker that it happened to.
+    /// Returns the worker that it is about.
     pub fn worker(&self) -> Option<usize> {
         match self {
             Self::WorkerStarted { worker }
-            | Self::WorkerEnded { worker, .. }
-            | Self::WorkerStuck { worker, .. }
-            | Self::Refused { worker, .. }
+            | Self::WorkerExited { worker, .. }
+            | Self::WorkerStalled { worker, .. }
+            | Self::RequestRejected { worker, .. }
             | Self::Disconnected { worker, .. } => Some(*worker),
             _ => None,
         }
-    }
-
-    pub(super) fn line(&self) -> Line {
-        let mut line = Line {
-            message: self.message(),
-            message_id: self.message_id(),
-            worker: self.worker(),
-            client: None,
-            status: None,
-            reason: None,
-        };
-        match self {
-            Self::Refused { client, status, reason, .. } => {
-                line.client = Some(client.clone());
-                line.status = Some(*status);
-                line.reason = Some((*reason).into());
-            }
-            Self::LimitReached { peer, .. } => line.client = Some(peer.clone()),
-            Self::Disconnected { client, reason, .. } | Self::ControlFailed { client, reason } => {
-                line.client = Some(client.clone());
-                line.reason = Some(reason.clone());
-            }
-            Self::SocketRejected { reason, .. }
-            | Self::SocketFailed { reason }
-            | Self::SystemRefused { reason }
-            | Self::CountersLost { reason }
-            | Self::RestoreFailed { reason, .. }
-            | Self::HandOverFailed { reason, .. }
-            | Self::AcceptPaused { reason }
-            | Self::Panicked { reason }
-            | Self::LogStalled { reason }
-            | Self::LinesDropped { reason, .. }
-            | Self::NotifyFailed { reason } => line.reason = Some(reason.clone()),
-            Self::ConfigRefused { faults } | Self::ReloadRefused { faults, .. } => {
-                line.reason = Some(faults.join("\n"));
-            }
-            Self::Stopping { cause, .. } => line.reason = Some((*cause).into()),
-            _ => {}
-        }
-        line
     }
 
     /// A sentence for people.
@@ -246,14 +141,14 @@ impl Event {
                 listeners.join(", "),
                 if *takes_changes { "" } else { "; no admin socket, so pixeldctl can only read" }
             ),
-            Self::ConfigRefused { faults } => {
+            Self::ConfigRejected { faults } => {
                 format!("The configuration is refused: {}", faults.join("; "))
             }
-            Self::ConfigRead { files } => format!("Configuration read from {}", files.join(", ")),
+            Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
             Self::SocketRejected { name, reason } => {
                 format!("The inherited socket {name:?} is not used: {reason}")
             }
-            Self::SocketFailed { reason } | Self::SystemRefused { reason } | Self::Panicked { reason } => {
+            Self::SocketFailed { reason } | Self::OsError { reason } | Self::Panicked { reason } => {
                 reason.clone()
             }
             Self::Reloaded { changed, needs_restart, by } => {
@@ -266,16 +161,16 @@ impl Event {
                 }
                 text
             }
-            Self::ReloadRefused { faults, by } => {
+            Self::ReloadFailed { faults, by } => {
                 let faults = faults.join("; ");
                 format!("A reload by {by} changed nothing, the configuration is refused: {faults}")
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
-            Self::WorkerEnded { worker, moved, left } => {
+            Self::WorkerExited { worker, moved, left } => {
                 let fates = [(*moved, "moved to others"), (*left, "given up for the next start")];
                 with_fates(format!("Worker {worker} has ended"), &fates)
             }
-            Self::WorkerStuck { worker, since } => {
+            Self::WorkerStalled { worker, since } => {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
             }
             Self::ProcessPaused { since } => format!(
@@ -288,17 +183,17 @@ impl Event {
             }
             Self::Drained { by } => format!("Drained by {by}: requests are answered with 503"),
             Self::Resumed { by } => format!("Resumed by {by}: requests are answered again"),
-            Self::StillDrained { by } => {
+            Self::DrainedAtStart { by } => {
                 format!("Still drained, by {by}: requests are answered with 503 until `pixeldctl resume`")
             }
-            Self::CountersLost { reason } => {
+            Self::CountersReset { reason } => {
                 format!("The counters begin anew, those of the process before cannot be used: {reason}")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
                 let reached = limit_reached(*limit, *is_short_of_files);
                 format!("{reached}: closing connections of the peer with most ({peer}, {held})")
             }
-            Self::FilesShort { files, limit, wanted } => format!(
+            Self::FdLimitTooLow { files, limit, wanted } => format!(
                 "At most {} may be open, and not {wanted} (limits.connections), for only {files} files may: \
                  raise LimitNOFILE=",
                 counted(*limit, "connection")
@@ -306,7 +201,7 @@ impl Event {
             Self::LogStalled { reason } => format!("The log is not taken, lines are dropped: {reason}"),
             Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
             Self::AcceptResumed => "Accepting goes on".into(),
-            Self::Refused { status, reason, .. } => format!("Answered {status}: {reason}"),
+            Self::RequestRejected { status, reason, .. } => format!("Answered {status}: {reason}"),
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
             Self::ControlFailed { reason, .. } => format!("Control client: {reason}"),
             Self::Stopping { cause, open } => {
@@ -317,20 +212,20 @@ impl Event {
                 let text = format!("Stopped after {:.1} s, {answered} answered", took.as_secs_f64());
                 with_fates(text, &[(*handed_over, "left for the next start"), (*cut, "cut off")])
             }
-            Self::Restored { connections } => {
+            Self::ConnectionsAdopted { connections } => {
                 format!("{} of the process before served on", counted(*connections, "connection"))
             }
-            Self::RestoreFailed { connections: 0, reason } => {
+            Self::AdoptFailed { connections: 0, reason } => {
                 format!("Connections of the process before are closed: {reason}")
             }
-            Self::RestoreFailed { connections, reason } => {
+            Self::AdoptFailed { connections, reason } => {
                 format!("{} of the process before closed: {reason}", counted(*connections, "connection"))
             }
-            Self::HandOverFailed { connections, reason } => {
+            Self::HandoffFailed { connections, reason } => {
                 let closed = counted(*connections, "connection");
                 format!("{closed} cannot be left for the next start, and closed: {reason}")
             }
-            Self::LinesDropped { lines, reason } => {
+            Self::LogLinesDropped { lines, reason } => {
                 format!("{} not written: {reason}", counted(*lines, "line"))
             }
             Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),

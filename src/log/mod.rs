@@ -2,12 +2,15 @@
 //! queue, one thread writes it out, and what does not fit is counted.
 
 mod event;
-mod message_id;
+mod fields;
+mod kind;
 mod news;
 mod queue;
 mod sink;
 
 pub use event::{Event, Level, counted};
+pub use fields::Fields;
+pub use kind::EventKind;
 pub use news::Told;
 pub use queue::Log;
 pub use sink::{Sink, Target};

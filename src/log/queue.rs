@@ -185,7 +185,7 @@ impl Writer {
     /// Tells how many lines were lost, if writing works again.
     fn report(&mut self, lines: u64) -> bool {
         let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
-        let event = Event::LinesDropped { lines, reason };
+        let event = Event::LogLinesDropped { lines, reason };
         let is_told = self.write_to_sink(&event).is_ok();
         if is_told {
             self.is_stalled.store(false, Relaxed);
@@ -211,7 +211,7 @@ mod tests {
                 door.wait();
                 gate.wait();
             }
-            let _ = lines.send(event.line().message);
+            let _ = lines.send(event.message());
         });
         let log = Log::start(sink, Level::Info).unwrap();
         log.send(Event::AcceptResumed);
@@ -236,7 +236,7 @@ mod tests {
             if disk.load(Relaxed) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            let _ = lines.send(event.line().message);
+            let _ = lines.send(event.message());
             Ok(())
         });
         let log = Log::start(sink, Level::Info).unwrap();
@@ -267,7 +267,7 @@ mod tests {
         let (lines, written) = std::sync::mpsc::channel();
         let sink = Sink::function(move |event| {
             assert_ne!(event.worker(), Some(1), "a panic that this test is about");
-            let _ = lines.send(event.line().message);
+            let _ = lines.send(event.message());
         });
         let log = Log::start(sink, Level::Info).unwrap();
         for worker in [1, 2] {
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_below_the_level_is_not_sent() {
         let (lines, written) = std::sync::mpsc::channel();
-        let sink = Sink::function(move |event| drop(lines.send(event.line().message)));
+        let sink = Sink::function(move |event| drop(lines.send(event.message())));
         let log = Log::start(sink, Level::Warn).unwrap();
         log.send(Event::AcceptResumed);
         log.set_level(Level::Info);

@@ -10,7 +10,7 @@ use nix::sys::stat::{fstat, makedev};
 use serde::Deserialize;
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
-use super::{Event, Level, event::Line};
+use super::{Event, EventKind, Fields, Level};
 
 /// Where the log goes, as the configuration has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -189,27 +189,60 @@ fn has_colours(variable: impl Fn(&'static str) -> Option<OsString>) -> bool {
         && value("TERM").is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
 }
 
+/// Sends an event to the journal: each field here is one there, in upper case.
 fn trace(event: &Event) {
+    let EventKind { name, level, message_id } = event.kind();
+    let Fields {
+        worker,
+        client,
+        status,
+        reason,
+        by,
+        from,
+        to,
+        workers,
+        connections,
+        limit,
+        wanted,
+        requests,
+        moved,
+        handed_off,
+        closed,
+        lines,
+    } = event.fields();
+    let message = event.message();
     macro_rules! emit {
-        ($level:ident, $line:expr) => {{
-            let Line { message, message_id, worker, client, status, reason } = $line;
+        ($level:ident) => {
             tracing::event!(
                 target: "pixeld",
                 tracing::Level::$level,
+                event = name,
                 message_id,
                 worker,
                 client,
                 status,
                 reason,
+                by,
+                from,
+                to,
+                workers,
+                connections,
+                limit,
+                wanted,
+                requests,
+                moved,
+                handed_off,
+                closed,
+                lines,
                 "{message}"
             )
-        }};
+        };
     }
-    match event.level() {
-        Level::Error => emit!(ERROR, event.line()),
-        Level::Warn => emit!(WARN, event.line()),
-        Level::Info => emit!(INFO, event.line()),
-        Level::Debug => emit!(DEBUG, event.line()),
+    match level {
+        Level::Error => emit!(ERROR),
+        Level::Warn => emit!(WARN),
+        Level::Info => emit!(INFO),
+        Level::Debug => emit!(DEBUG),
     }
 }
 
@@ -235,14 +268,23 @@ enum Style {
 }
 
 impl Style {
-    fn format(self, event: &Event) -> String {
-        let line = event.line();
-        let mut text = line.message;
-        if let Some(worker) = line.worker {
-            text += &format!(" worker={worker}");
+    /// Whether this field follows the message: for a person only what the message does not say.
+    fn shows(self, field: &str) -> bool {
+        match self {
+            Self::Coloured => ["worker", "client"].contains(&field),
+            // The message has the whole reason.
+            Self::Prefixed | Self::Plain => field != "reason",
         }
-        if let Some(client) = line.client {
-            text += &format!(" client={client}");
+    }
+
+    fn format(self, event: &Event) -> String {
+        let mut text = event.message();
+        if !matches!(self, Self::Coloured) {
+            text += &format!(" event={}", event.name());
+        }
+        for (name, value) in event.fields().iter().filter(|(name, _)| self.shows(name)) {
+            let is_word = !value.contains(|c: char| c.is_whitespace() || c == '"');
+            text += &if is_word { format!(" {name}={value}") } else { format!(" {name}={value:?}") };
         }
         // A message is one line, whatever it quotes.
         let text = text.replace('\n', "; ");
@@ -314,15 +356,26 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_with_its_fields() {
-        let event =
-            Event::Refused { worker: 2, client: "[::1]:5000".into(), status: 404, reason: "no such path" };
+        let event = Event::RequestRejected {
+            worker: 2,
+            client: "[::1]:5000".into(),
+            status: 404,
+            reason: "no such path",
+        };
         assert_eq!(
             Style::Prefixed.format(&event),
-            "<7>Answered 404: no such path worker=2 client=[::1]:5000\n"
+            "<7>Answered 404: no such path event=requestRejected worker=2 client=[::1]:5000 status=404\n"
         );
-        let event = Event::ConfigRefused { faults: vec!["a\nb".into(), "c".into()] };
-        assert_eq!(Style::Prefixed.format(&event), "<3>The configuration is refused: a; b; c\n");
-        assert!(Style::Plain.format(&event).ends_with("Z error The configuration is refused: a; b; c\n"));
+        let event = Event::ConfigRejected { faults: vec!["a\nb".into(), "c".into()] };
+        assert_eq!(
+            Style::Prefixed.format(&event),
+            "<3>The configuration is refused: a; b; c event=configRejected\n"
+        );
+        assert!(
+            Style::Plain
+                .format(&event)
+                .ends_with("Z error The configuration is refused: a; b; c event=configRejected\n")
+        );
         assert!(Style::Coloured.format(&event).contains("\x1b[31merror\x1b[0m The"));
     }
 }

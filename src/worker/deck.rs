@@ -78,7 +78,7 @@ impl Deck {
         let before = self.limit.swap(wanted.min(room), Relaxed);
         self.room.notify_one();
         let is_news = room < wanted && room != before;
-        is_news.then(|| Event::FilesShort { files: files.number(), limit: room, wanted })
+        is_news.then(|| Event::FdLimitTooLow { files: files.number(), limit: room, wanted })
     }
 
     /// Whether it is descriptors that limit the connections, and not the configuration.

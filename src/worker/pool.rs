@@ -262,7 +262,7 @@ impl Pool {
             let number = self.serving.remove(i).number;
             if let Err(error) = self.resize(count) {
                 let reason = format!("cannot replace worker {number}: {error}");
-                self.shared.log.send(Event::SystemRefused { reason });
+                self.shared.log.send(Event::OsError { reason });
             }
         }
     }

@@ -257,7 +257,7 @@ async fn work(
     }
     connections.shutdown().await;
     let (moved, left) = (context.stats.connections_moved.get(), context.stats.connections_left.get());
-    shared.log.send(Event::WorkerEnded { worker: context.worker, moved, left });
+    shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
 }
 
 /// Replies when these are complete, at once if there are none.

@@ -1,80 +1,62 @@
-//! Each event is explained in pixeld-control(7), and each error and warning in the catalog of messages.
+//! Each event is explained in pixeld-control(7), and each one with a MESSAGE_ID in the message catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::page::{PIXELD_CONTROL, items, part, section};
+use pixeld::log::{Event, Fields, Level};
 
-const EVENTS: &str = include_str!("../../src/log/event.rs");
-const MESSAGE_IDS: &str = include_str!("../../src/log/message_id.rs");
+use crate::page::{PIXELD, PIXELD_CONTROL, items, part, section};
+
 const CATALOG: &str = include_str!("../../systemd/pixeld.catalog");
 
-/// What stands in a function of the source, which the compiler keeps complete.
-fn body(function: &str) -> &'static str {
-    let (_, body) = EVENTS.split_once(&format!("pub fn {function}(&self)")).expect(function);
-    body.split_once("\n    }\n").expect("its end").0
-}
-
-fn variants(arms: &str) -> impl Iterator<Item = &str> {
-    arms.split("Self::").skip(1).map(|arm| arm.split(|c: char| !c.is_alphanumeric()).next().unwrap())
-}
-
-/// Those that are not of the level info.
-fn levels() -> BTreeMap<&'static str, String> {
-    let mut levels = BTreeMap::new();
-    let mut rest = body("level");
-    while let Some((arms, after)) = rest.split_once("=> Level::") {
-        let (level, next) = after.split_once(',').unwrap();
-        levels.extend(variants(arms).map(|variant| (variant, level.to_lowercase())));
-        rest = next;
-    }
-    levels
+/// The text of each catalog entry, by its MESSAGE_ID.
+fn catalog() -> BTreeMap<&'static str, &'static str> {
+    CATALOG.split("\n-- ").skip(1).map(|entry| entry.split_once('\n').expect("an entry")).collect()
 }
 
 #[test]
-fn the_catalog_explains_every_error_and_warning_and_nothing_else() {
-    let ids: BTreeMap<_, _> = MESSAGE_IDS
-        .lines()
-        .filter_map(|line| line.split_once("=> \""))
-        .map(|(arm, id)| (variants(arm).next().unwrap(), id.split('"').next().unwrap()))
-        .collect();
-    let urgent = levels().into_iter().filter(|(_, level)| level == "error" || level == "warn");
-    assert_eq!(ids.keys().copied().collect::<BTreeSet<_>>(), urgent.map(|(variant, _)| variant).collect());
-
-    let entries: BTreeMap<_, _> =
-        CATALOG.split("\n-- ").skip(1).map(|entry| entry.split_once('\n').expect("an entry")).collect();
-    assert_eq!(entries.keys().copied().collect::<BTreeSet<_>>(), ids.values().copied().collect());
-    assert_eq!(CATALOG.matches("\n-- ").count(), ids.len(), "no identifier stands for two");
-    let (_, with_reason) = EVENTS.split_once("fn line(&self)").expect("what becomes of an event");
-    for (variant, id) in ids {
+fn message_ids_are_unique_and_only_debug_has_none() {
+    let mut seen = BTreeSet::new();
+    for kind in Event::KINDS {
+        let Some(id) = kind.message_id else {
+            assert_eq!(kind.level, Level::Debug, "{}", kind.name);
+            continue;
+        };
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
-        let (head, text) = entries[id].split_once("\n\n").expect("a text below the head");
+        assert!(seen.insert(id), "{id} has two events");
+    }
+}
+
+#[test]
+fn catalog_explains_every_message_id_and_no_other() {
+    let entries = catalog();
+    assert_eq!(CATALOG.matches("\n-- ").count(), entries.len(), "an identifier has two entries");
+    let ids = Event::KINDS.iter().filter_map(|kind| kind.message_id);
+    assert_eq!(entries.keys().copied().collect::<BTreeSet<_>>(), ids.collect());
+    for (id, entry) in entries {
+        let (head, text) = entry.split_once("\n\n").expect("a text below the head");
         assert!(head.contains("Subject: ") && head.contains("\nDefined-By: pixeld\n"), "{head}");
         let (_, pages) = head.split_once("Documentation: ").expect("where to read on");
         assert!(pages.split_whitespace().all(|page| page.starts_with("man:")), "{head}");
-        assert!(text.trim().replace("@REASON@", "").len() > 80, "{variant} is not explained");
-        // journalctl fills in what the message has.
-        assert!(!entries[id].contains("@WORKER@") || variant == "WorkerStuck", "{variant}");
-        assert!(
-            !text.contains("@REASON@") || with_reason.contains(&format!("Self::{variant} {{")),
-            "{variant}"
-        );
-        let width = entries[id].lines().map(str::len).max();
-        assert!(width <= Some(80), "{variant}");
+        assert!(text.trim().replace("@REASON@", "").len() > 80, "{id} is not explained");
+        assert!(entry.lines().all(|line| line.len() <= 80), "{id} is wider than 80 columns");
     }
 }
 
 #[test]
-fn every_event_is_explained_at_its_level_and_no_other() {
-    let levels = levels();
-    let mut events: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for arm in body("name").lines().filter(|line| line.contains("=> \"")) {
-        let variant = variants(arm).next().unwrap();
-        let level = levels.get(variant).cloned().unwrap_or("info".into());
-        events.entry(level).or_default().insert(arm.split('"').nth(1).unwrap());
+fn manual_explains_every_event_at_its_level_and_no_other() {
+    let events = section(PIXELD_CONTROL, "EVENTS");
+    for level in Level::ALL {
+        let explained = items(part(events, &format!(".Ss {}", level.name()), ".Ss "), "Sy");
+        let of_level = Event::KINDS.iter().filter(|kind| kind.level == level).map(|kind| kind.name);
+        assert_eq!(explained.into_keys().collect::<BTreeSet<_>>(), of_level.collect(), "{}", level.name());
     }
-    assert!(events["error"].contains("workerStuck") && events["info"].contains("ready"), "{events:?}");
-    for (level, events) in events {
-        let explained = items(part(section(PIXELD_CONTROL, "EVENTS"), &format!(".Ss {level}"), ".Ss "), "Sy");
-        assert_eq!(explained.into_keys().collect::<BTreeSet<_>>(), events, "{level}");
-    }
+}
+
+#[test]
+fn manual_explains_every_journal_field_and_no_other() {
+    let heads = items(section(PIXELD, "LOGGING"), "Va").into_keys();
+    let explained = heads.flat_map(|head| head.split(" , Va ")).map(|head| head.trim_end_matches('='));
+    let common = ["event", "message_id"];
+    let names = common.iter().chain(Fields::NAMES).map(|name| name.to_uppercase());
+    assert_eq!(explained.map(String::from).collect::<BTreeSet<_>>(), names.collect());
 }

@@ -25,7 +25,7 @@ pub enum EventLevel {
 pub struct EventInfo {
     /// When.
     pub at_unix_ms: u64,
-    /// What happened, such as "workerEnded".
+    /// What happened, such as "workerExited".
     pub name: String,
     /// How urgent it is.
     pub level: EventLevel,

@@ -1,0 +1,87 @@
+//! What an event is about, in fields that logs can be searched for.
+
+use super::Event;
+
+macro_rules! fields {
+    ($($name:ident)*) => {
+        /// The fields of an event, those that apply.
+        #[derive(Debug, Default, PartialEq, Eq)]
+        #[allow(missing_docs)] // pixeld(8), LOGGING, says what each of them has
+        pub struct Fields {
+            $(pub $name: Option<String>,)*
+        }
+
+        impl Fields {
+            /// All names; in the journal they are in upper case.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Returns names and values of those that apply.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+                let all = [$((stringify!($name), self.$name.as_deref())),*];
+                all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+            }
+        }
+    };
+}
+
+fields! {
+    worker client status reason by from to workers connections limit wanted requests moved handed_off closed lines
+}
+
+/// The fields of the variables that have their names.
+macro_rules! of {
+    ($($name:ident),+) => { Fields { $($name: Some($name.to_string()),)+ ..Fields::default() } };
+}
+
+impl Event {
+    /// Returns its fields.
+    pub fn fields(&self) -> Fields {
+        match self {
+            Self::Ready { workers, .. } => of!(workers),
+            Self::ConfigRejected { faults } => {
+                let reason = faults.join("\n");
+                of!(reason)
+            }
+            Self::ReloadFailed { faults, by } => {
+                let reason = faults.join("\n");
+                of!(reason, by)
+            }
+            Self::SocketRejected { reason, .. }
+            | Self::SocketFailed { reason }
+            | Self::OsError { reason }
+            | Self::CountersReset { reason }
+            | Self::AcceptPaused { reason }
+            | Self::Panicked { reason }
+            | Self::LogStalled { reason }
+            | Self::NotifyFailed { reason } => of!(reason),
+            Self::Reloaded { by, .. }
+            | Self::Drained { by }
+            | Self::Resumed { by }
+            | Self::DrainedAtStart { by } => of!(by),
+            Self::WorkerStarted { worker } | Self::WorkerStalled { worker, .. } => of!(worker),
+            Self::WorkerExited { worker, moved, left: handed_off } => of!(worker, moved, handed_off),
+            Self::WorkersSet { from, to, by } => of!(from, to, by),
+            Self::LogLevelSet { from, to, by } => {
+                let (from, to) = (from.name(), to.name());
+                of!(from, to, by)
+            }
+            Self::LimitReached { limit, peer: client, held: connections, .. } => {
+                of!(limit, client, connections)
+            }
+            Self::FdLimitTooLow { limit, wanted, .. } => of!(limit, wanted),
+            Self::RequestRejected { worker, client, status, reason } => of!(worker, client, status, reason),
+            Self::Disconnected { worker, client, reason } => of!(worker, client, reason),
+            Self::ControlFailed { client, reason } => of!(client, reason),
+            Self::Stopping { cause: reason, open: connections } => of!(reason, connections),
+            Self::Stopped { requests, handed_over: handed_off, cut: closed, .. } => {
+                of!(requests, handed_off, closed)
+            }
+            Self::ConnectionsAdopted { connections } => of!(connections),
+            Self::AdoptFailed { connections, reason } | Self::HandoffFailed { connections, reason } => {
+                of!(connections, reason)
+            }
+            Self::LogLinesDropped { lines, reason } => of!(lines, reason),
+            Self::ConfigLoaded { .. } | Self::ProcessPaused { .. } | Self::AcceptResumed => Fields::default(),
+        }
+    }
+}
