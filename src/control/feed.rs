@@ -7,8 +7,8 @@ use tokio::{
 };
 
 use super::{
-    methods::to_value,
     operator::{Operator, Query},
+    router::to_value,
     types::{ControlError, EventInfo, WatchEventsReply},
 };
 use crate::log::{Log, Told};

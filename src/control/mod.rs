@@ -6,15 +6,15 @@ mod feed;
 mod framing;
 mod interface;
 mod message;
-mod methods;
 mod operator;
+mod router;
 mod server;
 mod standard;
 mod types;
 
 pub use client::{CallError, Client, EventStream, StatsStream};
-pub use methods::Access;
 pub use operator::{Caller, Change, Changed, Operator, Query, Snapshot};
+pub use router::Access;
 pub use server::serve;
 pub use types::{
     Attribution, ConfigReply, ConnectionStats, ControlError, DrainReply, EventInfo, EventLevel, EventsReply,

@@ -25,8 +25,8 @@ use zlink::Reply;
 use super::{
     feed::Feed,
     framing::{CallReader, encode, write},
-    methods::{Access, Answer, Desk, shorten},
     operator::{Caller, Operator},
+    router::{Access, MethodReply, MethodRouter, shorten},
     types::ControlError,
 };
 use crate::{
@@ -63,9 +63,9 @@ pub fn serve<O: Operator + Send + 'static>(
     };
     let name = format!("pixeld-{}", access.name());
     thread::Builder::new().name(name).spawn(move || {
-        let desk = Rc::new(Desk { access, operator, log });
+        let router = Rc::new(MethodRouter { access, operator, log });
         let mut serve_all = || {
-            let clients = serve_clients(&mut listener, max_clients, &desk, &mut closed);
+            let clients = serve_clients(&mut listener, max_clients, &router, &mut closed);
             LocalSet::new().block_on(&runtime, clients);
         };
         // A panic was reported by its hook. That of one client's task does not come this far.
@@ -79,7 +79,7 @@ pub fn serve<O: Operator + Send + 'static>(
 async fn serve_clients<O: Operator + 'static>(
     open: &mut Option<UnixListener>,
     max_clients: usize,
-    desk: &Rc<Desk<O>>,
+    router: &Rc<MethodRouter<O>>,
     closed: &mut oneshot::Receiver<()>,
 ) {
     let mut clients = Clients { max: max_clients, tasks: JoinSet::new(), known: Vec::new() };
@@ -92,13 +92,13 @@ async fn serve_clients<O: Operator + 'static>(
                 Ok((stream, _)) => {
                     is_failing = false;
                     clients.make_room().await;
-                    clients.add(stream, desk.clone());
+                    clients.add(stream, router.clone());
                 }
                 // Out of descriptors, most likely: the clients that are there are served on.
                 Err(error) => {
                     if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
-                        let reason = format!("{} socket: {error}", desk.access.name());
-                        desk.log.send(Event::AcceptPaused { reason });
+                        let reason = format!("{} socket: {error}", router.access.name());
+                        router.log.send(Event::AcceptPaused { reason });
                     }
                     sleep(Duration::from_millis(100)).await;
                 }
@@ -150,14 +150,14 @@ impl Clients {
         }
     }
 
-    fn add<O: Operator + 'static>(&mut self, stream: UnixStream, desk: Rc<Desk<O>>) {
+    fn add<O: Operator + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
         let peer = Rc::new(Peer {
             stream: Rc::new(stream),
             active: Cell::new(Instant::now()),
             is_writing: Cell::new(false),
         });
         let known = Rc::downgrade(&peer);
-        self.known.push((self.tasks.spawn_local(Session { desk, peer }.run()), known));
+        self.known.push((self.tasks.spawn_local(Session { router, peer }.run()), known));
     }
 }
 
@@ -174,7 +174,7 @@ impl Peer {
 
 /// What serves one client.
 struct Session<O> {
-    desk: Rc<Desk<O>>,
+    router: Rc<MethodRouter<O>>,
     peer: Rc<Peer>,
 }
 
@@ -183,8 +183,8 @@ impl<O: Operator> Session<O> {
         let caller = self.peer.stream.peer_cred().map(Caller::from);
         // As clients of HTTP are named: where they come in, and what tells one from another.
         let client = match &caller {
-            Ok(caller) => format!("{}:{}", self.desk.access.name(), caller.pid),
-            Err(_) => self.desk.access.name().into(),
+            Ok(caller) => format!("{}:{}", self.router.access.name(), caller.pid),
+            Err(_) => self.router.access.name().into(),
         };
         let served = match caller {
             Ok(caller) => self.serve(caller).await,
@@ -192,7 +192,7 @@ impl<O: Operator> Session<O> {
         };
         if let Err(error) = served {
             let reason = shorten(&error.to_string()).into_owned();
-            self.desk.log.send(Event::ControlFailed { client, reason });
+            self.router.log.send(Event::ControlFailed { client, reason });
         }
     }
 
@@ -205,14 +205,14 @@ impl<O: Operator> Session<O> {
             let Some(call) = received? else { return Ok(()) };
             // What nobody waits for any more was given up: done now, it would come as a surprise.
             if call.oneway() || !calls.is_deserted() {
-                match self.desk.answer(&call, caller).await {
+                match self.router.route(&call, caller).await {
                     // A client that wants no reply gets none, however many there would be.
                     _ if call.oneway() => {}
-                    Answer::Feed(feed) => {
+                    MethodReply::Feed(feed) => {
                         drop(call);
                         return self.stream(feed, &mut calls).await;
                     }
-                    answer => self.write(encode_answer(&answer)?).await?,
+                    reply => self.write(encode_reply(&reply)?).await?,
                 }
             }
             // Calls that have come together are in the buffer, and reading them never waits.
@@ -228,7 +228,7 @@ impl<O: Operator> Session<O> {
         loop {
             let parameters = tokio::select! {
                 _ = &mut hangs_up => return Ok(()),
-                parameters = feed.next(&self.desk.operator) => parameters,
+                parameters = feed.next(&self.router.operator) => parameters,
             };
             match parameters {
                 Ok(parameters) => {
@@ -251,13 +251,13 @@ impl<O: Operator> Session<O> {
     }
 }
 
-fn encode_answer(answer: &Answer) -> io::Result<Vec<u8>> {
-    match answer {
-        Answer::Parameters(parameters) => encode(&Reply::new(Some(parameters))),
-        Answer::Service(reply) => encode(&Reply::new(Some(reply))),
-        Answer::Error(error) => encode(error),
-        Answer::ServiceError(error) => encode(error),
-        Answer::Feed(_) => Ok(Vec::new()),
+fn encode_reply(reply: &MethodReply) -> io::Result<Vec<u8>> {
+    match reply {
+        MethodReply::Parameters(parameters) => encode(&Reply::new(Some(parameters))),
+        MethodReply::Service(reply) => encode(&Reply::new(Some(reply))),
+        MethodReply::Error(error) => encode(error),
+        MethodReply::ServiceError(error) => encode(error),
+        MethodReply::Feed(_) => Ok(Vec::new()),
     }
 }
 

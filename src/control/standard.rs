@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use zlink::varlink_service::{self, Info, InterfaceDescription};
 
-use super::{INTERFACE, interface::DESCRIPTION, methods::Answer, types::ControlError};
+use super::{INTERFACE, interface::DESCRIPTION, router::MethodReply, types::ControlError};
 use crate::log::Level;
 
 /// What every Varlink service answers.
@@ -15,31 +15,31 @@ pub const SYSTEMD: &str = "io.systemd.service";
 const SYSTEMD_DESCRIPTION: &str = include_str!("io.systemd.service.varlink");
 
 /// `org.varlink.service`.
-pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> Answer {
+pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> MethodReply {
     match method {
         "GetInfo" => {
             let version = env!("CARGO_PKG_VERSION");
             let interfaces = [SERVICE, SYSTEMD, INTERFACE];
             match Info::new("pixeld", "pixeld", version, "man:pixeld-control(7)", interfaces) {
-                Ok(info) => Answer::Service(varlink_service::Reply::Info(info)),
-                Err(error) => Answer::Error(ControlError::Failed { reason: error.to_string() }),
+                Ok(info) => MethodReply::Service(varlink_service::Reply::Info(info)),
+                Err(error) => MethodReply::Error(ControlError::Failed { reason: error.to_string() }),
             }
         }
         "GetInterfaceDescription" => match parameters.get("interface").and_then(Value::as_str) {
             Some(INTERFACE) => described(DESCRIPTION),
             Some(SYSTEMD) => described(SYSTEMD_DESCRIPTION),
-            Some(SERVICE) => Answer::Service(varlink_service::Reply::InterfaceDescription(
+            Some(SERVICE) => MethodReply::Service(varlink_service::Reply::InterfaceDescription(
                 InterfaceDescription::from(varlink_service::DESCRIPTION),
             )),
-            Some(unknown) => Answer::interface_not_found(unknown),
-            None => Answer::invalid_parameter("interface"),
+            Some(unknown) => MethodReply::interface_not_found(unknown),
+            None => MethodReply::invalid_parameter("interface"),
         },
-        _ => Answer::method_not_found(&format!("{SERVICE}.{method}")),
+        _ => MethodReply::method_not_found(&format!("{SERVICE}.{method}")),
     }
 }
 
-fn described(description: &str) -> Answer {
-    Answer::Parameters(json!({ "description": description }))
+fn described(description: &str) -> MethodReply {
+    MethodReply::Parameters(json!({ "description": description }))
 }
 
 /// A level of syslog(3) as one of ours; `None` means as configured.
@@ -57,11 +57,11 @@ pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
 }
 
 /// The reply to GetEnvironment.
-pub fn environment() -> Answer {
+pub fn environment() -> MethodReply {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
     let variables: Vec<_> =
         std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
-    Answer::Parameters(json!({ "environment": variables }))
+    MethodReply::Parameters(json!({ "environment": variables }))
 }
 
 #[cfg(test)]

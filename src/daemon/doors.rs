@@ -189,7 +189,7 @@ impl Doors {
     /// When the operating system is short of something; then everything is as it was.
     pub fn change(&mut self, opened: Opened, house: &Rc<House>) -> io::Result<()> {
         let Opened { http, control, admin } = opened;
-        let admin = admin.map(|listener| Reception::open(listener, Access::Change, house)).transpose()?;
+        let admin = admin.map(|listener| Reception::open(listener, Access::ReadWrite, house)).transpose()?;
         // Its replies name the other one.
         let control = if control.is_some() || admin.is_some() {
             let access = read_access(admin.as_ref().or(self.admin.as_ref()));
@@ -223,7 +223,7 @@ impl Doors {
         let access = read_access(self.admin.as_ref());
         self.control.serving = Some(serve(&self.control.listener, access, house)?);
         if let Some(admin) = &mut self.admin {
-            admin.serving = Some(serve(&admin.listener, Access::Change, house)?);
+            admin.serving = Some(serve(&admin.listener, Access::ReadWrite, house)?);
         }
         Ok(())
     }
@@ -256,7 +256,7 @@ fn serve(listener: &Listener, access: Access, house: &Rc<House>) -> io::Result<o
 
 fn read_access(admin: Option<&Reception>) -> Access {
     let path = admin.and_then(|admin| admin.listener.address().path());
-    Access::Read { admin: path.map(|path| path.display().to_string()), group: path.and_then(group_of) }
+    Access::ReadOnly { admin: path.map(|path| path.display().to_string()), group: path.and_then(group_of) }
 }
 
 /// The group whose members may write to a socket, if it is not its owner's alone.

@@ -21,39 +21,39 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Only for reading; changing is done over another socket.
-    Read {
+    ReadOnly {
         /// The path of the other socket, if there is one.
         admin: Option<String>,
         /// The group whose members may connect to it, if it has one.
         group: Option<String>,
     },
     /// For reading and changing.
-    Change,
+    ReadWrite,
 }
 
 impl Access {
     /// Which of the two sockets that is.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Read { .. } => "control",
-            Self::Change => "admin",
+            Self::ReadOnly { .. } => "control",
+            Self::ReadWrite => "admin",
         }
     }
 
     /// The answer to a method that changes something, if the socket is not for that.
     pub fn refusal(&self) -> Option<ControlError> {
         match self {
-            Self::Read { admin, group } => {
+            Self::ReadOnly { admin, group } => {
                 Some(ControlError::NotPermitted { socket: admin.clone(), group: group.clone() })
             }
-            Self::Change => None,
+            Self::ReadWrite => None,
         }
     }
 }
 
 /// Where calls are answered.
 #[derive(Debug)]
-pub struct Desk<O> {
+pub struct MethodRouter<O> {
     pub access: Access,
     pub operator: O,
     pub log: Log,
@@ -61,7 +61,7 @@ pub struct Desk<O> {
 
 /// Any reply of a method, several of them, or an error of either interface.
 #[derive(Debug)]
-pub enum Answer {
+pub enum MethodReply {
     Parameters(Value),
     Service(varlink_service::Reply<'static>),
     Feed(Feed),
@@ -69,59 +69,59 @@ pub enum Answer {
     ServiceError(varlink_service::Error<'static>),
 }
 
-impl<O: Operator> Desk<O> {
-    pub async fn answer(&self, call: &Call<AnyCall>, caller: Caller) -> Answer {
+impl<O: Operator> MethodRouter<O> {
+    pub async fn route(&self, call: &Call<AnyCall>, caller: Caller) -> MethodReply {
         let none = Map::new();
         let AnyCall { method, parameters } = call.method();
         let parameters = match parameters {
             Value::Null => &none,
             Value::Object(parameters) => parameters,
-            _ => return Answer::invalid_parameter("parameters"),
+            _ => return MethodReply::invalid_parameter("parameters"),
         };
         let Some((interface, method)) = method.rsplit_once('.') else {
-            return Answer::method_not_found(method);
+            return MethodReply::method_not_found(method);
         };
         match interface {
-            INTERFACE => self.answer_control(method, parameters, call, caller).await,
+            INTERFACE => self.route_control(method, parameters, call, caller).await,
             standard::SERVICE => standard::answer_service(method, parameters),
-            standard::SYSTEMD => self.answer_systemd(method, parameters, caller).await,
-            _ => Answer::interface_not_found(interface),
+            standard::SYSTEMD => self.route_systemd(method, parameters, caller).await,
+            _ => MethodReply::interface_not_found(interface),
         }
     }
 
-    async fn answer_control(
+    async fn route_control(
         &self,
         method: &str,
         parameters: &Map<String, Value>,
         call: &Call<AnyCall>,
         caller: Caller,
-    ) -> Answer {
-        let (known, needs): (&[&str], _) = match method {
-            "GetStats" | "GetWorkers" | "GetConfig" | "GetEvents" => (&[], Need::Nothing),
-            "WatchStats" => (&["intervalMs"], Need::More),
-            "WatchEvents" => (&[], Need::More),
-            "SetWorkers" => (&["count"], Need::Change),
-            "Reload" => (&["dryRun"], Need::Change),
-            "SetLogLevel" => (&["level"], Need::Change),
-            "Drain" | "Resume" => (&[], Need::Change),
-            _ => return Answer::method_not_found(&format!("{INTERFACE}.{method}")),
+    ) -> MethodReply {
+        let (known, requires): (&[&str], _) = match method {
+            "GetStats" | "GetWorkers" | "GetConfig" | "GetEvents" => (&[], Requires::Nothing),
+            "WatchStats" => (&["intervalMs"], Requires::More),
+            "WatchEvents" => (&[], Requires::More),
+            "SetWorkers" => (&["count"], Requires::WriteAccess),
+            "Reload" => (&["dryRun"], Requires::WriteAccess),
+            "SetLogLevel" => (&["level"], Requires::WriteAccess),
+            "Drain" | "Resume" => (&[], Requires::WriteAccess),
+            _ => return MethodReply::method_not_found(&format!("{INTERFACE}.{method}")),
         };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
-            return Answer::invalid_parameter(unknown);
+            return MethodReply::invalid_parameter(unknown);
         }
-        if needs == Need::Change
+        if requires == Requires::WriteAccess
             && let Some(refusal) = self.access.refusal()
         {
-            return Answer::Error(refusal);
+            return MethodReply::Error(refusal);
         }
-        if needs == Need::More && !call.more() {
-            return Answer::ServiceError(varlink_service::Error::ExpectedMore);
+        if requires == Requires::More && !call.more() {
+            return MethodReply::ServiceError(varlink_service::Error::ExpectedMore);
         }
-        if needs != Need::Change && call.oneway() {
+        if requires != Requires::WriteAccess && call.oneway() {
             // What is read would reach nobody.
-            return Answer::Parameters(Value::Null);
+            return MethodReply::Parameters(Value::Null);
         }
-        self.operate(method, parameters, caller).await.unwrap_or_else(Answer::Error)
+        self.operate(method, parameters, caller).await.unwrap_or_else(MethodReply::Error)
     }
 
     async fn operate(
@@ -129,70 +129,75 @@ impl<O: Operator> Desk<O> {
         method: &str,
         parameters: &Map<String, Value>,
         caller: Caller,
-    ) -> Result<Answer, ControlError> {
+    ) -> Result<MethodReply, ControlError> {
         let change = match method {
             "GetStats" => return self.read(Query::Stats).await,
             "GetWorkers" => return self.read(Query::Workers).await,
             "GetConfig" => return self.read(Query::Config).await,
             "GetEvents" => {
                 let (events, _) = self.log.watch();
-                return Ok(Answer::reply(&EventsReply {
+                return Ok(MethodReply::reply(&EventsReply {
                     events: events.iter().map(EventInfo::from).collect(),
                 }));
             }
-            "WatchStats" => return Ok(Answer::Feed(Feed::stats(interval(parameters)?))),
+            "WatchStats" => return Ok(MethodReply::Feed(Feed::stats(interval(parameters)?))),
             "SetWorkers" => Change::Workers(worker_count(parameters)?),
             "Reload" => Change::Reload { dry_run: dry_run(parameters)? },
             "SetLogLevel" => Change::LogLevel(level(parameters)?),
             "Drain" => Change::Drain,
             "Resume" => Change::Resume,
-            _ => return Ok(Answer::Feed(Feed::events(&self.log))),
+            _ => return Ok(MethodReply::Feed(Feed::events(&self.log))),
         };
-        self.operator.change(change, caller).await.map(|changed| Answer::reply(&changed))
+        self.operator.change(change, caller).await.map(|changed| MethodReply::reply(&changed))
     }
 
-    async fn read(&self, query: Query) -> Result<Answer, ControlError> {
-        self.operator.read(query).await.map(|snapshot| Answer::reply(&*snapshot))
+    async fn read(&self, query: Query) -> Result<MethodReply, ControlError> {
+        self.operator.read(query).await.map(|snapshot| MethodReply::reply(&*snapshot))
     }
 
     /// What systemd asks of the services that it brings along.
-    async fn answer_systemd(&self, method: &str, parameters: &Map<String, Value>, caller: Caller) -> Answer {
+    async fn route_systemd(
+        &self,
+        method: &str,
+        parameters: &Map<String, Value>,
+        caller: Caller,
+    ) -> MethodReply {
         let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
-            return Answer::invalid_parameter(unknown);
+            return MethodReply::invalid_parameter(unknown);
         }
-        if matches!(method, "Reload" | "SetLogLevel") && self.access != Access::Change {
-            return Answer::ServiceError(varlink_service::Error::PermissionDenied);
+        if matches!(method, "Reload" | "SetLogLevel") && self.access != Access::ReadWrite {
+            return MethodReply::ServiceError(varlink_service::Error::PermissionDenied);
         }
         match method {
-            "Ping" => Answer::reply(&Map::new()),
+            "Ping" => MethodReply::reply(&Map::new()),
             "Reload" => self.change_for_systemd(Change::Reload { dry_run: false }, caller).await,
             "SetLogLevel" => match standard::level(parameters.get("level")) {
                 Ok(level) => self.change_for_systemd(Change::LogLevel(level), caller).await,
-                Err(()) => Answer::invalid_parameter("level"),
+                Err(()) => MethodReply::invalid_parameter("level"),
             },
             "GetEnvironment" => standard::environment(),
-            _ => Answer::method_not_found(&format!("{}.{method}", standard::SYSTEMD)),
+            _ => MethodReply::method_not_found(&format!("{}.{method}", standard::SYSTEMD)),
         }
     }
 
     /// The same with an empty response.
-    async fn change_for_systemd(&self, change: Change, caller: Caller) -> Answer {
+    async fn change_for_systemd(&self, change: Change, caller: Caller) -> MethodReply {
         match self.operator.change(change, caller).await {
-            Ok(_) => Answer::reply(&Map::new()),
-            Err(error) => Answer::Error(error),
+            Ok(_) => MethodReply::reply(&Map::new()),
+            Err(error) => MethodReply::Error(error),
         }
     }
 }
 
 /// What a method asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+enum Requires {
     Nothing,
     /// To be ready for more than one reply.
     More,
     /// To have come over the admin socket.
-    Change,
+    WriteAccess,
 }
 
 /// A parameter that is there and not null.
@@ -250,7 +255,7 @@ pub fn to_value(reply: &impl Serialize) -> Value {
     serde_json::to_value(reply).unwrap_or(Value::Null)
 }
 
-impl Answer {
+impl MethodReply {
     pub fn reply(parameters: &impl Serialize) -> Self {
         Self::Parameters(to_value(parameters))
     }
