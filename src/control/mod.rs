@@ -2,7 +2,6 @@
 //! both ends, and the description that clients can ask for is checked against them.
 
 mod client;
-mod feed;
 mod framing;
 mod interface;
 mod message;
@@ -10,6 +9,7 @@ mod operator;
 mod router;
 mod server;
 mod standard;
+mod subscription;
 mod types;
 
 pub use client::{CallError, Client, EventStream, StatsStream};

@@ -6,10 +6,10 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    feed::Feed,
     message::AnyCall,
     operator::{Caller, Change, Operator, Query},
     standard,
+    subscription::Subscription,
     types::{ControlError, EventInfo, EventsReply},
 };
 use crate::{
@@ -64,7 +64,7 @@ pub struct MethodRouter<O> {
 pub enum MethodReply {
     Parameters(Value),
     Service(varlink_service::Reply<'static>),
-    Feed(Feed),
+    Subscription(Subscription),
     Error(ControlError),
     ServiceError(varlink_service::Error<'static>),
 }
@@ -140,13 +140,13 @@ impl<O: Operator> MethodRouter<O> {
                     events: events.iter().map(EventInfo::from).collect(),
                 }));
             }
-            "WatchStats" => return Ok(MethodReply::Feed(Feed::stats(interval(parameters)?))),
+            "WatchStats" => return Ok(MethodReply::Subscription(Subscription::stats(interval(parameters)?))),
             "SetWorkers" => Change::Workers(worker_count(parameters)?),
             "Reload" => Change::Reload { dry_run: dry_run(parameters)? },
             "SetLogLevel" => Change::LogLevel(level(parameters)?),
             "Drain" => Change::Drain,
             "Resume" => Change::Resume,
-            _ => return Ok(MethodReply::Feed(Feed::events(&self.log))),
+            _ => return Ok(MethodReply::Subscription(Subscription::events(&self.log))),
         };
         self.operator.change(change, caller).await.map(|changed| MethodReply::reply(&changed))
     }

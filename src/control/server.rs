@@ -23,10 +23,10 @@ use tokio::{
 use zlink::Reply;
 
 use super::{
-    feed::Feed,
     framing::{CallReader, encode, write},
     operator::{Caller, Operator},
     router::{Access, MethodReply, MethodRouter, shorten},
+    subscription::Subscription,
     types::ControlError,
 };
 use crate::{
@@ -208,9 +208,9 @@ impl<O: Operator> Session<O> {
                 match self.router.route(&call, caller).await {
                     // A client that wants no reply gets none, however many there would be.
                     _ if call.oneway() => {}
-                    MethodReply::Feed(feed) => {
+                    MethodReply::Subscription(subscription) => {
                         drop(call);
-                        return self.stream(feed, &mut calls).await;
+                        return self.stream(subscription, &mut calls).await;
                     }
                     reply => self.write(encode_reply(&reply)?).await?,
                 }
@@ -222,13 +222,13 @@ impl<O: Operator> Session<O> {
 
     /// Replies until the client hangs up, or calls something else: the replies to that could never
     /// follow.
-    async fn stream(&self, mut feed: Feed, calls: &mut CallReader) -> io::Result<()> {
+    async fn stream(&self, mut subscription: Subscription, calls: &mut CallReader) -> io::Result<()> {
         let hangs_up = calls.next();
         tokio::pin!(hangs_up);
         loop {
             let parameters = tokio::select! {
                 _ = &mut hangs_up => return Ok(()),
-                parameters = feed.next(&self.router.operator) => parameters,
+                parameters = subscription.next(&self.router.operator) => parameters,
             };
             match parameters {
                 Ok(parameters) => {
@@ -257,7 +257,7 @@ fn encode_reply(reply: &MethodReply) -> io::Result<Vec<u8>> {
         MethodReply::Service(reply) => encode(&Reply::new(Some(reply))),
         MethodReply::Error(error) => encode(error),
         MethodReply::ServiceError(error) => encode(error),
-        MethodReply::Feed(_) => Ok(Vec::new()),
+        MethodReply::Subscription(_) => Ok(Vec::new()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::log::{Log, Told};
 
 /// The replies of a call that has more than one, without end.
 #[derive(Debug)]
-pub enum Feed {
+pub enum Subscription {
     /// WatchStats.
     Stats(Interval),
     /// WatchEvents.
@@ -27,7 +27,7 @@ pub enum Feed {
     },
 }
 
-impl Feed {
+impl Subscription {
     pub fn stats(every: Duration) -> Self {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
