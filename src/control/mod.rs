@@ -8,9 +8,9 @@ mod message;
 mod operator;
 mod router;
 mod server;
-mod standard;
 mod subscription;
 mod types;
+mod well_known;
 
 pub use client::{CallError, Client, EventStream, StatsStream};
 pub use operator::{Caller, Change, Changed, Operator, Query, Snapshot};

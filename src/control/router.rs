@@ -8,9 +8,9 @@ use super::{
     INTERFACE,
     message::AnyCall,
     operator::{Caller, Change, Operator, Query},
-    standard,
     subscription::Subscription,
     types::{ControlError, EventInfo, EventsReply},
+    well_known,
 };
 use crate::{
     config,
@@ -83,8 +83,8 @@ impl<O: Operator> MethodRouter<O> {
         };
         match interface {
             INTERFACE => self.route_control(method, parameters, call, caller).await,
-            standard::SERVICE => standard::answer_service(method, parameters),
-            standard::SYSTEMD => self.route_systemd(method, parameters, caller).await,
+            well_known::SERVICE => well_known::answer_service(method, parameters),
+            well_known::SYSTEMD => self.route_systemd(method, parameters, caller).await,
             _ => MethodReply::interface_not_found(interface),
         }
     }
@@ -172,12 +172,12 @@ impl<O: Operator> MethodRouter<O> {
         match method {
             "Ping" => MethodReply::reply(&Map::new()),
             "Reload" => self.change_for_systemd(Change::Reload { dry_run: false }, caller).await,
-            "SetLogLevel" => match standard::level(parameters.get("level")) {
+            "SetLogLevel" => match well_known::level(parameters.get("level")) {
                 Ok(level) => self.change_for_systemd(Change::LogLevel(level), caller).await,
                 Err(()) => MethodReply::invalid_parameter("level"),
             },
-            "GetEnvironment" => standard::environment(),
-            _ => MethodReply::method_not_found(&format!("{}.{method}", standard::SYSTEMD)),
+            "GetEnvironment" => well_known::environment(),
+            _ => MethodReply::method_not_found(&format!("{}.{method}", well_known::SYSTEMD)),
         }
     }
 
