@@ -7,7 +7,7 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    message::{AnyCall, Bounded, BoundedConnection},
+    transport::{AnyCall, LimitedConnection, LimitedSocket},
     types::{
         ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
         SetWorkersReply, Stats, StatsReply, WatchEventsReply, WorkersReply,
@@ -19,7 +19,7 @@ use crate::sanitize;
 /// ([`sanitize::escape`]) where they are decoded.
 #[derive(Debug)]
 pub struct Client {
-    connection: BoundedConnection,
+    connection: LimitedConnection,
     limit: Duration,
     has_exact_texts: bool,
 }
@@ -67,8 +67,8 @@ impl Client {
     /// # Errors
     /// When the operating system refuses to prepare the stream.
     pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
-        let stream = stream.try_into().map_err(transport)?;
-        let connection = BoundedConnection::new(Bounded(stream));
+        let stream = stream.try_into().map_err(transport_error)?;
+        let connection = LimitedConnection::new(LimitedSocket(stream));
         Ok(Self { connection, limit, has_exact_texts: false })
     }
 
@@ -170,7 +170,7 @@ impl Client {
         let call = Call::new(AnyCall { method: format!("{INTERFACE}.{method}"), parameters }).set_more(more);
         let limit = self.limit;
         let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
-        sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport)
+        sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport_error)
     }
 
     async fn receive_in_time<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
@@ -180,7 +180,7 @@ impl Client {
 
     async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
         // As any value at first: of what does not fit R, zlink could only say that it is no reply.
-        match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport)?.0 {
+        match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport_error)?.0 {
             Ok(reply) => {
                 let parameters = reply.into_parameters();
                 let mut parameters =
@@ -262,7 +262,7 @@ fn sanitized(error: ControlError) -> ControlError {
     }
 }
 
-fn transport(error: zlink::Error) -> CallError {
+fn transport_error(error: zlink::Error) -> CallError {
     match error {
         zlink::Error::VarlinkService(error) => match error.inner() {
             varlink_service::Error::MethodNotFound { method } => {

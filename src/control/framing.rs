@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use zlink::Call;
 
-use super::message::AnyCall;
+use super::transport::AnyCall;
 
 /// Bytes of a call, without the NUL byte that ends it.
 pub const MAX_CALL_SIZE: usize = 64 << 10;

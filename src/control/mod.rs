@@ -4,11 +4,11 @@
 mod client;
 mod framing;
 mod interface;
-mod message;
 mod operator;
 mod router;
 mod server;
 mod subscription;
+mod transport;
 mod types;
 mod well_known;
 

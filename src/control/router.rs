@@ -6,9 +6,9 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    message::AnyCall,
     operator::{Caller, Change, Operator, Query},
     subscription::Subscription,
+    transport::AnyCall,
     types::{ControlError, EventInfo, EventsReply},
     well_known,
 };

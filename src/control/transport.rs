@@ -21,33 +21,33 @@ pub struct AnyCall {
 
 /// A socket whose messages have a limit.
 #[derive(Debug)]
-pub struct Bounded(pub Stream);
+pub struct LimitedSocket(pub Stream);
 
-/// The reading side of [`Bounded`].
+/// The reading side of [`LimitedSocket`].
 #[derive(Debug)]
-pub struct BoundedRead {
+pub struct LimitedReadHalf {
     half: <Stream as socket::Socket>::ReadHalf,
     /// Bytes since the last end of a message.
     pending: usize,
 }
 
 /// A connection that takes messages of limited size.
-pub type BoundedConnection = Connection<Bounded>;
+pub type LimitedConnection = Connection<LimitedSocket>;
 
 /// Bytes of a reply.
-const LONGEST_MESSAGE: usize = 1 << 20;
+const MAX_REPLY_SIZE: usize = 1 << 20;
 
-impl socket::Socket for Bounded {
-    type ReadHalf = BoundedRead;
+impl socket::Socket for LimitedSocket {
+    type ReadHalf = LimitedReadHalf;
     type WriteHalf = <Stream as socket::Socket>::WriteHalf;
 
-    fn split(self) -> (BoundedRead, Self::WriteHalf) {
+    fn split(self) -> (LimitedReadHalf, Self::WriteHalf) {
         let (half, write) = self.0.split();
-        (BoundedRead { half, pending: 0 }, write)
+        (LimitedReadHalf { half, pending: 0 }, write)
     }
 }
 
-impl socket::ReadHalf for BoundedRead {
+impl socket::ReadHalf for LimitedReadHalf {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<ReadResult> {
         let result = self.half.read(buf).await?;
         // Descriptors that a peer sends along are closed when the result is dropped.
@@ -56,6 +56,6 @@ impl socket::ReadHalf for BoundedRead {
             Some(end) => read.len() - end - 1,
             None => self.pending + read.len(),
         };
-        if self.pending > LONGEST_MESSAGE { Err(zlink::Error::BufferOverflow) } else { Ok(result) }
+        if self.pending > MAX_REPLY_SIZE { Err(zlink::Error::BufferOverflow) } else { Ok(result) }
     }
 }
