@@ -13,7 +13,7 @@ mod types;
 mod well_known;
 
 pub use client::{CallError, Client, EventStream, StatsStream};
-pub use operator::{Caller, Change, Changed, Operator, Query, Snapshot};
+pub use operator::{Change, Changed, Operator, PeerCredentials, Query, Snapshot};
 pub use router::Access;
 pub use server::serve;
 pub use types::{

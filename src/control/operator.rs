@@ -20,7 +20,11 @@ pub trait Operator {
     ///
     /// # Errors
     /// As the method's description says; nothing has changed then.
-    fn change(&self, change: Change, caller: Caller) -> impl Future<Output = Result<Changed, ControlError>>;
+    fn change(
+        &self,
+        change: Change,
+        caller: PeerCredentials,
+    ) -> impl Future<Output = Result<Changed, ControlError>>;
 }
 
 /// A method that only reads.
@@ -82,21 +86,21 @@ pub enum Changed {
 
 /// Who called, as far as it can be seen: in a user namespace others' users are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
+pub struct PeerCredentials {
     /// The process.
     pub pid: u32,
     /// The user.
     pub uid: u32,
 }
 
-impl From<UCred> for Caller {
+impl From<UCred> for PeerCredentials {
     fn from(credentials: UCred) -> Self {
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
         Self { pid: pid.unwrap_or(0), uid: credentials.uid() }
     }
 }
 
-impl fmt::Display for Caller {
+impl fmt::Display for PeerCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// What a user outside the daemon's namespace looks like (user_namespaces(7)).
         const OVERFLOW_UID: u32 = 65534;

@@ -6,7 +6,7 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    operator::{Caller, Change, Operator, Query},
+    operator::{Change, Operator, PeerCredentials, Query},
     subscription::Subscription,
     transport::AnyCall,
     types::{ControlError, EventInfo, EventsReply},
@@ -70,7 +70,7 @@ pub enum MethodReply {
 }
 
 impl<O: Operator> MethodRouter<O> {
-    pub async fn route(&self, call: &Call<AnyCall>, caller: Caller) -> MethodReply {
+    pub async fn route(&self, call: &Call<AnyCall>, caller: PeerCredentials) -> MethodReply {
         let none = Map::new();
         let AnyCall { method, parameters } = call.method();
         let parameters = match parameters {
@@ -94,7 +94,7 @@ impl<O: Operator> MethodRouter<O> {
         method: &str,
         parameters: &Map<String, Value>,
         call: &Call<AnyCall>,
-        caller: Caller,
+        caller: PeerCredentials,
     ) -> MethodReply {
         let (known, requires): (&[&str], _) = match method {
             "GetStats" | "GetWorkers" | "GetConfig" | "GetEvents" => (&[], Requires::Nothing),
@@ -128,7 +128,7 @@ impl<O: Operator> MethodRouter<O> {
         &self,
         method: &str,
         parameters: &Map<String, Value>,
-        caller: Caller,
+        caller: PeerCredentials,
     ) -> Result<MethodReply, ControlError> {
         let change = match method {
             "GetStats" => return self.read(Query::Stats).await,
@@ -160,7 +160,7 @@ impl<O: Operator> MethodRouter<O> {
         &self,
         method: &str,
         parameters: &Map<String, Value>,
-        caller: Caller,
+        caller: PeerCredentials,
     ) -> MethodReply {
         let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
@@ -182,7 +182,7 @@ impl<O: Operator> MethodRouter<O> {
     }
 
     /// The same with an empty response.
-    async fn change_for_systemd(&self, change: Change, caller: Caller) -> MethodReply {
+    async fn change_for_systemd(&self, change: Change, caller: PeerCredentials) -> MethodReply {
         match self.operator.change(change, caller).await {
             Ok(_) => MethodReply::reply(&Map::new()),
             Err(error) => MethodReply::Error(error),

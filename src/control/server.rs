@@ -24,7 +24,7 @@ use zlink::Reply;
 
 use super::{
     framing::{CallReader, encode, write},
-    operator::{Caller, Operator},
+    operator::{Operator, PeerCredentials},
     router::{Access, MethodReply, MethodRouter, shorten},
     subscription::Subscription,
     types::ControlError,
@@ -180,7 +180,7 @@ struct Session<O> {
 
 impl<O: Operator> Session<O> {
     async fn run(self) {
-        let caller = self.peer.stream.peer_cred().map(Caller::from);
+        let caller = self.peer.stream.peer_cred().map(PeerCredentials::from);
         // As clients of HTTP are named: where they come in, and what tells one from another.
         let client = match &caller {
             Ok(caller) => format!("{}:{}", self.router.access.name(), caller.pid),
@@ -196,7 +196,7 @@ impl<O: Operator> Session<O> {
         }
     }
 
-    async fn serve(&self, caller: Caller) -> io::Result<()> {
+    async fn serve(&self, caller: PeerCredentials) -> io::Result<()> {
         let mut calls = CallReader::new(self.peer.stream.clone());
         loop {
             let received = timeout(IDLE_TIMEOUT, calls.next()).await;

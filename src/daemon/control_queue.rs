@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{house::House, process};
-use crate::control::{Caller, Change, Changed, ControlError, Operator, Query, Snapshot};
+use crate::control::{Change, Changed, ControlError, Operator, PeerCredentials, Query, Snapshot};
 
 /// Requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
@@ -42,7 +42,7 @@ struct PendingQuery {
 #[derive(Debug)]
 enum Command {
     Read(PendingQuery),
-    Change { change: Change, caller: Caller, reply: oneshot::Sender<Result<Changed, ControlError>> },
+    Change { change: Change, caller: PeerCredentials, reply: oneshot::Sender<Result<Changed, ControlError>> },
 }
 
 /// A queue with no request in it.
@@ -120,7 +120,7 @@ impl Operator for ReadOnly {
         self.pace.read(query, |query| self.queries.send(query)).await
     }
 
-    async fn change(&self, _: Change, _: Caller) -> Result<Changed, ControlError> {
+    async fn change(&self, _: Change, _: PeerCredentials) -> Result<Changed, ControlError> {
         Err(self.refusal.clone())
     }
 }
@@ -130,7 +130,7 @@ impl Operator for ReadWrite {
         self.pace.read(query, |query| self.commands.send(Command::Read(query))).await
     }
 
-    async fn change(&self, change: Change, caller: Caller) -> Result<Changed, ControlError> {
+    async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
         let (reply, changed) = oneshot::channel();
         let sent = self.commands.send(Command::Change { change, caller, reply }).await;
         sent.map_err(|_| ControlError::Stopping)?;

@@ -2,7 +2,7 @@ use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use super::house::now_unix_ms;
 use crate::{
-    control::Caller,
+    control::PeerCredentials,
     log::{Event, Log},
     stats::{Memory, drained_in},
     systemd::{COUNTERS, Notifier},
@@ -40,7 +40,7 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
     }
     memory.starts.add(1);
     if let Some(by) = memory.drained_by() {
-        log.send(Event::DrainedAtStart { by: Caller { pid: by.pid, uid: by.uid }.to_string() });
+        log.send(Event::DrainedAtStart { by: PeerCredentials { pid: by.pid, uid: by.uid }.to_string() });
     }
     Ok(Opened { memory: Arc::new(memory), has_remains })
 }

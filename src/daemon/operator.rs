@@ -9,8 +9,8 @@ use super::{
 use crate::{
     config::KEYS,
     control::{
-        Attribution, Caller, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply,
-        LatencyStats, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply, SetLogLevelReply,
+        Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyStats,
+        PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply, SetLogLevelReply,
         SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState, WorkersReply,
         unix_ms,
     },
@@ -40,7 +40,7 @@ impl House {
     ///
     /// # Errors
     /// As the method's description says; nothing has changed then.
-    pub async fn change(&self, change: Change, caller: Caller) -> Result<Changed, ControlError> {
+    pub async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
             Change::Reload { dry_run: true } => self.try_reload().await.map(Changed::Reloaded),
@@ -64,7 +64,7 @@ impl House {
         Stats {
             state: self.state(),
             drained_by: self.memory.drained_by().map(|by| Attribution {
-                by: Caller { pid: by.pid, uid: by.uid }.to_string(),
+                by: PeerCredentials { pid: by.pid, uid: by.uid }.to_string(),
                 at_unix_ms: by.unix_ms,
             }),
             process: ProcessInfo {
@@ -154,14 +154,18 @@ impl House {
     async fn set_workers(
         &self,
         count: Option<usize>,
-        caller: Caller,
+        caller: PeerCredentials,
     ) -> Result<SetWorkersReply, ControlError> {
         self.is_to_change()?;
         let _turn = Turn::take(&self.resizing, "SetWorkers")?;
         self.resize(count, caller).await
     }
 
-    fn set_log_level(&self, level: Option<Level>, caller: Caller) -> Result<SetLogLevelReply, ControlError> {
+    fn set_log_level(
+        &self,
+        level: Option<Level>,
+        caller: PeerCredentials,
+    ) -> Result<SetLogLevelReply, ControlError> {
         self.is_to_change()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
         let before = self.by_hand.borrow().log_level.as_ref().map(|(level, _)| *level);
@@ -175,7 +179,7 @@ impl House {
         Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
     }
 
-    fn drain(&self, caller: Caller) -> Result<DrainReply, ControlError> {
+    fn drain(&self, caller: PeerCredentials) -> Result<DrainReply, ControlError> {
         self.is_to_change()?;
         let already = self.memory.is_drained();
         if !already {
@@ -187,7 +191,7 @@ impl House {
         Ok(DrainReply { already })
     }
 
-    fn resume(&self, caller: Caller) -> Result<ResumeReply, ControlError> {
+    fn resume(&self, caller: PeerCredentials) -> Result<ResumeReply, ControlError> {
         self.is_to_change()?;
         let already = !self.memory.is_drained();
         if !already {
@@ -200,7 +204,11 @@ impl House {
 }
 
 impl House {
-    async fn resize(&self, count: Option<usize>, caller: Caller) -> Result<SetWorkersReply, ControlError> {
+    async fn resize(
+        &self,
+        count: Option<usize>,
+        caller: PeerCredentials,
+    ) -> Result<SetWorkersReply, ControlError> {
         let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
         let moved_before = self.pool.borrow().moved();
         let resized = self.pool.borrow_mut().resize(target).map_err(|error| self.no_workers(&error))?;
@@ -250,7 +258,7 @@ fn measured(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
-fn act(caller: Caller) -> Attribution {
+fn act(caller: PeerCredentials) -> Attribution {
     Attribution { by: caller.to_string(), at_unix_ms: now_unix_ms() }
 }
 
