@@ -1,10 +1,10 @@
 //! The control interface `io.pixeld.Control`: Varlink over Unix sockets. The types are shared by
 //! both ends, and the description that clients can ask for is checked against them.
 
+mod backend;
 mod client;
 mod framing;
 mod interface;
-mod operator;
 mod router;
 mod server;
 mod subscription;
@@ -12,8 +12,8 @@ mod transport;
 mod types;
 mod well_known;
 
+pub use backend::{Change, Changed, ControlBackend, PeerCredentials, Query, Snapshot};
 pub use client::{CallError, Client, EventStream, StatsStream};
-pub use operator::{Change, Changed, Operator, PeerCredentials, Query, Snapshot};
 pub use router::Access;
 pub use server::serve;
 pub use types::{

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{house::House, process};
-use crate::control::{Change, Changed, ControlError, Operator, PeerCredentials, Query, Snapshot};
+use crate::control::{Change, Changed, ControlBackend, ControlError, PeerCredentials, Query, Snapshot};
 
 /// Requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
@@ -87,7 +87,7 @@ impl House {
     }
 }
 
-/// The operator of the read-only socket.
+/// The backend of the read-only socket.
 #[derive(Debug)]
 pub struct ReadOnly {
     queries: mpsc::Sender<PendingQuery>,
@@ -96,7 +96,7 @@ pub struct ReadOnly {
     refusal: ControlError,
 }
 
-/// The operator of the admin socket.
+/// The backend of the admin socket.
 #[derive(Debug)]
 pub struct ReadWrite {
     commands: mpsc::Sender<Command>,
@@ -115,7 +115,7 @@ impl ControlHandle {
     }
 }
 
-impl Operator for ReadOnly {
+impl ControlBackend for ReadOnly {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.pace.read(query, |query| self.queries.send(query)).await
     }
@@ -125,7 +125,7 @@ impl Operator for ReadOnly {
     }
 }
 
-impl Operator for ReadWrite {
+impl ControlBackend for ReadWrite {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.pace.read(query, |query| self.commands.send(Command::Read(query))).await
     }
