@@ -18,7 +18,7 @@ use crate::sanitize;
 /// A connection to a running daemon. The texts in its replies, and in its errors, are sanitized
 /// ([`sanitize::escape`]) where they are decoded.
 #[derive(Debug)]
-pub struct Client {
+pub struct ControlClient {
     connection: LimitedConnection,
     limit: Duration,
     has_exact_texts: bool,
@@ -50,7 +50,7 @@ pub enum CallError {
     ChangeTimedOut(Duration),
 }
 
-impl Client {
+impl ControlClient {
     /// Connects to a control socket; each call may then take up to `limit`.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl Client {
 
 /// The replies to WatchStats.
 #[derive(Debug)]
-pub struct StatsStream(Client);
+pub struct StatsStream(ControlClient);
 
 impl StatsStream {
     /// Waits for the next reply.
@@ -213,7 +213,7 @@ impl StatsStream {
 /// The replies to WatchEvents.
 #[derive(Debug)]
 pub struct EventStream {
-    client: Client,
+    client: ControlClient,
     /// Whether the first reply has come.
     has_begun: bool,
 }

@@ -13,7 +13,7 @@ mod types;
 mod well_known;
 
 pub use backend::{Change, Changed, ControlBackend, PeerCredentials, Query, Snapshot};
-pub use client::{CallError, Client, EventStream, StatsStream};
+pub use client::{CallError, ControlClient, EventStream, StatsStream};
 pub use router::Access;
 pub use server::serve;
 pub use types::{

@@ -121,11 +121,11 @@ struct Clients {
     max: usize,
     tasks: JoinSet<()>,
     /// A task and its client, whose connection ends with it.
-    known: Vec<(AbortHandle, Weak<Peer>)>,
+    known: Vec<(AbortHandle, Weak<ClientState>)>,
 }
 
 /// One client, as its task and the list of clients see it.
-struct Peer {
+struct ClientState {
     stream: Rc<UnixStream>,
     /// When it last called something, or took a reply.
     active: Cell<Instant>,
@@ -137,11 +137,11 @@ impl Clients {
     /// Waits until there is a place. Meanwhile nobody else is accepted: in a crowd, connections would
     /// come faster than those go that have lost their places.
     async fn make_room(&mut self) {
-        self.known.retain(|(_, peer)| peer.strong_count() > 0);
+        self.known.retain(|(_, state)| state.strong_count() > 0);
         if self.known.len() >= self.max {
-            let clients = self.known.iter().filter_map(|(task, peer)| Some((task, peer.upgrade()?)));
-            if let Some((task, peer)) = clients.min_by_key(|(_, peer)| peer.active.get()) {
-                peer.dismiss(self.max);
+            let clients = self.known.iter().filter_map(|(task, state)| Some((task, state.upgrade()?)));
+            if let Some((task, state)) = clients.min_by_key(|(_, state)| state.active.get()) {
+                state.dismiss(self.max);
                 task.abort();
             }
         }
@@ -151,17 +151,17 @@ impl Clients {
     }
 
     fn add<O: ControlBackend + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
-        let peer = Rc::new(Peer {
+        let state = Rc::new(ClientState {
             stream: Rc::new(stream),
             active: Cell::new(Instant::now()),
             is_writing: Cell::new(false),
         });
-        let known = Rc::downgrade(&peer);
-        self.known.push((self.tasks.spawn_local(Session { router, peer }.run()), known));
+        let known = Rc::downgrade(&state);
+        self.known.push((self.tasks.spawn_local(ClientSession { router, state }.run()), known));
     }
 }
 
-impl Peer {
+impl ClientState {
     /// Says why the connection will be closed, if that can be said at once.
     fn dismiss(&self, max: usize) {
         if !self.is_writing.get()
@@ -173,14 +173,14 @@ impl Peer {
 }
 
 /// What serves one client.
-struct Session<O> {
+struct ClientSession<O> {
     router: Rc<MethodRouter<O>>,
-    peer: Rc<Peer>,
+    state: Rc<ClientState>,
 }
 
-impl<O: ControlBackend> Session<O> {
+impl<O: ControlBackend> ClientSession<O> {
     async fn run(self) {
-        let caller = self.peer.stream.peer_cred().map(PeerCredentials::from);
+        let caller = self.state.stream.peer_cred().map(PeerCredentials::from);
         // As clients of HTTP are named: where they come in, and what tells one from another.
         let client = match &caller {
             Ok(caller) => format!("{}:{}", self.router.access.name(), caller.pid),
@@ -197,10 +197,10 @@ impl<O: ControlBackend> Session<O> {
     }
 
     async fn serve(&self, caller: PeerCredentials) -> io::Result<()> {
-        let mut calls = CallReader::new(self.peer.stream.clone());
+        let mut calls = CallReader::new(self.state.stream.clone());
         loop {
             let received = timeout(IDLE_TIMEOUT, calls.next()).await;
-            self.peer.active.set(Instant::now());
+            self.state.active.set(Instant::now());
             let received = received.map_err(|_| timed_out("the client said nothing for too long"))?;
             let Some(call) = received? else { return Ok(()) };
             // What nobody waits for any more was given up: done now, it would come as a surprise.
@@ -241,12 +241,12 @@ impl<O: ControlBackend> Session<O> {
     }
 
     async fn write(&self, message: Vec<u8>) -> io::Result<()> {
-        self.peer.is_writing.set(true);
-        timeout(WRITE_TIMEOUT, write(&self.peer.stream, &message))
+        self.state.is_writing.set(true);
+        timeout(WRITE_TIMEOUT, write(&self.state.stream, &message))
             .await
             .map_err(|_| timed_out("the client did not take a reply in time"))??;
-        self.peer.is_writing.set(false);
-        self.peer.active.set(Instant::now());
+        self.state.is_writing.set(false);
+        self.state.active.set(Instant::now());
         Ok(())
     }
 }

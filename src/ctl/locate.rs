@@ -8,7 +8,7 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{args::Purpose, failure::Failure};
-use crate::control::{Client, ConfigReply};
+use crate::control::{ConfigReply, ControlClient};
 
 /// Connects to the socket that was named, or to that of the running daemon.
 ///
@@ -53,7 +53,7 @@ pub async fn connect(
 async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<Failure> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
-        if let Ok(mut client) = Client::connect(&control, limit).await {
+        if let Ok(mut client) = ControlClient::connect(&control, limit).await {
             let setting = client.config().await.ok().and_then(|config| admin_of(&config));
             if setting.as_deref() == Some("") {
                 return Some(Failure::ReadOnly(control));

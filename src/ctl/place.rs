@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{args::Purpose, failure::Failure, locate};
 use crate::{
-    control::{CallError, Client},
+    control::{CallError, ControlClient},
     sanitize,
 };
 
@@ -71,11 +71,11 @@ impl Place {
         match self {
             Self::Here { socket } => {
                 let stream = locate::connect(socket.clone(), purpose, limit).await?;
-                Ok(Line { client: Client::over(stream, limit)?, ssh: None })
+                Ok(Line { client: ControlClient::over(stream, limit)?, ssh: None })
             }
             Self::There(host) => {
                 let (ssh, stream) = Ssh::start(host, bridge(purpose))?;
-                Ok(Line { client: Client::over(stream, limit)?, ssh: Some(ssh) })
+                Ok(Line { client: ControlClient::over(stream, limit)?, ssh: Some(ssh) })
             }
         }
     }
@@ -91,33 +91,33 @@ fn bridge(purpose: Purpose) -> &'static [&'static str] {
 /// A connection to a daemon, here or there.
 #[derive(Debug)]
 pub struct Line {
-    client: Client,
+    client: ControlClient,
     ssh: Option<Ssh>,
 }
 
 impl Deref for Line {
-    type Target = Client;
+    type Target = ControlClient;
 
-    fn deref(&self) -> &Client {
+    fn deref(&self) -> &ControlClient {
         &self.client
     }
 }
 
 impl DerefMut for Line {
-    fn deref_mut(&mut self) -> &mut Client {
+    fn deref_mut(&mut self) -> &mut ControlClient {
         &mut self.client
     }
 }
 
 impl Line {
-    /// As [`Client::with_exact_texts`].
+    /// As [`ControlClient::with_exact_texts`].
     #[must_use]
     pub fn with_exact_texts(self, has_exact_texts: bool) -> Self {
         Self { client: self.client.with_exact_texts(has_exact_texts), ssh: self.ssh }
     }
 
     /// Parts with the way there, which has to be kept while the client is used.
-    pub fn into_parts(self) -> (Client, Way) {
+    pub fn into_parts(self) -> (ControlClient, Way) {
         (self.client, Way(self.ssh))
     }
 

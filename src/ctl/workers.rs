@@ -6,7 +6,7 @@ use super::{
     render,
 };
 use crate::{
-    control::{CallError, Client, ControlError, SetWorkersReply, WorkerState, WorkersReply},
+    control::{CallError, ControlClient, ControlError, SetWorkersReply, WorkerState, WorkersReply},
     log::counted,
 };
 
@@ -26,7 +26,7 @@ pub async fn set(options: &Options, count: WorkerCount) -> Result<(), Failures> 
 }
 
 /// The daemon is told how many there are to be, never how many more: said twice, it stays the same.
-async fn target(client: &mut Client, count: WorkerCount) -> Result<Option<u64>, CallError> {
+async fn target(client: &mut ControlClient, count: WorkerCount) -> Result<Option<u64>, CallError> {
     Ok(match count {
         WorkerCount::Configured => None,
         WorkerCount::Exactly(count) => Some(count),

@@ -5,7 +5,7 @@ use super::{
     host::{Seen, Unseen},
 };
 use crate::{
-    control::{Attribution, CallError, Client, ControlError, ServiceState},
+    control::{Attribution, CallError, ControlClient, ControlError, ServiceState},
     ctl::{args::Purpose, failure::Failure, place::Place},
 };
 
@@ -78,7 +78,7 @@ pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> S
     }
 }
 
-async fn told(client: &mut Client) -> Result<Daemon, Failure> {
+async fn told(client: &mut ControlClient) -> Result<Daemon, Failure> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
     Ok(Daemon {
