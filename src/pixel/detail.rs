@@ -6,8 +6,8 @@ use std::{fmt, ops::Range};
 use bytes::Bytes;
 
 use super::{
-    echo,
     json::{Document, Value},
+    python_json,
 };
 
 /// `{"detail":[…]}`, in pieces that share their memory.
@@ -91,7 +91,7 @@ impl Entries {
         if !Self::FIELDS.iter().all(has) {
             let Self { text, .. } = &mut entries;
             let mut fields = Vec::new();
-            echo::write_object(members, document, text, |name, place| {
+            python_json::write_object(members, document, text, |name, place| {
                 if let Some(field) = Self::FIELDS.into_iter().find(|field| *field == name) {
                     fields.push((field, place));
                 }
@@ -146,7 +146,7 @@ impl Entries {
 
     fn input(&mut self, input: &Value<'_>, document: &Document<'_>) {
         let begin = self.text.len();
-        echo::write(input, document, &mut self.text);
+        python_json::write(input, document, &mut self.text);
         self.take_written(begin);
     }
 

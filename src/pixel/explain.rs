@@ -3,9 +3,9 @@ use std::ops::Range;
 use super::{
     Channel, Fields, OutOfRange, Pixel,
     detail::{Detail, Entries},
-    echo,
     integer::{self, NotAnInteger},
     json::{self, Document, Fault, Value},
+    python_json,
 };
 
 /// Why a body was refused, as a client gets to see it.
@@ -77,7 +77,7 @@ fn refuse_document(fault: Fault) -> Refusal {
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
             )
             .into_bytes();
-            echo::write_text(message, &mut detail);
+            python_json::write_text(message, &mut detail);
             detail.extend_from_slice(b"}}]}");
             Refusal::Invalid(Detail::whole(detail))
         }

@@ -8,12 +8,12 @@
 mod answer;
 mod decode;
 mod detail;
-mod echo;
 mod explain;
 mod float;
 mod integer;
 mod json;
 mod members;
+mod python_json;
 
 use std::borrow::Cow;
 
