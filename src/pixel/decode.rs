@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use super::{Channel, Fields, OutOfRange, Pixel, integer};
 
 /// Reads a body that is an object of plain integers and a channel: any order, any white space,
-/// nothing escaped, no other keys. `None` means that it is not one of those and [`explain`] has
+/// nothing escaped, no other keys. `None` means that it is not one of those and [`validate`] has
 /// to look; it says nothing about whether the body is right.
 ///
-/// [`explain`]: super::explain()
+/// [`validate`]: super::validate()
 pub fn decode(body: &[u8]) -> Option<Result<Pixel<'_>, OutOfRange>> {
     let mut input = Input { rest: body };
     let (mut x, mut y, mut channel, mut value) = (None, None, None, None);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_left_to_explain() {
+    fn everything_else_is_left_to_validate() {
         for body in [
             "",
             "{}",

@@ -2,32 +2,32 @@
 //! (pydantic's lax mode over Python's JSON).
 //!
 //! Nearly every body takes the short way: [`decode`] reads it once and copies nothing. What it
-//! does not recognise goes to [`explain`], which reads the same bytes slowly and completely, and
+//! does not recognise goes to [`validate`], which reads the same bytes slowly and completely, and
 //! either accepts them after all or says what is wrong with each field.
 
 mod answer;
 mod decode;
 mod detail;
-mod explain;
 mod float;
 mod integer;
 mod json;
 mod members;
 mod python_json;
+mod validate;
 
 use std::borrow::Cow;
 
 pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use decode::decode;
 pub use detail::Detail;
-pub use explain::{Refusal, explain, explain_text};
+pub use validate::{Refusal, reject_text, validate};
 
 /// Reads a body that was sent as JSON, the short way where that is enough.
 ///
 /// # Errors
-/// As [`explain`].
+/// As [`validate`].
 pub fn judge(body: &[u8]) -> Result<Pixel<'_>, Refusal> {
-    decode(body).map_or_else(|| explain(body), |decoded| Ok(decoded?))
+    decode(body).map_or_else(|| validate(body), |decoded| Ok(decoded?))
 }
 
 /// One colour value at one place. Coordinates are integers of any size, as canonical decimal

@@ -4,12 +4,12 @@ use super::oracle::{self, Fault, Json, Verdict};
 
 /// pixeld judges a body as the oracle does, and its short way as its long one.
 pub fn body(body: &[u8]) {
-    let explained = pixel::explain(body);
+    let validated = pixel::validate(body);
     if let Some(decoded) = pixel::decode(body) {
-        assert_eq!(decoded.map_err(Refusal::from), explained, "decode and explain differ");
+        assert_eq!(decoded.map_err(Refusal::from), validated, "decode and validate differ");
     }
-    assert_eq!(verdict(explained), oracle::judge(body), "pixeld (left) and the oracle (right) differ");
-    assert_eq!(verdict(Err(pixel::explain_text(body))), oracle::judge_text(body), "sent as a text");
+    assert_eq!(verdict(validated), oracle::judge(body), "pixeld (left) and the oracle (right) differ");
+    assert_eq!(verdict(Err(pixel::reject_text(body))), oracle::judge_text(body), "sent as a text");
 }
 
 fn verdict(answer: Result<Pixel<'_>, Refusal>) -> Verdict {

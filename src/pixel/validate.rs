@@ -29,47 +29,48 @@ impl From<OutOfRange> for Refusal {
 ///
 /// # Errors
 /// The reason for its refusal, one entry for each field at fault in the order x, y, channel, value.
-pub fn explain(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
+pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
     if body.is_empty() {
-        return Err(missing_body());
+        return Err(reject_empty());
     }
-    let text = json::text_of(body).map_err(refuse_document)?;
-    let document = json::read(&text).map_err(refuse_document)?;
+    let text = json::text_of(body).map_err(reject_document)?;
+    let document = json::read(&text).map_err(reject_document)?;
     let Value::Object(members) = &document.root else {
-        return Err(not_an_object(&document, body.len()));
+        return Err(reject_non_object(&document, body.len()));
     };
-    let mut check = Check { document: &document, members, entries: Entries::new(members, &document) };
-    let x = check.integer("x");
-    let y = check.integer("y");
-    let channel = check.channel("channel");
-    let value = check.integer("value");
+    let mut validator =
+        FieldValidator { document: &document, members, entries: Entries::new(members, &document) };
+    let x = validator.integer("x");
+    let y = validator.integer("y");
+    let channel = validator.channel("channel");
+    let value = validator.integer("value");
     match (x, y, channel, value) {
         (Some(x), Some(y), Some(channel), Some(value)) => {
             Ok(Fields { x: x.into(), y: y.into(), channel, value: value.into() }.into_pixel()?)
         }
-        _ => Err(Refusal::Invalid(check.entries.finish())),
+        _ => Err(Refusal::Invalid(validator.entries.finish())),
     }
 }
 
 /// Refuses a body that was not sent as JSON; the client gets it back as a text.
-pub fn explain_text(body: &[u8]) -> Refusal {
+pub fn reject_text(body: &[u8]) -> Refusal {
     if body.is_empty() {
-        return missing_body();
+        return reject_empty();
     }
-    not_an_object(&Document::of_text(String::from_utf8_lossy(body)), body.len())
+    reject_non_object(&Document::of_text(String::from_utf8_lossy(body)), body.len())
 }
 
-fn missing_body() -> Refusal {
+fn reject_empty() -> Refusal {
     let entry = r#"{"detail":[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]}"#;
     Refusal::Invalid(Detail::whole(entry.into()))
 }
 
-fn not_an_object(input: &Document<'_>, length: usize) -> Refusal {
+fn reject_non_object(input: &Document<'_>, length: usize) -> Refusal {
     let message = "Input should be a valid dictionary or object to extract fields from";
     Refusal::Invalid(Detail::of_body("model_attributes_type", message, input, length))
 }
 
-fn refuse_document(fault: Fault) -> Refusal {
+fn reject_document(fault: Fault) -> Refusal {
     match fault {
         Fault::Unreadable => Refusal::Unreadable,
         Fault::Syntax { message, at } => {
@@ -85,13 +86,13 @@ fn refuse_document(fault: Fault) -> Refusal {
 }
 
 /// An object whose fields are looked at one by one.
-struct Check<'d> {
+struct FieldValidator<'d> {
     document: &'d Document<'d>,
     members: &'d Range<usize>,
     entries: Entries,
 }
 
-impl<'d> Check<'d> {
+impl<'d> FieldValidator<'d> {
     fn member(&mut self, field: &'static str) -> Option<&'d Value<'d>> {
         let member = self.document.members(self.members).iter().find(|(name, _)| name == field);
         if member.is_none() {
@@ -112,7 +113,7 @@ impl<'d> Check<'d> {
         match result {
             Ok(digits) => Some(digits),
             Err(reason) => {
-                let (kind, message) = describe(reason);
+                let (kind, message) = kind_and_message(reason);
                 self.entries.add(kind, field, message, (value, self.document), None);
                 None
             }
@@ -135,7 +136,7 @@ impl<'d> Check<'d> {
 }
 
 /// pydantic's type and message.
-fn describe(reason: NotAnInteger) -> (&'static str, &'static str) {
+fn kind_and_message(reason: NotAnInteger) -> (&'static str, &'static str) {
     match reason {
         NotAnInteger::OtherType => ("int_type", "Input should be a valid integer"),
         NotAnInteger::Parsing => {
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     fn refusal(body: &str) -> serde_json::Value {
-        match explain(body.as_bytes()) {
+        match validate(body.as_bytes()) {
             Err(Refusal::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
             other => panic!("{body}: {other:?}"),
         }
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn lax_bodies_are_accepted() {
-        let pixel = explain(br#"{"x":"1_0","y":true,"z":{},"channel":"\u0047","value":" 7.0 "}"#).unwrap();
+        let pixel = validate(br#"{"x":"1_0","y":true,"z":{},"channel":"\u0047","value":" 7.0 "}"#).unwrap();
         assert_eq!(pixel, Pixel { x: "10".into(), y: "1".into(), channel: Channel::G, value: 7 });
     }
 
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_range_is_looked_at_last() {
-        assert_eq!(explain(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Refusal::OutOfRange));
+        assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Refusal::OutOfRange));
         refusal(r#"{"x":null,"y":2,"channel":"R","value":256}"#);
     }
 
@@ -216,7 +217,7 @@ mod tests {
             r#"{"x":1,"y":2,"channel":"G","value":256}"#,
         ] {
             let short = super::super::decode(body.as_bytes()).unwrap().map_err(Refusal::from);
-            assert_eq!(short, explain(body.as_bytes()), "{body}");
+            assert_eq!(short, validate(body.as_bytes()), "{body}");
         }
     }
 }
