@@ -9,7 +9,7 @@ use hyper::{
 
 use super::{buf_list::BufList, policy::Policy};
 use crate::{
-    pixel::{self, Refusal},
+    pixel::{self, Rejection},
     stats::Outcome,
 };
 
@@ -73,16 +73,16 @@ impl Answer {
     }
 
     /// The answer to a body that is no pixel.
-    pub fn to_refused(refusal: Refusal, policy: &Policy) -> Self {
+    pub fn to_refused(refusal: Rejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match refusal {
-            Refusal::OutOfRange => {
+            Rejection::OutOfRange => {
                 Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::OUT_OF_RANGE))
             }
-            Refusal::Invalid(detail) => {
+            Rejection::Invalid(detail) => {
                 Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
             }
-            Refusal::Unreadable => {
+            Rejection::Unreadable => {
                 Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::BAD_BODY))
             }
         }

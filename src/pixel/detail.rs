@@ -189,13 +189,13 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Refusal, reject_text, validate};
+    use super::super::{Rejection, reject_text, validate};
 
     use super::*;
 
     fn detail(body: &[u8]) -> Detail {
         match validate(body) {
-            Err(Refusal::Invalid(detail)) => detail,
+            Err(Rejection::Invalid(detail)) => detail,
             other => panic!("{other:?}"),
         }
     }
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn text_of_control_characters_grows_sixfold_and_no_more() {
-        let Refusal::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
+        let Rejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
         assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());
         assert_eq!(kept(&detail), detail.len());
     }

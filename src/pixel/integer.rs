@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn every_other_float_is_refused(number in any::<f64>()) {
+        fn every_other_float_is_rejected(number in any::<f64>()) {
             let expected = match number {
                 _ if !number.is_finite() => Some(NotAnInteger::NotFinite),
                 _ if number % 1.0 != 0.0 => Some(NotAnInteger::FromFloat),

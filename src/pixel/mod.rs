@@ -20,13 +20,13 @@ use std::borrow::Cow;
 pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use decode::decode;
 pub use detail::Detail;
-pub use validate::{Refusal, reject_text, validate};
+pub use validate::{Rejection, reject_text, validate};
 
 /// Reads a body that was sent as JSON, the short way where that is enough.
 ///
 /// # Errors
 /// As [`validate`].
-pub fn judge(body: &[u8]) -> Result<Pixel<'_>, Refusal> {
+pub fn judge(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
     decode(body).map_or_else(|| validate(body), |decoded| Ok(decoded?))
 }
 

@@ -8,9 +8,9 @@ use super::{
     python_json,
 };
 
-/// Why a body was refused, as a client gets to see it.
+/// Why a body was rejected, as a client gets to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// 422: `{"detail":[…]}` with an entry for each fault.
     Invalid(Detail),
     /// 422 (or as configured): the right shape, but `value` is not in 0..=255.
@@ -19,7 +19,7 @@ pub enum Refusal {
     Unreadable,
 }
 
-impl From<OutOfRange> for Refusal {
+impl From<OutOfRange> for Rejection {
     fn from(_: OutOfRange) -> Self {
         Self::OutOfRange
     }
@@ -28,8 +28,8 @@ impl From<OutOfRange> for Refusal {
 /// Reads any body that was sent as JSON, slowly and completely.
 ///
 /// # Errors
-/// The reason for its refusal, one entry for each field at fault in the order x, y, channel, value.
-pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
+/// The reason for its rejection, one entry for each field at fault in the order x, y, channel, value.
+pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     if body.is_empty() {
         return Err(reject_empty());
     }
@@ -48,31 +48,31 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Refusal> {
         (Some(x), Some(y), Some(channel), Some(value)) => {
             Ok(Fields { x: x.into(), y: y.into(), channel, value: value.into() }.into_pixel()?)
         }
-        _ => Err(Refusal::Invalid(validator.entries.finish())),
+        _ => Err(Rejection::Invalid(validator.entries.finish())),
     }
 }
 
-/// Refuses a body that was not sent as JSON; the client gets it back as a text.
-pub fn reject_text(body: &[u8]) -> Refusal {
+/// Rejects a body that was not sent as JSON; the client gets it back as a text.
+pub fn reject_text(body: &[u8]) -> Rejection {
     if body.is_empty() {
         return reject_empty();
     }
     reject_non_object(&Document::of_text(String::from_utf8_lossy(body)), body.len())
 }
 
-fn reject_empty() -> Refusal {
+fn reject_empty() -> Rejection {
     let entry = r#"{"detail":[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]}"#;
-    Refusal::Invalid(Detail::whole(entry.into()))
+    Rejection::Invalid(Detail::whole(entry.into()))
 }
 
-fn reject_non_object(input: &Document<'_>, length: usize) -> Refusal {
+fn reject_non_object(input: &Document<'_>, length: usize) -> Rejection {
     let message = "Input should be a valid dictionary or object to extract fields from";
-    Refusal::Invalid(Detail::of_body("model_attributes_type", message, input, length))
+    Rejection::Invalid(Detail::of_body("model_attributes_type", message, input, length))
 }
 
-fn reject_document(fault: Fault) -> Refusal {
+fn reject_document(fault: Fault) -> Rejection {
     match fault {
-        Fault::Unreadable => Refusal::Unreadable,
+        Fault::Unreadable => Rejection::Unreadable,
         Fault::Syntax { message, at } => {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
@@ -80,7 +80,7 @@ fn reject_document(fault: Fault) -> Refusal {
             .into_bytes();
             python_json::write_text(message, &mut detail);
             detail.extend_from_slice(b"}}]}");
-            Refusal::Invalid(Detail::whole(detail))
+            Rejection::Invalid(Detail::whole(detail))
         }
     }
 }
@@ -156,9 +156,9 @@ fn kind_and_message(reason: NotAnInteger) -> (&'static str, &'static str) {
 mod tests {
     use super::*;
 
-    fn refusal(body: &str) -> serde_json::Value {
+    fn rejection(body: &str) -> serde_json::Value {
         match validate(body.as_bytes()) {
-            Err(Refusal::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
+            Err(Rejection::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -173,7 +173,7 @@ mod tests {
     fn each_fault_is_an_entry_in_the_order_of_the_fields() {
         let body = r#"{"channel":"r","value":10.5,"x":"a"}"#;
         let sent: serde_json::Value = serde_json::from_str(body).unwrap();
-        let details = refusal(body);
+        let details = rejection(body);
         assert_eq!(
             details,
             serde_json::json!({"detail": [
@@ -189,15 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused_whole() {
+    fn what_is_no_object_is_rejected_whole() {
         for body in ["[]", "\"s\"", "null", "7"] {
-            let details = refusal(body);
+            let details = rejection(body);
             assert_eq!(details["detail"][0]["type"], "model_attributes_type", "{body}");
             assert_eq!(details["detail"][0]["loc"], serde_json::json!(["body"]), "{body}");
         }
-        assert_eq!(refusal("")["detail"][0]["type"], "missing");
+        assert_eq!(rejection("")["detail"][0]["type"], "missing");
         assert_eq!(
-            refusal("{]")["detail"][0],
+            rejection("{]")["detail"][0],
             serde_json::json!({"type": "json_invalid", "loc": ["body", 1], "msg": "JSON decode error", "input": {},
                 "ctx": {"error": "Expecting property name enclosed in double quotes"}})
         );
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn the_range_is_looked_at_last() {
-        assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Refusal::OutOfRange));
-        refusal(r#"{"x":null,"y":2,"channel":"R","value":256}"#);
+        assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Rejection::OutOfRange));
+        rejection(r#"{"x":null,"y":2,"channel":"R","value":256}"#);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             r#"{"value":0,"x":123456789012345678901234567890,"y":0,"channel":"B"}"#,
             r#"{"x":1,"y":2,"channel":"G","value":256}"#,
         ] {
-            let short = super::super::decode(body.as_bytes()).unwrap().map_err(Refusal::from);
+            let short = super::super::decode(body.as_bytes()).unwrap().map_err(Rejection::from);
             assert_eq!(short, validate(body.as_bytes()), "{body}");
         }
     }

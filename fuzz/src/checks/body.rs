@@ -1,4 +1,4 @@
-use pixeld::pixel::{self, Pixel, Refusal};
+use pixeld::pixel::{self, Pixel, Rejection};
 
 use super::oracle::{self, Fault, Json, Verdict};
 
@@ -6,22 +6,22 @@ use super::oracle::{self, Fault, Json, Verdict};
 pub fn body(body: &[u8]) {
     let validated = pixel::validate(body);
     if let Some(decoded) = pixel::decode(body) {
-        assert_eq!(decoded.map_err(Refusal::from), validated, "decode and validate differ");
+        assert_eq!(decoded.map_err(Rejection::from), validated, "decode and validate differ");
     }
     assert_eq!(verdict(validated), oracle::judge(body), "pixeld (left) and the oracle (right) differ");
     assert_eq!(verdict(Err(pixel::reject_text(body))), oracle::judge_text(body), "sent as a text");
 }
 
-fn verdict(answer: Result<Pixel<'_>, Refusal>) -> Verdict {
+fn verdict(answer: Result<Pixel<'_>, Rejection>) -> Verdict {
     match answer {
         Ok(pixel) => {
             let mut json = Vec::new();
             pixel::write_accepted(&pixel, &mut json);
             Verdict::Accepted(String::from_utf8(json).expect("the answer is UTF-8"))
         }
-        Err(Refusal::OutOfRange) => Verdict::OutOfRange,
-        Err(Refusal::Unreadable) => Verdict::Unreadable,
-        Err(Refusal::Invalid(detail)) => Verdict::Invalid(entries(&detail.to_string())),
+        Err(Rejection::OutOfRange) => Verdict::OutOfRange,
+        Err(Rejection::Unreadable) => Verdict::Unreadable,
+        Err(Rejection::Invalid(detail)) => Verdict::Invalid(entries(&detail.to_string())),
     }
 }
 
