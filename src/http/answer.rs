@@ -61,7 +61,7 @@ impl Answer {
 
     /// The answer to a whole body that was sent to /pixel.
     pub fn to_body(body: &[u8], is_json: bool, policy: &Policy) -> Self {
-        let judged = if is_json { pixel::judge(body) } else { Err(pixel::reject_text(body)) };
+        let judged = if is_json { pixel::parse(body) } else { Err(pixel::reject_text(body)) };
         match judged {
             Ok(accepted) => {
                 let mut answer = Vec::with_capacity(body.len() + 64);

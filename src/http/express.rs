@@ -291,7 +291,7 @@ impl Lane<'_> {
                 break;
             }
             batch.last = request.is_last.then_some(Last::Agreed);
-            match judge::guarded(request.body, pixel::judge) {
+            match judge::guarded(request.body, pixel::parse) {
                 Some(Ok(pixel)) => {
                     let length = pixel::accepted_length(&pixel);
                     self.context.heads.write(now, StatusCode::OK, length, request.is_last, &mut output.bytes);

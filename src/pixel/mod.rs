@@ -1,13 +1,13 @@
 //! From the bytes of a body to an answer, as the Python application that pixeld replaces gave it
 //! (pydantic's lax mode over Python's JSON).
 //!
-//! Nearly every body takes the short way: [`decode`] reads it once and copies nothing. What it
+//! Nearly every body takes the short way: [`fast_decode`] reads it once and copies nothing. What it
 //! does not recognise goes to [`validate`], which reads the same bytes slowly and completely, and
 //! either accepts them after all or says what is wrong with each field.
 
 mod answer;
-mod decode;
 mod detail;
+mod fast_decode;
 mod float;
 mod integer;
 mod json;
@@ -18,16 +18,16 @@ mod validate;
 use std::borrow::Cow;
 
 pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
-pub use decode::decode;
 pub use detail::Detail;
+pub use fast_decode::fast_decode;
 pub use validate::{Rejection, reject_text, validate};
 
 /// Reads a body that was sent as JSON, the short way where that is enough.
 ///
 /// # Errors
 /// As [`validate`].
-pub fn judge(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
-    decode(body).map_or_else(|| validate(body), |decoded| Ok(decoded?))
+pub fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
+    fast_decode(body).map_or_else(|| validate(body), |decoded| Ok(decoded?))
 }
 
 /// One colour value at one place. Coordinates are integers of any size, as canonical decimal
