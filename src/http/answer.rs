@@ -77,13 +77,13 @@ impl Answer {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match refusal {
             Rejection::OutOfRange => {
-                Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::OUT_OF_RANGE))
+                Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::VALUE_OUT_OF_RANGE))
             }
             Rejection::Invalid(detail) => {
                 Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
             }
             Rejection::Unreadable => {
-                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::BAD_BODY))
+                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::UNREADABLE_BODY))
             }
         }
     }

@@ -293,7 +293,7 @@ impl Lane<'_> {
             batch.last = request.is_last.then_some(Last::Agreed);
             match judge::guarded(request.body, pixel::parse) {
                 Some(Ok(pixel)) => {
-                    let length = pixel::accepted_length(&pixel);
+                    let length = pixel::accepted_len(&pixel);
                     self.context.heads.write(now, StatusCode::OK, length, request.is_last, &mut output.bytes);
                     pixel::write_accepted(&pixel, &mut output.bytes);
                     self.context.stats.answered(Outcome::Ok);

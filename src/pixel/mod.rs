@@ -5,7 +5,6 @@
 //! does not recognise goes to [`validate`], which reads the same bytes slowly and completely, and
 //! either accepts them after all or says what is wrong with each field.
 
-mod answer;
 mod detail;
 mod fast_decode;
 mod float;
@@ -13,13 +12,14 @@ mod integer;
 mod json;
 mod members;
 mod python_json;
+mod response;
 mod validate;
 
 use std::borrow::Cow;
 
-pub use answer::{BAD_BODY, OUT_OF_RANGE, accepted_length, write_accepted};
 pub use detail::Detail;
 pub use fast_decode::fast_decode;
+pub use response::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{Rejection, reject_text, validate};
 
 /// Reads a body that was sent as JSON, the short way where that is enough.
