@@ -1,4 +1,4 @@
-//! JSON as Python's `json.loads` reads it, faults and positions included: it takes `NaN` and the
+//! JSON as Python's `json.loads` reads it, errors and positions included: it takes `NaN` and the
 //! infinities, and of equal keys the last value wins at the place of the first.
 
 use std::{borrow::Cow, ops::Range};
@@ -52,7 +52,7 @@ pub type Member<'d> = (Cow<'d, str>, Value<'d>);
 
 /// Why a body is no JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum JsonError {
     /// It breaks the grammar; `at` counts characters, not bytes.
     Syntax { message: &'static str, at: usize },
     /// Not UTF-8, nested too deep, or a number too long: the Python application reads no further.
@@ -61,25 +61,25 @@ pub enum Fault {
 
 /// How deep arrays and objects may nest before the Python application gives up: Python's recursion
 /// limit of 1000, less the calls that it has come through under uvicorn.
-const DEEPEST: usize = 960;
+const MAX_DEPTH: usize = 960;
 
-/// Reads one JSON document, the text that [`text_of`] has found in a body.
-pub fn read(text: &str) -> Result<Document<'_>, Fault> {
-    let mut reader = Reader::new(text);
-    reader.skip_white_space();
-    let root = reader.value()?;
-    reader.skip_white_space();
-    if reader.at < text.len() {
-        return Err(reader.fault("Extra data", reader.at));
+/// Reads one JSON document, the text that [`decode_utf8`] has found in a body.
+pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
+    let mut parser = Parser::new(text);
+    parser.skip_white_space();
+    let root = parser.value()?;
+    parser.skip_white_space();
+    if parser.at < text.len() {
+        return Err(parser.error("Extra data", parser.at));
     }
-    Ok(Document { root, items: reader.items, members: reader.members })
+    Ok(Document { root, items: parser.items, members: parser.members })
 }
 
 /// Python takes surrogates that are encoded in UTF-8, though it cannot answer with them; here they
 /// become U+FFFD. Where it guesses UTF-16 or UTF-32 from NUL bytes, nothing is read: JSON is UTF-8.
-pub fn text_of(body: &[u8]) -> Result<Cow<'_, str>, Fault> {
+pub fn decode_utf8(body: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     if matches!(body, [0, _] | [_, 0] | [0, _, _, _, ..] | [_, 0, _, _, ..]) {
-        return Err(Fault::Unreadable);
+        return Err(JsonError::Unreadable);
     }
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     if let Ok(text) = std::str::from_utf8(body) {
@@ -91,16 +91,16 @@ pub fn text_of(body: &[u8]) -> Result<Cow<'_, str>, Fault> {
             body[begin..begin + 3].copy_from_slice("\u{FFFD}".as_bytes());
         }
     }
-    String::from_utf8(body).map(Cow::from).map_err(|_| Fault::Unreadable)
+    String::from_utf8(body).map(Cow::from).map_err(|_| JsonError::Unreadable)
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     text: &'a str,
     /// In bytes, always at a character boundary.
     at: usize,
     /// The arrays and objects around `at`, the innermost last. They are not on the stack, because
     /// the client decides how many they are.
-    open: Vec<Open<'a>>,
+    open: Vec<Container<'a>>,
     /// What is in them so far.
     open_items: Vec<Value<'a>>,
     open_members: Vec<Member<'a>>,
@@ -110,13 +110,13 @@ struct Reader<'a> {
 }
 
 /// An array or object that is being read.
-enum Open<'a> {
+enum Container<'a> {
     /// From which of the open items on.
     Array(usize),
     Object(OpenObject<'a>),
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -129,22 +129,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Python makes this exception where the fault is, in three calls, which count as nesting.
-    fn fault(&self, message: &'static str, at: usize) -> Fault {
-        if self.has_room_for(3) { self.syntax(message, at) } else { Fault::Unreadable }
+    /// Python makes this exception where the error is, in three calls, which count as nesting.
+    fn error(&self, message: &'static str, at: usize) -> JsonError {
+        if self.can_nest(3) { self.syntax(message, at) } else { JsonError::Unreadable }
     }
 
     /// This one is made at the outermost level.
-    fn no_value(&self) -> Fault {
+    fn expecting_value(&self) -> JsonError {
         self.syntax("Expecting value", self.at)
     }
 
-    fn syntax(&self, message: &'static str, at: usize) -> Fault {
-        Fault::Syntax { message, at: self.text[..at].chars().count() }
+    fn syntax(&self, message: &'static str, at: usize) -> JsonError {
+        JsonError::Syntax { message, at: self.text[..at].chars().count() }
     }
 
-    fn has_room_for(&self, levels: usize) -> bool {
-        self.open.len() + levels <= DEEPEST
+    fn can_nest(&self, levels: usize) -> bool {
+        self.open.len() + levels <= MAX_DEPTH
     }
 
     fn rest(&self) -> &'a str {
@@ -161,18 +161,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Value<'a>, Fault> {
+    fn value(&mut self) -> Result<Value<'a>, JsonError> {
         loop {
             let whole = match self.peek() {
-                Some(b'[') => self.begin(Open::Array(self.open_items.len()), b']')?,
+                Some(b'[') => self.open(Container::Array(self.open_items.len()), b']')?,
                 Some(b'{') => {
                     let object = OpenObject::new(self.open_members.len());
-                    self.begin(Open::Object(object), b'}')?
+                    self.open(Container::Object(object), b'}')?
                 }
                 _ => Some(self.scalar()?),
             };
             if let Some(value) = whole
-                && let Some(outermost) = self.place(value)?
+                && let Some(outermost) = self.insert(value)?
             {
                 return Ok(outermost);
             }
@@ -180,9 +180,9 @@ impl<'a> Reader<'a> {
     }
 
     /// An array or object, if it is empty; else its first value is next.
-    fn begin(&mut self, open: Open<'a>, end: u8) -> Result<Option<Value<'a>>, Fault> {
-        if !self.has_room_for(1) {
-            return Err(Fault::Unreadable);
+    fn open(&mut self, open: Container<'a>, end: u8) -> Result<Option<Value<'a>>, JsonError> {
+        if !self.can_nest(1) {
+            return Err(JsonError::Unreadable);
         }
         self.open.push(open);
         self.at += 1;
@@ -191,26 +191,26 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(self.close());
         }
-        self.name()?;
+        self.key()?;
         Ok(None)
     }
 
     /// Adds a value to what is around it. The outermost value, if that is whole now; else another
     /// value is next.
-    fn place(&mut self, mut value: Value<'a>) -> Result<Option<Value<'a>>, Fault> {
+    fn insert(&mut self, mut value: Value<'a>) -> Result<Option<Value<'a>>, JsonError> {
         while let Some(around) = self.open.last_mut() {
             let end = match around {
-                Open::Array(_) => {
+                Container::Array(_) => {
                     self.open_items.push(value);
                     b']'
                 }
-                Open::Object(object) => {
+                Container::Object(object) => {
                     object.add(value, &mut self.open_members);
                     b'}'
                 }
             };
-            if self.another(end)? {
-                self.name()?;
+            if self.comma_or_end(end)? {
+                self.key()?;
                 return Ok(None);
             }
             let Some(whole) = self.close() else { return Ok(None) };
@@ -222,12 +222,12 @@ impl<'a> Reader<'a> {
     /// Ends the innermost array or object.
     fn close(&mut self) -> Option<Value<'a>> {
         Some(match self.open.pop()? {
-            Open::Array(begin) => {
+            Container::Array(begin) => {
                 let first = self.items.len();
                 self.items.extend(self.open_items.drain(begin..));
                 Value::Array(first..self.items.len())
             }
-            Open::Object(object) => {
+            Container::Object(object) => {
                 let first = self.members.len();
                 self.members.extend(self.open_members.drain(object.begin..));
                 Value::Object(first..self.members.len())
@@ -236,11 +236,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Behind an item: whether a comma promises another, or `end` closes the list.
-    fn another(&mut self, end: u8) -> Result<bool, Fault> {
+    fn comma_or_end(&mut self, end: u8) -> Result<bool, JsonError> {
         self.skip_white_space();
         let next = self.peek();
         if next != Some(b',') && next != Some(end) {
-            return Err(self.fault("Expecting ',' delimiter", self.at));
+            return Err(self.error("Expecting ',' delimiter", self.at));
         }
         self.at += 1;
         let more = next == Some(b',');
@@ -251,37 +251,37 @@ impl<'a> Reader<'a> {
     }
 
     /// In an object, the name of the next member and the colon.
-    fn name(&mut self) -> Result<(), Fault> {
-        if let Some(Open::Array(_)) = self.open.last() {
+    fn key(&mut self) -> Result<(), JsonError> {
+        if let Some(Container::Array(_)) = self.open.last() {
             return Ok(());
         }
         if self.peek() != Some(b'"') {
-            return Err(self.fault("Expecting property name enclosed in double quotes", self.at));
+            return Err(self.error("Expecting property name enclosed in double quotes", self.at));
         }
-        let read = self.string()?;
+        let key = self.string()?;
         self.skip_white_space();
         if self.peek() != Some(b':') {
-            return Err(self.fault("Expecting ':' delimiter", self.at));
+            return Err(self.error("Expecting ':' delimiter", self.at));
         }
         self.at += 1;
         self.skip_white_space();
-        if let Some(Open::Object(object)) = self.open.last_mut() {
-            object.name = read;
+        if let Some(Container::Object(object)) = self.open.last_mut() {
+            object.name = key;
         }
         Ok(())
     }
 
-    fn scalar(&mut self) -> Result<Value<'a>, Fault> {
+    fn scalar(&mut self) -> Result<Value<'a>, JsonError> {
         match self.rest().as_bytes() {
             [b'"', ..] => self.string().map(Value::Text),
             [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] => self.number(),
-            [b'n' | b't' | b'f' | b'N' | b'I' | b'-', ..] => self.word(),
-            _ => Err(self.no_value()),
+            [b'n' | b't' | b'f' | b'N' | b'I' | b'-', ..] => self.literal(),
+            _ => Err(self.expecting_value()),
         }
     }
 
-    fn word(&mut self) -> Result<Value<'a>, Fault> {
-        let (word, value) = match self.peek() {
+    fn literal(&mut self) -> Result<Value<'a>, JsonError> {
+        let (literal, value) = match self.peek() {
             Some(b'n') => ("null", Value::Null),
             Some(b't') => ("true", Value::Bool(true)),
             Some(b'f') => ("false", Value::Bool(false)),
@@ -289,17 +289,17 @@ impl<'a> Reader<'a> {
             Some(b'I') => ("Infinity", Value::Float(f64::INFINITY)),
             _ => ("-Infinity", Value::Float(f64::NEG_INFINITY)),
         };
-        if !self.rest().starts_with(word) {
-            return Err(self.no_value());
+        if !self.rest().starts_with(literal) {
+            return Err(self.expecting_value());
         }
-        self.at += word.len();
+        self.at += literal.len();
         // Python calls a function for those that are no JSON.
         let is_call = matches!(value, Value::Float(_));
-        if is_call && !self.has_room_for(1) { Err(Fault::Unreadable) } else { Ok(value) }
+        if is_call && !self.can_nest(1) { Err(JsonError::Unreadable) } else { Ok(value) }
     }
 
     /// What begins with a digit, or with a sign and a digit.
-    fn number(&mut self) -> Result<Value<'a>, Fault> {
+    fn number(&mut self) -> Result<Value<'a>, JsonError> {
         let bytes = self.rest().as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
         let sign = usize::from(bytes.first() == Some(&b'-'));
@@ -322,9 +322,9 @@ impl<'a> Reader<'a> {
         let text = &self.rest()[..end];
         let value = if end > integral {
             // Every float that this grammar allows is read, and as Python does: to the nearest.
-            Value::Float(float::parse(text).ok_or(Fault::Unreadable)?)
+            Value::Float(float::parse(text).ok_or(JsonError::Unreadable)?)
         } else if whole > MOST_DIGITS {
-            return Err(Fault::Unreadable);
+            return Err(JsonError::Unreadable);
         } else {
             // Only zero has two spellings here.
             Value::Integer(Cow::Borrowed(if text == "-0" { "0" } else { text }))
@@ -333,15 +333,15 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         let begin = self.at;
         self.at += 1;
-        let plain = self.plain(begin)?;
+        let unescaped = self.unescaped(begin)?;
         if self.peek() == Some(b'"') {
             self.at += 1;
-            return Ok(Cow::Borrowed(plain));
+            return Ok(Cow::Borrowed(unescaped));
         }
-        let mut string = plain.to_owned();
+        let mut string = unescaped.to_owned();
         loop {
             match self.peek() {
                 Some(b'"') => {
@@ -352,25 +352,25 @@ impl<'a> Reader<'a> {
                     let character = self.escape(begin)?;
                     string.push(character);
                 }
-                _ => return Err(self.fault("Invalid control character at", self.at)),
+                _ => return Err(self.error("Invalid control character at", self.at)),
             }
-            string.push_str(self.plain(begin)?);
+            string.push_str(self.unescaped(begin)?);
         }
     }
 
     /// The part of a string that stands for itself, up to what does not.
-    fn plain(&mut self, begin: usize) -> Result<&'a str, Fault> {
+    fn unescaped(&mut self, begin: usize) -> Result<&'a str, JsonError> {
         let rest = self.rest();
         let Some(length) = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < b' ') else {
-            return Err(self.fault("Unterminated string starting at", begin));
+            return Err(self.error("Unterminated string starting at", begin));
         };
         self.at += length;
         Ok(&rest[..length])
     }
 
-    fn escape(&mut self, begin: usize) -> Result<char, Fault> {
+    fn escape(&mut self, begin: usize) -> Result<char, JsonError> {
         let Some(letter) = self.rest()[1..].chars().next() else {
-            return Err(self.fault("Unterminated string starting at", begin));
+            return Err(self.error("Unterminated string starting at", begin));
         };
         let character = match letter {
             '"' | '\\' | '/' => letter,
@@ -380,16 +380,16 @@ impl<'a> Reader<'a> {
             'r' => '\r',
             't' => '\t',
             'u' => return self.unicode_escape(),
-            _ => return Err(self.fault("Invalid \\escape", self.at)),
+            _ => return Err(self.error("Invalid \\escape", self.at)),
         };
         self.at += 2;
         Ok(character)
     }
 
     /// `\uXXXX`, or two of them that make one character; a lone surrogate becomes U+FFFD.
-    fn unicode_escape(&mut self) -> Result<char, Fault> {
+    fn unicode_escape(&mut self) -> Result<char, JsonError> {
         let Some(first) = self.hex_at(self.at + 2) else {
-            return Err(self.fault("Invalid \\uXXXX escape", self.at + 1));
+            return Err(self.error("Invalid \\uXXXX escape", self.at + 1));
         };
         self.at += 6;
         if (0xD800..0xDC00).contains(&first) && self.rest().starts_with("\\u") {
@@ -400,7 +400,7 @@ impl<'a> Reader<'a> {
                     return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                 }
                 Some(_) => {}
-                None => return Err(self.fault("Invalid \\uXXXX escape", self.at + 1)),
+                None => return Err(self.error("Invalid \\uXXXX escape", self.at + 1)),
             }
         }
         Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
@@ -417,8 +417,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn read(body: &[u8]) -> Result<(), Fault> {
-        super::read(&text_of(body)?).map(drop)
+    fn parse(body: &[u8]) -> Result<(), JsonError> {
+        super::parse(&decode_utf8(body)?).map(drop)
     }
 
     #[test]
@@ -441,8 +441,8 @@ mod tests {
             (r#""\u1234"#, "Invalid \\uXXXX escape", 2),
             (r#""\u12g4""#, "Invalid \\uXXXX escape", 2),
         ] {
-            let fault = Fault::Syntax { message, at };
-            assert_eq!(read(text.as_bytes()), Err(fault), "{text}");
+            let error = JsonError::Syntax { message, at };
+            assert_eq!(parse(text.as_bytes()), Err(error), "{text}");
         }
     }
 
@@ -451,32 +451,32 @@ mod tests {
         let deep = "[".repeat(100_000);
         let long = "1".repeat(MOST_DIGITS + 1);
         for body in [b"\"\xff\"".as_slice(), b"{\0}\0", b"\0\0\0{", deep.as_bytes(), long.as_bytes()] {
-            assert_eq!(read(body), Err(Fault::Unreadable));
+            assert_eq!(parse(body), Err(JsonError::Unreadable));
         }
     }
 
     #[test]
     fn the_depth_of_python_is_exact() {
         for (depth, inner, readable) in [
-            (DEEPEST, "1", true),
-            (DEEPEST + 1, "1", false),
-            (DEEPEST - 1, "NaN", true),
-            (DEEPEST, "NaN", false),
+            (MAX_DEPTH, "1", true),
+            (MAX_DEPTH + 1, "1", false),
+            (MAX_DEPTH - 1, "NaN", true),
+            (MAX_DEPTH, "NaN", false),
         ] {
             let body = format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
-            assert_eq!(read(body.as_bytes()).is_ok(), readable, "{inner} {depth} deep");
+            assert_eq!(parse(body.as_bytes()).is_ok(), readable, "{inner} {depth} deep");
         }
         for (depth, inner, told) in
-            [(DEEPEST, "x", true), (DEEPEST - 3, "1 1", true), (DEEPEST - 2, "1 1", false)]
+            [(MAX_DEPTH, "x", true), (MAX_DEPTH - 3, "1 1", true), (MAX_DEPTH - 2, "1 1", false)]
         {
-            let fault = read(("[".repeat(depth) + inner).as_bytes()).unwrap_err();
-            assert_eq!(fault != Fault::Unreadable, told, "{inner} {depth} deep");
+            let error = parse(("[".repeat(depth) + inner).as_bytes()).unwrap_err();
+            assert_eq!(error != JsonError::Unreadable, told, "{inner} {depth} deep");
         }
     }
 
     #[test]
     fn an_encoded_surrogate_is_one_character() {
-        let fault = Fault::Syntax { message: "Extra data", at: 3 };
-        assert_eq!(read(b"\"\xED\xA0\x80\"x"), Err(fault));
+        let error = JsonError::Syntax { message: "Extra data", at: 3 };
+        assert_eq!(parse(b"\"\xED\xA0\x80\"x"), Err(error));
     }
 }

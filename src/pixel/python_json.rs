@@ -115,13 +115,13 @@ fn write_tiny(text: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::json::{read, text_of},
+        super::json::{decode_utf8, parse},
         *,
     };
 
     fn rewritten(text: &str) -> String {
-        let (text, mut out) = (text_of(text.as_bytes()).unwrap(), Vec::new());
-        let document = read(&text).unwrap();
+        let (text, mut out) = (decode_utf8(text.as_bytes()).unwrap(), Vec::new());
+        let document = parse(&text).unwrap();
         write(&document.root, &document, &mut out);
         String::from_utf8(out).unwrap()
     }

@@ -4,7 +4,7 @@ use super::{
     Channel, Fields, OutOfRange, Pixel,
     detail::{Detail, Entries},
     integer::{self, NotAnInteger},
-    json::{self, Document, Fault, Value},
+    json::{self, Document, JsonError, Value},
     python_json,
 };
 
@@ -33,8 +33,8 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     if body.is_empty() {
         return Err(reject_empty());
     }
-    let text = json::text_of(body).map_err(reject_document)?;
-    let document = json::read(&text).map_err(reject_document)?;
+    let text = json::decode_utf8(body).map_err(reject_json)?;
+    let document = json::parse(&text).map_err(reject_json)?;
     let Value::Object(members) = &document.root else {
         return Err(reject_non_object(&document, body.len()));
     };
@@ -70,10 +70,10 @@ fn reject_non_object(input: &Document<'_>, length: usize) -> Rejection {
     Rejection::Invalid(Detail::of_body("model_attributes_type", message, input, length))
 }
 
-fn reject_document(fault: Fault) -> Rejection {
-    match fault {
-        Fault::Unreadable => Rejection::Unreadable,
-        Fault::Syntax { message, at } => {
+fn reject_json(error: JsonError) -> Rejection {
+    match error {
+        JsonError::Unreadable => Rejection::Unreadable,
+        JsonError::Syntax { message, at } => {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
             )
