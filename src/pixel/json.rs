@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{float, integer::MOST_DIGITS, members::OpenObject};
+use super::{float, integer::MOST_DIGITS, object_builder::ObjectBuilder};
 
 /// A JSON document. Arrays and objects are not values of their own memory, because a body may consist of
 /// nothing else: what is in them stands in two lists, in the order in which they end.
@@ -113,7 +113,7 @@ struct Parser<'a> {
 enum Container<'a> {
     /// From which of the open items on.
     Array(usize),
-    Object(OpenObject<'a>),
+    Object(ObjectBuilder<'a>),
 }
 
 impl<'a> Parser<'a> {
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
             let whole = match self.peek() {
                 Some(b'[') => self.open(Container::Array(self.open_items.len()), b']')?,
                 Some(b'{') => {
-                    let object = OpenObject::new(self.open_members.len());
+                    let object = ObjectBuilder::new(self.open_members.len());
                     self.open(Container::Object(object), b'}')?
                 }
                 _ => Some(self.scalar()?),

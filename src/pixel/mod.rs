@@ -10,7 +10,7 @@ mod fast_decode;
 mod float;
 mod integer;
 mod json;
-mod members;
+mod object_builder;
 mod python_json;
 mod response;
 mod validate;
