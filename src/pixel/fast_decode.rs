@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
             [] => false,
             [b'0'] => sign == 0,
             [b'0', ..] => false,
-            _ => digits <= integer::MOST_DIGITS,
+            _ => digits <= integer::MAX_DIGITS,
         };
         let ends_here = !matches!(rest.first(), Some(b'.' | b'e' | b'E'));
         self.rest = rest;
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn big_integers_keep_every_digit() {
-        let x = "9".repeat(integer::MOST_DIGITS);
+        let x = "9".repeat(integer::MAX_DIGITS);
         let body = format!(r#"{{"x":{x},"y":0,"channel":"G","value":0}}"#);
         assert_eq!(fast_decode(body.as_bytes()), Some(Ok(pixel(&x, "0", Channel::G, 0))));
     }

@@ -1,13 +1,13 @@
 //! What pydantic takes for an integer in its lax mode.
 
 /// Python converts no longer number between text and int (`sys.int_info.default_max_str_digits`).
-pub const MOST_DIGITS: usize = 4300;
+pub const MAX_DIGITS: usize = 4300;
 
 /// Why a number or a text is no integer; each has pydantic's type and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotAnInteger {
+pub enum IntegerError {
     /// Neither a number, nor a text, nor a truth value.
-    OtherType,
+    Type,
     /// A text that does not read as one.
     Parsing,
     /// More than fits.
@@ -19,64 +19,64 @@ pub enum NotAnInteger {
 }
 
 /// An integral float is taken for the integer, as long as that fits 64 bits.
-pub fn from_float(number: f64) -> Result<String, NotAnInteger> {
+pub fn from_float(number: f64) -> Result<String, IntegerError> {
     /// 2^63, the first float that an i64 cannot hold.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
 
     if !number.is_finite() {
-        Err(NotAnInteger::NotFinite)
+        Err(IntegerError::NotFinite)
     } else if number.fract() != 0.0 {
-        Err(NotAnInteger::FromFloat)
+        Err(IntegerError::FromFloat)
     } else if -LIMIT < number && number < LIMIT {
         #[allow(clippy::cast_possible_truncation)] // integral and in range, as just checked
         let integer = number as i64;
         Ok(integer.to_string())
     } else {
-        Err(NotAnInteger::ParsingSize)
+        Err(IntegerError::ParsingSize)
     }
 }
 
 /// A text is taken for the integer that it spells: blanks around it, a sign, leading zeros,
 /// single underscores between digits and a fraction of zeros do not matter.
-pub fn from_text(text: &str) -> Result<String, NotAnInteger> {
+pub fn from_text(text: &str) -> Result<String, IntegerError> {
     // pydantic looks at the length of plain numbers only; what it has to clean up just fails.
-    if plain_digits(text) > MOST_DIGITS {
-        return Err(NotAnInteger::ParsingSize);
+    if json_digits(text) > MAX_DIGITS {
+        return Err(IntegerError::ParsingSize);
     }
-    spelled(text.trim()).ok_or(NotAnInteger::Parsing)
+    clean_int_str(text.trim()).ok_or(IntegerError::Parsing)
 }
 
 /// How many digits a text begins with, if they begin as JSON's do.
-fn plain_digits(text: &str) -> usize {
+fn json_digits(text: &str) -> usize {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.starts_with('0') { 1 } else { digits.bytes().take_while(u8::is_ascii_digit).count() }
 }
 
 /// The steps of pydantic (`clean_int_str`), because their order shows: `0__1` and `0-1` are
 /// integers, `1__0` and `1-0` are not.
-fn spelled(text: &str) -> Option<String> {
+fn clean_int_str(text: &str) -> Option<String> {
     let (negative, text) = match text.strip_prefix('+') {
         Some(unsigned) => (false, unsigned),
-        None => signed(text),
+        None => split_sign(text),
     };
-    let text = without_fraction(without_leading_zeros(text)?);
-    let text = without_underscores(text)?;
-    let (negative_behind_zeros, digits) = signed(&text);
+    let text = strip_zero_fraction(strip_leading_zeros(text)?);
+    let text = strip_underscores(text)?;
+    let (negative_behind_zeros, digits) = split_sign(&text);
     let is_integer = match digits.as_bytes() {
         [] => false,
         [b'0', more @ ..] => more.is_empty(),
-        all => all.len() <= MOST_DIGITS && all.iter().all(u8::is_ascii_digit),
+        all => all.len() <= MAX_DIGITS && all.iter().all(u8::is_ascii_digit),
     };
     let signed_once = !(negative && negative_behind_zeros);
     (is_integer && signed_once).then(|| canonical(negative || negative_behind_zeros, digits))
 }
 
-fn signed(text: &str) -> (bool, &str) {
+fn split_sign(text: &str) -> (bool, &str) {
     text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned))
 }
 
 /// Underscores among the zeros go with them; the last zero stays where nothing else would.
-fn without_leading_zeros(text: &str) -> Option<&str> {
+fn strip_leading_zeros(text: &str) -> Option<&str> {
     if !text.starts_with('0') {
         return text.starts_with(|c: char| c.is_ascii_digit()).then_some(text);
     }
@@ -90,14 +90,14 @@ fn without_leading_zeros(text: &str) -> Option<&str> {
     }
 }
 
-fn without_fraction(text: &str) -> &str {
+fn strip_zero_fraction(text: &str) -> &str {
     match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
         _ => text,
     }
 }
 
-fn without_underscores(text: &str) -> Option<String> {
+fn strip_underscores(text: &str) -> Option<String> {
     let misplaced = text.starts_with('_') || text.ends_with('_') || text.contains("__");
     (!misplaced).then(|| text.replace('_', ""))
 }
@@ -169,23 +169,23 @@ mod tests {
             "\u{feff}1",
             "\u{661}",
         ] {
-            assert_eq!(from_text(text), Err(NotAnInteger::Parsing), "{text:?}");
+            assert_eq!(from_text(text), Err(IntegerError::Parsing), "{text:?}");
         }
     }
 
     #[test]
     fn a_text_may_have_as_many_digits_as_python_reads() {
-        let longest = "1".repeat(MOST_DIGITS);
+        let longest = "1".repeat(MAX_DIGITS);
         for accepted in [longest.clone(), format!(" +{longest}.0"), format!("00{longest}")] {
             assert_eq!(from_text(&accepted).as_ref(), Ok(&longest));
         }
         for (too_long, reason) in [
-            (format!("{longest}1"), NotAnInteger::ParsingSize),
-            (format!("-{longest}1"), NotAnInteger::ParsingSize),
-            (format!("{longest}1x"), NotAnInteger::ParsingSize),
-            (format!("+{longest}1"), NotAnInteger::Parsing),
-            (format!(" {longest}1"), NotAnInteger::Parsing),
-            (format!("0{longest}1"), NotAnInteger::Parsing),
+            (format!("{longest}1"), IntegerError::ParsingSize),
+            (format!("-{longest}1"), IntegerError::ParsingSize),
+            (format!("{longest}1x"), IntegerError::ParsingSize),
+            (format!("+{longest}1"), IntegerError::Parsing),
+            (format!(" {longest}1"), IntegerError::Parsing),
+            (format!("0{longest}1"), IntegerError::Parsing),
         ] {
             assert_eq!(from_text(&too_long), Err(reason));
         }
@@ -196,10 +196,10 @@ mod tests {
         assert_eq!(from_float(20.0).as_deref(), Ok("20"));
         assert_eq!(from_float(-0.0).as_deref(), Ok("0"));
         assert_eq!(from_float(1e18).as_deref(), Ok("1000000000000000000"));
-        assert_eq!(from_float(10.5), Err(NotAnInteger::FromFloat));
-        assert_eq!(from_float(1e19), Err(NotAnInteger::ParsingSize));
-        assert_eq!(from_float(f64::NAN), Err(NotAnInteger::NotFinite));
-        assert_eq!(from_float(f64::INFINITY), Err(NotAnInteger::NotFinite));
+        assert_eq!(from_float(10.5), Err(IntegerError::FromFloat));
+        assert_eq!(from_float(1e19), Err(IntegerError::ParsingSize));
+        assert_eq!(from_float(f64::NAN), Err(IntegerError::NotFinite));
+        assert_eq!(from_float(f64::INFINITY), Err(IntegerError::NotFinite));
     }
 
     /// The digits of a number with single underscores between some of them.
@@ -254,16 +254,16 @@ mod tests {
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
             let (float, equal) = (number as f64, number as f64 as i128);
             let fits = -(1 << 63) < equal && equal < 1 << 63;
-            let expected = if fits { Ok(equal.to_string()) } else { Err(NotAnInteger::ParsingSize) };
+            let expected = if fits { Ok(equal.to_string()) } else { Err(IntegerError::ParsingSize) };
             prop_assert_eq!(from_float(float), expected);
         }
 
         #[test]
         fn every_other_float_is_rejected(number in any::<f64>()) {
             let expected = match number {
-                _ if !number.is_finite() => Some(NotAnInteger::NotFinite),
-                _ if number % 1.0 != 0.0 => Some(NotAnInteger::FromFloat),
-                _ if number.abs() >= 2f64.powi(63) => Some(NotAnInteger::ParsingSize),
+                _ if !number.is_finite() => Some(IntegerError::NotFinite),
+                _ if number % 1.0 != 0.0 => Some(IntegerError::FromFloat),
+                _ if number.abs() >= 2f64.powi(63) => Some(IntegerError::ParsingSize),
                 _ => None,
             };
             prop_assert_eq!(from_float(number).err(), expected);

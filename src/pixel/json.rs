@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{float, integer::MOST_DIGITS, object_builder::ObjectBuilder};
+use super::{float, integer::MAX_DIGITS, object_builder::ObjectBuilder};
 
 /// A JSON document. Arrays and objects are not values of their own memory, because a body may consist of
 /// nothing else: what is in them stands in two lists, in the order in which they end.
@@ -323,7 +323,7 @@ impl<'a> Parser<'a> {
         let value = if end > integral {
             // Every float that this grammar allows is read, and as Python does: to the nearest.
             Value::Float(float::parse(text).ok_or(JsonError::Unreadable)?)
-        } else if whole > MOST_DIGITS {
+        } else if whole > MAX_DIGITS {
             return Err(JsonError::Unreadable);
         } else {
             // Only zero has two spellings here.
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn what_python_gives_up_on_is_unreadable() {
         let deep = "[".repeat(100_000);
-        let long = "1".repeat(MOST_DIGITS + 1);
+        let long = "1".repeat(MAX_DIGITS + 1);
         for body in [b"\"\xff\"".as_slice(), b"{\0}\0", b"\0\0\0{", deep.as_bytes(), long.as_bytes()] {
             assert_eq!(parse(body), Err(JsonError::Unreadable));
         }

@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::{
     Channel, Fields, OutOfRange, Pixel,
     detail::{Detail, Entries},
-    integer::{self, NotAnInteger},
+    integer::{self, IntegerError},
     json::{self, Document, JsonError, Value},
     python_json,
 };
@@ -108,7 +108,7 @@ impl<'d> FieldValidator<'d> {
             Value::Bool(flag) => return Some(u8::from(*flag).to_string()),
             Value::Float(number) => integer::from_float(*number),
             Value::Text(text) => integer::from_text(text),
-            Value::Null | Value::Array(_) | Value::Object(_) => Err(NotAnInteger::OtherType),
+            Value::Null | Value::Array(_) | Value::Object(_) => Err(IntegerError::Type),
         };
         match result {
             Ok(digits) => Some(digits),
@@ -136,19 +136,19 @@ impl<'d> FieldValidator<'d> {
 }
 
 /// pydantic's type and message.
-fn kind_and_message(reason: NotAnInteger) -> (&'static str, &'static str) {
+fn kind_and_message(reason: IntegerError) -> (&'static str, &'static str) {
     match reason {
-        NotAnInteger::OtherType => ("int_type", "Input should be a valid integer"),
-        NotAnInteger::Parsing => {
+        IntegerError::Type => ("int_type", "Input should be a valid integer"),
+        IntegerError::Parsing => {
             ("int_parsing", "Input should be a valid integer, unable to parse string as an integer")
         }
-        NotAnInteger::ParsingSize => {
+        IntegerError::ParsingSize => {
             ("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size")
         }
-        NotAnInteger::FromFloat => {
+        IntegerError::FromFloat => {
             ("int_from_float", "Input should be a valid integer, got a number with a fractional part")
         }
-        NotAnInteger::NotFinite => ("finite_number", "Input should be a finite number"),
+        IntegerError::NotFinite => ("finite_number", "Input should be a finite number"),
     }
 }
 
