@@ -1,35 +1,35 @@
 //! Decimal numbers to the nearest float.
 //!
-//! The standard library does so too, but a number of twenty digits that is close to the middle between
+//! The standard library does so too, but a number of twenty digits that is close to the midpoint between
 //! two floats takes it up to 150,000 instructions, and a body has room for hundreds of those.
 
 use std::cmp::Ordering;
 
 /// Up to so many digits the standard library is always quick.
-const QUICK_DIGITS: usize = 19;
-/// No middle between two floats has more digits; of those behind it matters only whether all are zero.
-const MOST_DIGITS: usize = 770;
+const MAX_STD_DIGITS: usize = 19;
+/// No midpoint between two floats has more digits; of those behind it matters only whether all are zero.
+const MAX_MIDPOINT_DIGITS: usize = 770;
 
 /// Reads a number as JSON spells it, to the nearest float and of two to the even one.
 pub fn parse(text: &str) -> Option<f64> {
-    if text.len() <= QUICK_DIGITS {
+    if text.len() <= MAX_STD_DIGITS {
         return text.parse().ok();
     }
-    let Some(decimal) = Decimal::of(text) else { return text.parse().ok() };
+    let Some(decimal) = Decimal::parse(text) else { return text.parse().ok() };
     let nearest = decimal.nearest()?;
     Some(if text.starts_with('-') { -nearest } else { nearest })
 }
 
 /// `0.DIGITS` times ten to a power.
 struct Decimal<'t> {
-    /// The digits, in two parts, the first of them no zero, and more than [`QUICK_DIGITS`].
+    /// The digits, in two parts, the first of them no zero, and more than [`MAX_STD_DIGITS`].
     digits: (&'t [u8], &'t [u8]),
     power: i64,
 }
 
 impl<'t> Decimal<'t> {
     /// `None` if the number has so few digits that this is not needed.
-    fn of(text: &'t str) -> Option<Self> {
+    fn parse(text: &'t str) -> Option<Self> {
         let text = text.as_bytes();
         let text = text.strip_prefix(b"-").unwrap_or(text);
         let (mantissa, exponent) = split_at(text, |byte| matches!(byte, b'e' | b'E'));
@@ -41,13 +41,13 @@ impl<'t> Decimal<'t> {
         } else {
             ((whole, fraction), i64::try_from(whole.len()).ok()?)
         };
-        let is_long = digits.0.len() + digits.1.len() > QUICK_DIGITS;
-        is_long.then(|| Self { digits, power: point + exponent_of(exponent) })
+        let is_long = digits.0.len() + digits.1.len() > MAX_STD_DIGITS;
+        is_long.then(|| Self { digits, power: point + parse_exponent(exponent) })
     }
 
     fn nearest(&self) -> Option<f64> {
         let mut begin = 0;
-        self.each_digit(QUICK_DIGITS, |digit| begin = begin * 10 + digit);
+        self.for_each_digit(MAX_STD_DIGITS, |digit| begin = begin * 10 + digit);
         // What is far out of range stays so, and no exponent is too long to be read.
         let power = (self.power - 19).clamp(-9999, 9999);
         let mut text = String::with_capacity(32);
@@ -64,7 +64,7 @@ impl<'t> Decimal<'t> {
         }
         // They are neighbours.
         let is_even = low.to_bits() & 1 == 0;
-        Some(match self.compare_with_middle_above(low) {
+        Some(match self.cmp_with_midpoint_above(low) {
             Ordering::Less => low,
             Ordering::Equal if is_even => low,
             Ordering::Equal | Ordering::Greater => high,
@@ -72,7 +72,7 @@ impl<'t> Decimal<'t> {
     }
 
     /// As numbers, at most so many.
-    fn each_digit(&self, most: usize, mut visit: impl FnMut(u64)) {
+    fn for_each_digit(&self, most: usize, mut visit: impl FnMut(u64)) {
         let (first, second) = self.digits;
         let first = &first[..most.min(first.len())];
         let second = &second[..(most - first.len()).min(second.len())];
@@ -81,39 +81,40 @@ impl<'t> Decimal<'t> {
         }
     }
 
-    /// Compares with the middle between a float and the next greater one, exactly.
-    fn compare_with_middle_above(&self, low: f64) -> Ordering {
+    /// Compares with the midpoint between a float and the next greater one, exactly.
+    fn cmp_with_midpoint_above(&self, low: f64) -> Ordering {
         const FRACTION: u32 = f64::MANTISSA_DIGITS - 1;
 
         let bits = low.to_bits();
         let (exponent, fraction) = (bits >> FRACTION, bits & ((1 << FRACTION) - 1));
         let mantissa = if exponent == 0 { fraction } else { fraction | 1 << FRACTION };
-        // The middle is (2 * mantissa + 1) * 2^twos.
+        // The midpoint is (2 * mantissa + 1) * 2^twos.
         let twos = exponent.max(1).cast_signed() - 1076;
-        let (mut this, digits, is_more) = self.to_natural();
+        let (mut this, digits, is_more) = self.to_biguint();
         let tens = self.power - i64::from(digits);
-        let mut middle = Natural::new(2 * mantissa + 1);
-        if tens < 0 { &mut middle } else { &mut this }.multiply_by_power_of_5(tens.unsigned_abs());
+        let mut midpoint = BigUint::new(2 * mantissa + 1);
+        if tens < 0 { &mut midpoint } else { &mut this }.multiply_by_power_of_5(tens.unsigned_abs());
         // Of ten, a factor of two is left on this side.
-        if tens < twos { &mut middle } else { &mut this }.shift((twos - tens).unsigned_abs());
-        this.cmp(&middle).then(if is_more { Ordering::Greater } else { Ordering::Equal })
+        if tens < twos { &mut midpoint } else { &mut this }.shift((twos - tens).unsigned_abs());
+        this.cmp(&midpoint).then(if is_more { Ordering::Greater } else { Ordering::Equal })
     }
 
     /// The digits as one number, how many of them are in it, and whether the others are not all zero.
-    fn to_natural(&self) -> (Natural, u32, bool) {
-        let mut number = Natural::new(0);
+    fn to_biguint(&self) -> (BigUint, u32, bool) {
+        let mut number = BigUint::new(0);
         let (mut count, mut value, mut power) = (0, 0, 1);
-        self.each_digit(MOST_DIGITS, |digit| {
+        self.for_each_digit(MAX_MIDPOINT_DIGITS, |digit| {
             (count, value, power) = (count + 1, value * 10 + digit, power * 10);
-            if power == GREATEST_POWER {
+            if power == MAX_POWER_OF_10 {
                 number.multiply_and_add(power, value);
                 (value, power) = (0, 1);
             }
         });
         number.multiply_and_add(power, value);
         let (first, second) = self.digits;
-        let rest = first.iter().chain(second).skip(MOST_DIGITS);
-        let is_more = first.len() + second.len() > MOST_DIGITS && rest.into_iter().any(|digit| *digit > b'0');
+        let rest = first.iter().chain(second).skip(MAX_MIDPOINT_DIGITS);
+        let is_more =
+            first.len() + second.len() > MAX_MIDPOINT_DIGITS && rest.into_iter().any(|digit| *digit > b'0');
         (number, count, is_more)
     }
 }
@@ -127,24 +128,25 @@ fn split_at(text: &[u8], is_split: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 }
 
 /// Saturates far from where it matters.
-fn exponent_of(text: &[u8]) -> i64 {
-    const LARGEST: i64 = 1 << 40;
+fn parse_exponent(text: &[u8]) -> i64 {
+    const SATURATED_EXPONENT: i64 = 1 << 40;
 
     let (is_negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] | digits => (false, digits),
     };
-    let size = digits.iter().fold(0, |size, digit| (size * 10 + i64::from(digit - b'0')).min(LARGEST));
+    let size =
+        digits.iter().fold(0, |size, digit| (size * 10 + i64::from(digit - b'0')).min(SATURATED_EXPONENT));
     if is_negative { -size } else { size }
 }
 
 /// The greatest power of ten in 64 bits.
-const GREATEST_POWER: u64 = 10_000_000_000_000_000_000;
+const MAX_POWER_OF_10: u64 = 10_000_000_000_000_000_000;
 
 /// A natural number of any size: 64 bits in each item, the lowest first, the last one not zero.
-struct Natural(Vec<u64>);
+struct BigUint(Vec<u64>);
 
-impl Natural {
+impl BigUint {
     fn new(number: u64) -> Self {
         // More than any that is compared here needs.
         let mut items = Vec::with_capacity(48);
@@ -155,13 +157,13 @@ impl Natural {
     #[allow(clippy::cast_possible_truncation)] // what is left is small
     fn multiply_by_power_of_5(&mut self, power: u64) {
         /// The greatest power of 5 in 64 bits.
-        const STEP: u32 = 27;
-        const GREATEST: u64 = 5_u64.pow(STEP);
+        const MAX_EXPONENT: u32 = 27;
+        const MAX_POWER_OF_5: u64 = 5_u64.pow(MAX_EXPONENT);
 
-        for _ in 0..power / u64::from(STEP) {
-            self.multiply_and_add(GREATEST, 0);
+        for _ in 0..power / u64::from(MAX_EXPONENT) {
+            self.multiply_and_add(MAX_POWER_OF_5, 0);
         }
-        self.multiply_and_add(5_u64.pow((power % u64::from(STEP)) as u32), 0);
+        self.multiply_and_add(5_u64.pow((power % u64::from(MAX_EXPONENT)) as u32), 0);
     }
 
     #[allow(clippy::cast_possible_truncation)] // the halves of 128 bits
@@ -193,8 +195,8 @@ mod tests {
 
     use super::*;
 
-    /// The exact decimal digits of the middle above a float that is at least 2^53: an integer.
-    fn middle_above(low: f64) -> String {
+    /// The exact decimal digits of the midpoint above a float that is at least 2^53: an integer.
+    fn midpoint_above(low: f64) -> String {
         let next = low.next_up();
         let [low, next] = [low, next].map(|float| format!("{float:.0}"));
         half_of_sum(&low, &next)
@@ -225,15 +227,15 @@ mod tests {
         for power in (60..1023).step_by(7) {
             for fraction in [0, 1, 2, 0xF_FFFF_FFFF_FFFF] {
                 let low = f64::from_bits((power + 1023) << 52 | fraction);
-                let middle = middle_above(low);
+                let midpoint = midpoint_above(low);
                 let even = if fraction % 2 == 0 { low } else { low.next_up() };
                 for (text, expected) in [
-                    (middle.clone(), even),
-                    (format!("{middle}.{}", "0".repeat(900)), even),
-                    (format!("{middle}.{}1", "0".repeat(900)), low.next_up()),
-                    (format!("-{middle}.5"), -low.next_up()),
-                    (format!("0.{middle}e{}", middle.len()), even),
-                    (format!("0.000{middle}1e+{}", middle.len() + 3), low.next_up()),
+                    (midpoint.clone(), even),
+                    (format!("{midpoint}.{}", "0".repeat(900)), even),
+                    (format!("{midpoint}.{}1", "0".repeat(900)), low.next_up()),
+                    (format!("-{midpoint}.5"), -low.next_up()),
+                    (format!("0.{midpoint}e{}", midpoint.len()), even),
+                    (format!("0.000{midpoint}1e+{}", midpoint.len() + 3), low.next_up()),
                 ] {
                     assert_eq!(parse(&text).map(f64::to_bits), Some(expected.to_bits()), "{text}");
                 }
