@@ -19,20 +19,20 @@ pub struct Detail {
 
 impl Detail {
     /// A body that is in one piece.
-    pub(super) fn whole(text: Vec<u8>) -> Self {
-        let mut entries = Entries { text, ..Entries::default() };
-        entries.take_written(0);
-        entries.into_detail()
+    pub(super) fn from_text(text: Vec<u8>) -> Self {
+        let mut builder = DetailBuilder { text, ..DetailBuilder::default() };
+        builder.push_written(0);
+        builder.build()
     }
 
     /// One entry, about the body as a whole, of which `length` bytes were sent.
-    pub(super) fn of_body(kind: &str, message: &str, input: &Document<'_>, length: usize) -> Self {
-        let mut entries = Entries::default();
-        entries.text.reserve(length + Entries::USUAL);
-        entries.begin(kind, None, message);
-        entries.input(&input.root, input);
-        entries.end(None);
-        entries.finish()
+    pub(super) fn for_body(kind: &str, message: &str, input: &Document<'_>, length: usize) -> Self {
+        let mut builder = DetailBuilder::default();
+        builder.text.reserve(length + DetailBuilder::FIXED_CAPACITY);
+        builder.begin_entry(kind, None, message);
+        builder.write_input(&input.root, input);
+        builder.end_entry(None);
+        builder.finish()
     }
 
     /// How many bytes it has.
@@ -63,56 +63,56 @@ impl Eq for Detail {}
 
 /// The entries of a [`Detail`] that is being written.
 #[derive(Debug, Default)]
-pub struct Entries {
+pub struct DetailBuilder {
     /// Everything that is written, in any order, and nothing twice.
     text: Vec<u8>,
     /// The parts of `text`, in the order of the response.
     parts: Vec<Range<usize>>,
     /// The document, if an entry shows all of it.
-    document: Option<Written>,
+    document: Option<WrittenDocument>,
 }
 
 /// Where in the text the document stands, and in it the fields that it has.
 #[derive(Debug)]
-struct Written {
-    place: Range<usize>,
+struct WrittenDocument {
+    range: Range<usize>,
     fields: Vec<(&'static str, Range<usize>)>,
 }
 
-impl Entries {
+impl DetailBuilder {
     const FIELDS: [&'static str; 4] = ["x", "y", "channel", "value"];
     /// More bytes than four entries have without what was sent.
-    const USUAL: usize = 640;
+    const FIXED_CAPACITY: usize = 640;
 
     /// No entries yet, about a document that is an object with these members.
     pub fn new(members: &Range<usize>, document: &Document<'_>) -> Self {
-        let mut entries = Self::default();
+        let mut builder = Self::default();
         let has = |field: &&str| document.members(members).iter().any(|(name, _)| name == field);
         if !Self::FIELDS.iter().all(has) {
-            let Self { text, .. } = &mut entries;
+            let Self { text, .. } = &mut builder;
             let mut fields = Vec::new();
-            python_json::write_object(members, document, text, |name, place| {
+            python_json::write_object(members, document, text, |name, range| {
                 if let Some(field) = Self::FIELDS.into_iter().find(|field| *field == name) {
-                    fields.push((field, place));
+                    fields.push((field, range));
                 }
             });
-            entries.document = Some(Written { place: 0..text.len(), fields });
+            builder.document = Some(WrittenDocument { range: 0..text.len(), fields });
         }
-        entries
+        builder
     }
 
     /// The field is missing: shows the whole document.
-    pub fn add_missing(&mut self, field: &'static str) {
-        self.begin("missing", Some(field), "Field required");
+    pub fn push_missing(&mut self, field: &'static str) {
+        self.begin_entry("missing", Some(field), "Field required");
         if let Some(document) = &self.document {
-            let place = document.place.clone();
-            self.take(place);
+            let range = document.range.clone();
+            self.push_part(range);
         }
-        self.end(None);
+        self.end_entry(None);
     }
 
     /// There is something wrong with the value of a field.
-    pub fn add(
+    pub fn push_error(
         &mut self,
         kind: &str,
         field: &'static str,
@@ -120,22 +120,22 @@ impl Entries {
         (input, document): (&Value<'_>, &Document<'_>),
         context: Option<&str>,
     ) {
-        self.begin(kind, Some(field), message);
+        self.begin_entry(kind, Some(field), message);
         let fields = self.document.as_ref().map_or(&[][..], |document| &document.fields);
-        match fields.iter().find(|(name, _)| *name == field).map(|(_, place)| place.clone()) {
-            Some(place) => self.take(place),
-            None => self.input(input, document),
+        match fields.iter().find(|(name, _)| *name == field).map(|(_, range)| range.clone()) {
+            Some(range) => self.push_part(range),
+            None => self.write_input(input, document),
         }
-        self.end(context);
+        self.end_entry(context);
     }
 
     /// The response with these entries.
     pub fn finish(mut self) -> Detail {
         self.write(&["]}"]);
-        self.into_detail()
+        self.build()
     }
 
-    fn begin(&mut self, kind: &str, field: Option<&str>, message: &str) {
+    fn begin_entry(&mut self, kind: &str, field: Option<&str>, message: &str) {
         self.write(&[if self.parts.is_empty() { r#"{"detail":["# } else { "," }]);
         self.write(&[r#"{"type":""#, kind, r#"","loc":["body""#]);
         if let Some(field) = field {
@@ -144,13 +144,13 @@ impl Entries {
         self.write(&[r#"],"msg":""#, message, r#"","input":"#]);
     }
 
-    fn input(&mut self, input: &Value<'_>, document: &Document<'_>) {
+    fn write_input(&mut self, input: &Value<'_>, document: &Document<'_>) {
         let begin = self.text.len();
         python_json::write(input, document, &mut self.text);
-        self.take_written(begin);
+        self.push_written(begin);
     }
 
-    fn end(&mut self, context: Option<&str>) {
+    fn end_entry(&mut self, context: Option<&str>) {
         if let Some(context) = context {
             self.write(&[r#","ctx":"#, context]);
         }
@@ -162,22 +162,22 @@ impl Entries {
         for text in texts {
             self.text.extend_from_slice(text.as_bytes());
         }
-        self.take_written(begin);
+        self.push_written(begin);
     }
 
-    fn take_written(&mut self, begin: usize) {
-        self.take(begin..self.text.len());
+    fn push_written(&mut self, begin: usize) {
+        self.push_part(begin..self.text.len());
     }
 
     /// The next part of the response; what follows directly on the one before is no part of its own.
-    fn take(&mut self, part: Range<usize>) {
+    fn push_part(&mut self, part: Range<usize>) {
         match self.parts.last_mut() {
             Some(last) if last.end == part.start => last.end = part.end,
             _ => self.parts.push(part),
         }
     }
 
-    fn into_detail(self) -> Detail {
+    fn build(self) -> Detail {
         let Self { mut text, parts, .. } = self;
         // It may be kept for long, where its client does not read.
         text.shrink_to_fit();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     /// How many bytes of memory the pieces take together, each counted once.
-    fn kept(detail: &Detail) -> usize {
+    fn memory_len(detail: &Detail) -> usize {
         let ends = detail.pieces.iter().map(|piece| piece.as_ptr_range());
         let (begin, end) =
             ends.map(|range| (range.start, range.end)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap();
@@ -215,7 +215,11 @@ mod tests {
         let document = r#"{"a":[]}"#.len() + 3275 * "1000000000000000.0,".len() - 1;
         assert_eq!(detail.len(), detail.to_string().len());
         assert!(detail.len() > 4 * document, "{} bytes", detail.len());
-        assert!(kept(&detail) < document + Entries::USUAL, "{} bytes are kept", kept(&detail));
+        assert!(
+            memory_len(&detail) < document + DetailBuilder::FIXED_CAPACITY,
+            "{} bytes are kept",
+            memory_len(&detail)
+        );
         assert!(detail.pieces.len() <= 9, "{} pieces", detail.pieces.len());
     }
 
@@ -226,7 +230,11 @@ mod tests {
         let text = detail.to_string();
         assert_eq!(text.matches("1000000000000000.0,").count(), 2 * 800, "the value alone and the document");
         assert_eq!(text.matches("1e15,").count(), 2 * 800);
-        assert!(kept(&detail) < 800 * 24 + 100 + Entries::USUAL, "{} bytes are kept", kept(&detail));
+        assert!(
+            memory_len(&detail) < 800 * 24 + 100 + DetailBuilder::FIXED_CAPACITY,
+            "{} bytes are kept",
+            memory_len(&detail)
+        );
     }
 
     #[test]
@@ -242,6 +250,6 @@ mod tests {
     fn text_of_control_characters_grows_sixfold_and_no_more() {
         let Rejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
         assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());
-        assert_eq!(kept(&detail), detail.len());
+        assert_eq!(memory_len(&detail), detail.len());
     }
 }

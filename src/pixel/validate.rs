@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{
     Channel, Fields, OutOfRange, Pixel,
-    detail::{Detail, Entries},
+    detail::{Detail, DetailBuilder},
     integer::{self, IntegerError},
     json::{self, Document, JsonError, Value},
     python_json,
@@ -39,7 +39,7 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
         return Err(reject_non_object(&document, body.len()));
     };
     let mut validator =
-        FieldValidator { document: &document, members, entries: Entries::new(members, &document) };
+        FieldValidator { document: &document, members, builder: DetailBuilder::new(members, &document) };
     let x = validator.integer("x");
     let y = validator.integer("y");
     let channel = validator.channel("channel");
@@ -48,7 +48,7 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
         (Some(x), Some(y), Some(channel), Some(value)) => {
             Ok(Fields { x: x.into(), y: y.into(), channel, value: value.into() }.into_pixel()?)
         }
-        _ => Err(Rejection::Invalid(validator.entries.finish())),
+        _ => Err(Rejection::Invalid(validator.builder.finish())),
     }
 }
 
@@ -62,12 +62,12 @@ pub fn reject_text(body: &[u8]) -> Rejection {
 
 fn reject_empty() -> Rejection {
     let entry = r#"{"detail":[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]}"#;
-    Rejection::Invalid(Detail::whole(entry.into()))
+    Rejection::Invalid(Detail::from_text(entry.into()))
 }
 
 fn reject_non_object(input: &Document<'_>, length: usize) -> Rejection {
     let message = "Input should be a valid dictionary or object to extract fields from";
-    Rejection::Invalid(Detail::of_body("model_attributes_type", message, input, length))
+    Rejection::Invalid(Detail::for_body("model_attributes_type", message, input, length))
 }
 
 fn reject_json(error: JsonError) -> Rejection {
@@ -80,7 +80,7 @@ fn reject_json(error: JsonError) -> Rejection {
             .into_bytes();
             python_json::write_text(message, &mut detail);
             detail.extend_from_slice(b"}}]}");
-            Rejection::Invalid(Detail::whole(detail))
+            Rejection::Invalid(Detail::from_text(detail))
         }
     }
 }
@@ -89,14 +89,14 @@ fn reject_json(error: JsonError) -> Rejection {
 struct FieldValidator<'d> {
     document: &'d Document<'d>,
     members: &'d Range<usize>,
-    entries: Entries,
+    builder: DetailBuilder,
 }
 
 impl<'d> FieldValidator<'d> {
     fn member(&mut self, field: &'static str) -> Option<&'d Value<'d>> {
         let member = self.document.members(self.members).iter().find(|(name, _)| name == field);
         if member.is_none() {
-            self.entries.add_missing(field);
+            self.builder.push_missing(field);
         }
         member.map(|(_, value)| value)
     }
@@ -114,7 +114,7 @@ impl<'d> FieldValidator<'d> {
             Ok(digits) => Some(digits),
             Err(reason) => {
                 let (kind, message) = kind_and_message(reason);
-                self.entries.add(kind, field, message, (value, self.document), None);
+                self.builder.push_error(kind, field, message, (value, self.document), None);
                 None
             }
         }
@@ -129,7 +129,7 @@ impl<'d> FieldValidator<'d> {
         if channel.is_none() {
             let message = "Input should be 'R', 'G' or 'B'";
             let expected = r#"{"expected":"'R', 'G' or 'B'"}"#;
-            self.entries.add("literal_error", field, message, (value, self.document), Some(expected));
+            self.builder.push_error("literal_error", field, message, (value, self.document), Some(expected));
         }
         channel
     }
