@@ -5,10 +5,10 @@
 mod application;
 #[path = "reference/cases.rs"]
 mod cases;
+#[path = "reference/integer_literals.rs"]
+mod integer_literals;
 #[path = "reference/random.rs"]
 mod random;
-#[path = "reference/spellings.rs"]
-mod spellings;
 mod support;
 
 use std::{collections::BTreeMap, env, thread};
@@ -143,13 +143,13 @@ struct Difference {
 impl Difference {
     fn new(case: &Case, reference: &Answer, ours: &Answer) -> Self {
         let content_type = case.content_type.as_ref().map(|value| value.escape_ascii().to_string());
-        let told = |answer: &Answer| format!("{} {}", answer.status, shortened(answer.body.as_bytes()));
+        let shown = |answer: &Answer| format!("{} {}", answer.status, shortened(answer.body.as_bytes()));
         let text = format!(
             "{} ({content_type:?}): {}\n  reference: {}\n  pixeld:    {}\n",
             case.class,
             shortened(&case.body),
-            told(reference),
-            told(ours),
+            shown(reference),
+            shown(ours),
         );
         Self { class: case.class, text }
     }

@@ -1,6 +1,6 @@
 //! Bodies in named classes: everything that somebody thought of.
 
-use crate::spellings::{FLOATS, INTEGERS, NUMBERS, OTHERS, TOKENS};
+use crate::integer_literals::{FLOATS, INTEGERS, NUMBERS, OTHERS, TOKENS};
 
 /// A request to /pixel.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl Cases {
         for digits in [18, 19, 20, 4299, 4300, 4301, 4302, 5000] {
             let number = "1234567890".repeat(digits / 10 + 1)[..digits].to_string();
             let grouped = number[..digits / 2].chars().map(|c| format!("{c}_")).collect::<String>();
-            for spelled in [
+            for literal in [
                 number.clone(),
                 format!("-{number}"),
                 format!("0{number}"),
@@ -202,9 +202,9 @@ impl Cases {
                 format!("{}7", "0".repeat(digits)),
                 format!("1e{number}"),
             ] {
-                self.add("long numbers", pixel(&[("x", &spelled)]));
-                self.add("long numbers", echoed(&spelled));
-                self.add("long texts for integers", pixel(&[("y", &text(&spelled))]));
+                self.add("long numbers", pixel(&[("x", &literal)]));
+                self.add("long numbers", echoed(&literal));
+                self.add("long texts for integers", pixel(&[("y", &text(&literal))]));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Values, as they may be written.
+//! JSON literals that are, or are not, integers to the reference application.
 
 /// Numbers as JSON has them, and nearly.
 pub const NUMBERS: &[&str] = &[
