@@ -35,8 +35,8 @@ pub enum Json {
 }
 
 /// How deep the reference nests, and how many digits it takes for one number.
-const DEEPEST: usize = 960;
-const MOST_DIGITS: usize = 4300;
+const MAX_DEPTH: usize = 960;
+const MAX_DIGITS: usize = 4300;
 
 /// Judges what was sent as JSON.
 pub fn judge(body: &[u8]) -> Verdict {
@@ -163,7 +163,7 @@ fn lax_integer(sent: &Json) -> Result<String, &'static str> {
 /// pydantic counts digits before it tidies the text up, and whatever stands behind them.
 fn is_too_long(text: &str) -> bool {
     let number = text.strip_prefix('-').unwrap_or(text);
-    !number.starts_with('0') && number.chars().take_while(char::is_ascii_digit).count() > MOST_DIGITS
+    !number.starts_with('0') && number.chars().take_while(char::is_ascii_digit).count() > MAX_DIGITS
 }
 
 /// pydantic-core's `clean_int_str`, step by step.
@@ -213,7 +213,7 @@ fn without_leading_zeros(text: &str) -> Option<&str> {
 fn json_integer(text: &str) -> Option<String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
-    if !is_number || digits.len() > MOST_DIGITS || (digits.starts_with('0') && digits != "0") {
+    if !is_number || digits.len() > MAX_DIGITS || (digits.starts_with('0') && digits != "0") {
         return None;
     }
     Some(if digits == "0" { "0".into() } else { text.into() })
@@ -265,7 +265,7 @@ impl Reader {
     }
 
     fn nest(&self, levels: usize) -> Result<(), Stop> {
-        let is_too_deep = self.depth + levels > DEEPEST && self.dialect == Dialect::Python;
+        let is_too_deep = self.depth + levels > MAX_DEPTH && self.dialect == Dialect::Python;
         if is_too_deep { Err(Stop::GaveUp) } else { Ok(()) }
     }
 
