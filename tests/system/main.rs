@@ -15,6 +15,7 @@ mod metrics;
 mod nginx;
 mod package;
 mod pictures;
+mod proxying;
 mod reexec;
 mod remote;
 mod restart;

@@ -27,7 +27,9 @@ fn daemon_reexec_and_reload_lose_no_request() {
 #[track_caller]
 fn reexec_and_restart(host: &Host) {
     let pid = stats(host).pid;
-    host.run("systemctl daemon-reexec && systemctl daemon-reload && systemctl is-active pixeld pixeld.socket");
+    host.run(
+        "systemctl daemon-reexec && systemctl daemon-reload && systemctl is-active pixeld pixeld.socket",
+    );
     assert_eq!(stats(host).pid, pid);
     // Whether systemd has kept what the daemon has stored, and still takes more.
     host.run("systemctl daemon-reexec && systemctl restart pixeld");
@@ -46,7 +48,8 @@ fn soft_reboot_of_one_host_loses_no_request() {
     // The connection over which this is asked breaks off.
     site.t2.try_run("systemctl soft-reboot");
     wait_for_some("the host is up again", SOON, || {
-        let state = site.t2.try_run("systemctl show -P SoftRebootsCount && systemctl is-system-running --wait");
+        let state =
+            site.t2.try_run("systemctl show -P SoftRebootsCount && systemctl is-system-running --wait");
         (state.stdout == "1\nrunning\n").then_some(())
     });
     site.t2.run("systemctl is-active pixeld pixeld-tcp.socket pixeld-admin.socket");
