@@ -116,7 +116,7 @@ fn a_drained_daemon_is_drained_after_a_restart_and_says_so() {
     assert!(second.ready.contains("STATUS=Drained"), "{}", second.ready);
     assert_eq!(second.stats()["drainedBy"], by);
     assert_eq!(second.client().ask(post(PIXEL)).status, 503);
-    second.wait_for_log("Still drained");
+    second.wait_for_event("drainedAtStart", &[]);
     second.ctl(&["resume"]);
     assert_eq!(second.client().ask(post(PIXEL)).status, 200);
 }
@@ -129,17 +129,17 @@ fn stale() -> OwnedFd {
 #[test]
 fn counters_of_another_version_are_left_once_and_from_then_on_counters_go_on() {
     let first = Setup::new("").socket("counters", stale()).start();
-    first.wait_for_log("The counters begin anew");
+    first.wait_for_event("countersReset", &[]);
     assert_eq!(first.stats()["process"]["starts"], 1);
     assert_eq!(first.unix_client().ask(post(PIXEL)).status, 200);
     first.ctl(&["drain"]);
 
     let kept = first.all_stored("counters");
     let second = kept.into_iter().fold(Setup::new(""), |setup, file| setup.socket("counters", file)).start();
-    second.wait_for_log("Still drained");
+    second.wait_for_event("drainedAtStart", &[]);
     let stats = second.stats();
     assert_eq!((&stats["requests"]["ok"], &stats["process"]["starts"]), (&json!(1), &json!(2)));
-    assert!(!second.log().contains("begin anew"), "{}", second.log());
+    assert_eq!(second.logged("countersReset").len(), 0, "{}", second.log());
     assert_eq!(second.all_stored("counters").len(), 1, "no room is taken up for nothing");
 }
 
@@ -155,7 +155,7 @@ fn what_older_versions_have_left_beside_the_counters_is_removed() {
         .socket("counters", stale())
         .start();
     assert_eq!(second.stats()["process"]["starts"], 2);
-    assert!(!second.log().contains("begin anew"), "nothing was lost: {}", second.log());
+    assert_eq!(second.logged("countersReset").len(), 0, "{}", second.log());
     assert_eq!(restart(&second, "").stats()["process"]["starts"], 3);
     assert_eq!(second.all_stored("counters").len(), 1);
 }
@@ -166,7 +166,7 @@ fn that_all_counters_are_of_another_version_is_told_once() {
     let mut daemon = Setup::new("").socket("counters", other).socket("counters", stale()).start();
     assert_eq!(daemon.all_stored("counters").len(), 1);
     assert!(daemon.stop().success());
-    assert_eq!(daemon.log().matches("The counters begin anew").count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.logged("countersReset").len(), 1, "{}", daemon.log());
 }
 
 // --- what was set by hand ---
@@ -200,7 +200,7 @@ fn the_log_level_can_be_set_by_hand_and_taken_back() {
     assert_eq!(setting(&daemon, "log.level")["setBy"], first, "nothing has changed");
     assert_eq!(events(&daemon).iter().filter(|name| *name == "logLevelSet").count(), 1);
     assert_eq!(daemon.client().ask("GET /no HTTP/1.1\r\nhost: h\r\n\r\n").status, 404);
-    daemon.wait_for_log("Answered 404");
+    daemon.wait_for_event("requestRejected", &[("status", "404")]);
     daemon.configure("[log]\nlevel = \"warn\"");
     daemon.ctl(&["reload"]);
     assert!(stdout(&daemon.ctl(&["log-level"])).starts_with("debug, configured warn\nset by "));
@@ -234,7 +234,7 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
     daemon.configure("workers = \"many\"");
     let refused = daemon.ctl(&["reload", "--dry-run"]);
     assert!(code(&refused) == 78 && stderr(&refused).contains("pixeld.toml:1: workers:"), "{refused:?}");
-    assert!(!daemon.log().contains("Reloaded"));
+    assert_eq!(daemon.logged("reloaded").len(), 0, "{}", daemon.log());
 }
 
 // --- changes that take their time ---

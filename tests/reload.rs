@@ -54,14 +54,14 @@ const CASES: &[Case] = &[
         client.send(post(PIXEL) + &post_in_two().0);
         assert_eq!(client.answer().status, 200);
         assert!(daemon.stop().success());
-        daemon.wait_for_log("1 connection cut off");
+        daemon.wait_for_event("stopped", &[("closed", "1")]);
     }),
     ("pixel.range-error-status", "200", |daemon| {
         assert_eq!(daemon.client().ask(post(&PIXEL.replace("255", "256"))).status, 200);
     }),
     ("log.level", "\"debug\"", |daemon| {
         assert_eq!(daemon.client().ask(request("GET", "/nowhere", "", "")).status, 404);
-        daemon.wait_for_log("Answered 404");
+        daemon.wait_for_event("requestRejected", &[("status", "404")]);
     }),
     ("log.target", "\"journal\"", |daemon| {
         assert_eq!(daemon.ctl_json(&["reload"])["changes"].as_array().unwrap().len(), 1, "it still waits");
@@ -145,7 +145,7 @@ fn a_signal_reloads_as_well() {
     let daemon = Daemon::start("workers = 1");
     daemon.configure("workers = 2");
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+    daemon.wait_for_event_with("reloaded", "workers: 1 -> 2");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn reload_counts_cpus_again() {
     assert_eq!(daemon.stats()["workers"], before);
     assert_eq!(daemon.ctl_json(&["reload"])["changes"], json!([change]));
     assert_eq!(daemon.stats()["workers"], 1);
-    daemon.wait_for_log(&format!("workers: {before} -> 1"));
+    daemon.wait_for_event_with("reloaded", &format!("workers: {before} -> 1"));
 }
 
 /// Takes a while to read, and is wrong in each line but the first.
@@ -182,7 +182,7 @@ fn large_faulty_file_is_reported_in_short() {
         let report = support::stderr(&refused);
         assert!(report.contains("and 39979 more") && report.len() < 8_000, "{report}");
     }
-    daemon.wait_for_log("and 39979 more");
+    daemon.wait_for_event_with("reloadFailed", "and 39979 more");
     assert!(daemon.log().len() < 16_000);
 }
 
@@ -209,7 +209,7 @@ fn signal_during_a_reload_reloads_once_more() {
     daemon.wait_for_notice("RELOADING=1");
     daemon.configure("workers = 2");
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("Reloaded by SIGHUP: workers: 1 -> 2");
+    daemon.wait_for_event_with("reloaded", "workers: 1 -> 2");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn daemon_stops_while_it_reads_files() {
     daemon.configure(&large_faulty_file());
     daemon.signal(Signal::SIGHUP);
     assert!(daemon.stop().success());
-    assert!(!daemon.log().contains("A reload by SIGHUP"), "{}", daemon.log());
+    assert_eq!(daemon.logged("reloadFailed").len(), 0, "{}", daemon.log());
 }
 
 /// Replaced in one step, as editors do.

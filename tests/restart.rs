@@ -61,7 +61,7 @@ fn connections_of_all_kinds_go_on_after_a_restart() {
         .collect();
     assert_eq!(each, [20, 20], "they are spread over the workers");
     assert_eq!(second.stats()["requests"]["ok"], 35 + 40);
-    second.wait_for_log("40 connections of the process before served on");
+    second.wait_for_event("connectionsAdopted", &[("connections", "40")]);
     let third = restart(second, "workers = 1");
     for client in &mut clients {
         assert_eq!(client.ask(post(PIXEL)).body, ECHO);
@@ -196,8 +196,8 @@ fn slow_requests_are_completed_in_the_next_process() {
         }
         wait_until_busy(&daemon, slow);
         stop_within_bound(&mut daemon);
-        daemon.wait_for_log(if process == 1 { "18 connections left for the next start" } else { "left for" });
-        assert!(!daemon.log().contains("cut off"), "{}", daemon.log());
+        let stopped = daemon.wait_for_event("stopped", &[("closed", "0")]);
+        assert!(process > 1 || stopped.field("handed_off") == "18", "{stopped:?}");
         daemon = successor(&daemon, PATIENT);
     }
     for ((client, _), pieces) in clients.iter_mut().zip(cases.iter().flat_map(|pieces| [pieces; 2])) {
@@ -243,7 +243,7 @@ fn client_that_reads_no_response_delays_no_restart() {
     let mut unread = first.unix_client();
     unread.send_until_full(post(PIXEL).as_bytes());
     stop_within_bound(&mut first);
-    first.wait_for_log("1 connection left for the next start, 1 connection cut off");
+    first.wait_for_event("stopped", &[("handed_off", "1"), ("closed", "1")]);
     let second = successor(&first, PATIENT);
     assert_eq!(idle.ask(post(PIXEL)).body, ECHO);
     assert_eq!(connections(&second)["cut"], 1);
@@ -258,7 +258,7 @@ fn client_that_closes_late_delays_no_restart() {
     // Something follows, so the daemon waits for the client to close.
     assert_eq!(client.ask(last + "x").body, ECHO);
     stop_within_bound(&mut first);
-    assert!(!first.log().contains("cut off"), "{}", first.log());
+    first.wait_for_event("stopped", &[("closed", "0")]);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn request_that_fits_no_handoff_is_cut_alone() {
     large.send(&post(&" ".repeat(200_000))[..100_000]);
     wait_until_busy(&first, 2);
     stop_within_bound(&mut first);
-    first.wait_for_log("2 connections left for the next start, 1 connection cut off");
+    first.wait_for_event("stopped", &[("handed_off", "2"), ("closed", "1")]);
     large.expect_cut();
     let second = successor(&first, &settings);
     assert_eq!(others[1].ask(rest).body, ECHO);
@@ -359,14 +359,13 @@ fn the_log_says_what_became_of_connections_and_what_this_daemon_has_answered() {
         assert_eq!(client.ask(post(PIXEL)).status, 200);
     }
     assert!(first.stop().success());
-    first.wait_for_log("Worker 1 has ended, 3 connections given up for the next start");
-    first.wait_for_log(", 3 requests answered, 3 connections left for the next start");
-    assert!(!first.log().contains("moved"), "{}", first.log());
+    first.wait_for_event("workerExited", &[("worker", "1"), ("moved", "0"), ("handed_off", "3")]);
+    first.wait_for_event("stopped", &[("requests", "3"), ("handed_off", "3"), ("closed", "0")]);
 
     let mut second = successor(&first, "");
     assert_eq!(clients[0].ask(post(PIXEL)).status, 200);
     assert!(second.stop().success());
-    second.wait_for_log(", 1 request answered, 3 connections left for the next start");
+    second.wait_for_event("stopped", &[("requests", "1"), ("handed_off", "3")]);
 }
 
 // --- a service manager that has much to do ---
@@ -383,7 +382,7 @@ fn start_with_a_slow_manager(settings: &str, slowness: Duration) -> (Daemon, Vec
 /// Waits for the end of this daemon, and sees that the next one has its clients.
 fn assert_all_go_on(mut daemon: Daemon, clients: Vec<Client>) {
     assert!(daemon.wait().success());
-    daemon.wait_for_log(&format!("{} connections left for the next start", clients.len()));
+    daemon.wait_for_event("stopped", &[("handed_off", &clients.len().to_string())]);
     let _next = successor(&daemon, "");
     for mut client in clients {
         assert_eq!(client.ask(post(PIXEL)).body, ECHO);
@@ -418,8 +417,8 @@ fn connections_that_are_lost_because_nobody_answers_are_told_of() {
     let settings = "[timeouts]\ndrain = \"100ms\"";
     let (mut daemon, clients) = start_with_a_slow_manager(settings, Duration::from_secs(60));
     assert!(daemon.stop().success());
-    let line = daemon.wait_for_log("10 connections cannot be left for the next start, and closed");
-    assert!(line.contains("the service manager has not answered for 3 s"), "{line}");
+    let failed = daemon.wait_for_event("handoffFailed", &[("connections", "10")]);
+    assert!(failed.text.contains("the service manager has not answered for 3 s"), "{failed:?}");
     for client in clients {
         client.expect_end();
     }
@@ -444,7 +443,7 @@ fn what_cannot_be_understood_is_closed_and_told() {
     assert!(first.stop().success());
     let garbage = std::fs::File::open("/dev/null").unwrap();
     let second = Setup::new("").socket("connections", garbage).start();
-    second.wait_for_log("Connections of the process before are closed");
+    second.wait_for_event("adoptFailed", &[("connections", "0")]);
     assert_eq!(second.client().ask(post(PIXEL)).body, ECHO);
     let _: Client = client;
 }

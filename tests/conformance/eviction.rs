@@ -6,7 +6,6 @@ use crate::support::{Client, Daemon, ECHO, PIXEL, eventually, post};
 
 /// The attacker's address; the other clients over TCP have 127.0.0.1.
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-const PAUSED: &str = "Accepting is paused";
 
 fn attacker(address: SocketAddr) -> Client {
     Client::tcp_from(ATTACKER, address)
@@ -72,7 +71,7 @@ fn one_byte_connections_evict_only_their_own_peer() {
     let stats = daemon.stats();
     assert_eq!(stats["connections"]["evicted"], 60 + 10 - 24, "{stats}");
     assert_eq!(stats["requests"]["timedOut"], 60 + 10 - 24, "{stats}");
-    daemon.wait_for_log("127.0.0.2");
+    daemon.wait_for_event("limitReached", &[("client", "127.0.0.2")]);
     drop(attackers);
 }
 
@@ -155,7 +154,7 @@ fn a_complete_request_is_never_cut() {
     });
     let mut waiting = daemon.client();
     waiting.send(post(PIXEL));
-    daemon.wait_for_log(PAUSED);
+    daemon.wait_for_event("acceptPaused", &[]);
     assert_eq!(daemon.stats()["connections"]["evicted"], 0);
     let [first, second] = &mut unread;
     for _ in 0..sent[0] {

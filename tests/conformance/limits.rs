@@ -5,9 +5,6 @@ use std::{io::Read, net::TcpStream, time::Duration};
 use super::eviction::without_reading;
 use crate::support::{Client, Daemon, ECHO, PATIENCE, PIXEL, Setup, eventually, post};
 
-const PAUSED: &str = "Accepting is paused";
-const RESUMED: &str = "Accepting goes on";
-
 /// A connection over each kind of socket.
 fn both(daemon: &Daemon) -> impl Iterator<Item = Client> {
     [Daemon::client as fn(&Daemon) -> Client, Daemon::unix_client].into_iter().map(|connect| connect(daemon))
@@ -108,7 +105,7 @@ fn at_the_limit_newcomers_wait_while_every_request_is_complete() {
     for client in &mut waiting {
         client.send(post(PIXEL));
     }
-    daemon.wait_for_log(PAUSED);
+    daemon.wait_for_event("acceptPaused", &[]);
     // A client gets all its responses, and then gives way.
     for _ in 0..sent[0] {
         assert_eq!(unread[0].answer().status, 422);
@@ -116,7 +113,7 @@ fn at_the_limit_newcomers_wait_while_every_request_is_complete() {
     for client in &mut waiting {
         assert_eq!(client.answer().body, ECHO);
     }
-    daemon.wait_for_log(RESUMED);
+    daemon.wait_for_event("acceptResumed", &[]);
     for _ in 0..sent[1] {
         assert_eq!(unread[1].answer().status, 422);
     }
@@ -131,7 +128,7 @@ fn at_the_limit_nobody_is_answered_too_early() {
     without_reading(&daemon, &mut unread);
     let mut early = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     std::io::Write::write_all(&mut early, post(PIXEL).as_bytes()).unwrap();
-    daemon.wait_for_log(PAUSED);
+    daemon.wait_for_event("acceptPaused", &[]);
     early.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let error = early.read(&mut [0; 1]).expect_err("there is no room yet");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -157,6 +154,6 @@ fn when_descriptors_are_short_idle_clients_make_room_and_busy_ones_stay() {
     let connections = &daemon.stats()["connections"];
     assert!(connections["open"].as_u64() < Some(96), "{connections}");
     assert!(connections["evicted"].as_u64() > Some(60), "{connections}");
-    daemon.wait_for_log("raise LimitNOFILE=");
+    daemon.wait_for_event("fdLimitTooLow", &[]);
     assert_eq!(busy.ask(rest).body, ECHO);
 }

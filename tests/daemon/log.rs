@@ -3,26 +3,27 @@
 use std::{
     fs,
     os::{linux::fs::MetadataExt, unix::net::UnixDatagram},
+    path::Path,
 };
 
 use crate::support::{Daemon, ECHO, PATIENCE, PIXEL, Setup, eventually, post, request, stdout};
 
 #[test]
 fn systemd_reads_the_level_of_each_line() {
-    let setup = Setup::new("[log]\ntarget = \"stderr\"");
+    let setup = Setup::new("workers = 2\n[log]\ntarget = \"stderr\"");
     let stderr = fs::metadata(setup.stderr_file()).unwrap();
     let stream = format!("{}:{}", stderr.st_dev(), stderr.st_ino());
     let daemon = setup.environment("JOURNAL_STREAM", &stream).start();
-    let line = daemon.wait_for_log("Ready after");
-    assert!(line.starts_with("<6>Ready after"), "{line}");
+    let ready = daemon.wait_for_event("ready", &[("workers", "2")]);
+    assert!(ready.text.starts_with("<6>"), "{ready:?}");
     assert!(daemon.log().lines().all(|line| line.starts_with('<')), "{}", daemon.log());
 }
 
 #[test]
 fn a_log_in_a_file_is_plain_text() {
     let daemon = Setup::new("").environment("JOURNAL_STREAM", "1:2").start();
-    let line = daemon.wait_for_log("Ready after");
-    assert!(line.contains("Z info  Ready after") && line.starts_with("20"), "{line}");
+    let ready = daemon.wait_for_event_with("ready", "Z info  ");
+    assert!(ready.text.starts_with("20"), "{ready:?}");
     assert!(!daemon.log().contains('\x1b'), "{}", daemon.log());
 }
 
@@ -38,6 +39,32 @@ fn lines_that_cannot_be_written_are_counted_and_it_serves_all_the_same() {
     assert!(doctor.contains("lines of its log") && !doctor.contains("dropped no line"), "{doctor}");
 }
 
+/// A journald that takes entries in the native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+struct Journal(UnixDatagram);
+
+impl Journal {
+    fn bind(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// Waits for an entry of this event.
+    fn wait_for_event(&self, name: &str) {
+        // A field is its name, the length of its value, and the value.
+        let length = u64::try_from(name.len()).unwrap().to_le_bytes();
+        let field = [b"EVENT\n", length.as_slice(), name.as_bytes(), b"\n"].concat();
+        let mut entry = [0; 4096];
+        loop {
+            let received =
+                self.0.recv(&mut entry).unwrap_or_else(|error| panic!("{name} in the journal: {error}"));
+            if entry[..received].windows(field.len()).any(|bytes| bytes == field) {
+                return;
+            }
+        }
+    }
+}
+
 /// Has a folder of the test's stand where the journal's socket is.
 const JOURNAL_IN_FOLDER: &str = "exec unshare --user --map-root-user --mount sh -ec '
     mount -t tmpfs tmpfs /run
@@ -50,33 +77,22 @@ fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
     let setup = Setup::new("[log]\ntarget = \"journal\"").before(JOURNAL_IN_FOLDER);
     fs::create_dir(setup.folder().join("journal")).unwrap();
     let socket = setup.folder().join("journal/socket");
-    let journal = || {
-        let journal = UnixDatagram::bind(&socket).unwrap();
-        journal.set_read_timeout(Some(PATIENCE)).unwrap();
-        journal
-    };
-    let wait_for_entry = |journal: &UnixDatagram, text: &str| {
-        let mut entry = [0; 4096];
-        while !String::from_utf8_lossy(&entry).contains(text) {
-            journal.recv(&mut entry).unwrap_or_else(|error| panic!("{text:?} in the journal: {error}"));
-        }
-    };
-
-    let first = journal();
+    let first = Journal::bind(&socket);
     let daemon = setup.start();
-    wait_for_entry(&first, "Ready after");
+    first.wait_for_event("ready");
     drop(first);
     daemon.ctl(&["log-level", "debug"]);
-    daemon.wait_for_log("Log level set from info to debug");
+    daemon.wait_for_event("logLevelSet", &[("from", "info"), ("to", "debug")]);
     fs::remove_file(&socket).unwrap();
     daemon.ctl(&["drain"]);
-    daemon.wait_for_log("Drained by");
+    daemon.wait_for_event("drained", &[]);
 
-    let second = journal();
+    let second = Journal::bind(&socket);
     daemon.ctl(&["resume"]);
-    wait_for_entry(&second, "Resumed by");
-    let log = daemon.log();
-    assert!(!log.contains("Ready after") && !log.contains("Resumed"), "{log}");
+    second.wait_for_event("resumed");
+    for event in ["ready", "resumed"] {
+        assert_eq!(daemon.logged(event).len(), 0, "{}", daemon.log());
+    }
     assert_eq!(daemon.stats()["logLinesDropped"], 0);
 }
 
@@ -97,13 +113,8 @@ fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
         let doctor = stdout(&daemon.ctl(&["doctor"]));
         assert!(doctor.contains("lines of its log") && !doctor.contains("every line"), "{doctor}");
 
-        let journal = UnixDatagram::bind(&socket).unwrap();
-        journal.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut entry = [0; 4096];
         // By itself, without another event.
-        while !String::from_utf8_lossy(&entry).contains(" not written: ") {
-            journal.recv(&mut entry).unwrap_or_else(|error| panic!("{target}: no entry: {error}"));
-        }
+        Journal::bind(&socket).wait_for_event("logLinesDropped");
         assert!(daemon.stats()["logLinesDropped"].as_u64().unwrap() >= lost);
     }
 }
@@ -112,12 +123,12 @@ fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
 fn a_refusal_is_logged_when_asked_for() {
     let daemon = Daemon::start("workers = 1\n[log]\nlevel = \"debug\"");
     daemon.client().ask(request("POST", "/nope", "", ""));
-    let line = daemon.wait_for_log("Answered 404: no such path");
-    assert!(line.contains("worker=1") && line.contains("client=127.0.0.1:"), "{line}");
+    let rejected = daemon.wait_for_event("requestRejected", &[("status", "404"), ("worker", "1")]);
+    assert!(rejected.field("client").starts_with("127.0.0.1:"), "{rejected:?}");
     daemon.unix_client().ask(request("GET", "/pixel", "", ""));
-    assert!(daemon.wait_for_log("Answered 405: not a POST").contains("client=unix"));
+    daemon.wait_for_event("requestRejected", &[("status", "405"), ("client", "unix")]);
     daemon.unix_client().ask(request("GET", "/", "x-real-ip: 192.0.2.7\r\n", ""));
-    daemon.wait_for_log("client=192.0.2.7");
+    daemon.wait_for_event("requestRejected", &[("client", "192.0.2.7")]);
 }
 
 #[test]
@@ -127,7 +138,7 @@ fn requests_are_not_logged_unless_asked_for() {
     client.ask(post(PIXEL));
     client.ask(request("POST", "/nope", "", ""));
     daemon.stop();
-    let log = daemon.log();
-    assert!(!log.contains("Answered") && !log.contains("client="), "{log}");
-    assert!(log.contains("2 requests answered"), "{log}");
+    daemon.wait_for_event("stopped", &[("requests", "2")]);
+    assert_eq!(daemon.logged("requestRejected").len(), 0, "{}", daemon.log());
+    assert!(!daemon.log().contains("client="), "{}", daemon.log());
 }

@@ -82,7 +82,7 @@ fn listener_that_cannot_be_accepted_from_is_reported_and_not_spun_on() {
         let before = eventually("acceptErrors", || {
             Some(daemon.stats()).filter(|stats| stats["acceptErrors"] == json!([told]))
         });
-        daemon.wait_for_log(&format!("Accepting is paused: {told}"));
+        daemon.wait_for_event_with("acceptPaused", &told);
         daemon.wait_for_notice_where("STATUS", |notice| notice.contains("STATUS=Accepts no connections at "));
         assert!(stdout(&daemon.ctl(&["status"])).contains("no connection is accepted at "));
         assert!(stdout(&daemon.ctl(&["doctor"])).contains("accepts no connections at"));
@@ -94,7 +94,7 @@ fn listener_that_cannot_be_accepted_from_is_reported_and_not_spun_on() {
         let cpu = |stats: &Value| stats["process"]["cpuMs"].as_u64().unwrap();
         assert!(cpu(&after) - cpu(&before) < 400, "{before} {after}");
         assert_eq!(after["connections"]["pauses"], 1);
-        assert_eq!(daemon.log().matches("Accepting is paused").count(), 1);
+        assert_eq!(daemon.logged("acceptPaused").len(), 1, "{}", daemon.log());
     }
 }
 
@@ -153,15 +153,13 @@ fn freeze_of_the_process_is_not_blamed_on_a_worker() {
         // For as long as a worker may be stuck, and longer.
         sleep(Duration::from_millis(1600));
         daemon.signal(Signal::SIGCONT);
-        eventually("the pause in the log", || {
-            (daemon.log().matches("Process did not run for ").count() >= pauses).then_some(())
-        });
+        eventually("the pause in the log", || (daemon.logged("processPaused").len() >= pauses).then_some(()));
         let uptime = || daemon.stats()["process"]["uptimeMs"].as_u64().unwrap();
         let before = uptime();
         eventually("it looks at its workers as usual", || (uptime() > before + 1200).then_some(()));
     }
     daemon.wait_for_notice("WATCHDOG=1");
-    assert!(!daemon.log().contains("has made no progress"), "{}", daemon.log());
+    assert_eq!(daemon.logged("workerStalled").len(), 0, "{}", daemon.log());
 }
 
 #[test]

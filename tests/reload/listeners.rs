@@ -42,7 +42,7 @@ fn new_addresses_are_served_old_ones_are_closed_and_nobody_is_cut_off() {
     eventually("nobody listens there any more", || std::net::TcpStream::connect(old_tcp).err());
     assert_eq!(daemon.stats()["listeners"], json!([format!("unix:{}", new_unix.display())]));
     let _ = connected.map(is_served);
-    daemon.wait_for_log("listen.http: ");
+    daemon.wait_for_event_with("reloaded", "listen.http: ");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_address_that_cannot_be_had_refuses_the_reload_and_changes_nothing() {
     assert_eq!(code(&refused), 78);
     let fault = format!("pixeld.toml:5: listen.http: cannot listen on {taken}: Address already in use");
     assert!(stderr(&refused).contains(&fault), "{refused:?}");
-    daemon.wait_for_log(&fault);
+    daemon.wait_for_event_with("reloadFailed", &fault);
 
     let stats = daemon.stats();
     assert_eq!((&stats["listeners"], &stats["workers"]), (&before, &1.into()));
@@ -136,7 +136,7 @@ fn sockets_that_were_passed_stay_and_that_is_said() {
     write_config(&daemon, &listening(&daemon, "\"127.0.0.1:0\""));
     let reloaded = daemon.ctl_json(&["reload"]);
     assert_eq!(reloaded["changes"][0]["needsRestart"], true, "{reloaded}");
-    daemon.wait_for_log("only a restart applies listen.http");
+    daemon.wait_for_event_with("reloaded", "listen.http");
     assert_eq!(daemon.address(), address);
     is_served(daemon.client());
 }

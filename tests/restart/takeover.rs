@@ -45,7 +45,7 @@ fn handoff_into_few_descriptors_leaves_no_client_hanging() {
     wait_until_busy(&first, 60);
     let mut first = first;
     stop_within_bound(&mut first);
-    first.wait_for_log("120 connections left for the next start");
+    first.wait_for_event("stopped", &[("handed_off", "120")]);
     let second = Setup::new("workers = 1")
         .keeping_connections()
         .before("ulimit -n 100")
@@ -60,11 +60,9 @@ fn handoff_into_few_descriptors_leaves_no_client_hanging() {
     let answered = clients.map(|(client, request)| u64::from(client.is_answered(request))).sum::<u64>();
     assert!((1..100).contains(&answered), "{answered}");
     assert_eq!(connections(&second)["restored"], answered);
-    second.wait_for_log(&format!("{answered} connections of the process before served on"));
-    let closed = 120 - answered;
-    second.wait_for_log(&format!(
-        "{closed} connections of the process before closed: the open-file limit is 100"
-    ));
+    second.wait_for_event("connectionsAdopted", &[("connections", &answered.to_string())]);
+    let failed = second.wait_for_event("adoptFailed", &[("connections", &(120 - answered).to_string())]);
+    assert!(failed.text.contains("open-file limit is 100"), "{failed:?}");
 }
 
 /// A stored socket with these messages: what they begin with, for how many connections, and their sockets.
@@ -107,10 +105,12 @@ fn only_connections_are_adopted_and_none_blocks() {
         assert!(!clients[i].is_answered(post(PIXEL)));
     }
     assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
-    daemon.wait_for_log("4 connections of the process before served on");
-    daemon.wait_for_log("2 connections of the process before closed: they were left by another version");
-    daemon.wait_for_log("1 connection of the process before closed: that is no connection");
-    daemon.wait_for_log("1 connection of the process before closed: that socket is not connected");
+    daemon.wait_for_event("connectionsAdopted", &[("connections", "4")]);
+    // Two of another format, a socket of another type and one that is not connected.
+    let mut failed: Vec<_> =
+        daemon.logged("adoptFailed").iter().map(|line| line.field("connections").to_owned()).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["1", "1", "2"], "{}", daemon.log());
 }
 
 /// Makes these counters those of another version, which counts other things in the same number of bytes or in
@@ -145,7 +145,7 @@ fn drained_state_survives_other_layouts_of_the_counters() {
         assert_eq!((&second.stats()["state"], &drained_by(&second)), (&json!("drained"), &by));
         assert_eq!(second.client().ask(post(PIXEL)).status, 503);
         assert_eq!(second.stats()["process"]["starts"], 1, "it counts for itself");
-        second.wait_for_log("Still drained, by ");
+        second.wait_for_event("drainedAtStart", &[]);
         // And to the version before, as far as it reads what is there.
         assert!(second.stop().success());
         let [counters]: [OwnedFd; 1] = second.all_stored("counters").try_into().unwrap();

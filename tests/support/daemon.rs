@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Client, PATIENCE, Varlink, eventually,
+    Client, LogLine, PATIENCE, Varlink, eventually,
     manager::{Manner, Store, listen},
     program::{PIXELD, ctl, stderr, stdout},
 };
@@ -263,10 +263,24 @@ impl Daemon {
         fs::read_to_string(self.home.path("stderr")).unwrap()
     }
 
-    /// Waits for a line in its log that contains `text`.
-    pub fn wait_for_log(&self, text: &str) -> String {
-        eventually(&format!("{text:?} in the log"), || {
-            self.log().lines().find(|line| line.contains(text)).map(String::from)
+    /// The events of this name that it has logged.
+    pub fn logged(&self, event: &str) -> Vec<LogLine> {
+        self.log().lines().filter_map(LogLine::parse).filter(|line| line.event == event).collect()
+    }
+
+    /// Waits until it has logged an event of this name with these fields.
+    #[track_caller]
+    pub fn wait_for_event(&self, event: &str, fields: &[(&str, &str)]) -> LogLine {
+        eventually(&format!("event {event} with {fields:?}"), || {
+            self.logged(event).into_iter().find(|line| line.has(fields))
+        })
+    }
+
+    /// Waits until it has logged an event of this name about something, such as a key or an address.
+    #[track_caller]
+    pub fn wait_for_event_with(&self, event: &str, text: &str) -> LogLine {
+        eventually(&format!("event {event} with {text:?}"), || {
+            self.logged(event).into_iter().find(|line| line.text.contains(text))
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod daemon;
+mod log;
 mod manager;
 mod program;
 mod tmux;
@@ -17,6 +18,7 @@ use std::{
 
 pub use client::{Answer, Client, ECHO, PIXEL, post, post_in_two, request};
 pub use daemon::{Daemon, Setup};
+pub use log::LogLine;
 pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
 pub use tmux::Tmux;
 pub use varlink::Varlink;
@@ -25,6 +27,7 @@ pub use varlink::Varlink;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks again and again until there is something to see.
+#[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -87,7 +87,7 @@ fn a_change_that_a_crowd_cuts_off_does_not_keep_others_from_changing() {
     let set = |count| json!({ "method": "io.pixeld.Control.SetWorkers", "parameters": { "count": count } });
     let mut cut_off = daemon.varlink();
     cut_off.send(set(1).to_string() + "\0").unwrap();
-    daemon.wait_for_log("Workers set from 2 to 1");
+    daemon.wait_for_event("workersSet", &[("from", "2"), ("to", "1")]);
     let crowd: Vec<_> = (0..100).map(|_| UnixStream::connect(daemon.admin_socket()).unwrap()).collect();
     assert_eq!(cut_off.reply().expect("a last reply")["error"], "io.pixeld.Control.TooManyClients");
     assert_eq!(cut_off.reply(), None);
