@@ -36,8 +36,7 @@ fn the_status_line_and_the_journal_are_alive() {
     let refused = Request::new("POST", "/nowhere", "").header("X-Real-IP", "203.0.113.77");
     let answer = site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &refused).unwrap();
     assert_eq!(answer.status, 404);
-    site.c5.wait_for("journalctl -u pixeld -o json | grep -q 'Answered 404'");
-    let entry = json(&site.c5, "journalctl -u pixeld -o json | grep 'Answered 404'");
+    let entry = site.c5.wait_for_entry("EVENT=requestRejected");
     for (field, value) in [
         ("CLIENT", "203.0.113.77"),
         ("STATUS", "404"),
@@ -48,7 +47,7 @@ fn the_status_line_and_the_journal_are_alive() {
         assert_eq!(entry[field], value, "{entry:#}");
     }
     assert!(entry["WORKER"].as_str().is_some_and(|number| number.parse::<u32>().is_ok()), "{entry:#}");
-    let ready = json(&site.c5, "journalctl -u pixeld -o json | grep '\"Ready after'");
+    let ready = site.c5.wait_for_entry("EVENT=ready");
     assert_eq!(ready["PRIORITY"], "6");
 }
 
@@ -79,8 +78,9 @@ fn start_enable_reload_restart_and_stop_behave() {
     c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 0\n");
     let reload = c5.try_run("systemctl reload pixeld");
     assert!(!reload.success(), "a bad file fails the reload visibly");
-    let journal = c5.run("journalctl -u pixeld").stdout;
-    assert!(journal.contains("/etc/pixeld/pixeld.toml.d/workers.toml:1: workers: 0 workers"), "{journal}");
+    let failed = c5.wait_for_entry("EVENT=reloadFailed");
+    let reason = failed["REASON"].as_str().unwrap();
+    assert!(reason.starts_with("/etc/pixeld/pixeld.toml.d/workers.toml:1: workers: "), "{failed:#}");
     assert_eq!(json(c5, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 3);
 
     c5.run("rm /etc/pixeld/pixeld.toml.d/workers.toml");
@@ -121,8 +121,7 @@ fn a_wrong_configuration_says_where_and_why_and_is_mended_by_one_start() {
     c5.run("systemctl reset-failed; systemctl start pixeld.socket");
     let _waiting = post(c5);
     c5.wait_for("test $(systemctl show -P Result pixeld.socket) = trigger-limit-hit");
-    let starts = c5.run("journalctl -u pixeld -o cat | grep -c 'configuration is refused'").stdout;
-    let starts: u32 = starts.trim().parse().unwrap();
+    let starts = c5.entries("EVENT=configRejected").len();
     assert!(starts <= 25, "started {starts} times");
 
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
@@ -196,7 +195,6 @@ fn disabled_admin_socket_stays_closed_until_it_is_enabled() {
         c5.reboot();
         c5.wait_for("systemctl is-active pixeld");
         assert_read_only(c5);
-        c5.run("journalctl -u pixeld -o cat | grep '^Ready .*no admin socket'");
         let report = c5.try_run("pixeldctl doctor --json").stdout;
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         let sockets = report["findings"].as_array().unwrap().iter().find(|found| found["check"] == "sockets");
@@ -258,9 +256,11 @@ fn service_started_without_journald_logs_when_journald_is_back() {
     c5.run(&format!("systemctl stop {journal}; systemctl restart pixeld"));
     wait_until("lines are lost", || json(c5, "pixeldctl stats --json")["logLinesDropped"].as_u64() > Some(0));
     c5.run(&format!("systemctl start {journal}"));
-    c5.wait_for("journalctl -t pixeld | grep ' not written: the journal cannot be reached'");
+    let dropped = c5.wait_for_entry("EVENT=logLinesDropped");
+    assert!(dropped["REASON"].as_str().unwrap().contains("journal cannot be reached"), "{dropped:#}");
     c5.run("pixeldctl drain");
-    c5.wait_for("journalctl -u pixeld -o cat | grep '^Drained by root'");
+    let drained = c5.wait_for_entry("EVENT=drained");
+    assert!(drained["BY"].as_str().unwrap().starts_with("root"), "{drained:#}");
 }
 
 #[test]
@@ -272,8 +272,12 @@ fn filter_of_accept4_is_reported_and_costs_no_cpu_time() {
     c5.write(drop_in, "[Service]\nSystemCallFilter=~accept4 accept\n");
     c5.run("systemctl daemon-reload && systemctl start pixeld");
     c5.try_run("timeout 1 socat -u UNIX-CONNECT:/run/pixeld/http.sock -");
-    let told = "Accepting is paused: unix:/run/pixeld/http.sock: Operation not permitted";
-    c5.wait_for(&format!("journalctl -u pixeld -o cat | grep -q '{told}'"));
+    let paused = || -> Vec<_> {
+        let paused = c5.entries("EVENT=acceptPaused").into_iter();
+        paused.map(|entry| entry["REASON"].as_str().unwrap().to_owned()).collect()
+    };
+    let is_http = |reason: &String| reason.starts_with("unix:/run/pixeld/http.sock: Operation not permitted");
+    wait_until("the journal says so", || paused().iter().any(is_http));
     wait_until("the status line says so", || {
         property(c5, "pixeld", "StatusText")
             .starts_with("Accepts no connections at unix:/run/pixeld/http.sock")
@@ -283,12 +287,11 @@ fn filter_of_accept4_is_reported_and_costs_no_cpu_time() {
     let begun = Instant::now();
     c5.run("sleep 2");
     assert!(Duration::from_nanos(used() - before) < begun.elapsed() / 2);
-    assert_eq!(c5.run(&format!("journalctl -u pixeld -o cat | grep -c '{told}'")).stdout, "1\n");
+    assert_eq!(paused().iter().filter(|reason| is_http(reason)).count(), 1);
     // Nor is anybody accepted who would ask, and the journal says so.
     assert_ne!(c5.try_run("pixeldctl stats --timeout 1s").status, 0);
-    c5.wait_for(
-        "journalctl -u pixeld -o cat | grep -q 'Accepting is paused: .* socket: Operation not permitted'",
-    );
+    let is_control = |reason: &String| reason.contains(" socket: Operation not permitted");
+    wait_until("the journal says so", || paused().iter().any(is_control));
     c5.run(&format!("rm {drop_in} && systemctl daemon-reload && systemctl restart pixeld"));
     assert_eq!(post(c5).unwrap(), 200);
 }

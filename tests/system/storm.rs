@@ -31,7 +31,7 @@ fn idle_clients_shut_out_nobody_on_a_host_with_few_descriptors() {
     }
     let status = c5.run("pixeldctl status").stdout;
     assert!(status.contains(" of 72 at most"), "{status}");
-    c5.run("journalctl -u pixeld -o cat | grep 'At most 72 connections may be open'");
+    c5.wait_for_entry("EVENT=fdLimitTooLow LIMIT=72");
     c5.run("systemctl reload pixeld && systemctl restart pixeld");
     assert_eq!(post(c5).unwrap(), 200);
 }

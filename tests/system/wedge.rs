@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::{
     C5_OUTSIDE, Host, Load, Request, Site,
     deployment::{self, json, stats},
@@ -42,15 +44,15 @@ fn a_worker_that_stands_still_is_named_and_the_service_is_restarted_with_connect
     let tracer = format!("strace {hold} -p {} -o /dev/null & echo $!", thread.trim());
     let tracer = c5.run(&tracer).stdout;
 
-    c5.wait_for("journalctl -u pixeld -o cat | grep 'Worker 2 has made no progress for [45] s'");
-    let status = c5.run("pixeldctl status").stdout;
-    assert!(status.contains("Worker 2 has made no progress for "), "{status}");
+    c5.wait_for_entry("EVENT=workerStalled WORKER=2");
+    let events = json(c5, "pixeldctl status --json")["events"].clone();
+    let is_worker = |event: &Value| event["name"] == "workerStalled" && event["worker"] == 2;
+    assert!(events.as_array().unwrap().iter().any(is_worker), "{events:#}");
     let workers = json(c5, "pixeldctl workers --json");
     assert!(workers["workers"][1]["progressAgeMs"].as_u64().unwrap() > 4_000, "{workers:#}");
     assert!(workers["workers"][0]["progressAgeMs"].as_u64().unwrap() < 4_000, "{workers:#}");
 
-    c5.wait_for("journalctl -u pixeld -o cat | grep 'Stopping (a worker stands still)'");
-    c5.wait_for(&format!("journalctl -u pixeld -o cat | grep '{kept} connections left for the next start'"));
+    c5.wait_for_entry(&format!("EVENT=stopped HANDED_OFF={kept}"));
     // A thread that is traced does not even die by itself.
     c5.run(&format!("kill {}", tracer.trim()));
     wait_until("it is restarted", || property(c5, "NRestarts") == "1");
@@ -80,8 +82,7 @@ fn a_worker_that_hardly_gets_the_cpu_is_not_taken_for_one_that_stands_still() {
     thread::sleep(Duration::from_secs(11));
     load.stop().assert_all_ok();
     assert_eq!((stats(c5).pid, property(c5, "NRestarts")), (pid, "0".into()));
-    let journal = c5.run("journalctl -u pixeld -o cat").stdout;
-    assert!(!journal.contains("no progress"), "{journal}");
+    assert!(c5.entries("EVENT=workerStalled").is_empty());
 }
 
 #[test]
@@ -102,15 +103,14 @@ fn a_journal_that_takes_nothing_holds_up_no_request_and_what_is_lost_is_told() {
     let report = load.stop();
     assert_eq!((report.errors, report.answered()), (0, report.by_status[&404]), "{report}");
     assert!(report.slowest < Duration::from_secs(2), "{report}");
-    let status = c5.run("pixeldctl status").stdout;
-    assert!(status.contains("The log is not taken, lines are dropped"), "{status}");
+    let events = json(c5, "pixeldctl events --json")["events"].clone();
+    assert!(events.as_array().unwrap().iter().any(|event| event["name"] == "logStalled"), "{events:#}");
 
     c5.run("systemctl kill -s CONT systemd-journald");
-    c5.wait_for("journalctl -u pixeld -o cat | grep -E '[0-9]+ lines not written'");
-    let told =
-        c5.run("journalctl -u pixeld -o cat | grep -Eo '^[0-9]+ lines not written' | cut -d' ' -f1").stdout;
-    let told: u64 = told.lines().map(|line| line.parse::<u64>().unwrap()).sum();
-    assert_eq!(told, dropped(), "each line that was lost is told of");
+    c5.wait_for_entry("EVENT=logLinesDropped");
+    let lines = |entry: &Value| entry["LINES"].as_str().unwrap().parse::<u64>().unwrap();
+    let reported: u64 = c5.entries("EVENT=logLinesDropped").iter().map(lines).sum();
+    assert_eq!(reported, dropped(), "each line that was lost is reported");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
+use serde_json::Value;
+
 use super::client::{Client, Endpoint};
 use super::container::Container;
 use super::network::Namespace;
@@ -86,6 +88,20 @@ impl Host {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The entries in the journal of pixeld.service that match all of these fields, such as `EVENT=ready`.
+    #[track_caller]
+    pub fn entries(&self, matches: &str) -> Vec<Value> {
+        let journal = self.run(&format!("journalctl -q -u pixeld.service -o json {matches}")).stdout;
+        journal.lines().map(|line| serde_json::from_str(line).expect("journalctl prints JSON")).collect()
+    }
+
+    /// Waits for such an entry.
+    #[track_caller]
+    pub fn wait_for_entry(&self, matches: &str) -> Value {
+        self.wait_for(&format!("journalctl -q -u pixeld.service -o cat {matches} | grep -q ."));
+        self.entries(matches).swap_remove(0)
     }
 
     /// Writes a file of mode 0644, and creates the folders on the way to it.
