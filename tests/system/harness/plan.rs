@@ -25,6 +25,7 @@ pub struct Plan {
     pixeld: bool,
     files: Vec<(String, String)>,
     folders: Vec<Folder>,
+    before_boot: Option<Box<dyn FnOnce(&Path) + Send>>,
     bound: Duration,
     bpf: bool,
 }
@@ -40,6 +41,7 @@ impl Plan {
             pixeld: false,
             files: Vec::new(),
             folders: Vec::new(),
+            before_boot: None,
             bound: BOOT,
             bpf: true,
         }
@@ -87,6 +89,13 @@ impl Plan {
         self
     }
 
+    /// Changes the host's root folder before it boots, on a thread that alone has it mounted.
+    #[must_use]
+    pub fn before_boot(mut self, change: impl FnOnce(&Path) + Send + 'static) -> Self {
+        self.before_boot = Some(Box::new(change));
+        self
+    }
+
     /// Lets the host load no BPF programs, as plain containers do.
     #[must_use]
     pub fn without_bpf(mut self) -> Self {
@@ -103,7 +112,8 @@ impl Plan {
 
     /// Boots the host, and returns when its systemd says that everything runs.
     pub fn boot(self) -> Host {
-        let Self { name, release, namespace, known_hosts, pixeld, files, folders, bound, bpf } = self;
+        let Self { name, release, namespace, known_hosts, pixeld, files, folders, before_boot, bound, bpf } =
+            self;
         let hostname = format!("{name}\n");
         let prepare = move |root: &Path| {
             let hosts = format!("127.0.0.1 localhost\n{known_hosts}");
@@ -116,6 +126,9 @@ impl Plan {
             }
             if pixeld {
                 install_pixeld(root);
+            }
+            if let Some(change) = before_boot {
+                change(root);
             }
         };
         let container =

@@ -1,6 +1,8 @@
 //! The Debian packages, on hosts that have never seen pixeld.
 
+mod chroot;
 mod contents;
+mod drained;
 mod readme;
 mod rpm;
 mod site;
