@@ -69,6 +69,8 @@ fn made() -> BTreeSet<String> {
     let site = include_str!("../../nginx/pixeld.conf");
     let logs = site.lines().filter_map(|line| line.trim().strip_prefix("access_log ")?.split(' ').next());
     paths.extend(logs.filter(|log| log.starts_with('/')).map(String::from));
+    let included = site.lines().filter_map(|line| line.trim().strip_prefix("include pixeld.d/"));
+    paths.extend(included.map(|pattern| format!("/etc/nginx/pixeld.d/{}", pattern.trim_end_matches(';'))));
     let enabling = include_str!("../../packaging/debian-nginx/postinst");
     for variable in ["link=", "was_enabled=", "ipv6="] {
         paths.extend(enabling.lines().filter_map(|line| line.strip_prefix(variable)).map(String::from));

@@ -5,6 +5,8 @@ mod access;
 mod balance;
 mod tls;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -92,43 +94,175 @@ fn who_is_too_slow_is_cut_off_and_nobody_else() {
     assert_eq!(site.client.post(C5_OUTSIDE, PIXEL).status, 200);
 }
 
+const LOG: &str = "/var/log/nginx/pixeld.access.log";
+
+/// The lines of the access log once there are so many. Each process of nginx writes its own when its buffer is old
+/// enough.
+fn log_entries(c5: &Host, at_least: usize) -> Vec<serde_json::Value> {
+    c5.wait_for(&format!("test $(wc -l < {LOG}) -ge {at_least}"));
+    let log = c5.read(LOG);
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    log.lines().map(parse).collect()
+}
+
+fn entry<'a>(entries: &'a [serde_json::Value], request: &str) -> &'a serde_json::Value {
+    entries
+        .iter()
+        .find(|entry| entry["request"] == request)
+        .unwrap_or_else(|| panic!("{request}: {entries:?}"))
+}
+
 #[test]
-fn the_access_log_tells_of_each_request_who_answered_it_and_is_rotated() {
+fn access_log_names_the_hosts_and_is_rotated() {
     let site = deployment::start();
     site.t2.run("pixeldctl drain");
     let load = site.client.load(Load { limit: 20, ..Load::on(C5_OUTSIDE) });
     wait_until("all are answered", || load.report().sent >= 20);
     load.stop().assert_all_ok();
     ask(&site, "PUT /pixel HTTP/1.1\r\nhost: \"c5\\\"\r\n\r\n");
-    ask(&site, "PUT /pixel?\"\\ HTTP/1.1\r\nhost: c5\r\n\r\n");
-    ask(&site, b"PUT /pix\xffel HTTP/1.1\r\nhost: c5\r\n\r\n");
 
     let c5 = &site.c5;
-    // Each process of nginx writes what it has done, when its buffer is old enough.
-    c5.wait_for("test $(wc -l < /var/log/nginx/pixeld.access.log) -ge 23");
-    let log = c5.read("/var/log/nginx/pixeld.access.log");
-    let entries: Vec<serde_json::Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
-        .collect();
-    assert_eq!(entries.len(), 23, "{log}");
-    let retried = entries.iter().find(|entry| entry["retries"] == 1).expect("the drained host was asked");
+    let entries = log_entries(c5, 21);
+    assert_eq!(entries.len(), 21, "{entries:?}");
+    let accepted = entry(&entries, "POST /pixel");
+    assert_eq!(accepted["upstream"], "unix:/run/pixeld/http.sock");
+    assert_eq!((&accepted["status"], &accepted["retries"]), (&200.into(), &0.into()));
+    let retried = entry(&entries, "POST /pixel HTTP/1.1");
     assert_eq!(retried["upstream"], "10.77.0.20:8000, unix:/run/pixeld/http.sock");
     assert_eq!((&retried["upstream_status"], &retried["status"]), (&"503, 200".into(), &200.into()));
+    assert_eq!(retried["retries"], 1);
     assert!(retried["upstream_time"].as_str().unwrap().contains(", "), "{retried}");
-    let refused =
-        entries.iter().find(|entry| entry["request"] == "PUT /pixel?\"\\ HTTP/1.1").expect("it is told");
-    assert_eq!(
-        (&refused["status"], &refused["upstream"], &refused["retries"]),
-        (&405.into(), &"".into(), &0.into())
-    );
-    assert_eq!(refused["client"], "203.0.113.50");
-    assert!(entries.iter().any(|entry| entry["request"] == "(not ASCII)"), "{log}");
+    let refused = entry(&entries, "PUT /pixel HTTP/1.1");
+    assert_eq!((&refused["status"], &refused["retries"]), (&405.into(), &0.into()));
+    assert_eq!((&refused["client"], &refused["connection_requests"]), (&"203.0.113.50".into(), &1.into()));
 
     c5.run("logrotate --force /etc/logrotate.d/nginx");
-    c5.run("grep -q PUT /var/log/nginx/pixeld.access.log.1");
+    c5.run(&format!("grep -q PUT {LOG}.1"));
     site.client.post(C5_OUTSIDE, PIXEL);
-    c5.wait_for("grep 'POST /pixel' /var/log/nginx/pixeld.access.log");
+    c5.wait_for(&format!("grep 'POST /pixel' {LOG}"));
+}
+
+/// Sends bytes and the end of the stream, and waits until nginx closes the connection.
+fn play(site: &Site, bytes: &[u8]) -> Vec<u8> {
+    let exchange = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&C5_OUTSIDE, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+        stream.write_all(bytes)?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = Vec::new();
+        // A connection that nginx resets has nothing more to read.
+        let _ = stream.read_to_end(&mut answer);
+        Ok(answer)
+    };
+    site.client.in_its_network(exchange).unwrap()
+}
+
+#[test]
+fn access_log_line_of_any_bytes_is_json() {
+    let json = "content-type: application/json";
+    let whole = |line: &[u8], fields: &str| {
+        let rest = format!("\r\nhost: c5\r\n{fields}\r\ncontent-length: 41\r\n\r\n{PIXEL}");
+        [line, rest.as_bytes()].concat()
+    };
+    let long = "a".repeat(20_000);
+    // The request, its status, and how the log names it.
+    let odd: Vec<(Vec<u8>, u16, &str)> = vec![
+        (whole(b"POST /pixel HTTP/1.1", json), 200, "POST /pixel"),
+        (whole(b"POST /pixel?\xff\xfe HTTP/1.1", json), 200, "POST /pixel"),
+        (whole(b"POST /pixel?\"\\{}$ HTTP/1.0", json), 200, "POST /pixel"),
+        (whole(b"POST /pixel HTTP/1.1", "content-type: application/json; charset=utf-8"), 200, "POST /pixel"),
+        (whole(b"POST /pixel HTTP/1.1", "x: y"), 422, "POST /pixel HTTP/1.1"),
+        (whole(b"POST /pixel HTTP/1.1", "content-encoding: gzip"), 415, "POST /pixel HTTP/1.1"),
+        (whole(b"POST /pixel HTTP/1.1", "content-type: a\x01"), 400, "POST /pixel HTTP/1.1"),
+        (whole(b"PUT /pixel?\"\\ HTTP/1.1", json), 405, "(not plain ASCII)"),
+        (whole(b"GET /pixel?\xff HTTP/1.1", json), 405, "(not plain ASCII)"),
+        (whole(b"GET /pixel?{} HTTP/1.1", json), 405, "GET /pixel?{} HTTP/1.1"),
+        (whole(b"POST /pix\xffel HTTP/1.1", json), 404, "(not plain ASCII)"),
+        (whole(b"POST /pixel/\" HTTP/1.1", json), 404, "(not plain ASCII)"),
+        (whole(b"POST /%70ixel HTTP/1.1", json), 404, "POST /%70ixel HTTP/1.1"),
+        (whole(b"POST //pixel HTTP/1.1", json), 404, "POST //pixel HTTP/1.1"),
+        (whole(b"post /pixel HTTP/1.1", json), 400, "post /pixel HTTP/1.1"),
+        (whole(b"POST /pixel HTTP/7.9", json), 505, "POST /pixel HTTP/7.9"),
+        (whole(b"POST /pixel HTTP/x", json), 400, "POST /pixel HTTP/x"),
+        (whole(format!("POST /{long} HTTP/1.1").as_bytes(), json), 414, "POST /aaaaaaaaaaaaaaaaaaaaaaaa"),
+        (whole(b"POST /pixel HTTP/1.1", &format!("x: {long}")), 431, "POST /pixel HTTP/1.1"),
+        (
+            b"POST /pixel HTTP/1.1\r\nhost: c5\r\ncontent-length: 20000\r\n\r\n".to_vec(),
+            413,
+            "POST /pixel HTTP/1.1",
+        ),
+        (b"\x16\x03\x01\x02\x00\x01\x00\"\\\r\n\r\n".to_vec(), 400, "(not plain ASCII)"),
+        (b"nonsense\r\n\r\n".to_vec(), 400, "nonsense"),
+        (b"GET /pixel\r\n".to_vec(), 405, "GET /pixel"),
+        (b"GET /\"\r\n".to_vec(), 404, "(not plain ASCII)"),
+    ];
+    for release in [Release::Trixie, Release::Bookworm] {
+        let site = deployment::start_on(release);
+        for (bytes, ..) in &odd {
+            play(&site, bytes);
+        }
+        let entries = log_entries(&site.c5, odd.len());
+        assert_eq!(entries.len(), odd.len(), "{entries:?}");
+        // The first characters of each are enough.
+        let shown = |status: u64, request: &str| format!("{status} {}", &request[..request.len().min(25)]);
+        let logged = |entry: &serde_json::Value| {
+            shown(entry["status"].as_u64().unwrap(), entry["request"].as_str().unwrap())
+        };
+        let mut logged: Vec<_> = entries.iter().map(logged).collect();
+        let mut expected: Vec<_> =
+            odd.iter().map(|(_, status, name)| shown(u64::from(*status), name)).collect();
+        logged.sort();
+        expected.sort();
+        assert_eq!(logged, expected, "{release:?}");
+        let is_whole = |entry: &serde_json::Value| {
+            [
+                "time",
+                "client",
+                "bytes_in",
+                "bytes_out",
+                "seconds",
+                "upstream",
+                "upstream_time",
+                "upstream_status",
+                "retries",
+            ]
+            .iter()
+            .all(|field| !entry[field].is_null())
+        };
+        assert!(entries.iter().all(is_whole), "{entries:?}");
+    }
+}
+
+#[test]
+fn included_line_logs_errors_and_slow_requests_only() {
+    let site = deployment::start();
+    let c5 = &site.c5;
+    // As the site's file says.
+    let site_file = c5.read("/etc/nginx/conf.d/pixeld.conf");
+    let line = site_file.lines().find(|line| line.contains("if=$pixeld_is_notable;")).expect("an example");
+    c5.run("mkdir -p /etc/nginx/pixeld.d/pixel");
+    c5.write("/etc/nginx/pixeld.d/pixel/log.conf", line.trim_start_matches("# "));
+    c5.run("nginx -t && systemctl restart nginx");
+    for _ in 0..200 {
+        assert_eq!(site.client.post(C5_OUTSIDE, PIXEL).status, 200);
+    }
+    let mut slow = site.client.connect(C5_OUTSIDE).unwrap();
+    slow.send_raw(HEAD.replace("host:", "content-type: application/json\r\nhost:").as_bytes()).unwrap();
+    let begun = Instant::now();
+    wait_until("the request is slow", || begun.elapsed() > Duration::from_millis(300));
+    slow.send_raw(PIXEL.as_bytes()).unwrap();
+    assert_eq!(slow.receive().unwrap().status, 200);
+    assert_eq!(site.client.post(C5_OUTSIDE, "{}").status, 422);
+    ask(&site, "GET /pixel HTTP/1.1\r\nhost: c5\r\n\r\n");
+    ask(&site, "POST /nowhere HTTP/1.1\r\nhost: c5\r\ncontent-length: 0\r\n\r\n");
+
+    c5.wait_for(&format!("test $(grep -cE '\"status\":4(04|05|22)' {LOG}) -ge 3"));
+    c5.wait_for(&format!("grep '\"status\":200' {LOG}"));
+    let entries = log_entries(c5, 4);
+    let is_fast =
+        |entry: &&serde_json::Value| entry["status"] == 200 && entry["seconds"].as_f64() < Some(0.1);
+    assert_eq!(entries.iter().find(is_fast), None);
+    assert!(entries.len() < 100, "the others were accepted at once: {entries:?}");
 }
 
 #[test]
