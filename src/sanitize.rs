@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_steers_a_terminal_is_escaped() {
+    fn terminal_control_characters_are_escaped() {
         assert_eq!(escape("ä\x1b[2J\r\n\x7f\u{9b}"), "ä\\u{1b}[2J\\r\\n\\u{7f}\\u{9b}");
         for c in ['\u{2028}', '\u{2029}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}'] {
             assert_eq!(escape(&c.to_string()), c.escape_unicode().to_string());
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn value_is_sanitized_with_all_that_it_contains() {
+    fn json_value_is_sanitized_recursively() {
         let mut reply = serde_json::json!([{ EVIL: [EVIL] }, 7]);
         value(&mut reply);
         assert_eq!(reply, serde_json::json!([{ escape(EVIL): [escape(EVIL)] }, 7]));
     }
 
     #[test]
-    fn json_without_unsafe_characters_means_the_same() {
+    fn sanitized_json_has_the_same_meaning() {
         let written = json(&serde_json::to_string(EVIL).unwrap());
         assert!(!written.contains(is_unsafe), "{written:?}");
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), EVIL);

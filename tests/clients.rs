@@ -40,20 +40,20 @@ fn served(client: &mut Command) -> u64 {
 
 #[test]
 #[ignore = "needs PyPI: make test-all"]
-fn clients_of_python_are_served() {
+fn python_clients_are_served() {
     served(Command::new(python().join("bin/python")).arg(format!("{FOLDER}/clients.py")));
 }
 
 #[test]
 #[ignore = "needs Node: make test-all"]
-fn clients_of_node_are_served_on_kept_connections() {
+fn node_clients_keep_connections() {
     // Nine requests; Node itself opens another connection now and then.
     assert!(served(Command::new("node").arg(format!("{FOLDER}/clients.mjs"))) < 7);
 }
 
 #[test]
 #[ignore = "needs a JDK: make test-all"]
-fn clients_of_java_are_served_on_kept_connections() {
+fn java_clients_keep_connections() {
     assert_eq!(served(Command::new("java").arg(format!("{FOLDER}/Clients.java"))), 3);
 }
 
@@ -61,7 +61,7 @@ fn clients_of_java_are_served_on_kept_connections() {
 /// the connection may close.
 #[test]
 #[ignore = "needs Go: make test-all"]
-fn go_clients_are_served_on_kept_connections() {
+fn go_clients_keep_connections() {
     let cache = tempfile::tempdir().unwrap();
     let go = &mut Command::new("go");
     go.env("GOCACHE", cache.path()).args(["run", &format!("{FOLDER}/clients.go")]);
@@ -86,7 +86,7 @@ fn curl_and_wget_are_served() {
 
 #[test]
 #[ignore = "needs ab: make test-all"]
-fn ab_with_and_without_kept_connections_is_served() {
+fn ab_is_served_with_and_without_keep_alive() {
     let daemon = Daemon::start("");
     let body = daemon.folder().join("body");
     fs::write(&body, PIXEL).unwrap();
@@ -198,7 +198,7 @@ fn host_lost_behind_haproxy_costs_no_request() {
 
 #[test]
 #[ignore = "needs Caddy: make test-all"]
-fn clients_of_caddy_are_served() {
+fn caddy_as_proxy_is_served() {
     served_behind(false, |[first, second]| {
         Proxy::start("caddy", &["run", "--adapter", "caddyfile", "--config"], |address| {
             format!(

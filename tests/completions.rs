@@ -57,7 +57,7 @@ fn zsh_and_fish_can_read_their_scripts() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_of_a_script_is_no_error_to_talk_about() {
+fn closed_pipe_of_a_script_is_silent() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut ctl = Command::new(PIXELDCTL);

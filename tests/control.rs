@@ -126,7 +126,7 @@ fn stats_count_every_request_by_its_outcome_exactly() {
 }
 
 #[test]
-fn stats_are_readable_and_plain() {
+fn stats_print_labelled_lines() {
     let daemon = Daemon::start("workers = 2");
     daemon.unix_client().ask(post(PIXEL));
     let output = daemon.ctl(&["stats"]);
@@ -162,7 +162,7 @@ fn stats_can_be_read_while_the_daemon_stops() {
 // --- pixeldctl workers ---
 
 #[test]
-fn each_worker_is_shown() {
+fn workers_command_lists_each_worker() {
     let daemon = Daemon::start("workers = 3");
     let _clients = busy_clients(&daemon, 6);
 
@@ -182,7 +182,7 @@ fn each_worker_is_shown() {
 }
 
 #[test]
-fn the_number_of_workers_is_changed_and_taken_back() {
+fn worker_count_is_changed_and_reset() {
     let daemon = Daemon::start("workers = 2");
     let output = daemon.ctl(&["workers", "4"]);
     assert_eq!((code(&output), stdout(&output).as_str()), (0, "workers: 2 -> 4\n"));
@@ -196,7 +196,7 @@ fn the_number_of_workers_is_changed_and_taken_back() {
 }
 
 #[test]
-fn changing_the_number_of_workers_fails_no_request() {
+fn worker_count_changes_fail_no_request() {
     let daemon = Daemon::start("workers = 2");
     let (address, mut admin) = (daemon.address(), daemon.varlink());
     let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -231,7 +231,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 #[test]
-fn open_connections_are_spread_evenly_whenever_workers_come_and_go() {
+fn connections_spread_evenly_over_workers() {
     let daemon = Daemon::start("workers = 3");
     let mut clients = busy_clients(&daemon, 64);
     assert!(is_even(&spread(&daemon).unwrap()));
@@ -249,7 +249,7 @@ fn open_connections_are_spread_evenly_whenever_workers_come_and_go() {
 }
 
 #[test]
-fn a_worker_that_leaves_gives_new_connections_away_too() {
+fn leaving_worker_hands_over_new_connections() {
     let daemon = Daemon::start("workers = 4");
     let mut admin = daemon.varlink();
     let mut clients = Vec::new();
@@ -265,7 +265,7 @@ fn a_worker_that_leaves_gives_new_connections_away_too() {
 }
 
 #[test]
-fn numbers_of_workers_that_cannot_be_are_usage_errors() {
+fn impossible_worker_counts_are_usage_errors() {
     let daemon = Daemon::start("workers = 2");
     for count in ["0", "1025", "abc", "-0", "1.5"] {
         assert_fails(&daemon.ctl(&["workers", count]), 64, count);
@@ -276,7 +276,7 @@ fn numbers_of_workers_that_cannot_be_are_usage_errors() {
 }
 
 #[test]
-fn the_control_socket_is_for_reading_only() {
+fn control_socket_is_read_only() {
     let daemon = Daemon::start("workers = 2");
     let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
     for reading in ["status", "stats", "workers", "events", "config", "log-level"] {
@@ -300,7 +300,7 @@ fn the_control_socket_is_for_reading_only() {
 // --- pixeldctl reload ---
 
 #[test]
-fn a_reload_shows_what_it_changed() {
+fn reload_prints_changes() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 2\n[limits]\nbody = 100\n[log]\ntarget = \"stderr\"");
     let output = daemon.ctl(&["reload"]);
@@ -317,7 +317,7 @@ fn a_reload_shows_what_it_changed() {
 }
 
 #[test]
-fn a_reload_of_a_wrong_file_fails_with_its_faults() {
+fn reload_of_a_faulty_file_fails_with_errors() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 0\nwrokers = 1");
     let output = daemon.ctl(&["reload"]);
@@ -329,7 +329,7 @@ fn a_reload_of_a_wrong_file_fails_with_its_faults() {
 }
 
 #[test]
-fn the_log_says_which_client_of_which_socket_spoke_no_varlink() {
+fn malformed_varlink_is_logged_with_client() {
     let daemon = Daemon::start("[log]\nlevel = \"debug\"");
     for (socket, name) in [(daemon.admin_socket(), "admin"), (daemon.control_socket(), "control")] {
         let mut client = Varlink::connect(&socket);

@@ -31,16 +31,16 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn bodies_are_judged_as_the_oracle_judges_them() {
+fn bodies_are_judged_as_by_the_oracle() {
     replay("body", checks::body);
 }
 
 #[test]
-fn connections_are_answered_with_http_however_they_are_cut() {
+fn split_connections_get_http_responses() {
     replay("connection", checks::connection);
 }
 
 #[test]
-fn the_short_way_answers_as_hyper_does() {
+fn fast_path_answers_as_hyper() {
     replay("express", checks::express);
 }

@@ -14,7 +14,7 @@ use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, request};
 const SPARE: u64 = 500;
 
 #[test]
-fn ten_thousand_idle_and_two_thousand_slow_clients_hold_up_nobody() {
+fn idle_and_slow_clients_delay_no_other() {
     let (hard_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     assert!(hard > 2 * SPARE, "this test needs more than {hard_soft} open files");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
@@ -115,7 +115,7 @@ fn resident_kib(daemon: &Daemon) -> usize {
 }
 
 #[test]
-fn slow_heads_bodies_and_readers_hold_up_nobody() {
+fn slow_heads_bodies_and_readers_delay_no_other() {
     const SECONDS: &str = "5";
 
     let daemon = Daemon::start("[limits]\nconnections = 2000\n[timeouts]\nhead = \"2s\"\nbody = \"2s\"\n");

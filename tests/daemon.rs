@@ -44,12 +44,12 @@ fn pixeld(argument: &str) -> Output {
 }
 
 #[test]
-fn check_accepts_what_is_valid() {
+fn check_accepts_a_valid_file() {
     assert_eq!(check("workers = 3\n[limits]\nbody = \"1MiB\"\n"), (0, "FILE: valid\n".into()));
 }
 
 #[test]
-fn check_names_file_line_key_and_cause_of_every_fault() {
+fn check_reports_file_line_key_and_cause() {
     let text = "workers = 0\n\n[limits]\nbody = \"lots\"\nbuddy = 1\n\n[listen]\ncontrol = \"127.0.0.1:1\"\n";
     let (code, said) = check(text);
     let lines: Vec<_> = said.lines().collect();
@@ -66,14 +66,14 @@ fn check_names_file_line_key_and_cause_of_every_fault() {
 }
 
 #[test]
-fn check_names_the_line_of_broken_syntax() {
+fn check_reports_the_line_of_a_syntax_error() {
     let (code, said) = check("workers = 3\nlimits = {\n");
     assert_eq!(code, 78);
     assert!(said.starts_with("FILE:2: ") || said.starts_with("FILE:3: "), "{said}");
 }
 
 #[test]
-fn check_reads_nothing_that_has_no_end() {
+fn check_rejects_irregular_and_large_files() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -89,20 +89,20 @@ fn check_reads_nothing_that_has_no_end() {
 }
 
 #[test]
-fn check_says_that_a_file_is_not_there() {
+fn check_reports_a_missing_file() {
     let output = captured(Command::new(PIXELD).args(["--check", "--config", "/nowhere/pixeld.toml"]));
     assert_eq!(code(&output), 78);
     assert!(stderr(&output).contains("/nowhere/pixeld.toml: cannot be read"), "{output:?}");
 }
 
 #[test]
-fn the_version_is_told() {
+fn version_option_prints_the_version() {
     let output = pixeld("--version");
     assert_eq!((code(&output), stdout(&output)), (0, format!("pixeld {}\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
-fn an_unknown_option_is_a_usage_error() {
+fn unknown_option_is_a_usage_error() {
     let output = pixeld("--wrong");
     assert_eq!(code(&output), 64);
     assert!(stderr(&output).contains("--wrong"), "{output:?}");
@@ -110,14 +110,14 @@ fn an_unknown_option_is_a_usage_error() {
 }
 
 #[test]
-fn a_wrong_configuration_is_not_started_with() {
+fn faulty_configuration_fails_the_start() {
     let (code, log) = Setup::new("\nworkers = \"four\"").start_in_vain();
     assert_eq!(code, 78);
     assert!(log.contains("pixeld.toml:2: workers: \"four\" is no number of workers"), "{log}");
 }
 
 #[test]
-fn drop_ins_change_single_keys() {
+fn drop_in_overrides_single_keys() {
     let setup = Setup::new("workers = 1\n[limits]\nconnections = 77");
     let folder = setup.folder().join("pixeld.toml.d");
     fs::create_dir(&folder).unwrap();
@@ -129,7 +129,7 @@ fn drop_ins_change_single_keys() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_the_cause() {
+fn port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let (code, log) = Setup::new("").tcp(address).start_in_vain();
@@ -138,7 +138,7 @@ fn a_port_that_is_taken_is_named_with_the_cause() {
 }
 
 #[test]
-fn a_unix_socket_that_is_taken_is_named_and_left_alone() {
+fn unix_socket_in_use_is_reported_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken.sock");
     let _taken = UnixListener::bind(&path).unwrap();
@@ -150,7 +150,7 @@ fn a_unix_socket_that_is_taken_is_named_and_left_alone() {
 }
 
 #[test]
-fn inherited_sockets_that_are_missing_are_named() {
+fn missing_inherited_sockets_are_named() {
     let (code, log) = Setup::new("").argument("--sockets=inherited").start_in_vain();
     assert_eq!(code, 78);
     for socket in ["http (pixeld.socket", "control (pixeld-control.socket)"] {
@@ -160,7 +160,7 @@ fn inherited_sockets_that_are_missing_are_named() {
 }
 
 #[test]
-fn one_inherited_socket_that_is_missing_is_named_alone() {
+fn only_the_missing_inherited_socket_is_named() {
     let setup = Setup::new("").argument("--sockets=inherited");
     let admin = UnixListener::bind(setup.folder().join("c.sock")).unwrap();
     let http = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -171,7 +171,7 @@ fn one_inherited_socket_that_is_missing_is_named_alone() {
 }
 
 #[test]
-fn inherited_sockets_are_served_and_their_paths_stay() {
+fn inherited_sockets_are_served_and_kept() {
     let setup = Setup::new("");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap();
@@ -210,7 +210,7 @@ fn all_sockets_may_be_inherited() {
 
 /// As with `systemctl disable --now pixeld-admin.socket`.
 #[test]
-fn daemon_without_an_admin_socket_can_only_be_read() {
+fn daemon_without_admin_socket_is_read_only() {
     let setup = Setup::new("").argument("--sockets=inherited");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap();
@@ -246,7 +246,7 @@ fn daemon_without_an_admin_socket_can_only_be_read() {
 }
 
 #[test]
-fn an_inherited_socket_of_an_unknown_name_is_closed_and_told() {
+fn unknown_inherited_socket_is_closed_and_logged() {
     let setup = Setup::new("");
     let path = setup.folder().join("other.sock");
     let daemon = setup.socket("metrics", UnixListener::bind(&path).unwrap()).start();
@@ -256,7 +256,7 @@ fn an_inherited_socket_of_an_unknown_name_is_closed_and_told() {
 }
 
 #[test]
-fn sockets_of_its_own_are_for_the_group_and_go_with_it() {
+fn own_sockets_have_mode_0660_and_are_removed() {
     let mut daemon = Daemon::start("");
     let paths = [daemon.http_socket(), daemon.control_socket(), daemon.admin_socket()];
     for path in &paths {
@@ -269,7 +269,7 @@ fn sockets_of_its_own_are_for_the_group_and_go_with_it() {
 }
 
 #[test]
-fn it_is_ready_when_it_serves_and_not_before() {
+fn ready_is_notified_once_it_serves() {
     let daemon = Daemon::start("workers = 2");
     assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
     assert!(daemon.ready.contains("STATUS=Serving: 2 workers"), "{}", daemon.ready);
@@ -278,7 +278,7 @@ fn it_is_ready_when_it_serves_and_not_before() {
 }
 
 #[test]
-fn the_status_is_kept_current() {
+fn status_text_is_kept_current() {
     let daemon = Daemon::start("workers = 2");
     let mut client = daemon.client();
     for _ in 0..7 {
@@ -290,7 +290,7 @@ fn the_status_is_kept_current() {
 }
 
 #[test]
-fn the_watchdog_is_fed() {
+fn watchdog_is_fed() {
     let daemon = Setup::new("").environment("WATCHDOG_USEC", "400000").start();
     let started = Instant::now();
     for _ in 0..5 {
@@ -316,14 +316,14 @@ fn watchdog_of_another_process_is_not_fed() {
 }
 
 #[test]
-fn a_watchdog_that_waits_for_no_time_is_none() {
+fn watchdog_of_zero_is_ignored() {
     let mut daemon = Setup::new("").environment("WATCHDOG_USEC", "0").start();
     assert_eq!(daemon.client().ask(post(PIXEL)).body, ECHO);
     assert!(daemon.stop().success());
 }
 
 #[test]
-fn as_many_files_as_allowed_may_be_open() {
+fn soft_file_limit_is_raised_to_the_hard_one() {
     let daemon = Setup::new("").before("ulimit -Sn 64").start();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -334,7 +334,7 @@ fn as_many_files_as_allowed_may_be_open() {
 }
 
 #[test]
-fn stopping_finishes_the_request_in_flight() {
+fn stop_finishes_the_request_in_flight() {
     let mut daemon = Daemon::start("workers = 1\n[timeouts]\ndrain = \"20s\"");
     let address = daemon.address();
     let (mut client, mut idle) = (daemon.client(), daemon.client());
@@ -360,7 +360,7 @@ fn stopping_finishes_the_request_in_flight() {
 }
 
 #[test]
-fn stopping_does_not_wait_for_idle_connections() {
+fn stop_does_not_wait_for_idle_connections() {
     let mut daemon = Daemon::start("[timeouts]\ndrain = \"1h\"");
     let mut client = daemon.client();
     assert_eq!(client.ask(post(PIXEL)).status, 200);
@@ -373,7 +373,7 @@ fn stopping_does_not_wait_for_idle_connections() {
 }
 
 #[test]
-fn stopping_under_load_cuts_nobody_off() {
+fn stop_under_load_cuts_no_request() {
     for _ in 0..5 {
         let mut daemon = Daemon::start("workers = 2");
         let path = daemon.http_socket();
@@ -399,7 +399,7 @@ fn ask_until_closed(mut client: UnixStream) {
 }
 
 #[test]
-fn who_cannot_be_told_gets_the_exit_code_all_the_same() {
+fn full_stderr_keeps_the_exit_code() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     for (arguments, code) in [(&["--check", "--config", "/nowhere"][..], 78), (&["--walk"], 64)] {
         let status = Command::new(PIXELD).args(arguments).stderr(full()).status().unwrap();
@@ -419,7 +419,7 @@ fn who_cannot_be_told_gets_the_exit_code_all_the_same() {
 }
 
 #[test]
-fn told_twice_it_stops_at_once() {
+fn second_signal_stops_at_once() {
     let mut daemon = Daemon::start("[timeouts]\ndrain = \"1h\"");
     let mut client = daemon.client();
     client.begin_request();
@@ -430,7 +430,7 @@ fn told_twice_it_stops_at_once() {
 }
 
 #[test]
-fn a_request_that_does_not_finish_is_cut_off_at_the_drain_timeout() {
+fn unfinished_request_is_cut_at_drain_timeout() {
     let mut daemon = Daemon::start("[timeouts]\ndrain = \"300ms\"");
     let mut client = daemon.client();
     client.begin_request();
@@ -440,7 +440,7 @@ fn a_request_that_does_not_finish_is_cut_off_at_the_drain_timeout() {
 }
 
 #[test]
-fn reloading_changes_what_holds_for_open_connections_too() {
+fn reload_applies_to_open_connections() {
     let daemon = Daemon::start("workers = 1");
     let mut client = daemon.client();
     assert_eq!(client.ask(post(&format!("{PIXEL:<100}"))).status, 200);
@@ -464,7 +464,7 @@ fn reloading_changes_what_holds_for_open_connections_too() {
 }
 
 #[test]
-fn reloading_a_wrong_file_changes_nothing() {
+fn reload_of_a_faulty_file_changes_nothing() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 3\n[limits]\nbody = \"lots\"");
     daemon.signal(Signal::SIGHUP);
@@ -476,7 +476,7 @@ fn reloading_a_wrong_file_changes_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_told_at_a_reload() {
+fn reload_logs_keys_that_need_a_restart() {
     let daemon = Daemon::start("");
     daemon.configure("[log]\ntarget = \"journal\"");
     daemon.signal(Signal::SIGHUP);

@@ -66,7 +66,7 @@ fn assert_found(findings: &[Value], check: &str, state: &str, part: &str) {
 }
 
 #[test]
-fn no_daemon_is_a_finding_and_no_failure() {
+fn doctor_without_a_daemon_has_a_finding() {
     let output = Programs::silent().doctor(Path::new("/nowhere/control.sock"), &[]);
     assert_eq!((code(&output), stderr(&output).as_str()), (1, ""), "{output:?}");
     let text = stdout(&output);
@@ -83,7 +83,7 @@ fn no_daemon_is_a_finding_and_no_failure() {
 }
 
 #[test]
-fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
+fn failing_programs_are_quoted_and_skipped() {
     let daemon = Daemon::start("");
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "daemon", "ok", &daemon.pid().to_string());
@@ -96,7 +96,7 @@ fn programs_that_fail_are_quoted_and_what_they_know_is_skipped() {
 }
 
 #[test]
-fn a_drained_daemon_is_not_called_well() {
+fn drained_daemon_is_not_healthy() {
     let daemon = Daemon::start("");
     daemon.ctl(&["drain"]);
     let findings = Programs::silent().findings(&daemon.control_socket());
@@ -129,7 +129,7 @@ fn configuration_that_the_daemon_rejects_is_a_warning() {
 }
 
 #[test]
-fn a_daemon_by_hand_is_measured_by_its_own_process() {
+fn foreground_daemon_is_probed_by_its_process() {
     let daemon = Setup::new("workers = 2").before("ulimit -n 1000").start();
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "file-limit", "problem", "1000 open files");
@@ -143,14 +143,14 @@ fn a_daemon_by_hand_is_measured_by_its_own_process() {
 }
 
 #[test]
-fn a_daemon_on_every_address_is_open_to_the_world() {
+fn daemon_on_every_address_is_a_problem() {
     let daemon = Setup::new("").tcp(([0, 0, 0, 0], 0).into()).start();
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "exposure", "problem", &format!("0.0.0.0:{}", daemon.address().port()));
 }
 
 #[test]
-fn what_the_programs_say_is_judged_with_what_the_daemon_says() {
+fn program_output_is_combined_with_the_daemons() {
     let daemon = Daemon::start("");
     let programs = Programs::silent();
     let (path, address) = (daemon.http_socket().display().to_string(), daemon.address());
@@ -178,7 +178,7 @@ fn what_the_programs_say_is_judged_with_what_the_daemon_says() {
 }
 
 #[test]
-fn a_program_that_hangs_does_not_hold_the_doctor_up() {
+fn hanging_program_does_not_block_the_doctor() {
     let daemon = Daemon::start("");
     let programs = Programs::silent();
     programs.say("systemctl", "exec sleep 60");

@@ -24,7 +24,7 @@ fn assert_everybody_is_served(daemon: &Daemon) {
 }
 
 #[test]
-fn idle_clients_shut_out_nobody_where_few_files_may_be_open() {
+fn idle_clients_lock_out_no_other_at_fd_limit() {
     let daemon = Setup::new("workers = 2").before("ulimit -n 128").start();
     daemon.wait_for_event("fdLimitTooLow", &[("limit", "72"), ("wanted", "10000")]);
     let _sitting = sit_on(&daemon, 300);
@@ -40,7 +40,7 @@ fn idle_clients_shut_out_nobody_where_few_files_may_be_open() {
 }
 
 #[test]
-fn idle_control_clients_shut_out_nobody_where_few_files_may_be_open() {
+fn idle_control_clients_lock_out_no_other() {
     let daemon = Setup::new("workers = 2").before("ulimit -n 128").start();
     let _sitting: Vec<_> = (0..200).map(|_| daemon.varlink()).collect();
     let _idle = sit_on(&daemon, 100);
@@ -48,7 +48,7 @@ fn idle_control_clients_shut_out_nobody_where_few_files_may_be_open() {
 }
 
 #[test]
-fn a_limit_that_is_lowered_below_what_is_open_costs_idle_connections_only() {
+fn lowered_fd_limit_costs_idle_connections_only() {
     let daemon = Daemon::start("workers = 2");
     let _sitting = sit_on(&daemon, 200);
     let pid = daemon.pid().to_string();
@@ -61,7 +61,7 @@ fn a_limit_that_is_lowered_below_what_is_open_costs_idle_connections_only() {
 }
 
 #[test]
-fn the_figures_are_true_when_descriptors_have_run_out() {
+fn figures_are_true_without_free_descriptors() {
     let daemon = Daemon::start("workers = 2");
     let _sitting = sit_on(&daemon, 40);
     let mut control = daemon.varlink();
@@ -78,7 +78,7 @@ fn the_figures_are_true_when_descriptors_have_run_out() {
 }
 
 #[test]
-fn what_is_kept_is_enough_for_all_workers() {
+fn reserved_descriptors_suffice_for_all_workers() {
     let daemon = Setup::new("workers = 16").before("ulimit -n 256").start();
     let _sitting = sit_on(&daemon, 300);
     let _asking: Vec<_> = (0..40).map(|_| daemon.varlink()).collect();

@@ -82,7 +82,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn build_in_a_folder_with_a_space_gets_whole_flags() {
+fn build_in_a_folder_with_a_space_works() {
     let checkout = Checkout::new();
     checkout.make("build");
     let arguments = fs::read_to_string(checkout.path("a target").join("arguments")).unwrap();
@@ -101,7 +101,7 @@ fn build_in_a_folder_with_a_space_gets_whole_flags() {
 }
 
 #[test]
-fn install_below_a_folder_with_a_space_is_whole_and_undone() {
+fn install_below_a_folder_with_a_space_works() {
     let checkout = Checkout::new();
     checkout.make("build");
     checkout.make("install");

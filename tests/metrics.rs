@@ -79,7 +79,7 @@ fn script(folder: &Path, name: &str, lines: &str) -> PathBuf {
 }
 
 #[test]
-fn prometheus_gets_every_figure_of_the_daemon() {
+fn prometheus_output_has_every_figure() {
     let (daemon, _client) = used_daemon();
     let before = daemon.stats();
     let text = text(&daemon.ctl(&["stats", "--prometheus"]));
@@ -193,14 +193,14 @@ fn snake(name: &str) -> String {
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_about() {
+fn promtool_accepts_the_output() {
     let (daemon, _client) = used_daemon();
     assert_promtool_agrees(&text(&daemon.ctl(&["stats", "--prometheus"])));
     assert_promtool_agrees(&text(&daemon.ctl(&["stats", "--prometheus", "-H", ".host"])));
 }
 
 #[test]
-fn a_drained_daemon_is_up_and_drained() {
+fn drained_daemon_is_up_and_drained() {
     let daemon = Daemon::start("workers = 1");
     assert_eq!(code(&daemon.ctl(&["drain"])), 0);
     daemon.unix_client().ask(post(PIXEL));
@@ -212,7 +212,7 @@ fn a_drained_daemon_is_up_and_drained() {
 }
 
 #[test]
-fn figures_of_several_hosts_have_the_names_of_their_hosts() {
+fn metrics_of_several_hosts_have_host_labels() {
     let daemon = Daemon::start("workers = 2");
     let ssh = script(
         daemon.folder(),

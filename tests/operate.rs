@@ -45,7 +45,7 @@ fn restart(daemon: &Daemon, settings: &str) -> Daemon {
 // --- drain ---
 
 #[test]
-fn a_drained_daemon_sends_everybody_elsewhere() {
+fn drained_daemon_answers_503() {
     let daemon = Daemon::start("workers = 2");
     let mut client = daemon.client();
     assert_eq!(client.ask(post(PIXEL)).status, 200);
@@ -72,7 +72,7 @@ fn a_drained_daemon_sends_everybody_elsewhere() {
 }
 
 #[test]
-fn a_request_that_is_under_way_is_answered_when_the_daemon_is_drained() {
+fn drain_answers_the_request_in_flight() {
     let daemon = Daemon::start("");
     let mut client = daemon.client();
     let rest = client.begin_request();
@@ -84,7 +84,7 @@ fn a_request_that_is_under_way_is_answered_when_the_daemon_is_drained() {
 // --- what is left over a restart ---
 
 #[test]
-fn counters_go_on_over_a_restart_and_a_crash() {
+fn counters_survive_restart_and_crash() {
     let mut first = Daemon::start("workers = 3");
     for _ in 0..7 {
         assert_eq!(first.unix_client().ask(post(PIXEL)).status, 200);
@@ -108,7 +108,7 @@ fn counters_go_on_over_a_restart_and_a_crash() {
 }
 
 #[test]
-fn a_drained_daemon_is_drained_after_a_restart_and_says_so() {
+fn drained_state_survives_a_restart() {
     let first = Daemon::start("");
     first.ctl(&["drain"]);
     let by = first.stats()["drainedBy"].clone();
@@ -127,7 +127,7 @@ fn stale() -> OwnedFd {
 }
 
 #[test]
-fn counters_of_another_version_are_left_once_and_from_then_on_counters_go_on() {
+fn counters_of_another_version_are_reset_once() {
     let first = Setup::new("").socket("counters", stale()).start();
     first.wait_for_event("countersReset", &[]);
     assert_eq!(first.stats()["process"]["starts"], 1);
@@ -144,7 +144,7 @@ fn counters_of_another_version_are_left_once_and_from_then_on_counters_go_on() {
 }
 
 #[test]
-fn what_older_versions_have_left_beside_the_counters_is_removed() {
+fn stale_descriptors_beside_counters_are_removed() {
     let first = Daemon::start("");
     let counters = first.stored("counters");
     drop(first);
@@ -161,7 +161,7 @@ fn what_older_versions_have_left_beside_the_counters_is_removed() {
 }
 
 #[test]
-fn that_all_counters_are_of_another_version_is_told_once() {
+fn unusable_counters_are_logged_once() {
     let other = tempfile::tempfile().unwrap();
     let mut daemon = Setup::new("").socket("counters", other).socket("counters", stale()).start();
     assert_eq!(daemon.all_stored("counters").len(), 1);
@@ -172,7 +172,7 @@ fn that_all_counters_are_of_another_version_is_told_once() {
 // --- what was set by hand ---
 
 #[test]
-fn workers_set_by_hand_survive_a_reload_and_are_said_to() {
+fn worker_override_survives_a_reload() {
     let daemon = Daemon::start("workers = 2");
     daemon.ctl(&["workers", "4"]);
     daemon.configure("workers = 3");
@@ -192,7 +192,7 @@ fn workers_set_by_hand_survive_a_reload_and_are_said_to() {
 }
 
 #[test]
-fn the_log_level_can_be_set_by_hand_and_taken_back() {
+fn log_level_override_is_set_and_reset() {
     let daemon = Daemon::start("");
     assert_eq!(daemon.ctl_json(&["log-level", "debug"]), json!({ "from": "info", "to": "debug" }));
     let first = setting(&daemon, "log.level")["setBy"].clone();
@@ -210,7 +210,7 @@ fn the_log_level_can_be_set_by_hand_and_taken_back() {
 }
 
 #[test]
-fn sockets_that_systemd_has_opened_are_shown_as_they_are() {
+fn inherited_sockets_are_shown_in_config() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let daemon = Setup::new("").socket("http", listener).start();
@@ -222,7 +222,7 @@ fn sockets_that_systemd_has_opened_are_shown_as_they_are() {
 // --- reload ---
 
 #[test]
-fn a_dry_run_says_what_would_change_and_changes_nothing() {
+fn dry_run_lists_changes_and_makes_none() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 3\n[log]\ntarget = \"stderr\"");
     let change = |key, from, to, needs_restart| json!({ "key": key, "from": from, "to": to, "needsRestart": needs_restart, "setByHand": false });
@@ -240,7 +240,7 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
 // --- changes that take their time ---
 
 #[test]
-fn changing_workers_waits_for_those_that_leave_and_counts_what_moved() {
+fn worker_change_waits_and_counts_moves() {
     let daemon = Daemon::start("workers = 2");
     let mut clients: Vec<_> = (0..8).map(|_| daemon.unix_client()).collect();
     for client in &mut clients {
@@ -254,7 +254,7 @@ fn changing_workers_waits_for_those_that_leave_and_counts_what_moved() {
 }
 
 #[test]
-fn two_changes_of_the_workers_do_not_mix() {
+fn concurrent_worker_change_is_busy() {
     let daemon = Daemon::start("workers = 4\n[timeouts]\ndrain = \"500ms\"\nbody = \"20s\"");
     // Requests in flight everywhere keep those that leave from leaving.
     let mut clients: Vec<_> = (0..4).map(|_| daemon.unix_client()).collect();
@@ -276,7 +276,7 @@ fn two_changes_of_the_workers_do_not_mix() {
 // --- streams ---
 
 #[test]
-fn events_are_followed_as_they_happen() {
+fn watch_events_streams_new_events() {
     let daemon = Daemon::start("workers = 1");
     let mut stream = daemon.varlink();
     stream.send(r#"{"method":"io.pixeld.Control.WatchEvents","more":true}"#.to_owned() + "\0").unwrap();
@@ -297,7 +297,7 @@ fn events_are_followed_as_they_happen() {
 }
 
 #[test]
-fn stats_are_streamed_as_often_as_asked() {
+fn watch_stats_obeys_the_interval() {
     let daemon = Daemon::start("");
     let mut stream = daemon.varlink();
     let watch = json!({ "method": "io.pixeld.Control.WatchStats", "more": true, "parameters": { "intervalMs": 100 } });
@@ -340,7 +340,7 @@ impl Drop for Following {
 }
 
 #[test]
-fn events_are_followed_over_a_restart() {
+fn events_follow_reconnects_after_a_restart() {
     let first = Daemon::start("workers = 1");
     let socket = first.folder().join("link.sock");
     let lead_to = |daemon: &Daemon| {
@@ -372,7 +372,7 @@ fn events_are_followed_over_a_restart() {
 }
 
 #[test]
-fn figures_are_watched_over_a_restart() {
+fn stats_watch_reconnects_after_a_restart() {
     let mut first = Daemon::start("workers = 1");
     let socket = first.folder().join("link.sock");
     std::os::unix::fs::symlink(first.control_socket(), &socket).unwrap();
@@ -392,7 +392,7 @@ fn figures_are_watched_over_a_restart() {
 }
 
 #[test]
-fn a_stream_whose_reader_has_gone_ends_though_nothing_happens() {
+fn idle_stream_ends_when_its_reader_is_gone() {
     let daemon = Daemon::start("workers = 1");
     let streams = [&["events", "--follow"][..], &["events", "-f", "--json"], &["stats", "--watch", "3600"]];
     for stream in streams {
@@ -411,7 +411,7 @@ fn a_stream_whose_reader_has_gone_ends_though_nothing_happens() {
 // --- what is told of time ---
 
 #[test]
-fn rates_and_latencies_are_those_of_the_requests() {
+fn rates_and_latencies_match_the_requests() {
     let daemon = Daemon::start("workers = 2");
     let mut client = daemon.client();
     for _ in 0..200 {
@@ -438,7 +438,7 @@ fn rates_and_latencies_are_those_of_the_requests() {
 }
 
 #[test]
-fn idle_connections_are_counted_as_such() {
+fn idle_connections_are_counted() {
     let daemon = Daemon::start("");
     let mut clients: Vec<_> = (0..5).map(|_| daemon.unix_client()).collect();
     let counts = || {
@@ -459,7 +459,7 @@ fn idle_connections_are_counted_as_such() {
 }
 
 #[test]
-fn status_shows_it_all_on_one_screen() {
+fn status_fits_one_screen() {
     let daemon = Daemon::start("workers = 2");
     daemon.client().ask(post(PIXEL));
     let text = stdout(&daemon.ctl(&["status"]));
@@ -479,7 +479,7 @@ fn status_shows_it_all_on_one_screen() {
 }
 
 #[test]
-fn figures_are_watched_line_by_line() {
+fn stats_watch_prints_a_line_each_interval() {
     let daemon = Daemon::start("");
     let output = Command::new("timeout")
         .args(["--preserve-status", "-s", "TERM", "1.5", PIXELDCTL, "stats", "--watch", "0.2", "--socket"])

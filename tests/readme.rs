@@ -101,7 +101,7 @@ impl Drop for Served {
 }
 
 #[test]
-fn the_quick_start_prints_what_the_readme_shows() {
+fn quick_start_prints_what_the_readme_shows() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path());
     let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
@@ -143,7 +143,7 @@ fn shown_by_make_run(folder: &Path, in_run: &str, environment: &[(&str, &str)]) 
 }
 
 #[test]
-fn make_run_names_the_socket_where_pixeldctl_would_ask_another_daemon() {
+fn make_run_names_the_socket_if_needed() {
     let folder = tempfile::tempdir().unwrap();
     let shown = |in_run, environment: &[_]| shown_by_make_run(folder.path(), in_run, environment);
     let with_socket = format!("stats --socket {}/pixeld/admin.sock", folder.path().display());
@@ -153,7 +153,7 @@ fn make_run_names_the_socket_where_pixeldctl_would_ask_another_daemon() {
 }
 
 #[test]
-fn every_file_and_target_that_documents_name_exists() {
+fn named_files_and_targets_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
     for name in [
@@ -180,7 +180,7 @@ fn every_file_and_target_that_documents_name_exists() {
 }
 
 #[test]
-fn no_line_of_running_text_is_too_wide_to_read() {
+fn prose_lines_are_at_most_110_wide() {
     for name in ["README.md", "CONTRIBUTING.md"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
         let wide: Vec<_> =

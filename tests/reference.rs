@@ -24,7 +24,7 @@ const MUTATIONS: usize = 20_000;
 const SEED: u64 = 20_261_122;
 
 #[test]
-fn pixeld_answers_as_the_application_that_it_replaces() {
+fn responses_equal_the_reference_application() {
     let seed = env::var("PIXELD_SEED").map_or(SEED, |seed| seed.parse().expect("PIXELD_SEED is a number"));
     let mut random = Random(seed);
     let mut cases = cases::all();

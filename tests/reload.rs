@@ -75,7 +75,7 @@ fn setting(daemon: &Daemon, key: &str) -> Value {
 }
 
 #[test]
-fn every_key_holds_at_once_or_is_said_to_need_a_restart() {
+fn every_key_applies_or_needs_a_restart() {
     for (key, value, assert_holds) in CASES {
         let daemon = Daemon::start("");
         let before = setting(&daemon, key);
@@ -92,7 +92,7 @@ fn every_key_holds_at_once_or_is_said_to_need_a_restart() {
 }
 
 #[test]
-fn shorter_timeouts_hold_for_who_is_connected_already() {
+fn shorter_timeouts_apply_to_open_connections() {
     let daemon =
         Daemon::start("timeouts = { head = \"1h\", body = \"1h\", write = \"1h\", keep-alive = \"1h\" }");
     let [idle, mut in_head, mut in_body, mut unread] = [(); 4].map(|()| daemon.unix_client());
@@ -117,7 +117,7 @@ fn shorter_timeouts_hold_for_who_is_connected_already() {
 }
 
 #[test]
-fn no_key_is_left_out_here() {
+fn every_key_has_a_case() {
     let elsewhere = ["listen.http", "listen.control", "listen.admin"];
     let looked_at: Vec<_> = CASES.iter().map(|(key, ..)| *key).chain(elsewhere).collect();
     for key in KEYS {
@@ -127,7 +127,7 @@ fn no_key_is_left_out_here() {
 }
 
 #[test]
-fn a_wrong_file_changes_nothing_and_is_told_with_its_reason() {
+fn faulty_file_fails_the_reload_command() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 3\ntimeouts.head = 10");
     let refused = daemon.ctl(&["reload"]);
@@ -141,7 +141,7 @@ fn a_wrong_file_changes_nothing_and_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_signal_reloads_as_well() {
+fn sighup_reloads() {
     let daemon = Daemon::start("workers = 1");
     daemon.configure("workers = 2");
     daemon.signal(Signal::SIGHUP);

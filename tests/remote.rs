@@ -26,7 +26,7 @@ fn line<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn another_host_is_asked_by_ssh_and_named_above_its_reply() {
+fn remote_host_is_asked_by_ssh_and_named() {
     let t2 = posted("workers = 2", 3);
     let hosts = Hosts::new().daemon("t2", &t2);
     let text = hosts.text(&["stats", "-H", "t2"]);
@@ -41,7 +41,7 @@ fn another_host_is_asked_by_ssh_and_named_above_its_reply() {
 }
 
 #[test]
-fn a_host_has_its_name_without_the_user_who_logs_in_there() {
+fn host_label_has_no_user() {
     let t2 = Daemon::start("");
     let hosts = Hosts::new().daemon("admin@t2", &t2);
     assert!(hosts.text(&["workers", "-H", "admin@t2"]).starts_with("t2\n"));
@@ -49,7 +49,7 @@ fn a_host_has_its_name_without_the_user_who_logs_in_there() {
 }
 
 #[test]
-fn two_hosts_are_shown_one_after_the_other_and_then_their_sum() {
+fn two_hosts_are_shown_with_their_sum() {
     let (c5, t2) = (posted("workers = 1", 2), posted("workers = 3", 5));
     let hosts = Hosts::with_daemons(&c5, &t2);
     let text = hosts.text(&["stats", "-H", "t2", "--host=c5"]);
@@ -67,7 +67,7 @@ fn two_hosts_are_shown_one_after_the_other_and_then_their_sum() {
 }
 
 #[test]
-fn a_host_that_is_named_twice_is_counted_once() {
+fn host_named_twice_is_counted_once() {
     let t2 = posted("workers = 1", 2);
     let hosts = Hosts::new().daemon("t2", &t2);
     let json = hosts.json(&["stats", "-H", "t2", "-H", "t2"]);
@@ -77,7 +77,7 @@ fn a_host_that_is_named_twice_is_counted_once() {
 }
 
 #[test]
-fn this_host_can_stand_beside_another_one() {
+fn local_host_can_be_listed_with_a_remote_one() {
     let (here, t2) = (posted("workers = 1", 1), posted("workers = 1", 2));
     let hosts = Hosts::new().daemon("t2", &t2);
     let mut command = hosts.command(&["stats", "-H", ".host", "-H", "t2", "--json"]);
@@ -117,7 +117,7 @@ fn two_hosts_are_changed_at_once() {
 }
 
 #[test]
-fn everything_that_is_shown_of_one_host_is_shown_of_two() {
+fn every_view_works_for_two_hosts() {
     let (c5, t2) = (posted("workers = 1", 1), posted("workers = 2", 1));
     let hosts = Hosts::with_daemons(&c5, &t2);
     for (command, wanted) in [
@@ -134,7 +134,7 @@ fn everything_that_is_shown_of_one_host_is_shown_of_two() {
 }
 
 #[test]
-fn a_host_without_a_name_or_with_a_socket_is_a_wrong_command_line() {
+fn bad_host_options_are_usage_errors() {
     let hosts = Hosts::new();
     for arguments in [&["stats", "-H", "t2", "--socket", "/x"][..], &["stats", "-H", ""], &["stats", "-H"]] {
         assert_eq!(support::code(&hosts.ctl(arguments)), 64, "{arguments:?}");

@@ -39,7 +39,7 @@ fn connections(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn connections_of_all_kinds_go_on_after_a_restart() {
+fn connections_of_all_kinds_survive_a_restart() {
     let first = start("workers = 3");
     let mut clients: Vec<_> =
         (0..40).map(|i| if i % 2 == 0 { first.client() } else { first.unix_client() }).collect();
@@ -70,7 +70,7 @@ fn connections_of_all_kinds_go_on_after_a_restart() {
 }
 
 #[test]
-fn a_request_in_flight_is_answered_before_its_connection_is_left() {
+fn request_in_flight_is_answered_before_handoff() {
     let mut first = start_slowly_answered();
     let mut client = first.client();
     let rest = client.begin_request();
@@ -86,7 +86,7 @@ fn a_request_in_flight_is_answered_before_its_connection_is_left() {
 }
 
 #[test]
-fn a_head_that_has_begun_goes_on_in_the_next_process_and_nobody_waits_for_it() {
+fn partial_header_is_completed_after_handoff() {
     let mut first = start("timeouts.head = \"5m\"\ntimeouts.drain = \"5m\"");
     let request = post(PIXEL);
     let (begin, rest) = request.split_at(30);
@@ -103,7 +103,7 @@ fn a_head_that_has_begun_goes_on_in_the_next_process_and_nobody_waits_for_it() {
 }
 
 #[test]
-fn half_a_request_that_was_read_already_is_not_lost() {
+fn buffered_partial_request_is_handed_off() {
     let mut first = start_slowly_answered();
     let mut client = first.client();
     let (begin, rest) = post_in_two();
@@ -209,7 +209,7 @@ fn slow_requests_are_completed_in_the_next_process() {
 }
 
 #[test]
-fn client_that_was_asked_for_its_body_is_asked_again_at_most() {
+fn expect_continue_is_repeated_after_handoff() {
     let (head, body) = (post(""), PIXEL);
     let head =
         head.replace("content-length: 0", &format!("content-length: {}\r\nexpect: 100-continue", body.len()));
@@ -281,12 +281,12 @@ fn request_that_fits_no_handoff_is_cut_alone() {
 }
 
 #[test]
-fn restarts_under_load_with_slow_clients_lose_no_request() {
+fn restarts_with_slow_clients_lose_no_request() {
     restart_under_load(5);
 }
 
 #[test]
-fn nobody_fails_while_it_restarts_again_and_again_under_load() {
+fn restarts_under_load_lose_no_request() {
     restart_under_load(0);
 }
 
@@ -335,7 +335,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 #[test]
-fn without_anybody_who_keeps_them_connections_get_a_last_answer() {
+fn unstored_connections_get_a_last_response() {
     let mut daemon = Daemon::start("");
     let mut clients: Vec<_> = (0..4).map(|_| daemon.client()).collect();
     for client in &mut clients {
@@ -352,7 +352,7 @@ fn without_anybody_who_keeps_them_connections_get_a_last_answer() {
 }
 
 #[test]
-fn the_log_says_what_became_of_connections_and_what_this_daemon_has_answered() {
+fn stop_logs_requests_and_connections() {
     let mut first = start("workers = 1");
     let mut clients: Vec<_> = (0..3).map(|_| first.client()).collect();
     for client in &mut clients {
@@ -390,7 +390,7 @@ fn assert_all_go_on(mut daemon: Daemon, clients: Vec<Client>) {
 }
 
 #[test]
-fn a_signal_to_reload_while_it_stops_costs_no_connection() {
+fn sighup_during_stop_costs_no_connection() {
     let (first, clients) = start_with_a_slow_manager("", Duration::from_millis(500));
     first.signal(Signal::SIGTERM);
     first.wait_for_notice("BARRIER=1");
@@ -399,7 +399,7 @@ fn a_signal_to_reload_while_it_stops_costs_no_connection() {
 }
 
 #[test]
-fn a_slow_service_manager_is_waited_for_and_requests_are_answered_meanwhile() {
+fn slow_manager_is_awaited_while_serving() {
     let (first, mut clients) = start_with_a_slow_manager("", Duration::from_secs(4));
     first.signal(Signal::SIGTERM);
     first.wait_for_notice("BARRIER=1");
@@ -413,7 +413,7 @@ fn a_slow_service_manager_is_waited_for_and_requests_are_answered_meanwhile() {
 }
 
 #[test]
-fn connections_that_are_lost_because_nobody_answers_are_told_of() {
+fn silent_manager_fails_the_handoff() {
     let settings = "[timeouts]\ndrain = \"100ms\"";
     let (mut daemon, clients) = start_with_a_slow_manager(settings, Duration::from_secs(60));
     assert!(daemon.stop().success());
@@ -425,7 +425,7 @@ fn connections_that_are_lost_because_nobody_answers_are_told_of() {
 }
 
 #[test]
-fn who_tells_it_to_stop_twice_waits_for_no_service_manager() {
+fn second_stop_waits_for_no_manager() {
     let (mut daemon, clients) = start_with_a_slow_manager("", Duration::from_secs(60));
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_notice("BARRIER=1");
@@ -436,7 +436,7 @@ fn who_tells_it_to_stop_twice_waits_for_no_service_manager() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_closed_and_told() {
+fn unusable_stored_connections_are_reported() {
     let mut first = start("");
     let mut client = first.client();
     assert_eq!(client.ask(post(PIXEL)).status, 200);

@@ -102,7 +102,7 @@ fn top_survives_a_restart_of_the_daemon() {
 }
 
 #[test]
-fn top_shows_a_host_that_is_not_there_beside_one_that_is() {
+fn top_shows_a_missing_host_beside_another() {
     let daemon = Daemon::start("workers = 1");
     let folder = tempfile::tempdir().unwrap();
     let ssh = folder.path().join("ssh");
@@ -129,7 +129,7 @@ fn top_shows_a_host_that_is_not_there_beside_one_that_is() {
 }
 
 #[test]
-fn top_is_drawn_anew_when_the_terminal_changes_its_size() {
+fn top_is_redrawn_after_a_resize() {
     let daemon = Daemon::start("workers = 2");
     let tmux = terminal(&daemon.admin_socket(), (80, 24));
     top(&tmux);
@@ -146,7 +146,7 @@ fn top_is_drawn_anew_when_the_terminal_changes_its_size() {
 }
 
 #[test]
-fn keys_do_what_they_say() {
+fn top_keys_have_their_effect() {
     let daemon = Daemon::start("workers = 30");
     let tmux = terminal(&daemon.admin_socket(), (80, 24));
     top(&tmux);
@@ -178,7 +178,7 @@ fn keys_do_what_they_say() {
 }
 
 #[test]
-fn top_gives_the_terminal_back_when_it_is_told_to_end() {
+fn top_restores_the_terminal_at_its_end() {
     let daemon = Daemon::start("");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let tmux = terminal(&daemon.admin_socket(), (80, 24));
@@ -189,7 +189,7 @@ fn top_gives_the_terminal_back_when_it_is_told_to_end() {
 }
 
 #[test]
-fn top_ends_well_when_its_terminal_goes_away() {
+fn top_ends_when_its_terminal_closes() {
     let daemon = Daemon::start("");
     let folder = tempfile::tempdir().unwrap();
     let status = folder.path().join("status");
@@ -204,7 +204,7 @@ fn top_ends_well_when_its_terminal_goes_away() {
 }
 
 #[test]
-fn plain_terminals_get_plain_text() {
+fn top_obeys_terminal_colours_and_charset() {
     let daemon = Daemon::start("");
     let socket = daemon.admin_socket();
     let socket = socket.to_str().unwrap();
@@ -225,7 +225,7 @@ fn plain_terminals_get_plain_text() {
 }
 
 #[test]
-fn top_says_why_it_cannot_be_shown() {
+fn top_that_cannot_be_shown_explains_why() {
     let daemon = Daemon::start("");
     for (arguments, reason, hint) in [
         (&["top"][..], "stdout is no terminal", "`pixeldctl stats --watch 1`"),

@@ -75,7 +75,7 @@ fn context(memory: &Arc<Memory>) -> Rc<Context> {
 }
 
 #[test]
-fn others_are_answered_before_one_that_has_sent_very_many_requests_is_done() {
+fn pipelining_client_does_not_starve_others() {
     // Through hyper, too.
     for request in [post(), post_with("content-encoding: identity\r\n")] {
         others_are_answered_before(&request.repeat(50));
@@ -109,7 +109,7 @@ fn others_are_answered_before(fifty: &str) {
 }
 
 #[test]
-fn a_connection_that_waits_is_small() {
+fn idle_connection_is_small() {
     let context = context(&Arc::new(Memory::create(0).unwrap()));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();

@@ -12,7 +12,7 @@ use serde_json::json;
 use support::{Daemon, Varlink};
 
 #[test]
-fn a_varlink_client_can_find_out_what_there_is() {
+fn varlink_introspection_works() {
     let daemon = Daemon::start("");
     for path in [daemon.control_socket(), daemon.admin_socket()] {
         let mut varlink = Varlink::connect(&path);
@@ -31,7 +31,7 @@ fn a_varlink_client_can_find_out_what_there_is() {
 }
 
 #[test]
-fn a_varlink_client_is_told_what_is_wrong_with_its_call() {
+fn wrong_varlink_call_gets_its_error() {
     const DESCRIPTION: &str = "org.varlink.service.GetInterfaceDescription";
 
     let daemon = Daemon::start("workers = 2");
@@ -64,7 +64,7 @@ fn a_varlink_client_is_told_what_is_wrong_with_its_call() {
 }
 
 #[test]
-fn a_varlink_client_is_told_which_value_cannot_be() {
+fn invalid_value_error_names_the_field() {
     let daemon = Daemon::start("workers = 2");
     let mut varlink = daemon.varlink();
     for count in [json!(0), json!(1025), json!(-1), json!(1.5), json!("3"), json!([3])] {
@@ -82,7 +82,7 @@ fn a_varlink_client_is_told_which_value_cannot_be() {
 }
 
 #[test]
-fn a_varlink_client_may_leave_out_and_null_what_is_optional() {
+fn optional_parameters_may_be_null_or_missing() {
     let daemon = Daemon::start("workers = 2");
     let mut varlink = daemon.varlink();
     varlink.send("{\"method\":\"io.pixeld.Control.SetWorkers\"}\0").unwrap();
@@ -92,7 +92,7 @@ fn a_varlink_client_may_leave_out_and_null_what_is_optional() {
 }
 
 #[test]
-fn varlink_calls_that_come_together_are_answered_in_order() {
+fn pipelined_varlink_calls_are_answered_in_order() {
     let daemon = Daemon::start("workers = 2");
     let mut varlink = daemon.varlink();
     let call = |count, oneway| {
@@ -107,7 +107,7 @@ fn varlink_calls_that_come_together_are_answered_in_order() {
 }
 
 #[test]
-fn garbage_closes_only_the_connection_that_it_came_over() {
+fn garbage_closes_only_its_connection() {
     let daemon = Daemon::start("workers = 2");
     let mut other = daemon.varlink();
     for garbage in
@@ -121,7 +121,7 @@ fn garbage_closes_only_the_connection_that_it_came_over() {
 }
 
 #[test]
-fn a_message_without_end_is_cut_off() {
+fn endless_message_is_cut() {
     let daemon = Daemon::start("workers = 2");
     let mut varlink = daemon.varlink();
     let blanks = " ".repeat(1 << 16);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn size_is_parsed_in_each_unit() {
         let size = |text| parse(text, |value| size(value, 1..=1 << 30));
         assert_eq!(size("16384"), Ok(16384));
         assert_eq!(size("\"16KiB\""), Ok(16384));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
+    fn time_is_parsed_in_each_unit() {
         let second = Duration::from_secs(1);
         let time = |text| parse(text, |value| time(value, second / 10..=second * 3600));
         assert_eq!(time("\"500ms\""), Ok(second / 2));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_have_a_strict_form() {
+    fn loose_sizes_and_times_are_rejected() {
         for text in ["16Kib", "16kib", "16KB", "1 6KiB", "16  KiB", " 16", "16 ", "1.5MiB", "+1", "", "KiB"] {
             let error = parse(&format!("\"{text}\""), |value| size(value, 1..=1 << 30)).unwrap_err();
             assert!(error.contains("\"16KiB\""), "{error}");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_workers() {
+    fn worker_count_is_a_number_or_auto() {
         assert_eq!(parse("\"auto\"", workers), Ok(Workers::Auto));
         assert_eq!(parse("1024", workers), Ok(Workers::Count(NonZeroUsize::new(1024).unwrap())));
         for text in ["0", "1025", "-1", "\"four\"", "1.5", "[1]"] {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_addresses() {
+    fn address_lists_are_parsed_or_rejected() {
         assert_eq!(parse(r#"["127.0.0.1:1", "unix:/s"]"#, addresses).unwrap().len(), 2);
         for (text, part) in [
             ("[]", "at least one"),

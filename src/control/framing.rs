@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_in_pieces_and_in_one_piece_are_the_same() {
+    async fn split_call_equals_whole_call() {
         let (mut near, mut reader) = pair();
         let (first, second) = (call("a.B", 20), call("c.D", 30));
         near.write_all(&[&first[..], &second[..10]].concat()).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn descriptors_of_an_unfinished_call_are_closed() {
+    async fn descriptors_of_unfinished_call_are_closed() {
         let (near, mut reader) = pair();
         let (mut read_end, write_end) = io::pipe().unwrap();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_of_the_largest_size_is_taken_and_none_larger() {
+    async fn call_above_the_size_limit_is_rejected() {
         let (mut near, mut reader) = pair();
         near.write_all(&call("a.B", MAX_CALL_SIZE)).unwrap();
         assert!(reader.next().await.unwrap().is_some());

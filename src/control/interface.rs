@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn the_described_types_are_those_that_are_sent() {
+    fn described_types_match_sent_types() {
         let interface = described();
         let sent = [
             ServiceState::CUSTOM_TYPE,
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_described_replies_are_those_that_are_sent() {
+    fn described_replies_match_sent_replies() {
         let interface = described();
         let sent = [
             ("GetStats", StatsReply::TYPE),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_described_errors_are_those_that_are_sent() {
+    fn described_errors_match_sent_errors() {
         let interface = described();
         assert_eq!(interface.errors().count(), ControlError::VARIANTS.len());
         for (described, sent) in interface.errors().zip(ControlError::VARIANTS) {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_explained() {
+    fn every_item_of_the_idl_has_a_comment() {
         let interface = described();
         for method in interface.methods() {
             assert!(method.comments().next().is_some(), "{}", method.name());

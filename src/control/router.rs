@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_name_is_shortened_between_two_characters() {
+    fn long_name_is_cut_at_a_character_boundary() {
         let name = "é".repeat(MAX_ECHO);
         let short = shorten(&name);
         assert!(short.len() <= MAX_ECHO && short.len() > MAX_ECHO - 8, "{}", short.len());

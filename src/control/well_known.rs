@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_is_valid() {
+    fn description_parses() {
         let interface: zlink::idl::Interface<'_> = SYSTEMD_DESCRIPTION.try_into().unwrap();
         assert_eq!(interface.methods().count(), 4);
     }

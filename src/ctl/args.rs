@@ -180,12 +180,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_consistent() {
+    fn clap_definition_is_consistent() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn counts_of_workers() {
+    fn worker_counts_are_parsed() {
         use WorkerCount::{Configured, Exactly, Relative};
         for (text, count) in
             [("auto", Configured), ("4", Exactly(4)), ("+1", Relative(1)), ("-12", Relative(-12))]

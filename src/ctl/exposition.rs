@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_samples_of_several_daemons_stand_together_under_one_head() {
+    fn samples_of_several_daemons_share_a_header() {
         let mut exposition = Exposition::default();
         for host in ["c5", "a\"\\\n"] {
             let mut daemon = exposition.of(Some(host.into()));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_of_durations_are_cumulative_and_exact_at_their_bounds() {
+    fn duration_buckets_are_cumulative_and_exact() {
         let mut exposition = Exposition::default();
         let buckets = [(8, 1), (16, 10), (17, 100), (1 << 26, 1000), (1 << 27, 10_000), (u64::MAX, 100_000)];
         exposition.of(None).durations("x", "Some x.", &buckets, 1_500_000);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_exact() {
+    fn seconds_have_no_rounding_error() {
         let texts: Vec<_> = [0, 1, 128, 1_000_000, 1_048_576, 90_000_000].map(seconds).into();
         assert_eq!(texts, ["0", "0.000001", "0.000128", "1", "1.048576", "90"]);
     }

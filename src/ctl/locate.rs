@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_daemon_comes_before_the_users() {
+    fn system_daemon_comes_before_user_daemon() {
         let paths = |purpose| -> Vec<_> {
             candidates(purpose, Some("/x".into())).iter().map(|path| path.display().to_string()).collect()
         };

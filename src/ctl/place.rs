@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_have_the_names_of_their_hosts() {
+    fn targets_have_host_names() {
         let names = |hosts: &[&str]| -> Vec<_> {
             let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
             Place::all(&hosts, None).iter().map(ToString::to_string).collect()
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn preamble_ends_where_a_line_begins_with_an_object() {
+    fn preamble_ends_at_the_first_json_line() {
         let mut kept = Vec::new();
         assert!(keep_ahead(&mut kept, b"Welcome {you}\nto"));
         assert!(!keep_ahead(&mut kept, b" t2\n{\"parameters\":"));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_named_twice_is_asked_once() {
+    fn host_named_twice_is_asked_once() {
         let hosts: Vec<_> = ["t2", ".host", "t2", "root@t2", ".host"].map(String::from).into();
         assert_eq!(Place::all(&hosts, None).len(), 3);
     }

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_line_up() {
+    fn table_columns_are_aligned() {
         let rows = [["ID", "STATE", "N"], ["1", "serving", "7"], ["10", "leaving", "123"]];
         let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(String::from).into()).collect();
         assert_eq!(table(&rows), "ID  STATE      N\n 1  serving    7\n10  leaving  123\n");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_have_as_many_digits_as_matter() {
+    fn figures_are_rounded_for_reading() {
         let latencies: Vec<_> = [0, 7, 950, 1_000, 1_234, 12_345, 2_000_000].map(latency).into();
         assert_eq!(latencies, ["0 us", "7 us", "950 us", "1 ms", "1.2 ms", "12 ms", "2 s"]);
         assert_eq!([0.0, 0.25, 9.5, 1234.5].map(rate), ["0/s", "0.2/s", "9.5/s", "1234/s"]);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_goes_on_below() {
+    fn long_list_is_wrapped() {
         let list = ["a dozen words"; 12].join(", ");
         let text = pairs([("short", "one, two".into()), ("Long", list.clone())]);
         let lines: Vec<_> = text.lines().collect();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn styles_go_around_text() {
+    fn style_wraps_text_and_resets() {
         assert_eq!(anstream::adapter::strip_str(&styled(BAD, "no")).to_string(), "no");
         assert_ne!(styled(BAD, "no"), "no");
     }

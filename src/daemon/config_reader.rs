@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_hangs_is_named_and_keeps_the_turn() {
+    async fn hanging_file_is_named_and_blocks_reloads() {
         let reader = reader(Duration::from_millis(50));
         let (release, hang) = mpsc::channel::<()>();
         let turn = reader.turn().await.unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_take_turns_until_they_have_applied() {
+    async fn reload_callers_are_serialized() {
         let reader = reader(Duration::from_secs(10));
         let turn = reader.turn().await.unwrap();
         let (turn, _) = reader.run(turn, |_| load()).await.unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_of_the_thread_is_an_error() {
+    async fn reader_panic_is_an_error() {
         let reader = reader(Duration::from_secs(10));
         let turn = reader.turn().await.unwrap();
         let error = reader.run(turn, |_| std::panic::panic_any("on purpose")).await.unwrap_err();

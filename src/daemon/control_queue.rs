@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clients_that_wait_share_an_answer() {
+    async fn waiting_clients_share_a_reply() {
         let (pace, sent) = (Pace::default(), Cell::new(0));
         // The first one is asked at once, the others wait for the pause after it.
         let all = (0..64).map(|_| ask(&pace, Query::Workers, &sent));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn queries_are_apart_and_never_answered_from_before() {
+    async fn each_query_gets_a_fresh_reply() {
         let (pace, sent, begun) = (Pace::default(), Cell::new(0), Instant::now());
         for number in 1..=10 {
             assert!(matches!(*ask(&pace, Query::Workers, &sent).await, Snapshot::Workers(_)));

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_of_a_panic_are_written_before_the_end() {
+    fn panic_is_logged_before_the_exit() {
         let (lines, written) = mpsc::channel();
         let sink = Sink::function(move |event| {
             // A log that is slower than the end of a process.

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_the_client_whose_request_it_was_an_answer_and_nobody_else_anything() {
+    fn panic_costs_only_its_own_request() {
         let (lines, told) = mpsc::channel();
         let sink = Sink::function(move |event| drop(lines.send(event.clone())));
         let log = Log::start(sink, Level::Info).unwrap();

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_those_of_their_windows() {
+    fn rate_covers_its_window() {
         let start = Instant::now();
         let mut trend = Trend::new(sample(start, 0, 0));
         for second in 1..=100 {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_rate_right_after_the_start() {
+    fn rate_right_after_start_is_zero() {
         let start = Instant::now();
         let trend = Trend::new(sample(start, 0, 0));
         assert!(trend.rate(&sample(start, 0, 5), Duration::from_secs(1)) < 0.1);

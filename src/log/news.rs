@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_ones_are_kept_and_the_next_ones_are_heard() {
+    fn subscriber_gets_history_and_new_events() {
         let news = News::default();
         for worker in 1..=KEPT + 5 {
             news.tell(&Event::WorkerStarted { worker });

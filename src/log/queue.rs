@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_drops_and_counts_and_never_waits() {
+    fn full_queue_drops_and_counts() {
         let (blocked, entered) = (Arc::new(std::sync::Barrier::new(2)), Arc::new(std::sync::Barrier::new(2)));
         let (lines, written) = std::sync::mpsc::channel();
         let (gate, door) = (blocked.clone(), entered.clone());
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_told_once_when_they_can_be() {
+    fn unwritable_lines_are_counted_and_reported_once() {
         let is_full = Arc::new(AtomicBool::new(true));
         let (lines, written) = std::sync::mpsc::channel();
         let disk = is_full.clone();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn panic_of_the_sink_costs_its_line_only() {
+    fn sink_panic_loses_one_line() {
         let (lines, written) = std::sync::mpsc::channel();
         let sink = Sink::function(move |event| {
             assert_ne!(event.worker(), Some(1), "a panic that this test is about");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_the_level_is_not_sent() {
+    fn event_below_the_level_is_not_written() {
         let (lines, written) = std::sync::mpsc::channel();
         let sink = Sink::function(move |event| drop(lines.send(event.message())));
         let log = Log::start(sink, Level::Warn).unwrap();

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_after_one_that_was_cut_off_begins_where_a_line_begins() {
+    fn line_after_a_truncated_one_starts_fresh() {
         /// Takes so many bytes.
         struct Disk(Vec<u8>, usize);
         impl Write for Disk {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn terminal_of_which_nothing_is_known_has_no_colours() {
+    fn unknown_terminal_has_no_colours() {
         let with = |terminal: Option<&str>, no_color: Option<&str>| {
             has_colours(|name| match name {
                 "TERM" => terminal.map(OsString::from),
@@ -348,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn time_beyond_the_year_9999_is_the_last_of_it() {
+    fn timestamp_is_clamped_to_the_year_9999() {
         let far = Duration::from_secs(1 << 40);
         assert_eq!(timestamp(SystemTime::UNIX_EPOCH + far), "9999-12-31T23:59:59Z");
         assert_eq!(timestamp(SystemTime::UNIX_EPOCH - far), "1970-01-01T00:00:00Z");
     }
 
     #[test]
-    fn a_line_is_one_line_with_its_fields() {
+    fn event_is_one_line_with_its_fields() {
         let event = Event::RequestRejected {
             worker: 2,
             client: "[::1]:5000".into(),

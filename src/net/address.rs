@@ -110,14 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_printed_as_it_was_written() {
+    fn address_is_printed_as_it_was_written() {
         for text in ["127.0.0.1:8000", "[::1]:8000", "unix:/run/pixeld/http.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_address_says_why() {
+    fn invalid_address_error_has_the_reason() {
         let long = format!("unix:/{}", "a".repeat(107));
         for (text, reason) in [
             ("localhost:8000", "names are not looked up"),
@@ -141,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_taken_by_name_and_by_index() {
+    fn ipv6_scope_is_a_name_or_an_index() {
         let [name, index] = ["lo", "1"].map(|scope| format!("[fe80::1%{scope}]:8000").parse::<Address>());
         assert_eq!(name.unwrap(), index.unwrap());
     }
 
     #[test]
-    fn all_addresses_of_a_port_are_in_each_others_way_within_their_family() {
+    fn wildcard_conflicts_with_its_address_family() {
         let overlap = |[one, two]: [&str; 2]| {
             one.parse::<Address>().unwrap().overlaps(&two.parse::<Address>().unwrap())
         };

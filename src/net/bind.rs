@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_whose_process_does_not_accept_is_taken_and_nobody_waits_for_it() {
+    fn socket_with_a_full_backlog_is_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let busy = UnixListener::bind(&path).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_tried_leaves_no_trace_and_fails_as_opening_does() {
+    fn dry_run_binds_nothing_and_fails_alike() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_opened_is_advised_on_by_its_kind() {
+    fn permission_error_advice_fits_the_socket() {
         let advice = |address: &str| {
             let cause = io::ErrorKind::PermissionDenied.into();
             BindError { address: address.parse().unwrap(), cause }.to_string()

@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_needed_leaves_room_for_all_connections() {
+    fn needed_limit_allows_all_connections() {
         for (connections, workers) in [(1_000, 1), (10_000, 2), (65_536, 64)] {
             assert_eq!(Files(Files::needed(connections, workers)).connections(workers), connections);
         }
     }
 
     #[test]
-    fn few_descriptors_are_for_everybody() {
+    fn small_fd_limit_allows_http_and_control() {
         assert_eq!((Files(128).connections(2), Files(128).control_clients()), (72, 8));
         assert_eq!((Files(3).connections(2), Files(3).control_clients()), (1, 1));
     }

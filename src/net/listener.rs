@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_socket_is_replaced_and_a_live_one_is_not() {
+    fn only_a_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let address = unix_in(&folder);
         let path = address.path().unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_way_is_never_removed() {
+    fn regular_file_at_the_path_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let address = unix_in(&folder);
         fs::write(address.path().unwrap(), "precious").unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_listener_does_not_block_and_its_path_stays() {
+    fn adopted_listener_is_nonblocking_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let address = unix_in(&folder);
         let socket = std::os::unix::net::UnixListener::bind(address.path().unwrap()).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_somebody_else_in_its_place_is_not_removed() {
+    fn replaced_socket_file_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let address = unix_in(&folder);
         let path = address.path().unwrap();

@@ -259,7 +259,7 @@ mod tests {
 
     /// A version before this one, or its listener, may not have had the option.
     #[test]
-    fn an_adopted_connection_takes_no_descriptors() {
+    fn adopted_connection_accepts_no_descriptors() {
         let (near, far) = UnixStream::pair().unwrap();
         let send = || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn who_sends_at_once_and_goes_is_never_watched() {
+    async fn short_connection_is_never_registered() {
         let (mut near, mut far) = pair();
         far.write_all(b"question").unwrap();
         let mut question = [0; 8];
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn what_finds_no_room_waits_for_it_and_is_whole() {
+    async fn blocked_write_completes_later() {
         let (mut near, mut far) = pair();
         let sent: Vec<_> = (0..=250).cycle().take(4 << 20).collect();
         let reader = thread::spawn(move || {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn what_comes_in_pieces_and_the_end_are_noticed() {
+    async fn split_data_and_the_end_are_noticed() {
         let (mut near, mut far) = pair();
         let writer = thread::spawn(move || {
             for piece in ["one ", "two ", "three"] {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn what_is_taken_out_of_a_runtime_goes_on_in_it() {
+    async fn stream_moves_between_runtimes() {
         let (near, mut far) = pair();
         let mut near = near;
         let reader = tokio::time::timeout(std::time::Duration::ZERO, near.read_u8());

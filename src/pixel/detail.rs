@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_control_characters_grows_sixfold_and_no_more() {
+    fn control_characters_grow_sixfold_at_most() {
         let Rejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
         assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());
         assert_eq!(memory_len(&detail), detail.len());

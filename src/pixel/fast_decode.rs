@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_of_value_is_checked() {
+    fn value_range_is_checked() {
         for value in ["256", "-1", "99999999999999999999"] {
             let body = format!(r#"{{"x":1,"y":2,"channel":"B","value":{value}}}"#);
             assert_eq!(fast_decode(body.as_bytes()), Some(Err(OutOfRange)), "{value}");

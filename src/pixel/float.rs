@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn middles_go_to_the_even_float_and_what_is_beside_them_to_the_nearer() {
+    fn ties_round_to_even_and_others_to_nearest() {
         for power in (60..1023).step_by(7) {
             for fraction in [0, 1, 2, 0xF_FFFF_FFFF_FFFF] {
                 let low = f64::from_bits((power + 1023) << 52 | fraction);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_infinite_or_zero() {
+    fn out_of_range_is_infinite_or_zero() {
         let ones = "1".repeat(40);
         for (text, expected) in [
             (format!("{ones}e99999999999999999999999"), f64::INFINITY),
@@ -266,7 +266,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_is_the_one_that_the_standard_library_reads(
+        fn float_equals_that_of_the_standard_library(
             (sign, whole, fraction) in ("-?", "0|[1-9][0-9]{0,40}", "(\\.[0-9]{1,60})?"),
             exponent in "([eE][+-]?[0-9]{1,3})?",
         ) {
@@ -276,7 +276,7 @@ mod tests {
         }
 
         #[test]
-        fn digits_of_a_float_and_more_are_read_as_the_standard_library_does(
+        fn long_floats_equal_those_of_std(
             float in any::<f64>(), digits in 16_usize..60, last in "[0-9]{0,30}",
         ) {
             if float.is_finite() {

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_spell_an_integer() {
+    fn integer_strings_are_accepted() {
         for (text, integer) in [
             ("10", "10"),
             (" 7 ", "7"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_do_not() {
+    fn other_strings_are_rejected() {
         for text in [
             "",
             " ",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_have_as_many_digits_as_python_reads() {
+    fn digit_limit_is_that_of_python() {
         let longest = "1".repeat(MAX_DIGITS);
         for accepted in [longest.clone(), format!(" +{longest}.0"), format!("00{longest}")] {
             assert_eq!(from_text(&accepted).as_ref(), Ok(&longest));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn floats() {
+    fn float_is_an_integer_or_rejected() {
         assert_eq!(from_float(20.0).as_deref(), Ok("20"));
         assert_eq!(from_float(-0.0).as_deref(), Ok("0"));
         assert_eq!(from_float(1e18).as_deref(), Ok("1000000000000000000"));
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_spelling_of_an_integer_is_taken_for_it(
+        fn every_integer_spelling_is_accepted(
             number in any::<i128>(),
             underscores in proptest::collection::vec(any::<bool>(), 39),
             (before, after) in ("[ \t\r\n\u{a0}\u{2003}]{0,3}", "[ \t\r\n\u{a0}\u{2003}]{0,3}"),
@@ -229,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_has_the_digits_of_the_text(text in "[ +-]?[0-9_.+-]{1,8}") {
+        fn accepted_string_keeps_its_digits(text in "[ +-]?[0-9_.+-]{1,8}") {
             if let Ok(integer) = from_text(&text) {
                 let whole = text.split('.').next().unwrap();
                 let digits: String = whole.chars().filter(char::is_ascii_digit).collect();
@@ -240,7 +240,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_gets_an_answer(text in any::<String>()) {
+        fn any_string_is_judged_without_panic(text in any::<String>()) {
             let plain = text.trim().parse::<i128>().ok().map(|number| number.to_string());
             if let Some(plain) = plain {
                 prop_assert_eq!(from_text(&text), Ok(plain));
@@ -250,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn a_float_is_taken_for_the_integer_that_it_equals(number in any::<i64>()) {
+        fn integral_float_equals_its_integer(number in any::<i64>()) {
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
             let (float, equal) = (number as f64, number as f64 as i128);
             let fits = -(1 << 63) < equal && equal < 1 << 63;
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn every_other_float_is_rejected(number in any::<f64>()) {
+        fn fractional_float_is_rejected(number in any::<f64>()) {
             let expected = match number {
                 _ if !number.is_finite() => Some(IntegerError::NotFinite),
                 _ if number % 1.0 != 0.0 => Some(IntegerError::FromFloat),
@@ -270,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn there_is_one_way_to_write_an_integer(number in any::<i128>(), zeros in "0{0,9}") {
+        fn canonical_form_is_unique(number in any::<i128>(), zeros in "0{0,9}") {
             let digits = format!("{zeros}{}", number.unsigned_abs());
             prop_assert_eq!(canonical(number < 0, &digits), number.to_string());
         }

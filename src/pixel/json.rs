@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_have_pythons_words_and_positions() {
+    fn errors_match_pythons_text_and_position() {
         for (text, message, at) in [
             ("not json", "Expecting value", 0),
             ("", "Expecting value", 0),
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_gives_up_on_is_unreadable() {
+    fn input_that_python_rejects_is_unreadable() {
         let deep = "[".repeat(100_000);
         let long = "1".repeat(MAX_DIGITS + 1);
         for body in [b"\"\xff\"".as_slice(), b"{\0}\0", b"\0\0\0{", deep.as_bytes(), long.as_bytes()] {
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_of_python_is_exact() {
+    fn depth_limit_is_that_of_python() {
         for (depth, inner, readable) in [
             (MAX_DEPTH, "1", true),
             (MAX_DEPTH + 1, "1", false),
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_surrogate_is_one_character() {
+    fn surrogate_pair_is_one_character() {
         let error = JsonError::Syntax { message: "Extra data", at: 3 };
         assert_eq!(parse(b"\"\xED\xA0\x80\"x"), Err(error));
     }

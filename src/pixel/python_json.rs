@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_written_as_python_would() {
+    fn documents_are_serialized_as_by_python() {
         for (text, python) in [
             (" [ ] ", "[]"),
             (r#"{"b" : 1, "a": [true, false, null], "b": 2}"#, r#"{"b":2,"a":[true,false,null]}"#),

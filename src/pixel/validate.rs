@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_an_entry_in_the_order_of_the_fields() {
+    fn errors_are_in_field_order() {
         let body = r#"{"channel":"r","value":10.5,"x":"a"}"#;
         let sent: serde_json::Value = serde_json::from_str(body).unwrap();
         let details = rejection(body);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_rejected_whole() {
+    fn non_object_is_rejected_whole() {
         for body in ["[]", "\"s\"", "null", "7"] {
             let details = rejection(body);
             assert_eq!(details["detail"][0]["type"], "model_attributes_type", "{body}");
@@ -204,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn the_range_is_looked_at_last() {
+    fn range_is_checked_last() {
         assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Rejection::OutOfRange));
         rejection(r#"{"x":null,"y":2,"channel":"R","value":256}"#);
     }
 
     #[test]
-    fn the_short_way_and_the_long_way_agree() {
+    fn fast_and_slow_path_agree() {
         for body in [
             r#"{"x":10,"y":-20,"channel":"R","value":255}"#,
             r#"{"value":0,"x":123456789012345678901234567890,"y":0,"channel":"B"}"#,

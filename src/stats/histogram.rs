@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_time_is_below_its_bound_by_a_sixteenth_at_most() {
+    fn bucket_bound_is_at_most_a_sixteenth_high() {
         let times = (0..27).flat_map(|log| [1_u64 << log, (1 << log) + 1, (2 << log) - 1]);
         for us in times.chain([0, 15, 16, 17, 31, 32, 33, 1000]) {
             let (low, high) = (bucket(us).checked_sub(1).map_or(0, bound), bound(bucket(us)));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_of_a_known_distribution() {
+    fn known_distribution_has_its_quantiles() {
         let all = of(&(1..=1000).collect::<Vec<_>>());
         assert_eq!((all.count(), all.sum_us(), all.max_us()), (1000, 500_500, 1000));
         for (share, exact) in [(0.5, 500), (0.9, 900), (0.99, 990), (0.999, 999)] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn distributions_add_up_and_can_be_taken_away() {
+    fn histograms_add_and_subtract() {
         let (mut sum, late) = (of(&[3, 70]), of(&[500, 9_000]));
         let early = sum.clone();
         sum += &late;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn its_buckets_say_everything() {
+    fn buckets_have_every_sample() {
         let all = of(&[1, 1, 40, 41, 12_345, 1 << 40]);
         assert_eq!(Distribution::from_buckets(all.buckets(), all.sum_us(), all.max_us()), all);
     }

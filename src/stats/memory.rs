@@ -70,7 +70,7 @@ mod tests {
     use crate::stats::DrainedBy;
 
     #[test]
-    fn counters_go_on_in_the_next_process() {
+    fn counters_continue_in_the_next_process() {
         let first = Memory::create(1_700_000_000_000).unwrap();
         first.starts.add(1);
         first.use_worker(3);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_refused() {
+    fn foreign_memory_is_rejected() {
         let reason = |file: OwnedFd| Memory::adopt(file).unwrap_err().to_string();
         assert!(reason(File::open("/dev/null").unwrap().into()).contains("memory"));
         let short = sys::shareable_file("short", 4096).unwrap();

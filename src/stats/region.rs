@@ -164,7 +164,7 @@ mod tests {
     /// A process may find a region that another version has left. When this fails, give
     /// [`Region::MAGIC`] another version, and then mend this test.
     #[test]
-    fn the_layout_is_that_of_its_version() {
+    fn layout_is_pinned_to_its_version() {
         assert_eq!(Region::MAGIC & 0xff, 1);
         let shape = [
             offset_of!(Region, accept),
@@ -178,7 +178,7 @@ mod tests {
 
     /// Other versions read these: they never change, not even with the layout.
     #[test]
-    fn the_drained_state_lies_where_every_version_reads_it() {
+    fn drained_state_is_at_its_fixed_offset() {
         let places = [offset_of!(Region, drained_unix_ms), offset_of!(Region, drained_by)];
         assert_eq!((places, Region::PREFIX), ([32, 40], 48));
         let mut prefix = [0; Region::PREFIX];

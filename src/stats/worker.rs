@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_add_up_also_when_a_worker_has_ended() {
+    fn totals_include_exited_workers() {
         let memory = Arc::new(Memory::create(0).unwrap());
         let worker = |number| WorkerStats::new(memory.clone(), number);
         let (one, two) = (worker(1), worker(2));

@@ -105,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_passed_can_be_taken_once() {
+    fn inherited_sockets_are_taken_once() {
         assert!(take_inherited().is_ok());
         assert!(take_inherited().unwrap_err().to_string().contains("already"));
     }
 
     #[test]
-    fn sockets_are_known_by_their_names() {
+    fn inherited_sockets_are_grouped_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let inherited = sort(vec![
             (unix(&folder, "a"), "control".into()),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_rejected_with_its_reason() {
+    fn unusable_socket_is_rejected_with_reason() {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         let inherited = sort(vec![

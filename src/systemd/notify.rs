@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notify_address_is_a_path_or_an_abstract_name() {
+    fn notify_address_is_a_path_or_an_abstract_name() {
         for address in ["/run/systemd/notify", "@name", "@"] {
             assert!(parse(OsStr::new(address)).is_ok(), "{address}");
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_manager_is_not_waited_for_by_the_watchdog() {
+    fn watchdog_does_not_wait_for_a_full_manager() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let _full = UnixDatagram::bind(&path).unwrap();

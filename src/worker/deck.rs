@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_accepts_keeps_its_share() {
+    fn accepting_worker_keeps_its_share() {
         let (hands, _receivers) = hands::<3>();
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_worker_gets_its_share_from_the_others() {
+    fn new_worker_gets_its_share() {
         let (hands, mut receivers) = hands::<3>();
         let deck = Deck::default();
         deck.set_workers(hands[..2].to_vec());
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_gone_is_passed_over() {
+    fn exited_worker_is_skipped() {
         let (hands, receivers) = hands::<2>();
         let [first, second] = receivers;
         drop(first);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn room_is_waited_for_at_the_limit() {
+    async fn capacity_is_awaited_at_the_limit() {
         let (hands, _receivers) = hands::<1>();
         let deck = Deck::default();
         deck.set_workers(hands.to_vec());

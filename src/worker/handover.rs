@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_come_out_as_they_went_in() {
+    fn connections_survive_a_round_trip() {
         let (outbox, far) = pair().unwrap();
         let (mut connections, mut clients): (Vec<_>, Vec<_>) =
             (0..600).map(|n| parked(n, if n % 7 == 0 { b"POST /pi" } else { b"" })).unzip();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_keeps_is_not_lost_silently() {
+    fn unstored_connections_are_an_error() {
         let (outbox, far) = pair().unwrap();
         drop(far);
         let (connection, _client) = parked(1, b"");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_which_too_much_was_read_holds_up_nobody() {
+    fn oversized_connection_blocks_no_other() {
         let (outbox, far) = pair().unwrap();
         let most = MOST_BYTES - FORMAT.len() - Message::NUMBERS;
         let lengths = [0, most + 1, most, 1 << 20, 1];
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_box_keeps_what_it_has() {
+    fn full_socket_keeps_its_frames() {
         let (outbox, far) = pair().unwrap();
         let mut sent = 0;
         loop {
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn frame_of_another_version_closes_its_own_connections_only() {
+    fn frame_of_another_version_is_closed_alone() {
         let (outbox, far) = pair().unwrap();
         let (first, _one) = parked(1, b"");
         let (other, mut two) = UnixStream::pair().unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_are_no_connections_are_closed_with_their_reason() {
+    fn unconnected_sockets_are_closed_with_reason() {
         let (outbox, far) = pair().unwrap();
         let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_and_sockets_of_different_number_are_counted() {
+    fn count_mismatch_of_a_frame_is_reported() {
         let (outbox, far) = pair().unwrap();
         let (socket, _client) = UnixStream::pair().unwrap();
         send_frame(&outbox, &frame(2), &[socket.as_fd()]);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_file_that_is_no_socket_is_reported() {
+    fn stored_non_socket_is_reported() {
         let file = std::fs::File::open("/dev/null").unwrap().into();
         assert_eq!(receive_all(&file).unwrap_err().into_values().collect::<Vec<_>>(), [0]);
     }

@@ -159,7 +159,7 @@ mod tests {
     };
 
     #[test]
-    fn each_pause_is_counted_once_and_few_are_told() {
+    fn each_pause_is_counted_and_few_are_logged() {
         let (lines, told) = std::sync::mpsc::channel();
         let log =
             Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[test]
-fn a_running_daemon_is_found_by_itself() {
+fn running_daemon_is_found_without_option() {
     if fs::exists("/run/pixeld").unwrap() {
         eprintln!("not tested: this host has a pixeld of its own in /run/pixeld");
         return;
@@ -36,7 +36,7 @@ fn a_running_daemon_is_found_by_itself() {
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_told_as_such() {
+fn missing_daemon_is_reported() {
     let mut daemon = Daemon::start("");
     let path = daemon.admin_socket();
     daemon.signal(Signal::SIGKILL);
@@ -51,7 +51,7 @@ fn a_daemon_that_is_not_there_is_told_as_such() {
 }
 
 #[test]
-fn a_daemon_that_takes_changes_elsewhere_is_not_called_absent() {
+fn missing_admin_socket_is_not_a_missing_daemon() {
     let daemon = Daemon::start("");
     let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
     let answers = |place: &Path| {
@@ -77,7 +77,7 @@ fn a_daemon_that_takes_changes_elsewhere_is_not_called_absent() {
 }
 
 #[test]
-fn a_user_who_may_not_connect_is_told_which_group_can() {
+fn permission_error_names_the_group() {
     let daemon = Daemon::start("");
     let socket = daemon.admin_socket();
     let mut ctl = if nix::unistd::geteuid().is_root() {
@@ -101,7 +101,7 @@ fn a_user_who_may_not_connect_is_told_which_group_can() {
 }
 
 #[test]
-fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
+fn non_socket_is_reported_and_address_is_a_path() {
     let daemon = Daemon::start("");
     let file = daemon.config_file();
     let output = ctl(&file, &["stats"]);
@@ -111,7 +111,7 @@ fn what_is_no_socket_is_told_as_such_and_an_address_is_taken_for_its_path() {
 }
 
 #[test]
-fn a_daemon_that_never_answers_is_given_up() {
+fn silent_daemon_times_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let _silent = UnixListener::bind(&path).unwrap();
@@ -122,7 +122,7 @@ fn a_daemon_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_daemon_at_whose_door_too_many_wait_is_told_as_busy() {
+fn full_control_backlog_is_reported_as_busy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();

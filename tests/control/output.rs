@@ -41,7 +41,7 @@ fn from_a_server_that_says(words: &'static [u8], arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn another_server_behind_the_socket_is_told_as_such() {
+fn foreign_server_is_reported() {
     for words in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let output = stats_from_a_server_that_says(words);
         assert_fails(&output, 75, "the daemon closed the connection");
@@ -60,7 +60,7 @@ fn another_server_behind_the_socket_is_told_as_such() {
 }
 
 #[test]
-fn a_reply_of_another_version_is_told_as_such() {
+fn reply_of_another_version_is_reported() {
     let lacking = b"{\"parameters\":{\"stats\":{\"state\":\"serving\"}}}\0";
     let unknown = b"{\"parameters\":{\"stats\":{\"state\":\"asleep\"}}}\0";
     for (words, fault) in [
@@ -76,7 +76,7 @@ fn a_reply_of_another_version_is_told_as_such() {
 }
 
 #[test]
-fn events_that_were_missed_are_told_in_text_and_in_json() {
+fn missed_events_are_reported() {
     let words = b"{\"parameters\":{\"missed\":3,\"events\":[{\"atUnixMs\":0,\"level\":\"info\",\"name\":\"ready\",\"message\":\"m\"}]},\"continues\":true}\0";
     for (options, line) in [(&[][..], "3 events were missed\n"), (&["--json"], "{\"missed\":3}\n")] {
         let output = from_a_server_that_says(words, &[&["events", "--follow"], options].concat());
@@ -159,7 +159,7 @@ fn serve(listener: UnixListener, replies: impl Fn(&str) -> Value + Send + Sync +
 }
 
 #[test]
-fn no_command_shows_a_character_that_controls_the_terminal() {
+fn no_command_prints_terminal_control_characters() {
     let daemon = Daemon::start("workers = 1");
     daemon.ctl(&["drain"]);
     daemon.ctl(&["workers", "2"]);
@@ -219,7 +219,7 @@ fn no_command_shows_a_character_that_controls_the_terminal() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_whatever_it_is() {
+fn failed_write_to_stdout_is_reported() {
     let daemon = Daemon::start("");
     for (program, arguments) in [
         (PIXELDCTL, &["--help"][..]),
@@ -239,7 +239,7 @@ fn what_cannot_be_written_is_told_whatever_it_is() {
 }
 
 #[test]
-fn output_that_is_closed_is_an_error() {
+fn closed_stdout_is_an_error() {
     let daemon = Daemon::start("");
     for (program, arguments) in [
         (PIXELDCTL, "stats"),
@@ -259,7 +259,7 @@ fn output_that_is_closed_is_an_error() {
 }
 
 #[test]
-fn output_beyond_the_file_size_limit_is_an_error_and_no_signal() {
+fn output_beyond_the_file_size_limit_is_an_error() {
     let daemon = Daemon::start("");
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -f 0; exec \"$0\" stats > \"$1\"", PIXELDCTL]);
@@ -270,7 +270,7 @@ fn output_beyond_the_file_size_limit_is_an_error_and_no_signal() {
 }
 
 #[test]
-fn dot_of_status_is_a_character_of_the_locale() {
+fn status_dot_fits_the_locale() {
     let daemon = Daemon::start("");
     for (locale, dot) in [("C.UTF-8", "● pixeld "), ("C", "* pixeld "), ("", "* pixeld ")] {
         let mut ctl = Command::new(PIXELDCTL);
@@ -282,7 +282,7 @@ fn dot_of_status_is_a_character_of_the_locale() {
 }
 
 #[test]
-fn terminal_of_which_nothing_is_known_gets_no_colours() {
+fn unknown_terminal_gets_no_colours() {
     let daemon = Daemon::start("");
     for (terminal, colours) in [("", false), ("unknown", false), ("dumb", false), ("xterm", true)] {
         let mut script = Command::new("script");
@@ -296,7 +296,7 @@ fn terminal_of_which_nothing_is_known_gets_no_colours() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
+fn closed_pipe_is_silent() {
     let daemon = Daemon::start("");
     for arguments in [&["stats"][..], &["workers", "--json"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();

@@ -162,7 +162,7 @@ fn assert_completed(mut client: &UnixStream) {
 
 /// On a kernel before 6.16, this is how descriptors arrive at any time.
 #[test]
-fn descriptors_sent_before_accept_are_closed_when_read() {
+fn descriptors_sent_before_accept_are_closed() {
     let setup = Setup::new("workers = 2");
     let http = setup.folder().join("http.sock");
     let listener = UnixListener::bind(&http).unwrap();

@@ -9,7 +9,7 @@ use std::{
 use crate::support::{Daemon, ECHO, PATIENCE, PIXEL, Setup, eventually, post, request, stdout};
 
 #[test]
-fn systemd_reads_the_level_of_each_line() {
+fn log_for_systemd_has_priority_prefixes() {
     let setup = Setup::new("workers = 2\n[log]\ntarget = \"stderr\"");
     let stderr = fs::metadata(setup.stderr_file()).unwrap();
     let stream = format!("{}:{}", stderr.st_dev(), stderr.st_ino());
@@ -20,7 +20,7 @@ fn systemd_reads_the_level_of_each_line() {
 }
 
 #[test]
-fn a_log_in_a_file_is_plain_text() {
+fn log_in_a_file_is_plain_text() {
     let daemon = Setup::new("").environment("JOURNAL_STREAM", "1:2").start();
     let ready = daemon.wait_for_event_with("ready", "Z info  ");
     assert!(ready.text.starts_with("20"), "{ready:?}");
@@ -28,7 +28,7 @@ fn a_log_in_a_file_is_plain_text() {
 }
 
 #[test]
-fn lines_that_cannot_be_written_are_counted_and_it_serves_all_the_same() {
+fn unwritable_log_lines_are_counted() {
     let daemon = Setup::new("").before("exec 2>/dev/full").start();
     assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
     let dropped = daemon.stats()["logLinesDropped"].clone();
@@ -73,7 +73,7 @@ const JOURNAL_IN_FOLDER: &str = "exec unshare --user --map-root-user --mount sh 
     exec \"$0\" \"$@\"' \"$0\" \"$@\"";
 
 #[test]
-fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
+fn stderr_has_the_log_while_journald_is_down() {
     let setup = Setup::new("[log]\ntarget = \"journal\"").before(JOURNAL_IN_FOLDER);
     fs::create_dir(setup.folder().join("journal")).unwrap();
     let socket = setup.folder().join("journal/socket");
@@ -98,7 +98,7 @@ fn standard_error_has_the_log_for_as_long_as_the_journal_cannot_be_reached() {
 
 /// As systemd starts a service while journald does not run.
 #[test]
-fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
+fn journald_down_at_start_is_used_once_back() {
     for target in ["auto", "journal"] {
         let setup = Setup::new(&format!("[log]\ntarget = \"{target}\""))
             .before("exec 2>/dev/null")
@@ -120,7 +120,7 @@ fn journal_that_was_away_at_the_start_is_used_when_it_is_back() {
 }
 
 #[test]
-fn a_refusal_is_logged_when_asked_for() {
+fn rejected_request_is_logged_at_debug() {
     let daemon = Daemon::start("workers = 1\n[log]\nlevel = \"debug\"");
     daemon.client().ask(request("POST", "/nope", "", ""));
     let rejected = daemon.wait_for_event("requestRejected", &[("status", "404"), ("worker", "1")]);
@@ -132,7 +132,7 @@ fn a_refusal_is_logged_when_asked_for() {
 }
 
 #[test]
-fn requests_are_not_logged_unless_asked_for() {
+fn requests_are_not_logged_at_info() {
     let mut daemon = Daemon::start("");
     let mut client = daemon.client();
     client.ask(post(PIXEL));

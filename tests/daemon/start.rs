@@ -34,7 +34,7 @@ fn listen_variables_for_another_process_are_ignored() {
 }
 
 #[test]
-fn listen_variables_for_this_process_that_contradict_fail() {
+fn contradictory_listen_variables_fail() {
     for script in ["LISTEN_FDS=x", "LISTEN_FDS=1 LISTEN_FDNAMES=a:b", "LISTEN_FDS=1"] {
         let script = format!("exec 3<&-; export LISTEN_PID=$$ {script}");
         let (code, log) = Setup::new("").before(&script).start_in_vain();
@@ -43,7 +43,7 @@ fn listen_variables_for_this_process_that_contradict_fail() {
 }
 
 #[test]
-fn missing_sockets_of_a_wrapper_name_the_process_they_are_for() {
+fn sockets_passed_to_a_wrapper_are_explained() {
     let setup = Setup::new("").argument("--sockets=inherited").environment("LISTEN_PID", "1");
     let (code, log) = setup.environment("LISTEN_FDS", "3").start_in_vain();
     assert_eq!(code, 78, "{log}");
@@ -64,7 +64,7 @@ fn start_with_too_few_descriptors_names_the_limit() {
 /// A listening socket that is shut down fails each accept4(2) with EINVAL, as a filter of system calls or a
 /// security module make it fail with other errors.
 #[test]
-fn listener_that_cannot_be_accepted_from_is_reported_and_not_spun_on() {
+fn failing_accept_is_reported_and_not_spun_on() {
     for is_tcp in [true, false] {
         let setup = Setup::new("workers = 2");
         let path = setup.folder().join("broken.sock");
@@ -100,7 +100,7 @@ fn listener_that_cannot_be_accepted_from_is_reported_and_not_spun_on() {
 
 /// Where the service manager would start it again at once, without end.
 #[test]
-fn failed_start_takes_a_second_under_a_service_manager_only() {
+fn failed_start_waits_only_under_a_manager() {
     let begun = Instant::now();
     let (code, log) = Setup::new("").before("export LISTEN_PID=$$ LISTEN_FDS=x").start_in_vain();
     assert_eq!(code, 71, "{log}");
@@ -122,14 +122,14 @@ fn stray_signals_are_ignored() {
 }
 
 #[test]
-fn file_size_limit_that_is_too_low_is_an_error_and_no_signal() {
+fn too_low_file_size_limit_is_an_error() {
     let (code, _) = Setup::new("").before("ulimit -f 0").start_in_vain();
     assert_eq!(code, 71);
 }
 
 /// A descriptor that is opened next gets the number of one that is closed: nothing is written into it.
 #[test]
-fn standard_descriptors_closed_at_the_start_are_not_mixed_up() {
+fn closed_standard_descriptors_are_not_reused() {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let mut daemon = Setup::new("workers = 2").before(&format!("exec {closed}")).start();
         let mut client = daemon.unix_client();

@@ -129,14 +129,14 @@ fn every_option_is_explained_and_no_other() {
 }
 
 #[test]
-fn the_synopsis_of_the_daemon_has_every_option() {
+fn daemon_synopsis_has_every_option() {
     let lines: Vec<_> = section(PIXELD, "SYNOPSIS").lines().map(|line| line.trim_matches('.')).collect();
     let long = flags(pixeld().get_arguments()).into_iter().filter(|(name, _)| name.starts_with('-'));
     assert_eq!(said(&lines).0, long.collect());
 }
 
 #[test]
-fn no_option_and_no_command_is_named_that_does_not_exist() {
+fn named_options_and_commands_exist() {
     let (daemon, ctl) = (pixeld(), pixeldctl());
     let mut known: BTreeSet<String> = flags(ctl.get_subcommands().flat_map(own)).into_keys().collect();
     for command in [&daemon, &ctl] {
@@ -181,7 +181,7 @@ fn shown<'t>(text: &'t str, program: &str) -> Vec<Vec<&'t str>> {
 }
 
 #[test]
-fn every_command_line_that_is_shown_can_be_given() {
+fn shown_command_lines_parse() {
     let mut texts: Vec<_> = PAGES.into();
     texts.extend([
         ("README.md", include_str!("../../README.md")),

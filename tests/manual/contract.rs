@@ -32,7 +32,7 @@ fn every_exit_status_is_explained_and_no_other() {
 }
 
 #[test]
-fn the_names_of_exit_statuses_are_those_of_the_c_library() {
+fn exit_status_names_are_those_of_sysexits() {
     let Ok(header) = std::fs::read_to_string("/usr/include/sysexits.h") else {
         eprintln!("not tested: there is no sysexits.h");
         return;

@@ -43,7 +43,7 @@ fn catalog_explains_every_message_id_and_no_other() {
 }
 
 #[test]
-fn manual_explains_every_event_at_its_level_and_no_other() {
+fn every_event_is_explained_at_its_level() {
     let events = section(PIXELD_CONTROL, "EVENTS");
     for level in Level::ALL {
         let explained = items(part(events, &format!(".Ss {}", level.name()), ".Ss "), "Sy");
@@ -53,7 +53,7 @@ fn manual_explains_every_event_at_its_level_and_no_other() {
 }
 
 #[test]
-fn manual_explains_every_journal_field_and_no_other() {
+fn every_journal_field_is_explained_and_no_other() {
     let heads = items(section(PIXELD, "LOGGING"), "Va").into_keys();
     let explained = heads.flat_map(|head| head.split(" , Va ")).map(|head| head.trim_end_matches('='));
     let common = ["event", "message_id"];

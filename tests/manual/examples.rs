@@ -50,7 +50,7 @@ fn for_daemon(daemon: &Daemon, text: &str) -> String {
 }
 
 #[test]
-fn the_examples_for_socat_print_what_the_manual_shows() {
+fn socat_examples_print_what_the_manual_shows() {
     let daemon = Daemon::start("workers = 3");
     let examples = commands("printf");
     assert!(examples.len() > 1, "{examples:?}");
@@ -67,7 +67,7 @@ fn the_examples_for_socat_print_what_the_manual_shows() {
 
 /// Not by varlinkctl itself, which is younger than some of the systems that this is tested on.
 #[test]
-fn the_examples_for_varlinkctl_bring_the_replies_that_the_manual_shows() {
+fn varlinkctl_examples_get_the_shown_replies() {
     let daemon = Daemon::start("workers = 2");
     let examples = commands("varlinkctl call");
     assert!(examples.len() > 3, "{examples:?}");
@@ -98,7 +98,7 @@ fn the_examples_for_varlinkctl_bring_the_replies_that_the_manual_shows() {
 }
 
 #[test]
-fn the_example_in_python_prints_each_event_as_it_happens() {
+fn python_example_prints_each_event() {
     let mut daemon = Daemon::start("workers = 2");
     let program = displays(PIXELD_CONTROL).find(|display| display.starts_with("import ")).expect("a program");
     let mut python = Command::new("timeout")

@@ -38,7 +38,7 @@ fn owned(words: BTreeSet<&str>) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_line_of_stats_and_status_is_explained_and_no_other() {
+fn every_label_is_explained_and_no_other() {
     let daemon = Daemon::start("");
     let code = code(&["src/ctl"]);
     // Lines that are there only where something is wrong.
@@ -101,7 +101,7 @@ fn every_outcome_is_explained_and_no_other() {
 }
 
 #[test]
-fn every_figure_for_prometheus_is_explained_and_no_other() {
+fn every_metric_is_explained_and_no_other() {
     let daemon = Daemon::start("");
     daemon.unix_client().ask(post(PIXEL));
     let text = shown(&daemon, &["stats", "--prometheus"]);
@@ -129,7 +129,7 @@ fn every_figure_for_prometheus_is_explained_and_no_other() {
 
 /// What an alert or another page says of these figures is about some that exist.
 #[test]
-fn no_figure_for_prometheus_is_named_that_does_not_exist() {
+fn named_metrics_exist() {
     let daemon = Daemon::start("");
     let text = shown(&daemon, &["stats", "--prometheus"]);
     for name in section(PIXELD, "MONITORING").split(|c: char| !c.is_alphanumeric() && c != '_') {
@@ -140,7 +140,7 @@ fn no_figure_for_prometheus_is_named_that_does_not_exist() {
 }
 
 #[test]
-fn every_check_of_the_doctor_is_explained_in_its_order_and_no_other() {
+fn every_doctor_check_is_explained_in_order() {
     let output = captured(Command::new(PROGRAM).args(["doctor", "--json"]));
     let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let mut checks: Vec<_> =

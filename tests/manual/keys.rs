@@ -43,7 +43,7 @@ fn every_key_is_explained_and_no_other() {
 }
 
 #[test]
-fn every_key_has_the_default_that_is_told() {
+fn every_key_has_the_stated_default() {
     let explained = explained();
     for key in KEYS {
         let told = told(explained[key.name], "Default").expect(key.name);
@@ -52,7 +52,7 @@ fn every_key_has_the_default_that_is_told() {
 }
 
 #[test]
-fn every_key_is_applied_as_is_told() {
+fn every_key_is_applied_as_stated() {
     let explained = explained();
     for key in KEYS {
         let told = told(explained[key.name], "Applied by").expect(key.name);
@@ -80,7 +80,7 @@ fn amount(text: &str) -> u64 {
 }
 
 #[test]
-fn every_key_has_the_bounds_that_are_told() {
+fn every_key_has_the_stated_bounds() {
     let mut count = 0;
     for (key, text) in explained() {
         let Some(range) = told(text, "Range") else { continue };
@@ -102,7 +102,7 @@ fn every_key_has_the_bounds_that_are_told() {
 }
 
 #[test]
-fn every_value_of_a_few_is_told_and_no_other() {
+fn every_enum_value_is_stated_and_no_other() {
     let explained = explained();
     for key in ["pixel.range-error-status", "log.level", "log.target"] {
         let text = plain(explained[key]);
@@ -121,7 +121,7 @@ fn every_value_of_a_few_is_told_and_no_other() {
 }
 
 #[test]
-fn every_unit_that_is_told_is_understood() {
+fn every_stated_unit_is_accepted() {
     let values = items(section(PIXELD_TOML, "VALUES"), "Sy");
     for (name, key) in [("Sizes", "limits.body"), ("Times", "timeouts.head")] {
         let words = values[name].lines().filter_map(|line| line.strip_prefix(".Ql ")?.split(' ').next());

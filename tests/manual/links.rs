@@ -44,7 +44,7 @@ fn references(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_page_that_is_referred_to_exists() {
+fn referenced_pages_exist() {
     let others: BTreeSet<_> = OF_OTHERS.iter().flat_map(|(_, pages)| *pages).copied().collect();
     let ours: BTreeSet<_> = PAGES.iter().map(|(name, _)| *name).collect();
     let mut named = BTreeSet::new();
@@ -64,7 +64,7 @@ fn every_page_that_is_referred_to_exists() {
 }
 
 #[test]
-fn every_section_that_is_referred_to_exists() {
+fn referenced_sections_exist() {
     let titles = |page: &'static str| {
         let lines = page.lines();
         let titles = lines.filter_map(|line| line.strip_prefix(".Sh ").or_else(|| line.strip_prefix(".Ss ")));
@@ -94,7 +94,7 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn no_page_has_a_fault_that_a_formatter_would_warn_of() {
+fn formatters_have_no_warning() {
     for (name, _) in PAGES {
         let mandoc = captured(Command::new("mandoc").args(["-T", "lint", "-W", "warning", &file(name)]));
         assert_eq!((code(&mandoc), stdout(&mandoc).as_str()), (0, ""), "{name}");
@@ -119,7 +119,7 @@ fn every_page_fits_80_columns() {
 
 /// Formatters make quotation marks and accents of these, and a shell does not know them.
 #[test]
-fn what_is_shown_as_it_is_typed_can_be_copied() {
+fn displays_can_be_copied() {
     for (name, page) in PAGES {
         let shown =
             page.split("\n.Bd -literal").skip(1).map(|display| display.split("\n.Ed").next().unwrap());

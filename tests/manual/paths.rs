@@ -96,7 +96,7 @@ fn has(listed: &str, path: &str) -> bool {
 }
 
 #[test]
-fn every_file_of_packages_and_units_is_listed() {
+fn files_of_packages_and_units_are_listed() {
     let listed = listed();
     let all: Vec<_> = packaged().into_iter().chain(made()).collect();
     assert!(all.len() > 25, "{all:?}");
@@ -105,7 +105,7 @@ fn every_file_of_packages_and_units_is_listed() {
 }
 
 #[test]
-fn no_file_is_listed_that_nobody_makes() {
+fn listed_files_are_made() {
     let mut all: BTreeSet<_> = packaged().into_iter().chain(made()).collect();
     for folder in ["/etc", "/run", "/usr/lib"] {
         all.insert(format!("{folder}/pixeld/pixeld.toml"));
@@ -121,7 +121,7 @@ fn no_file_is_listed_that_nobody_makes() {
 }
 
 #[test]
-fn no_page_names_a_file_that_is_not_listed() {
+fn named_files_are_listed() {
     let listed = listed();
     for (name, page) in PAGES {
         let named = page.lines().filter_map(|line| line.strip_prefix(".Pa /")?.split(' ').next());

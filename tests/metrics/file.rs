@@ -17,7 +17,7 @@ use super::{
 };
 
 #[test]
-fn a_daemon_that_is_down_is_told_as_down() {
+fn daemon_that_is_down_is_written_as_down() {
     let mut daemon = Daemon::start("");
     let file = daemon.folder().join("pixeld.prom");
     let write = ["stats", "--prometheus", "--output", file.to_str().unwrap()];
@@ -37,7 +37,7 @@ fn a_daemon_that_is_down_is_told_as_down() {
 }
 
 #[test]
-fn a_daemon_that_does_not_answer_is_told_as_down_and_as_a_failure() {
+fn silent_daemon_is_written_as_down_and_fails() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, file) = (folder.path().join("s"), folder.path().join("pixeld.prom"));
     let _silent = UnixListener::bind(&socket).unwrap();
@@ -49,7 +49,7 @@ fn a_daemon_that_does_not_answer_is_told_as_down_and_as_a_failure() {
 }
 
 #[test]
-fn whoever_reads_the_file_reads_all_of_it() {
+fn output_file_is_never_partial() {
     let daemon = Daemon::start("workers = 2");
     let file = daemon.folder().join("pixeld.prom");
     let write = || {
@@ -86,7 +86,7 @@ fn whoever_reads_the_file_reads_all_of_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_with_its_path() {
+fn unwritable_file_error_has_its_path() {
     let daemon = Daemon::start("");
     let output = daemon.ctl(&["stats", "--prometheus", "--output", "/nowhere/pixeld.prom"]);
     assert_eq!(code(&output), 74);
@@ -96,7 +96,7 @@ fn a_file_that_cannot_be_written_is_told_with_its_path() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_told_as_such_and_the_file_stays_as_it_was() {
+fn full_disk_is_reported_and_keeps_the_file() {
     let daemon = Daemon::start("");
     let small = daemon.folder().join("small");
     fs::create_dir(&small).unwrap();
@@ -115,7 +115,7 @@ fn a_disk_that_is_full_is_told_as_such_and_the_file_stays_as_it_was() {
 
 /// As another user can make one in a sticky folder such as /tmp.
 #[test]
-fn link_at_the_output_path_is_replaced_and_its_target_kept() {
+fn link_at_the_output_path_is_replaced() {
     let daemon = Daemon::start("");
     let sticky = daemon.folder().join("sticky");
     fs::create_dir(&sticky).unwrap();
@@ -137,7 +137,7 @@ fn link_at_the_output_path_is_replaced_and_its_target_kept() {
 }
 
 #[test]
-fn device_at_the_output_path_is_written_to_and_a_link_to_one_is_refused() {
+fn output_to_a_device_works_but_not_by_a_link() {
     let daemon = Daemon::start("");
     let write = |path: &str| daemon.ctl(&["stats", "--prometheus", "--output", path]);
     let output = write("/dev/full");
@@ -157,7 +157,7 @@ fn device_at_the_output_path_is_written_to_and_a_link_to_one_is_refused() {
 // --- a daemon that systemd would start ---
 
 #[test]
-fn a_daemon_whose_unit_is_not_active_is_not_even_connected_to() {
+fn inactive_unit_is_not_connected_to() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let listener = UnixListener::bind(&socket).unwrap();

@@ -31,7 +31,7 @@ fn stats_after_all_have_gone(daemon: &Daemon, before: &Value) -> Value {
 }
 
 #[test]
-fn a_change_that_was_given_up_is_not_made_later() {
+fn timed_out_change_is_not_made_later() {
     let daemon = Daemon::start("workers = 2");
     let before = daemon.stats();
     daemon.configure("workers = 3");
@@ -60,7 +60,7 @@ fn oneway(method: &str, parameters: &Value) -> String {
 const DRAIN: &str = "{\"method\":\"io.pixeld.Control.Drain\"}\0";
 
 #[test]
-fn a_oneway_change_is_made_though_its_client_has_gone() {
+fn oneway_change_survives_its_client() {
     let daemon = Daemon::start("workers = 2");
     let before = daemon.stats();
     while_stuck(&daemon, || {
@@ -73,7 +73,7 @@ fn a_oneway_change_is_made_though_its_client_has_gone() {
 }
 
 #[test]
-fn a_client_that_only_stops_sending_is_answered() {
+fn half_closed_client_is_answered() {
     let daemon = Daemon::start("");
     let mut varlink = daemon.varlink();
     while_stuck(&daemon, || {
@@ -85,7 +85,7 @@ fn a_client_that_only_stops_sending_is_answered() {
 }
 
 #[test]
-fn a_stream_that_does_not_even_begin_is_given_up() {
+fn stream_that_never_begins_times_out() {
     let daemon = Daemon::start("");
     while_stuck(&daemon, || {
         for stream in [&["events", "--follow"][..], &["stats", "--watch", "0.1"]] {
@@ -108,7 +108,7 @@ impl Drop for Bridge {
 }
 
 #[test]
-fn a_change_that_was_given_up_on_another_host_is_not_made_later_either() {
+fn timed_out_remote_change_is_not_made_later() {
     let daemon = Daemon::start("");
     let before = daemon.stats();
     while_stuck(&daemon, || {

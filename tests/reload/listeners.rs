@@ -22,7 +22,7 @@ fn unix(path: &Path) -> String {
 }
 
 #[test]
-fn new_addresses_are_served_old_ones_are_closed_and_nobody_is_cut_off() {
+fn reload_swaps_addresses_without_cuts() {
     let daemon = Daemon::start("");
     let (old_tcp, old_unix) = (daemon.address(), daemon.http_socket());
     let mut connected = [is_served(daemon.client()), is_served(daemon.unix_client())];
@@ -46,7 +46,7 @@ fn new_addresses_are_served_old_ones_are_closed_and_nobody_is_cut_off() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_refuses_the_reload_and_changes_nothing() {
+fn address_in_use_fails_the_reload() {
     let daemon = Daemon::start("workers = 1");
     let before = daemon.stats()["listeners"].clone();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,7 +67,7 @@ fn an_address_that_cannot_be_had_refuses_the_reload_and_changes_nothing() {
 }
 
 #[test]
-fn from_one_address_to_all_of_the_same_port_takes_a_restart_and_says_so() {
+fn wildcard_of_own_port_needs_a_restart() {
     let daemon = Daemon::start("");
     let port = daemon.address().port();
     write_config(&daemon, &listening(&daemon, &format!("\"0.0.0.0:{port}\"")));
@@ -79,7 +79,7 @@ fn from_one_address_to_all_of_the_same_port_takes_a_restart_and_says_so() {
 }
 
 #[test]
-fn a_dry_run_refuses_what_a_reload_would_and_opens_nothing() {
+fn dry_run_fails_as_the_reload_and_opens_nothing() {
     let daemon = Daemon::start("");
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = daemon.address().port();
@@ -105,7 +105,7 @@ fn a_dry_run_refuses_what_a_reload_would_and_opens_nothing() {
 }
 
 #[test]
-fn control_sockets_move_and_the_call_that_moves_them_is_answered() {
+fn moved_control_sockets_answer_the_reload() {
     let daemon = Daemon::start("");
     let (control, admin) = (daemon.folder().join("c.sock"), daemon.folder().join("a.sock"));
     let config = listening(&daemon, &unix(&daemon.http_socket()));
@@ -127,7 +127,7 @@ fn control_sockets_move_and_the_call_that_moves_them_is_answered() {
 }
 
 #[test]
-fn sockets_that_were_passed_stay_and_that_is_said() {
+fn inherited_sockets_need_a_restart() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = Setup::new("").socket("http", tcp).start();
     let address = daemon.address();

@@ -21,7 +21,7 @@ fn fails(hosts: &Hosts, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn of_two_hosts_the_one_that_answers_is_shown_all_the_same() {
+fn reachable_host_is_shown_beside_a_failed_one() {
     let c5 = Daemon::start("workers = 2");
     let hosts = Hosts::new().daemon("c5", &c5);
     for order in [["c5", "t2"], ["t2", "c5"]] {
@@ -42,7 +42,7 @@ fn of_two_hosts_the_one_that_answers_is_shown_all_the_same() {
 }
 
 #[test]
-fn each_host_that_fails_is_told_and_the_first_gives_the_exit_code() {
+fn first_failed_host_gives_the_exit_code() {
     let hosts = Hosts::new().socket("t2", Path::new("/nowhere/admin.sock"));
     let (code, said) = fails(&hosts, &["drain", "-H", "c5", "-H", "t2"]);
     assert_eq!(code, 69);
@@ -50,7 +50,7 @@ fn each_host_that_fails_is_told_and_the_first_gives_the_exit_code() {
 }
 
 #[test]
-fn ssh_that_does_not_get_through_is_quoted() {
+fn ssh_failure_is_quoted() {
     let script = "echo 'Warning: Permanently added t2' >&2\necho 'Connection refused' >&2\nexit 255";
     let hosts = Hosts::new().script("root@t2", script);
     let (code, said) = fails(&hosts, &["stats", "-H", "root@t2"]);
@@ -62,7 +62,7 @@ fn ssh_that_does_not_get_through_is_quoted() {
 }
 
 #[test]
-fn what_a_host_says_does_not_steer_the_terminal() {
+fn remote_stderr_is_sanitized() {
     let hosts = Hosts::new().script("t2", "printf '\\033[31mevil\\033]0;title\\007\\r\\n' >&2; exit 255");
     let (_, said) = fails(&hosts, &["stats", "-H", "t2"]);
     assert_eq!(said.lines().next(), Some("pixeldctl: t2: \\u{1b}[31mevil\\u{1b}]0;title\\u{7}"));
@@ -79,7 +79,7 @@ fn doctor_of_another_host_does_not_suggest_sudo_here() {
 }
 
 #[test]
-fn words_of_another_host_on_stdout_are_shown() {
+fn unexpected_remote_stdout_is_shown() {
     let words = "Please login as the user \"admin\" rather than the user \"root\".";
     // As cloud-init has it; it keeps the connection for a while, and so does a prompt.
     let kept = format!("echo; echo '{words}'; echo; exec sleep 60");
@@ -104,7 +104,7 @@ fn words_of_another_host_on_stdout_are_shown() {
 }
 
 #[test]
-fn report_of_another_host_is_sanitized() {
+fn remote_report_is_sanitized() {
     let report = r#"{"ok":false,"findings":[{"check":"a\u001b[2J","state":"problem","summary":"b\u202ec","evidence":"d\u2028e","mend":["f\nFORGED"]}]}"#;
     let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));
     let output = hosts.ctl(&["doctor", "-H", "t2"]);
@@ -119,7 +119,7 @@ fn report_of_another_host_is_sanitized() {
 }
 
 #[test]
-fn a_host_without_pixeldctl_is_told_from_one_without_a_daemon() {
+fn missing_pixeldctl_differs_from_missing_daemon() {
     let script = "echo 'sh: 1: pixeldctl: not found' >&2\nexit 127";
     let hosts = Hosts::new().script("t2", script).socket("c5", Path::new("/nowhere/admin.sock"));
     let (code, said) = fails(&hosts, &["stats", "-H", "t2"]);
@@ -134,7 +134,7 @@ fn a_host_without_pixeldctl_is_told_from_one_without_a_daemon() {
 }
 
 #[test]
-fn whoever_may_not_is_told_which_group_may() {
+fn remote_permission_error_names_the_group() {
     let refusal = "echo 'pixeldctl: you may not connect to /run/pixeld/admin.sock' >&2\n\
                    echo 'hint: use sudo' >&2\nexit 77";
     let hosts = Hosts::new().script("t2", &format!("echo '*** No trespassing ***' >&2\n{refusal}"));
@@ -146,7 +146,7 @@ fn whoever_may_not_is_told_which_group_may() {
 }
 
 #[test]
-fn a_pixeldctl_that_is_too_old_is_told_so() {
+fn too_old_remote_pixeldctl_is_reported() {
     let script = "echo \"error: unrecognized subcommand 'bridge'\" >&2\necho 'Usage: pixeldctl' >&2\nexit 64";
     let (code, said) = fails(&Hosts::new().script("t2", script), &["stats", "-H", "t2"]);
     assert_eq!(code, 76);
@@ -156,7 +156,7 @@ fn a_pixeldctl_that_is_too_old_is_told_so() {
 }
 
 #[test]
-fn a_host_that_hangs_is_given_up_and_its_ssh_ended() {
+fn hanging_host_times_out_and_its_ssh_ends() {
     let c5 = Daemon::start("workers = 2");
     let hosts = Hosts::new().daemon("c5", &c5).script("t2", "exec sleep 60");
     let begun = Instant::now();
@@ -171,7 +171,7 @@ fn a_host_that_hangs_is_given_up_and_its_ssh_ended() {
 }
 
 #[test]
-fn a_host_whose_shell_says_something_first_is_not_understood() {
+fn noisy_remote_shell_is_reported() {
     let c5 = Daemon::start("");
     let socket = c5.admin_socket();
     let greeting = format!(
@@ -193,7 +193,7 @@ fn a_host_whose_shell_says_something_first_is_not_understood() {
 }
 
 #[test]
-fn a_host_whose_pixeld_is_of_another_version_is_told_so() {
+fn remote_pixeld_of_another_version_is_reported() {
     let hosts = Hosts::new().script("t2", "printf '{\"parameters\":{\"workers\":[]}}\\0'; exec cat");
     let (code, said) = fails(&hosts, &["workers", "-H", "t2"]);
     assert_eq!(code, 76);
@@ -203,7 +203,7 @@ fn a_host_whose_pixeld_is_of_another_version_is_told_so() {
 }
 
 #[test]
-fn a_far_side_that_ends_amid_a_reply_is_told_from_one_that_fails() {
+fn truncated_reply_differs_from_remote_failure() {
     let half = "printf '{\"parameters\":{\"already\":'";
     let hosts = Hosts::new()
         .script("restarts", half)
@@ -226,7 +226,7 @@ fn a_far_side_that_ends_amid_a_reply_is_told_from_one_that_fails() {
 }
 
 #[test]
-fn a_host_that_says_much_on_stderr_is_answered_all_the_same() {
+fn much_remote_stderr_does_not_block() {
     let t2 = Daemon::start("workers = 2");
     let chatty = format!(
         "head -c 1000000 /dev/zero | tr '\\0' x >&2\nshift\nPIXELDCTL_SOCKET='{}' exec '{}' \"$@\"",
@@ -238,7 +238,7 @@ fn a_host_that_says_much_on_stderr_is_answered_all_the_same() {
 }
 
 #[test]
-fn an_ssh_that_leaves_its_stderr_open_does_not_hold_up() {
+fn open_ssh_stderr_does_not_block() {
     let script = "sleep 20 >&- <&- &\necho $! > \"$here/left\"\necho 'no way' >&2\nexit 255";
     let hosts = Hosts::new().script("t2", script);
     let begun = Instant::now();
@@ -249,7 +249,7 @@ fn an_ssh_that_leaves_its_stderr_open_does_not_hold_up() {
 }
 
 #[test]
-fn a_host_is_never_an_option_of_ssh() {
+fn host_is_never_an_option_of_ssh() {
     let t2 = Daemon::start("workers = 2");
     let hosts = Hosts::new().daemon("-oProxyCommand=touch x", &t2).daemon("--", &t2);
     for host in ["-oProxyCommand=touch x", "--"] {
@@ -262,7 +262,7 @@ fn a_host_is_never_an_option_of_ssh() {
 }
 
 #[test]
-fn an_ssh_that_is_not_there_is_named() {
+fn missing_ssh_is_reported() {
     let mut command = Hosts::new().command(&["stats", "-H", "t2"]);
     let output = crate::support::captured(command.env("PIXELDCTL_SSH", "/nowhere/ssh"));
     assert_eq!(code(&output), 71);
@@ -272,7 +272,7 @@ fn an_ssh_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_fault_to_tell() {
+fn closed_pipe_of_remote_output_is_silent() {
     let (c5, t2) = (Daemon::start(""), Daemon::start(""));
     let hosts = Hosts::with_daemons(&c5, &t2);
     let (reader, writer) = std::io::pipe().unwrap();

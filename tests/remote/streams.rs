@@ -60,7 +60,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn events_of_two_hosts_are_followed_together() {
+fn events_of_two_hosts_are_merged() {
     let (c5, t2) = (Daemon::start("workers = 1"), Daemon::start("workers = 1"));
     let hosts = Hosts::with_daemons(&c5, &t2);
     let mut following = Running::start(&mut hosts.command(&["events", "-f", "-H", "c5", "-H", "t2"]));
@@ -76,7 +76,7 @@ fn events_of_two_hosts_are_followed_together() {
 }
 
 #[test]
-fn events_that_were_missed_are_told_with_their_host() {
+fn missed_events_are_reported_with_their_host() {
     let reply = r#"printf '{"parameters":{"events":[],"missed":3},"continues":true}\0'"#;
     // The question is taken first, so that it can be asked.
     for (options, line, away) in [
@@ -118,7 +118,7 @@ fn figures_of_two_hosts_are_watched_together() {
 }
 
 #[test]
-fn one_host_that_goes_does_not_end_what_is_shown_of_the_other() {
+fn lost_host_does_not_end_the_other_stream() {
     let (c5, mut t2) = (Daemon::start("workers = 1"), Daemon::start("workers = 1"));
     let hosts = Hosts::with_daemons(&c5, &t2);
     let mut following =
@@ -134,7 +134,7 @@ fn one_host_that_goes_does_not_end_what_is_shown_of_the_other() {
 }
 
 #[test]
-fn nothing_is_left_of_a_watch_that_is_interrupted() {
+fn interrupted_watch_leaves_no_process() {
     let (c5, t2) = (Daemon::start("workers = 1"), Daemon::start("workers = 1"));
     let hosts = Hosts::with_daemons(&c5, &t2);
     let descriptors = t2.stats()["process"]["descriptorsUsed"].clone();
@@ -149,7 +149,7 @@ fn nothing_is_left_of_a_watch_that_is_interrupted() {
 }
 
 #[test]
-fn a_watch_whose_reader_has_gone_ends_without_a_word() {
+fn watch_with_a_closed_pipe_ends_silently() {
     let t2 = Daemon::start("workers = 1");
     let hosts = Hosts::new().daemon("t2", &t2);
     for options in [&["--watch", "0.1"][..], &["--watch", "0.1", "--json"]] {
@@ -173,7 +173,7 @@ fn from_pipe(reader: std::io::PipeReader) -> ChildStdout {
 }
 
 #[test]
-fn a_bridge_ends_when_the_daemon_hangs_up_and_when_nobody_asks_any_more() {
+fn bridge_ends_with_either_side() {
     let mut t2 = Daemon::start("workers = 1");
     let bridge = || {
         let mut command = Command::new(PIXELDCTL);
@@ -193,7 +193,7 @@ fn a_bridge_ends_when_the_daemon_hangs_up_and_when_nobody_asks_any_more() {
 }
 
 #[test]
-fn a_bridge_to_a_daemon_that_is_stuck_does_not_stay() {
+fn bridge_to_a_stalled_daemon_ends() {
     let t2 = Daemon::start("workers = 1");
     t2.signal(Signal::SIGSTOP);
     let mut command = Command::new(PIXELDCTL);

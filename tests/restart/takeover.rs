@@ -29,7 +29,7 @@ use crate::{
 };
 
 #[test]
-fn handoff_into_few_descriptors_leaves_no_client_hanging() {
+fn handoff_above_the_fd_limit_hangs_no_client() {
     let first = start(PATIENT);
     let mut idle: Vec<_> = (0..60).map(|_| first.client()).collect();
     for client in &mut idle {
@@ -132,7 +132,7 @@ fn drained_by(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn drained_state_survives_other_layouts_of_the_counters() {
+fn drained_state_survives_other_counter_layouts() {
     let mut first = start("");
     assert_eq!(first.client().ask(post(PIXEL)).status, 200);
     assert!(first.ctl(&["drain"]).status.success());

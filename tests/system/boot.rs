@@ -7,7 +7,7 @@ use std::{env, fs, thread};
 use crate::harness::{C5_OUTSIDE, Host, Load, Release, Request, Site, T2, wait_until};
 
 #[test]
-fn hosts_are_joined_by_a_network_and_t2_is_private() {
+fn site_network_joins_hosts_and_hides_t2() {
     let start = Instant::now();
     let site = Site::boot_with(|plan| plan);
     eprintln!("booted the pair in {:.3?}", start.elapsed());
@@ -33,7 +33,7 @@ fn hosts_are_joined_by_a_network_and_t2_is_private() {
 }
 
 #[test]
-fn load_counts_what_happens() {
+fn load_generator_counts_responses_and_errors() {
     let site = Site::boot_with(|plan| plan);
     site.c5.run("systemctl start nginx");
     let request = Request::new("GET", "/", "");
@@ -83,7 +83,7 @@ fn services_are_confined_on_both_releases() {
 }
 
 #[test]
-fn nothing_is_left_of_a_dropped_host() {
+fn dropped_host_leaves_nothing() {
     let host = Host::plan("gone").boot();
     let (leader, network) = (host.leader(), host.network_inode());
     let cgroup = fs::read_to_string(format!("/proc/{leader}/cgroup")).expect("read a control group");

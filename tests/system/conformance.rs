@@ -8,7 +8,7 @@ use table::{Peer, Via, play_all};
 use crate::harness::{C5_OUTSIDE, deployment};
 
 #[test]
-fn every_case_that_makes_sense_through_nginx() {
+fn conformance_cases_hold_through_nginx() {
     let site = deployment::start();
     site.client.in_its_network(|| play_all(&Peer::Tcp(C5_OUTSIDE), Via::Nginx));
     assert_eq!(site.client.post(C5_OUTSIDE, r#"{"x":1,"y":2,"channel":"R","value":3}"#).status, 200);

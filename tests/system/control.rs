@@ -39,7 +39,7 @@ fn is_even(spread: &[u64]) -> bool {
 }
 
 #[test]
-fn any_varlink_client_can_look_inside() {
+fn varlinkctl_reads_state_and_streams() {
     let site = boot();
     let info = site.c5.run(&format!("varlinkctl info {SOCKET}")).stdout;
     for part in ["io.pixeld.Control", "io.systemd.service", "org.varlink.service", "Version: "] {
@@ -63,7 +63,7 @@ fn any_varlink_client_can_look_inside() {
 }
 
 #[test]
-fn every_interface_is_described_to_the_end() {
+fn every_interface_has_a_description() {
     let site = boot();
     // What varlinkctl prints is what it has understood, so nothing is lost that it does not know.
     let shape = |description: &str| -> Vec<String> {
@@ -90,7 +90,7 @@ fn every_interface_is_described_to_the_end() {
 }
 
 #[test]
-fn the_groups_decide_who_may_read_and_who_may_change() {
+fn groups_decide_read_and_write_access() {
     let site = boot();
     let c5 = &site.c5;
     c5.run("useradd nobodys && useradd -G pixeld reader && useradd -G pixeld-admin changer");
@@ -108,7 +108,7 @@ fn the_groups_decide_who_may_read_and_who_may_change() {
 }
 
 #[test]
-fn any_varlink_client_may_change_what_its_user_may() {
+fn any_varlink_client_has_the_rights_of_its_user() {
     let site = boot();
     let c5 = &site.c5;
     c5.run("useradd nobodys && useradd -G pixeld reader && useradd -G pixeld-admin changer");
@@ -143,7 +143,7 @@ fn any_varlink_client_may_change_what_its_user_may() {
 }
 
 #[test]
-fn the_journal_says_who_changed_what() {
+fn journal_has_the_caller_of_each_change() {
     let site = boot();
     let c5 = &site.c5;
     c5.run("useradd -G pixeld-admin changer");
@@ -157,7 +157,7 @@ fn the_journal_says_who_changed_what() {
 }
 
 #[test]
-fn workers_that_were_set_by_hand_stay_over_a_reload_and_go_with_a_restart() {
+fn worker_override_ends_with_a_restart() {
     let site = boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 2\n");
@@ -176,7 +176,7 @@ fn workers_that_were_set_by_hand_stay_over_a_reload_and_go_with_a_restart() {
 }
 
 #[test]
-fn the_number_of_workers_changes_while_requests_flow() {
+fn worker_changes_under_load_fail_no_request() {
     let site = boot();
     let c5 = &site.c5;
     let load = c5.client().load(Load { connections: 8, rate: 2000, ..Load::on(http(c5)) });

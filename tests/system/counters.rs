@@ -24,7 +24,7 @@ fn expect(host: &Host, requests: u64, starts: u64, since: &Value) {
 }
 
 #[test]
-fn counters_go_on_over_restarts_and_crashes() {
+fn counters_survive_restarts_and_crashes() {
     for release in [Release::Trixie, Release::Bookworm] {
         let site = Site::boot_release(release);
         let c5 = &site.c5;
@@ -47,7 +47,7 @@ fn counters_go_on_over_restarts_and_crashes() {
 }
 
 #[test]
-fn the_sandbox_lets_memory_be_shared_and_nothing_be_refused() {
+fn sandbox_allows_shared_counters() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");

@@ -8,7 +8,7 @@ const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
 
 #[test]
-fn a_thousand_posts_are_answered_by_both_hosts_together() {
+fn thousand_posts_are_spread_over_both_hosts() {
     let site = deployment::start();
     let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
     for i in 0..1000 {
@@ -24,7 +24,7 @@ fn a_thousand_posts_are_answered_by_both_hosts_together() {
 }
 
 #[test]
-fn the_first_connection_starts_the_service_and_is_answered() {
+fn first_connection_starts_the_service() {
     let site = Site::boot();
     site.c5.run("systemctl start pixeld.socket");
     assert!(!site.c5.try_run("systemctl is-active pixeld").success());
@@ -35,7 +35,7 @@ fn the_first_connection_starts_the_service_and_is_answered() {
 }
 
 #[test]
-fn only_port_80_and_only_pixel_can_be_reached_from_outside() {
+fn only_port_80_and_pixel_are_reachable() {
     let site = deployment::start();
     for port in [22, 8000, 8080, 443] {
         let address = SocketAddr::new(C5_OUTSIDE.ip(), port);
@@ -69,7 +69,7 @@ fn port_8000_of_t2_is_for_private_addresses_only() {
 }
 
 #[test]
-fn what_is_installed_passes_the_checks_of_systemd_and_nginx() {
+fn installed_files_pass_systemd_and_nginx_checks() {
     let site = deployment::start();
     site.c5.run("systemd-analyze verify --man=no /usr/lib/systemd/system/pixeld*");
     site.c5.run("nginx -t");

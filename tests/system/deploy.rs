@@ -113,7 +113,7 @@ impl Cloud {
 }
 
 #[test]
-fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
+fn bare_hosts_become_the_deployment() {
     let cloud = Cloud::new();
     let begun = Instant::now();
     let t2 = cloud.t2(cloud.user_data("second"));
@@ -159,7 +159,7 @@ fn bare_hosts_become_the_deployment_and_say_when_they_are_ready() {
 }
 
 #[test]
-fn a_package_that_is_not_the_one_that_is_meant_is_refused() {
+fn package_with_a_wrong_checksum_is_rejected() {
     let cloud = Cloud::new();
     let wrong = "0".repeat(64);
     let mut user_data = by_hand(&cloud.user_data("second"));
@@ -193,7 +193,7 @@ fn a_package_that_is_not_the_one_that_is_meant_is_refused() {
 }
 
 #[test]
-fn the_daily_update_is_waited_for_and_a_host_without_a_mirror_says_so() {
+fn deploy_waits_for_apt_and_reports_no_mirror() {
     let cloud = Cloud::new();
     // The agent as the template has it if nobody asks for a version.
     let user_data = cloud.user_data("second").replace(&cloud.sums["AgentSha256"], "any");
@@ -229,7 +229,7 @@ fn the_daily_update_is_waited_for_and_a_host_without_a_mirror_says_so() {
 }
 
 #[test]
-fn a_host_that_is_added_gets_the_agent_by_the_script_of_the_guide() {
+fn added_host_gets_the_agent_by_the_guide() {
     let guide = include_str!("../../deploy/README.md");
     let (_, script) = guide.split_once("cat > agent.sh <<'END'\n").expect("the guide has the script");
     let (script, _) = script.split_once("    END\n").expect("the script ends");

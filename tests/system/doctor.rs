@@ -71,7 +71,7 @@ fn assert_is_well(host: &Host) {
 }
 
 #[test]
-fn a_fresh_site_is_well_and_the_rest_is_called_skipped() {
+fn fresh_site_has_no_problem() {
     let site = deployment::start();
     for host in [&site.c5, &site.t2] {
         assert_is_well(host);
@@ -102,7 +102,7 @@ fn a_fresh_site_is_well_and_the_rest_is_called_skipped() {
 }
 
 #[test]
-fn the_oldest_supported_release_is_understood() {
+fn doctor_works_on_the_oldest_release() {
     let host = Host::plan("old").release(Release::Bookworm).with_pixeld().boot();
     host.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
     assert_is_well(&host);
@@ -138,7 +138,7 @@ fn configuration_that_only_root_can_read_is_found() {
 }
 
 #[test]
-fn a_wrong_service_is_found_and_mended() {
+fn faulty_service_is_found_and_fixed() {
     let site = deployment::start();
     let c5 = &site.c5;
 
@@ -170,7 +170,7 @@ fn a_wrong_service_is_found_and_mended() {
 }
 
 #[test]
-fn a_wrong_nginx_is_found() {
+fn faulty_nginx_is_found() {
     let site = deployment::start();
     let c5 = &site.c5;
     let upstreams = "/etc/nginx/pixeld-upstreams.conf";
@@ -228,7 +228,7 @@ fn a_wrong_nginx_is_found() {
 }
 
 #[test]
-fn an_nginx_that_may_not_connect_and_a_socket_for_everyone_are_found() {
+fn wrong_socket_access_is_found() {
     let site = deployment::start();
     let c5 = &site.c5;
     c5.run("gpasswd --delete www-data pixeld-proxy");
@@ -264,7 +264,7 @@ fn address_filter_not_in_effect_is_a_problem() {
 }
 
 #[test]
-fn a_port_that_is_open_to_the_world_and_a_short_queue_are_found() {
+fn open_port_and_short_queue_are_found() {
     let Site { t2, .. } = &deployment::start();
 
     t2.write("/etc/systemd/system/pixeld-tcp.socket.d/open.conf", "[Socket]\nIPAddressAllow=any\n");

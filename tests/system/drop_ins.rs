@@ -25,7 +25,7 @@ LogExtraFields=SITE=web
 ";
 
 #[test]
-fn settings_of_administrators_have_their_effect() {
+fn drop_ins_of_administrators_have_effect() {
     for release in [Release::Trixie, Release::Bookworm] {
         let host = Host::plan("c5").release(release).with_pixeld().boot();
         host.run("useradd --no-create-home web");
@@ -71,7 +71,7 @@ BindReadOnlyPaths=/run/systemd/notify /run/pixeld
 ";
 
 #[test]
-fn log_namespace_of_the_manual_gets_the_log() {
+fn log_namespace_of_the_manual_works() {
     let page = include_str!("../../man/pixeld.8");
     assert!(page.contains(NAMESPACE), "the manual has another one");
     for release in [Release::Trixie, Release::Bookworm] {

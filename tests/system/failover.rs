@@ -13,7 +13,7 @@ fn load(site: &crate::harness::Site) -> LoadHandle {
 }
 
 #[test]
-fn t2_stops_and_starts_again() {
+fn t2_stop_and_start_lose_no_request() {
     let site = deployment::start();
     let load = load(&site);
     site.t2.run(STOP);
@@ -26,7 +26,7 @@ fn t2_stops_and_starts_again() {
 }
 
 #[test]
-fn a_full_stop_is_not_cancelled_by_the_requests_that_come_meanwhile() {
+fn stop_is_not_cancelled_by_new_requests() {
     let site = deployment::start();
     let load = load(&site);
     for _ in 0..15 {
@@ -38,7 +38,7 @@ fn a_full_stop_is_not_cancelled_by_the_requests_that_come_meanwhile() {
 }
 
 #[test]
-fn the_pixeld_of_c5_stops_and_starts_again() {
+fn c5_stop_and_start_lose_no_request() {
     let site = deployment::start();
     let load = load(&site);
     site.c5.run(STOP);
@@ -51,7 +51,7 @@ fn the_pixeld_of_c5_stops_and_starts_again() {
 }
 
 #[test]
-fn the_host_t2_is_gone() {
+fn powered_off_t2_loses_no_request() {
     let site = deployment::start();
     let load = load(&site);
     site.t2.run("ip link set lan0 down");
@@ -63,7 +63,7 @@ fn the_host_t2_is_gone() {
 
 /// As an overload would: each host lets requests time out, so nginx counts a failure against both.
 #[test]
-fn both_hosts_silent_for_longer_than_a_timeout_lose_nothing() {
+fn timeouts_of_both_hosts_lose_no_request() {
     let site = deployment::start();
     let load = site.client.load(Load { connections: 64, rate: 640, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(640);
@@ -83,7 +83,7 @@ fn both_hosts_silent_for_longer_than_a_timeout_lose_nothing() {
 }
 
 #[test]
-fn one_host_alone_that_is_silent_for_a_timeout_loses_nothing() {
+fn timeout_of_a_single_host_loses_no_request() {
     let site = deployment::start();
     site.c5.run("sed -i '/^server 10/s/^/#/' /etc/nginx/pixeld-upstreams.conf && systemctl restart nginx");
     let load = load(&site);
@@ -97,7 +97,7 @@ fn one_host_alone_that_is_silent_for_a_timeout_loses_nothing() {
 }
 
 #[test]
-fn both_restart_one_after_the_other() {
+fn rolling_restart_loses_no_request() {
     let site = deployment::start();
     let load = load(&site);
     for _ in 0..3 {
@@ -109,7 +109,7 @@ fn both_restart_one_after_the_other() {
 }
 
 #[test]
-fn nobody_left_means_503_in_json() {
+fn no_host_left_means_503_in_json() {
     let site = deployment::start();
     for host in [&site.c5, &site.t2] {
         host.run(STOP);

@@ -21,7 +21,7 @@ const QUICKLY: &str = "CARGO_NET_OFFLINE=true CARGO_PROFILE_RELEASE_LTO=off CARG
                        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16";
 
 #[test]
-fn a_clean_host_is_told_what_is_missing_and_then_serves_what_it_built() {
+fn quickstart_on_a_clean_host_builds_and_serves() {
     let host = host_with_clone();
     let without_make = in_clone(&host, "make run");
     assert_eq!(without_make.status, 127, "{without_make}");

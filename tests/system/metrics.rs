@@ -41,12 +41,12 @@ fn state(host: &Host, unit: &str) -> String {
 }
 
 #[test]
-fn the_timer_keeps_a_file_that_is_whole_and_true() {
+fn metrics_timer_keeps_the_file_current() {
     the_file_is_whole_and_true(Release::Trixie);
 }
 
 #[test]
-fn the_timer_works_with_the_oldest_systemd() {
+fn metrics_timer_works_with_the_oldest_systemd() {
     the_file_is_whole_and_true(Release::Bookworm);
 }
 
@@ -108,7 +108,7 @@ fn a_stopped_daemon_stays_stopped(c5: &Host) {
 }
 
 #[test]
-fn a_stop_of_pixeld_first_ends_whoever_is_about_to_ask_it() {
+fn pixeld_stop_ends_the_metrics_job_first() {
     let c5 = &Host::plan("c5").with_pixeld().boot();
     c5.run(&format!("mkdir -p {FOLDER} /srv/slow && systemctl start pixeld"));
     // Between what systemd says and the question, so much time passes that pixeld can be stopped.
@@ -131,7 +131,7 @@ fn starts(host: &Host) -> usize {
 }
 
 #[test]
-fn without_the_folder_nothing_fails_and_a_drop_in_names_another() {
+fn missing_collector_folder_fails_nothing() {
     let c5 = &Host::plan("c5").with_pixeld().boot();
     c5.run("systemctl start pixeld");
     hurry(c5);

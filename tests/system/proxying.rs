@@ -30,7 +30,7 @@ fn reloads_of_nginx_in_a_row_lose_no_request() {
 
 /// Bodies go to the hosts piece by piece then. nginx still sends a request to the other host if it has all of it.
 #[test]
-fn site_without_request_buffering_serves_and_fails_over() {
+fn site_without_request_buffering_fails_over() {
     let site = deployment::start();
     deployment::change_site(
         &site.c5,

@@ -23,7 +23,7 @@ fn post_some(host: &Host, requests: u64) {
 }
 
 #[test]
-fn another_host_is_looked_at_alone_and_together_with_this_one() {
+fn remote_host_is_shown_alone_and_with_local_one() {
     let site = start();
     let Site { c5, t2, .. } = &site;
     post_some(c5, 2);
@@ -58,7 +58,7 @@ fn another_host_is_looked_at_alone_and_together_with_this_one() {
 }
 
 #[test]
-fn whom_the_other_host_lets_in_decides_what_may_be_done_there() {
+fn remote_user_decides_the_access() {
     let site = start();
     let Site { c5, t2, .. } = &site;
     c5.run("useradd -m alice");
@@ -90,7 +90,7 @@ fn ctl_as_alice(c5: &Host, arguments: &str) -> crate::harness::Output {
 }
 
 #[test]
-fn no_client_notices_that_a_host_is_drained_and_resumed() {
+fn drain_and_resume_of_a_host_lose_no_request() {
     let site = start();
     let Site { c5, t2, .. } = &site;
     let load = site.client.load(Load { connections: 8, rate: 400, ..Load::on(C5_OUTSIDE) });
@@ -112,7 +112,7 @@ fn no_client_notices_that_a_host_is_drained_and_resumed() {
 }
 
 #[test]
-fn a_drained_host_stays_so_over_a_restart_and_says_so_everywhere() {
+fn drained_host_stays_drained_over_a_restart() {
     let site = start();
     let Site { c5, t2, .. } = &site;
     let load = site.client.load(Load { connections: 4, rate: 200, ..Load::on(C5_OUTSIDE) });

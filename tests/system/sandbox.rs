@@ -89,12 +89,12 @@ fn what_can_be_reached_from_the_sandbox(release: Release) {
 }
 
 #[test]
-fn a_daemon_taken_over_reaches_neither_the_metadata_service_nor_the_internet() {
+fn sandbox_blocks_metadata_and_internet() {
     what_can_be_reached_from_the_sandbox(Release::Trixie);
 }
 
 #[test]
-fn a_daemon_taken_over_reaches_neither_of_them_on_the_oldest_systemd() {
+fn sandbox_blocks_both_on_the_oldest_systemd() {
     what_can_be_reached_from_the_sandbox(Release::Bookworm);
 }
 
@@ -107,7 +107,7 @@ fn narrowed(unit: &str) -> String {
 }
 
 #[test]
-fn port_8000_can_be_narrowed_to_one_range_of_private_addresses() {
+fn port_8000_can_be_narrowed_to_one_range() {
     for release in [Release::Trixie, Release::Bookworm] {
         let site = deployment::start_on(release);
         if !filters_packets(&site.t2, "whom port 8000 lets in") {
@@ -129,7 +129,7 @@ fn port_8000_can_be_narrowed_to_one_range_of_private_addresses() {
 }
 
 #[test]
-fn systemd_rates_the_service_as_safe_and_finds_no_fault_in_its_units() {
+fn systemd_analyze_rates_the_units_as_safe() {
     for release in [Release::Trixie, Release::Bookworm] {
         let host = Host::plan("c5").release(release).with_pixeld().boot();
         // Tenths: more than 0.2 would fail.
@@ -149,7 +149,7 @@ fn systemd_rates_the_service_as_safe_and_finds_no_fault_in_its_units() {
 }
 
 #[test]
-fn nothing_but_the_two_programs_can_be_executed_beside_the_daemon() {
+fn sandbox_executes_only_the_two_programs() {
     let site = Site::boot();
     site.c5.run("systemctl start pixeld");
     let pid = stats(&site.c5).pid;

@@ -20,7 +20,7 @@ fn property(host: &Host, unit: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_status_line_and_the_journal_are_alive() {
+fn status_text_and_journal_fields_are_current() {
     let site = Site::boot();
     site.c5.run("systemctl start pixeld");
     assert_eq!(post(&site.c5).unwrap(), 200);
@@ -52,7 +52,7 @@ fn the_status_line_and_the_journal_are_alive() {
 }
 
 #[test]
-fn start_enable_reload_restart_and_stop_behave() {
+fn systemctl_verbs_work() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl enable --quiet pixeld");
@@ -95,7 +95,7 @@ fn start_enable_reload_restart_and_stop_behave() {
 }
 
 #[test]
-fn a_wrong_configuration_says_where_and_why_and_is_mended_by_one_start() {
+fn faulty_configuration_is_explained_and_recoverable() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld.socket");
@@ -131,7 +131,7 @@ fn a_wrong_configuration_says_where_and_why_and_is_mended_by_one_start() {
 }
 
 #[test]
-fn a_killed_daemon_is_back_for_the_next_request() {
+fn killed_daemon_is_back_for_the_next_request() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");
@@ -143,7 +143,7 @@ fn a_killed_daemon_is_back_for_the_next_request() {
 }
 
 #[test]
-fn a_stop_lets_the_request_in_flight_finish() {
+fn systemctl_stop_finishes_the_request() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");
@@ -167,7 +167,7 @@ fn a_stop_lets_the_request_in_flight_finish() {
 }
 
 #[test]
-fn the_sandbox_leaves_the_daemon_no_network_of_its_own() {
+fn sandbox_has_no_network_of_its_own() {
     let site = deployment::start();
     let pid = stats(&site.t2).pid;
     let interfaces = site.t2.run(&format!("nsenter -t {pid} -n ip -o link | wc -l")).stdout;
@@ -178,7 +178,7 @@ fn the_sandbox_leaves_the_daemon_no_network_of_its_own() {
 }
 
 #[test]
-fn disabled_admin_socket_stays_closed_until_it_is_enabled() {
+fn disabled_admin_socket_stays_closed() {
     for release in [Release::Trixie, Release::Bookworm] {
         let site = Site::boot_release(release);
         let c5 = &site.c5;
@@ -227,7 +227,7 @@ fn assert_read_only(host: &Host) {
 
 /// As with a drop-in that names a path that is missing.
 #[test]
-fn start_that_cannot_succeed_is_not_repeated_and_can_be_revived() {
+fn failed_start_is_not_repeated_but_recoverable() {
     let site = Site::boot();
     let c5 = &site.c5;
     let drop_in = "/etc/systemd/system/pixeld.service.d/zz-nowhere.conf";
@@ -248,7 +248,7 @@ fn start_that_cannot_succeed_is_not_repeated_and_can_be_revived() {
 }
 
 #[test]
-fn service_started_without_journald_logs_when_journald_is_back() {
+fn log_resumes_when_journald_is_back() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");
@@ -264,7 +264,7 @@ fn service_started_without_journald_logs_when_journald_is_back() {
 }
 
 #[test]
-fn filter_of_accept4_is_reported_and_costs_no_cpu_time() {
+fn filtered_accept4_is_reported_without_spinning() {
     let site = Site::boot();
     let c5 = &site.c5;
     let drop_in = "/etc/systemd/system/pixeld.service.d/zz-filter.conf";

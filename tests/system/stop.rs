@@ -27,7 +27,7 @@ fn units(host: &Host) -> String {
 }
 
 #[test]
-fn stopping_pixeld_socket_closes_everything_under_load_and_nothing_has_failed() {
+fn socket_stop_under_load_closes_everything() {
     for release in [Release::Trixie, Release::Bookworm] {
         let Site { t2, .. } = &deployment::start_on(release);
         for _ in 0..5 {
@@ -53,7 +53,7 @@ fn stopping_pixeld_socket_closes_everything_under_load_and_nothing_has_failed() 
 }
 
 #[test]
-fn restarting_pixeld_socket_opens_all_sockets_anew_under_load() {
+fn socket_restart_under_load_reopens_all() {
     let Site { t2, .. } = &deployment::start();
     let started =
         || ALL.split(' ').map(|unit| t2.run(&format!("systemctl show -P InvocationID {unit}")).stdout);

@@ -17,7 +17,7 @@ fn post(host: &Host) -> std::io::Result<u16> {
 }
 
 #[test]
-fn idle_clients_shut_out_nobody_on_a_host_with_few_descriptors() {
+fn idle_clients_lock_out_no_other_on_a_host() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/systemd/system/pixeld.service.d/few.conf", "[Service]\nLimitNOFILE=128\n");
@@ -37,7 +37,7 @@ fn idle_clients_shut_out_nobody_on_a_host_with_few_descriptors() {
 }
 
 #[test]
-fn full_disks_and_folders_that_cannot_be_written_to_stop_no_request() {
+fn full_disks_stop_no_request() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");
@@ -85,7 +85,7 @@ fn both_hosts_drained_means_503_in_json_and_never_502() {
 }
 
 #[test]
-fn a_restart_of_nginx_under_load_leaves_no_connection_behind() {
+fn nginx_restart_leaves_no_connection_open() {
     let site = deployment::start();
     let load = site.client.load(Load { connections: 16, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(200);
@@ -106,7 +106,7 @@ fn a_restart_of_nginx_under_load_leaves_no_connection_behind() {
 }
 
 #[test]
-fn more_clients_than_can_be_served_cost_time_but_no_answers_and_no_memory() {
+fn overload_costs_time_but_no_response_or_memory() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml", "workers = 1\n[limits]\nconnections = 64\n");

@@ -23,7 +23,7 @@ fn drop_in(host: &Host, lines: &str) {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_named_and_the_service_is_restarted_with_connections_of_the_others() {
+fn stalled_worker_restarts_the_service() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
@@ -66,7 +66,7 @@ fn a_worker_that_stands_still_is_named_and_the_service_is_restarted_with_connect
 }
 
 #[test]
-fn a_worker_that_hardly_gets_the_cpu_is_not_taken_for_one_that_stands_still() {
+fn starved_worker_is_not_reported_as_stalled() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
@@ -86,7 +86,7 @@ fn a_worker_that_hardly_gets_the_cpu_is_not_taken_for_one_that_stands_still() {
 }
 
 #[test]
-fn a_journal_that_takes_nothing_holds_up_no_request_and_what_is_lost_is_told() {
+fn stopped_journald_blocks_no_request() {
     let site = Site::boot();
     let c5 = &site.c5;
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n[log]\nlevel = \"debug\"\n");
@@ -114,7 +114,7 @@ fn a_journal_that_takes_nothing_holds_up_no_request_and_what_is_lost_is_told() {
 }
 
 #[test]
-fn a_host_that_stands_still_is_left_alone_and_used_again() {
+fn frozen_host_is_avoided_and_used_again() {
     let site = deployment::start();
     let load = site.client.load(Load { connections: 8, rate: 400, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(100);
@@ -135,7 +135,7 @@ fn a_host_that_stands_still_is_left_alone_and_used_again() {
 }
 
 #[test]
-fn a_daemon_that_stands_still_for_good_is_restarted_by_the_watchdog() {
+fn watchdog_restarts_a_stalled_daemon() {
     let site = Site::boot();
     let c5 = &site.c5;
     drop_in(c5, "WatchdogSec=2s");

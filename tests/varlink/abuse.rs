@@ -41,7 +41,7 @@ impl Nuisance {
 }
 
 #[test]
-fn a_crowd_at_the_control_socket_keeps_nobody_from_being_answered() {
+fn many_control_clients_delay_no_other() {
     const ROUNDS: usize = 12;
     const PROMPTLY: Duration = Duration::from_secs(3);
 
@@ -79,7 +79,7 @@ fn a_crowd_at_the_control_socket_keeps_nobody_from_being_answered() {
 }
 
 #[test]
-fn a_change_that_a_crowd_cuts_off_does_not_keep_others_from_changing() {
+fn evicted_change_does_not_block_others() {
     let daemon = Daemon::start("workers = 2");
     let mut posting: Vec<_> = (0..4).map(|_| daemon.unix_client()).collect();
     let rests: Vec<_> = posting.iter_mut().map(Client::begin_request).collect();
@@ -101,7 +101,7 @@ fn a_change_that_a_crowd_cuts_off_does_not_keep_others_from_changing() {
 }
 
 #[test]
-fn silent_control_clients_do_not_keep_others_from_asking() {
+fn silent_control_clients_block_no_other() {
     let daemon = Daemon::start("workers = 2");
     let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(daemon.admin_socket()).unwrap()).collect();
     let mut varlink = daemon.varlink();
@@ -111,7 +111,7 @@ fn silent_control_clients_do_not_keep_others_from_asking() {
 }
 
 #[test]
-fn who_is_at_the_control_socket_does_not_slow_down_http() {
+fn control_clients_do_not_slow_http_down() {
     let daemon = Setup::new("workers = 1").start();
     let mut never_reads = daemon.varlink();
     let call = "{\"method\":\"io.pixeld.Control.GetStats\"}\0".repeat(1000);

@@ -11,7 +11,7 @@ fn call(daemon: &Daemon, call: &Value) -> Value {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused_with_its_name() {
+fn wrong_type_error_names_the_parameter() {
     let daemon = Daemon::start("workers = 2");
     let mut varlink = daemon.varlink();
     for (method, field, right) in [
@@ -44,7 +44,7 @@ fn a_value_of_the_wrong_type_is_refused_with_its_name() {
 }
 
 #[test]
-fn a_parameter_that_nobody_knows_is_refused_by_every_method() {
+fn unknown_parameter_is_rejected_by_every_method() {
     let daemon = Daemon::start("");
     let mut varlink = daemon.varlink();
     let control = [
@@ -72,7 +72,7 @@ fn a_parameter_that_nobody_knows_is_refused_by_every_method() {
 }
 
 #[test]
-fn parameters_that_are_no_object_are_refused() {
+fn non_object_parameters_are_rejected() {
     let daemon = Daemon::start("");
     for parameters in [json!([]), json!("x"), json!(7), json!(true)] {
         let reply = call(&daemon, &json!({ "method": "io.pixeld.Control.Drain", "parameters": parameters }));
@@ -83,7 +83,7 @@ fn parameters_that_are_no_object_are_refused() {
 }
 
 #[test]
-fn a_stream_has_to_be_asked_for_with_more_and_a_single_reply_may_be() {
+fn stream_needs_more_and_single_reply_allows_it() {
     let daemon = Daemon::start("");
     for method in ["WatchStats", "WatchEvents"] {
         let reply = call(&daemon, &json!({ "method": format!("io.pixeld.Control.{method}") }));
@@ -95,7 +95,7 @@ fn a_stream_has_to_be_asked_for_with_more_and_a_single_reply_may_be() {
 }
 
 #[test]
-fn a_oneway_call_is_done_and_never_answered() {
+fn oneway_call_is_done_without_a_reply() {
     let daemon = Daemon::start("workers = 1");
     let mut varlink = daemon.varlink();
     let oneway = |method: &str, parameters: Value| {
@@ -117,7 +117,7 @@ fn a_oneway_call_is_done_and_never_answered() {
 }
 
 #[test]
-fn a_second_call_ends_a_stream_and_the_connection() {
+fn second_call_during_a_stream_closes_it() {
     let daemon = Daemon::start("");
     let mut varlink = watching(&daemon);
     let first = varlink.reply().unwrap();
@@ -133,7 +133,7 @@ fn a_second_call_ends_a_stream_and_the_connection() {
 }
 
 #[test]
-fn a_client_that_hangs_up_amid_a_stream_frees_its_place() {
+fn closed_stream_frees_its_place() {
     let daemon = Daemon::start("");
     let descriptors = || daemon.stats()["process"]["descriptorsUsed"].as_u64().unwrap();
     let before = descriptors();

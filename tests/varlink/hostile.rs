@@ -66,7 +66,7 @@ fn assert_operable(daemon: &Daemon) {
 }
 
 #[test]
-fn oneway_flood_leaves_admin_calls_and_signals_acted_upon() {
+fn oneway_flood_blocks_no_change_and_no_signal() {
     let mut daemon = watched_daemon();
     for method in ["io.pixeld.Control.GetStats", "io.pixeld.Control.Nope", "org.varlink.service.GetInfo"] {
         let call = json!({ "method": method, "oneway": true }).to_string() + "\0";
@@ -81,7 +81,7 @@ fn oneway_flood_leaves_admin_calls_and_signals_acted_upon() {
 }
 
 #[test]
-fn flood_at_the_admin_socket_leaves_signals_acted_upon() {
+fn admin_flood_blocks_no_signal() {
     let mut daemon = watched_daemon();
     for method in ["GetStats", "Resume"] {
         let call = format!("{{\"method\":\"io.pixeld.Control.{method}\",\"oneway\":true}}\0");
@@ -141,7 +141,7 @@ fn lingering() -> (TcpStream, TcpStream) {
 }
 
 #[test]
-fn descriptor_that_lingers_holds_up_no_change() {
+fn lingering_descriptor_blocks_no_change() {
     let setup = Setup::new("workers = 1").environment("WATCHDOG_USEC", "8000000");
     let (sender, _receiver) = lingering();
     let (control, _reader) = send_before_start(setup.folder(), "control", &[sender.as_fd()]);
@@ -178,7 +178,7 @@ fn long_names_are_shortened_in_replies() {
 }
 
 #[test]
-fn a_call_over_64_kib_closes_its_connection() {
+fn call_over_64_kib_closes_its_connection() {
     let daemon = Daemon::start("workers = 1");
     let mut call = b"{\"method\":\"io.pixeld.Control.GetWorkers\"}".to_vec();
     call.resize(64 << 10, b' ');
@@ -191,7 +191,7 @@ fn a_call_over_64_kib_closes_its_connection() {
 }
 
 #[test]
-fn unfinished_messages_take_a_bounded_amount_of_memory() {
+fn unfinished_messages_have_bounded_memory() {
     const MOST: u64 = ((2 * CLIENTS as u64 * 64) << 10) + (2 << 20);
 
     let daemon = Daemon::start("workers = 1");
@@ -218,7 +218,7 @@ fn unfinished_messages_take_a_bounded_amount_of_memory() {
 }
 
 #[test]
-fn without_descriptors_the_watchdog_is_still_fed() {
+fn watchdog_is_fed_without_free_descriptors() {
     let daemon = watched_daemon();
     // None is left that is not open already.
     let limited = Command::new("prlimit")
@@ -243,7 +243,7 @@ fn take_all_places(socket: &Path) -> Vec<Varlink> {
 }
 
 #[test]
-fn client_that_loses_its_place_learns_why() {
+fn evicted_client_gets_the_reason() {
     let daemon = Daemon::start("workers = 1");
     let mut first = Varlink::connect(&daemon.control_socket());
     first.call("org.varlink.service.GetInfo", &json!({}));
@@ -256,7 +256,7 @@ fn client_that_loses_its_place_learns_why() {
 }
 
 #[test]
-fn pixeldctl_says_that_it_has_lost_its_place() {
+fn pixeldctl_reports_its_eviction() {
     let daemon = Daemon::start("workers = 1");
     let mut watcher = Command::new(crate::support::PIXELDCTL)
         .args(["events", "--follow", "--socket"])
@@ -276,7 +276,7 @@ fn pixeldctl_says_that_it_has_lost_its_place() {
 }
 
 #[test]
-fn clients_that_read_no_stream_take_a_bounded_amount_of_memory() {
+fn unread_streams_have_bounded_memory() {
     let daemon = Daemon::start("workers = 1");
     let before = process(&daemon, "memoryBytes");
     let watch = b"{\"method\":\"io.pixeld.Control.WatchEvents\",\"more\":true}\0";

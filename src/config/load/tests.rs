@@ -25,14 +25,14 @@ impl Tree {
 }
 
 #[test]
-fn no_file_at_all_means_the_defaults() {
+fn no_file_means_defaults() {
     let loaded = Tree::new(&[]).load().unwrap();
     assert_eq!(loaded.settings, Settings::default());
     assert!(loaded.files.is_empty() && loaded.origins.is_empty());
 }
 
 #[test]
-fn later_files_win_key_by_key() {
+fn later_file_overrides_key_by_key() {
     let tree = Tree::new(&[
         ("usr/lib/pixeld/pixeld.toml", "workers = 9\n[limits]\nbody = 1000"),
         ("etc/pixeld/pixeld.toml", "workers = 2\n[limits]\nhead = 9000"),
@@ -52,7 +52,7 @@ fn later_files_win_key_by_key() {
 }
 
 #[test]
-fn leftovers_of_editors_in_the_folder_are_ignored() {
+fn editor_backups_in_the_folder_are_ignored() {
     let leftovers =
         ["50.toml~", ".50.toml.swp", "#50.toml#", ".#50.toml", "50.toml.dpkg-old", "50.toml.rpmsave", "4913"];
     let files = leftovers.map(|name| (format!("etc/pixeld/pixeld.toml.d/{name}"), "workers = = 9"));
@@ -63,7 +63,7 @@ fn leftovers_of_editors_in_the_folder_are_ignored() {
 }
 
 #[test]
-fn byte_order_mark_and_crlf_change_no_value_and_no_line() {
+fn byte_order_mark_and_crlf_change_nothing() {
     let text = "\u{feff}# from elsewhere\r\n[limits]\r\nbody = 1000\r\n";
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", text)]);
     let loaded = tree.load().unwrap();
@@ -74,7 +74,7 @@ fn byte_order_mark_and_crlf_change_no_value_and_no_line() {
 }
 
 #[test]
-fn a_link_to_dev_null_masks_a_drop_in() {
+fn link_to_dev_null_masks_drop_in() {
     let tree = Tree::new(&[
         ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
         ("etc/pixeld/pixeld.toml", "workers = 2"),
@@ -86,7 +86,7 @@ fn a_link_to_dev_null_masks_a_drop_in() {
 }
 
 #[test]
-fn each_folder_masks_the_weaker_ones_only() {
+fn folder_masks_only_weaker_folders() {
     let tree = Tree::new(&[
         ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
         ("etc/pixeld/pixeld.toml.d/40-b.toml", "[limits]\nbody = 1000"),
@@ -107,7 +107,7 @@ fn each_folder_masks_the_weaker_ones_only() {
 }
 
 #[test]
-fn an_empty_drop_in_takes_a_weaker_one_away_too() {
+fn empty_drop_in_masks_weaker_one() {
     let tree = Tree::new(&[
         ("usr/lib/pixeld/pixeld.toml.d/50-a.toml", "workers = 3"),
         ("etc/pixeld/pixeld.toml.d/50-a.toml", ""),
@@ -116,7 +116,7 @@ fn an_empty_drop_in_takes_a_weaker_one_away_too() {
 }
 
 #[test]
-fn the_strongest_main_file_hides_the_others_also_as_a_link_to_dev_null() {
+fn strongest_main_file_hides_the_others() {
     let folders = ["etc", "run", "usr/lib"];
     let main = |folder: &str| format!("{folder}/pixeld/pixeld.toml");
     let files = folders.map(main);
@@ -142,12 +142,12 @@ fn the_strongest_main_file_hides_the_others_also_as_a_link_to_dev_null() {
 }
 
 #[test]
-fn no_file_at_all_can_be_named_as_well() {
+fn named_dev_null_means_defaults() {
     assert_eq!(Sources::File("/dev/null".into()).load().unwrap().settings, Settings::default());
 }
 
 #[test]
-fn a_drop_in_may_be_a_link_and_what_cannot_be_read_is_told() {
+fn drop_in_link_is_followed_or_reported() {
     let tree = Tree::new(&[("elsewhere.toml", "workers = 3"), ("run/pixeld/pixeld.toml.d", "a file")]);
     let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
     fs::create_dir_all(&folder).unwrap();
@@ -163,7 +163,7 @@ fn a_drop_in_may_be_a_link_and_what_cannot_be_read_is_told() {
 }
 
 #[test]
-fn each_socket_has_an_address_of_its_own() {
+fn same_address_for_two_sockets_is_rejected() {
     let tree =
         Tree::new(&[("etc/pixeld/pixeld.toml", "[listen]\nadmin = \"unix:/s\"\nhttp = [\"unix:/s\"]")]);
     assert_eq!(
@@ -175,7 +175,7 @@ fn each_socket_has_an_address_of_its_own() {
 }
 
 #[test]
-fn every_fault_is_told_with_file_line_and_key() {
+fn every_error_has_file_line_and_key() {
     let tree = Tree::new(&[
         ("etc/pixeld/pixeld.toml", "workers = 0\n\n[limits]\nbodi = 1\nbody = \"x\"\n[limit]\nhead = 1\n"),
         ("etc/pixeld/pixeld.toml.d/a.toml", "timeouts.keep_alive = \"1s\"\n[nothing]\n"),
@@ -197,7 +197,7 @@ fn every_fault_is_told_with_file_line_and_key() {
 }
 
 #[test]
-fn what_stands_twice_is_told_with_its_key_and_its_first_line() {
+fn duplicate_key_error_has_its_first_line() {
     for (text, faults) in [
         ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
         ("[limits]\nhead = 1\n[timeouts]\nhead = 2\nhead = 3", &["5: timeouts.head: it stands in line 4"]),
@@ -219,14 +219,14 @@ fn what_stands_twice_is_told_with_its_key_and_its_first_line() {
 }
 
 #[test]
-fn a_line_that_is_not_utf_8_is_told() {
+fn invalid_utf8_error_has_its_line() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
     assert_eq!(tree.faults(), ["etc/pixeld/pixeld.toml:2: it has to be UTF-8, and this line is not"]);
 }
 
 #[test]
-fn a_file_that_was_named_has_to_exist() {
+fn named_file_that_is_missing_is_an_error() {
     let tree = Tree::new(&[("some.toml", "workers = 1"), ("some.toml.d/a.toml", "workers = 7")]);
     let loaded = Sources::File(tree.0.path().join("some.toml")).load().unwrap();
     assert_eq!(loaded.settings.workers.count(), 7);
@@ -235,7 +235,7 @@ fn a_file_that_was_named_has_to_exist() {
 }
 
 #[test]
-fn the_shipped_file_shows_every_key_at_its_default() {
+fn shipped_file_shows_every_key_at_its_default() {
     let shipped = include_str!("../../../pixeld.toml");
     let (mut section, mut shown) = (String::new(), Vec::new());
     let uncommented: String = shipped
@@ -264,7 +264,7 @@ fn the_shipped_file_shows_every_key_at_its_default() {
 }
 
 #[test]
-fn each_key_differs_by_itself() {
+fn each_key_is_compared_by_itself() {
     let from = Settings::default();
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "[limits]\nbody = 1000\n[log]\ntarget = \"stderr\"")]);
     let to = tree.load().unwrap().settings;
@@ -300,7 +300,7 @@ fn large_faulty_files() -> Vec<Faulty> {
 }
 
 #[test]
-fn a_large_faulty_file_has_a_short_report() {
+fn large_faulty_file_has_a_short_report() {
     for (text, total, first) in large_faulty_files() {
         let faults = Tree::new(&[("etc/pixeld/pixeld.toml.d/a.toml", &text)]).faults();
         let listed = total.min(Faults::MAX_LISTED);
@@ -313,7 +313,7 @@ fn a_large_faulty_file_has_a_short_report() {
 }
 
 #[test]
-fn a_deeply_nested_file_is_a_fault_at_its_line() {
+fn deep_nesting_is_an_error_at_its_line() {
     let dotted = format!("{}a", "a.".repeat(79));
     let tables = format!("{{{dotted}=").repeat(78) + "1" + &"}".repeat(78);
     for text in [
@@ -345,7 +345,7 @@ fn names_in_a_report_are_escaped() {
 }
 
 #[test]
-fn files_have_a_size_and_a_number_that_are_bounded() {
+fn size_and_number_of_files_are_bounded() {
     let at_limit = "#".repeat(1 << 20);
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", &at_limit)]);
     tree.load().unwrap();
@@ -371,7 +371,7 @@ fn files_have_a_size_and_a_number_that_are_bounded() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_without_waiting() {
+fn irregular_file_is_rejected_without_waiting() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml.d/b.toml/file", "")]);
     let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
     nix::unistd::mkfifo(&folder.join("a.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -388,7 +388,7 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
 }
 
 #[test]
-fn text_of_word_processors_and_other_encodings_is_explained() {
+fn foreign_encodings_and_typography_are_explained() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
     let utf_16 =
         |order: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
@@ -413,7 +413,7 @@ fn text_of_word_processors_and_other_encodings_is_explained() {
 }
 
 #[test]
-fn forbidden_file_is_reported_with_its_user_and_a_command() {
+fn unreadable_file_error_names_user_and_command() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
     let path = tree.0.path().join("etc/pixeld/pixeld.toml");
     let uid = nix::unistd::geteuid();

@@ -131,14 +131,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_skipped_is_not_wrong_and_a_warning_is() {
+    fn skipped_check_is_no_failure_but_warning_is() {
         assert!(Report::new(vec![Finding::ok("a"), Finding::skipped("b")]).ok);
         assert!(!Report::new(vec![Finding::ok("a"), Finding::warning("b")]).ok);
         assert!(!Report::new(vec![Finding::problem("b")]).ok);
     }
 
     #[test]
-    fn a_report_is_read_back_as_it_was_written() {
+    fn report_survives_a_round_trip() {
         let report = Report::new(vec![Finding::problem("a").evidence("b").mend("c")]);
         let text = serde_json::to_string(&report).unwrap();
         assert!(text.contains(r#""ok":false"#) && text.contains(r#""state":"problem""#), "{text}");

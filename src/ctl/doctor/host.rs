@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_asked_in_english() {
+    fn programs_run_in_the_c_locale() {
         let (_folder, host) = host_with("echo \"$LC_ALL $1\"", Duration::from_secs(10));
         assert_eq!(asked(&host, "tool", &["x"]).unwrap(), "C.UTF-8 x\n");
     }
 
     #[test]
-    fn a_program_that_is_missing_fails_or_hangs_says_nothing() {
+    fn missing_or_hanging_program_is_an_error() {
         let (_folder, host) = host_with("echo no bus >&2; exit 1", Duration::from_secs(10));
         assert!(asked(&host, "other", &[]).unwrap_err().0.contains("no other on this host"));
         assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool fails: no bus");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_says_which() {
+    fn unreadable_file_error_names_the_file() {
         let (_folder, host) = host_with("", Duration::from_secs(10));
         assert!(host.number("/proc/nothing").unwrap_err().0.contains("/proc/nothing"));
         assert!(host.number("/tool").unwrap_err().0.contains("no number"));

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_shown_with_its_remedy_and_the_rest_on_a_line() {
+    fn problems_have_a_fix_and_the_rest_one_line() {
         let report = Report::new(vec![
             named(Finding::ok("fine").evidence("not shown")),
             named(Finding::problem("broken").evidence("seen").mend("run this").mend("and that")),
@@ -81,7 +81,7 @@ skipped  sockets     dark
     }
 
     #[test]
-    fn sentences_end_at_the_terminals_edge_and_commands_are_left_whole() {
+    fn prose_is_wrapped_and_commands_are_not() {
         let (long, command) = ("word ".repeat(40), "c".repeat(100));
         let finding = named(Finding::warning(long.clone()).evidence(long).mend(command.clone()));
         let text = show(&Report::new(vec![finding]));

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hint_for_a_socket_by_hand_names_who_may_use_it() {
+    fn permission_hint_names_owner_and_group() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let hint = |path: &Path| Failure::NoPermission(path.into()).hint().unwrap();

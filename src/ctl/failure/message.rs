@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_another_host_says_only_the_heart_is_shown() {
+    fn remote_error_is_shown_without_its_frame() {
         let greeted = "*** Authorized users only ***\r\n\r\npixeldctl: it is so\nand so\nhint: sit down\n";
         assert_eq!(heart(greeted), "it is so\nand so");
         let by_ssh = "ssh: connect to host t2 port 22: No route to host\r\n";

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_terminal_can_show_is_kept() {
+    fn history_length_is_bounded() {
         let mut history = History::default();
         for sample in 0..5000 {
             history.push(Some(sample));

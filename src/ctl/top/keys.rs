@@ -113,26 +113,26 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_what_is_written_on_them() {
+    fn key_sequences_are_decoded() {
         assert_eq!(typed(&["q \x03"]), [Key::Quit, Key::Pause, Key::Quit]);
         assert_eq!(typed(&["+=-_"]), [Key::Longer, Key::Longer, Key::Shorter, Key::Shorter]);
         assert_eq!(typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]), [Key::Up, Key::Down, Key::PageUp, Key::Last]);
     }
 
     #[test]
-    fn a_slow_line_tears_no_key_apart() {
+    fn split_key_sequence_is_one_key() {
         assert_eq!(typed(&["\x1b", "[", "6", "~", "j"]), [Key::PageDown, Key::Down]);
     }
 
     #[test]
-    fn keys_without_a_meaning_do_nothing() {
+    fn unknown_keys_are_ignored() {
         // F5, Alt-q, a mouse, a letter of UTF-8.
         assert_eq!(typed(&["\x1b[15~", "\x1bq", "\x1b[<0;10;10M", "ä", "s"]), [Key::Sort]);
         assert_eq!(typed(&["\x1b[1111111111111111111111111111", "\x03"]), [Key::Quit]);
     }
 
     #[test]
-    fn escape_is_a_key_when_nothing_follows() {
+    fn lone_escape_is_a_key() {
         let mut keys = Keys::default();
         assert_eq!(keys.receive(b"\x1b"), []);
         assert!(keys.is_waiting());

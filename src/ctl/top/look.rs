@@ -89,7 +89,7 @@ mod tests {
     use crate::ctl::render::{BAD, DIM};
 
     #[test]
-    fn a_terminal_gets_only_characters_that_it_has() {
+    fn ascii_locale_gets_only_ascii() {
         let bar = |terminal, locale| Look::of(terminal, locale, true).bar(0.5, 4);
         assert_eq!(bar("xterm-256color", "C.UTF-8"), "██░░");
         assert_eq!(bar("xterm", "en_US.utf8"), "██░░");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn without_colours_text_is_still_bold() {
+    fn no_color_keeps_bold() {
         let bold = Style::new().add_modifier(Modifier::BOLD);
         assert_eq!(Look::of("xterm", "", false).style(BAD), bold);
         assert_eq!(Look::of("vt220", "", true).style(BAD), bold);

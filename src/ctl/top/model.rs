@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_those_between_two_samples() {
+    fn rate_is_between_two_samples() {
         let mut model = Model::new(["c5".into()]);
         model.hear(0, News::Here(sample(0, 10, 4).into()));
         assert_eq!((pace(&model), model.hosts[0].worker_pace(1)), (None, None));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_makes_no_rate_that_never_was() {
+    fn restart_gives_no_false_rate() {
         let mut model = model(&["c5"], 2);
         model.hear(0, News::Away("gone".into()));
         assert_eq!(model.workers().len(), 0);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_holds_figures_but_hides_no_failure() {
+    fn pause_freezes_figures_but_shows_failures() {
         let mut model = model(&["c5"], 2);
         model.press(Key::Pause);
         model.hear(0, News::Here(sample(0, 100, 2).into()));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_stay_within_what_daemons_accept() {
+    fn interval_stays_within_the_daemons_bounds() {
         let mut model = model(&["c5"], 2);
         model.press(Key::Longer);
         assert_eq!(model.interval, Duration::from_secs(2));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn escape_leaves_the_help_before_it_quits() {
+    fn escape_closes_help_before_quitting() {
         let mut model = model(&["c5"], 2);
         model.press(Key::Help);
         assert!(model.press(Key::Escape) && !model.help);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_all_hosts_stand_in_the_order_of_their_time() {
+    fn events_of_all_hosts_are_sorted_by_time() {
         let model = model(&["c5", "t2", "t3"], 1);
         let hosts: Vec<_> = model.events(2).iter().map(|(host, _)| host.name.clone()).collect();
         assert_eq!(hosts, ["t2", "t3"]);

@@ -38,7 +38,7 @@ fn numbers(pool: &Pool, leaving: bool) -> Vec<usize> {
 }
 
 #[test]
-fn a_worker_that_cannot_accept_is_let_go_and_takes_no_other_with_it() {
+fn worker_that_cannot_start_leaves_the_others() {
     let (mut pool, mut ended_workers) = pool(1);
     let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     let entrance = Arc::new(Entrance::from(listener));

@@ -193,7 +193,7 @@ fn debian_uri(list: &str) -> Option<String> {
 }
 
 #[test]
-fn finds_the_mirror_in_both_formats() {
+fn mirror_is_found_in_both_formats() {
     let one_line = "# deb http://no/debian x\ndeb [arch=amd64] https://a.example/debian/ trixie main";
     assert_eq!(debian_uri(one_line).as_deref(), Some("https://a.example/debian/"));
     let deb822 = "Types: deb\nURIs: http://b.example/debian-security http://b.example/debian\n";

@@ -18,7 +18,7 @@ fn upstream_connections(site: &Site) -> u64 {
 }
 
 #[test]
-fn fields_that_pixeld_would_reject_keep_the_upstream_connection() {
+fn rejected_fields_keep_the_upstream_connection() {
     let site = deployment::start();
     let json = "content-type: application/json";
     let start = "POST /pixel HTTP/1.1";
@@ -87,7 +87,7 @@ fn attack(client: &Client, request: &[u8], over: &AtomicBool, sent: &AtomicU64) 
 }
 
 #[test]
-fn expensive_refusals_of_one_client_cost_others_nothing() {
+fn expensive_rejections_cost_others_nothing() {
     let site = deployment::start();
     let c5 = &site.c5;
     // As the README has it: a client takes two connections and two descriptors.

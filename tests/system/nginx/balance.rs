@@ -20,7 +20,7 @@ fn answered(site: &Site) -> [u64; 2] {
 }
 
 #[test]
-fn a_host_that_is_throttled_gets_less() {
+fn throttled_host_gets_fewer_requests() {
     let site = deployment::start();
     let load = Load { connections: 16, rate: 600, ..Load::on(C5_OUTSIDE) };
     let even = site.client.load(load.clone());
@@ -48,7 +48,7 @@ fn assert_served_or_told_to_come_again(report: &Report) {
 }
 
 #[test]
-fn a_host_that_swallows_all_packets_costs_time_but_no_answer() {
+fn blackholed_host_costs_no_response() {
     let site = deployment::start();
     let load = site.client.load(Load { connections: 16, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(400);
@@ -65,7 +65,7 @@ fn a_host_that_swallows_all_packets_costs_time_but_no_answer() {
 }
 
 #[test]
-fn more_than_both_hosts_can_take_means_waiting_and_503_at_worst() {
+fn overload_means_waiting_or_503() {
     let site = deployment::start();
     for host in [&site.c5, &site.t2] {
         host.write("/etc/pixeld/pixeld.toml", "workers = 1\n[limits]\nconnections = 16\n");
@@ -84,7 +84,7 @@ fn more_than_both_hosts_can_take_means_waiting_and_503_at_worst() {
 }
 
 #[test]
-fn both_hosts_draining_and_one_of_them_silent_is_never_worse_than_503() {
+fn drained_and_silent_hosts_mean_503_at_worst() {
     let site = deployment::start();
     let load = site.client.load(Load { connections: 16, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(200);

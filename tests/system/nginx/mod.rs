@@ -29,7 +29,7 @@ fn ask(site: &Site, bytes: impl AsRef<[u8]>) -> Response {
 }
 
 #[test]
-fn all_that_nginx_answers_by_itself_is_json_like_that_of_pixeld() {
+fn nginx_errors_are_json_like_pixelds() {
     let long = "a".repeat(20_000);
     let start = "/pixel HTTP/1.1\r\nhost: c5\r\n";
     let cases = [
@@ -63,7 +63,7 @@ fn all_that_nginx_answers_by_itself_is_json_like_that_of_pixeld() {
 }
 
 #[test]
-fn requests_that_are_sent_before_any_is_answered_are_all_answered() {
+fn pipelined_requests_are_all_answered() {
     let site = deployment::start();
     let mut connection = site.client.connect(C5_OUTSIDE).unwrap();
     let large = "x".repeat(700);
@@ -76,7 +76,7 @@ fn requests_that_are_sent_before_any_is_answered_are_all_answered() {
 }
 
 #[test]
-fn who_is_too_slow_is_cut_off_and_nobody_else() {
+fn only_the_slow_client_is_cut() {
     let site = deployment::start();
     let shipped = ["client_header_timeout 10s;", "client_body_timeout 10s;"];
     let shorter = shipped.map(|line| line.replace("10s", "1s"));
@@ -292,7 +292,7 @@ fn assert_refused_for_now(answer: &Response) {
 }
 
 #[test]
-fn one_line_bounds_the_requests_of_each_client_and_another_one_its_connections() {
+fn rate_and_connection_limits_are_one_line_each() {
     let site = deployment::start();
     let neighbour = Client::in_network(&site.internet, "203.0.113.51/24");
     let slower = ("rate=1000r/s", "rate=1r/s");
@@ -331,7 +331,7 @@ fn main_process(c5: &Host) -> String {
 }
 
 #[test]
-fn make_install_nginx_puts_everything_in_place_and_nginx_gets_its_descriptors() {
+fn make_install_nginx_installs_site_and_limits() {
     let folder = tempfile::tempdir().unwrap();
     let make = || {
         let output = Command::new("make")

@@ -22,7 +22,7 @@ fn certificate() -> tempfile::TempDir {
 }
 
 #[test]
-fn one_line_switches_tls_on_with_what_is_not_weak_only() {
+fn tls_include_rejects_weak_protocols() {
     let certificate = certificate();
     for release in [Release::Trixie, Release::Bookworm] {
         let site = deployment::start_on(release);

@@ -45,7 +45,7 @@ fn billed(bom: &serde_json::Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_library_in_the_programs_has_its_notices_and_is_billed() {
+fn each_linked_library_has_notices_and_sbom_entry() {
     let folder = unpacked();
     let documents = folder.path().join(DOCUMENTS);
     let notices = gunzipped(&documents.join("third-party-notices.gz"));
@@ -63,7 +63,7 @@ fn each_library_in_the_programs_has_its_notices_and_is_billed() {
 }
 
 #[test]
-fn each_notice_is_there() {
+fn each_notice_is_packaged() {
     let notices = gunzipped(&unpacked().path().join(DOCUMENTS).join("third-party-notices.gz"));
     let (list, texts) = notices.split_once("\n---").expect("texts after the list");
     let numbers: BTreeSet<usize> =

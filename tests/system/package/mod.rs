@@ -128,7 +128,7 @@ fn on_both_releases(test: fn(Release)) {
 }
 
 #[test]
-fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
+fn installed_deb_serves_and_survives_a_boot() {
     on_both_releases(|release| {
         let host = host_with_package(release);
         assert_eq!(post(&host).unwrap(), 200);
@@ -152,7 +152,7 @@ fn an_installed_package_answers_the_first_request_and_is_there_after_a_boot() {
 }
 
 #[test]
-fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
+fn deb_upgrade_and_downgrade_lose_no_request() {
     on_both_releases(|release| {
         let host = host_with_release(release);
         site::install(&host, "old-nginx.deb");
@@ -179,7 +179,7 @@ fn upgrade_and_downgrade_restart_the_service_alone_and_lose_no_request() {
 }
 
 #[test]
-fn upgrade_leaves_a_disabled_admin_socket_closed() {
+fn deb_upgrade_keeps_the_admin_socket_closed() {
     on_both_releases(|release| {
         let host = host_with_release(release);
         host.run("systemctl disable --now --quiet pixeld-admin.socket");
@@ -202,7 +202,7 @@ fn assert_admin_socket_is_off(host: &Host) {
 }
 
 #[test]
-fn upgrade_with_another_proxy_connected_keeps_mode_0666() {
+fn upgrade_with_another_proxy_keeps_mode_0666() {
     let host = host_with_release(Release::Trixie);
     let proxy = "TCP-LISTEN:9000,bind=127.0.0.1,fork,reuseaddr UNIX-CONNECT:/run/pixeld/http.sock";
     host.run(&format!("systemd-run --quiet --uid=daemon socat {proxy}"));
@@ -226,7 +226,7 @@ fn upgrade_with_another_proxy_connected_keeps_mode_0666() {
 }
 
 #[test]
-fn an_upgrade_keeps_what_the_operator_has_changed() {
+fn deb_upgrade_keeps_operator_changes() {
     let host = host_with_release(Release::Trixie);
     host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
     host.run("systemctl disable --quiet pixeld.service && systemctl stop pixeld.service");
@@ -239,7 +239,7 @@ fn an_upgrade_keeps_what_the_operator_has_changed() {
 }
 
 #[test]
-fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() {
+fn deb_upgrade_with_faulty_config_restarts_nothing() {
     let host = host_with_release(Release::Trixie);
     assert_eq!(post(&host).unwrap(), 200);
     let pid = stats(&host).pid;
@@ -255,7 +255,7 @@ fn an_upgrade_that_refuses_the_configuration_leaves_the_running_service_alone() 
 
 /// What root may read, the daemon may not.
 #[test]
-fn upgrade_checks_the_configuration_as_the_unit_user() {
+fn deb_upgrade_checks_config_as_the_unit_user() {
     let host = host_with_release(Release::Trixie);
     site::install(&host, "old-nginx.deb");
     let load = load_through_nginx(&host);
@@ -309,7 +309,7 @@ fn upgrade_checks_the_configuration_as_the_unit_user() {
 }
 
 #[test]
-fn removing_ends_everything_under_load_and_purging_leaves_nothing() {
+fn deb_removal_ends_all_and_purge_leaves_nothing() {
     on_both_releases(|release| {
         let host = host_with_package(release);
         host.write("/etc/pixeld/pixeld.toml.d/mine.toml", "workers = 2\n");
@@ -339,7 +339,7 @@ fn removing_ends_everything_under_load_and_purging_leaves_nothing() {
 }
 
 #[test]
-fn the_programs_need_no_glibc_that_amazon_linux_lacks() {
+fn programs_need_no_newer_glibc_than_amazon_linux() {
     let folder = tempfile::tempdir().unwrap();
     let unpack = Command::new("dpkg-deb").arg("-x").arg(deb("pixeld")).arg(folder.path()).status();
     assert!(unpack.expect("start dpkg-deb").success());

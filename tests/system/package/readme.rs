@@ -31,7 +31,7 @@ fn follow(host: &Host, commands: &[&str]) {
 }
 
 #[test]
-fn the_commands_of_the_readme_install_both_hosts() {
+fn readme_commands_install_both_hosts() {
     let host = Host::plan("c5").release(Release::Bookworm).boot();
     for name in ["pixeld", "pixeld-nginx"] {
         let local = deb(name);

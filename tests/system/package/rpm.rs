@@ -43,7 +43,7 @@ fn install(host: &Host, how: &str, package: &str) -> Output {
 }
 
 #[test]
-fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
+fn installed_rpm_serves_only_after_a_start() {
     let host = host_with("pixeld.rpm");
     assert!(post(&host).is_err(), "nothing is open yet");
     for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
@@ -68,7 +68,7 @@ fn an_rpm_starts_nothing_until_it_is_told_to_and_is_there_after_a_boot() {
 }
 
 #[test]
-fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request() {
+fn rpm_upgrade_and_downgrade_lose_no_request() {
     let host = host_with("old.rpm");
     host.run("systemctl start pixeld");
     host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
@@ -96,7 +96,7 @@ fn upgrade_and_downgrade_of_an_rpm_restart_the_service_alone_and_lose_no_request
 }
 
 #[test]
-fn upgrade_of_an_rpm_keeps_the_admin_socket_open_or_closed() {
+fn rpm_upgrade_keeps_the_admin_socket_as_it_was() {
     let host = host_with("old.rpm");
     host.run("systemctl start pixeld");
     install(&host, "--upgrade", "pixeld.rpm");
@@ -111,7 +111,7 @@ fn upgrade_of_an_rpm_keeps_the_admin_socket_open_or_closed() {
 }
 
 #[test]
-fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_service_alone() {
+fn rpm_upgrade_with_faulty_config_restarts_nothing() {
     let host = host_with("old.rpm");
     host.run("systemctl start pixeld");
     let pid = stats(&host).pid;
@@ -123,7 +123,7 @@ fn an_upgrade_of_an_rpm_that_refuses_the_configuration_leaves_the_running_servic
 }
 
 #[test]
-fn upgrade_of_an_rpm_checks_as_the_unit_user() {
+fn rpm_upgrade_checks_config_as_the_unit_user() {
     let host = host_with("pixeld.rpm");
     host.run("systemctl start pixeld");
     let pid = stats(&host).pid;
@@ -141,7 +141,7 @@ fn upgrade_of_an_rpm_checks_as_the_unit_user() {
 }
 
 #[test]
-fn erasing_an_rpm_ends_everything_under_load_and_leaves_what_was_changed() {
+fn rpm_erase_ends_all_and_keeps_changed_files() {
     let host = host_with("pixeld.rpm");
     host.run(
         "systemctl enable --quiet pixeld-metrics.timer && systemctl enable --now --quiet pixeld-tcp.socket",

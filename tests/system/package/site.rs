@@ -25,7 +25,7 @@ fn post(host: &Host) -> (u16, String) {
 }
 
 #[test]
-fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
+fn site_serves_only_while_its_package_is_installed() {
     let host = super::host_with_package(Release::Bookworm);
     install(&host, "pixeld-nginx.deb");
     assert_eq!(post(&host).0, 200);
@@ -55,7 +55,7 @@ fn the_site_answers_once_its_package_is_installed_and_not_after_its_removal() {
 }
 
 #[test]
-fn upgrade_and_rollback_of_both_packages_lose_no_request() {
+fn upgrade_and_rollback_of_both_debs_lose_nothing() {
     let host = super::host_with_release(Release::Trixie);
     install(&host, "old-nginx.deb");
     let upstreams = "/etc/nginx/pixeld-upstreams.conf";
@@ -76,7 +76,7 @@ fn upgrade_and_rollback_of_both_packages_lose_no_request() {
 }
 
 #[test]
-fn where_debians_site_has_port_80_it_keeps_it_and_the_way_on_is_told() {
+fn debians_site_keeps_port_80_with_a_notice() {
     let host = super::host_with_package(Release::Trixie);
     host.run("test -e /etc/nginx/sites-enabled/default && systemctl start nginx");
     let output = host.run("dpkg -i /root/pixeld-nginx.deb");

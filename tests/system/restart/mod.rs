@@ -38,7 +38,7 @@ fn counted(site: &Site) -> u64 {
 }
 
 #[test]
-fn both_restart_again_and_again_under_full_load_with_retries_off() {
+fn restarts_under_full_load_without_retries() {
     for release in RELEASES {
         let site = deployment::start_on(release);
         deployment::retry_only(&site.c5, "off");
@@ -70,7 +70,7 @@ fn restart_quickly(host: &Host, times: u32) {
 }
 
 #[test]
-fn a_hundred_restarts_in_a_row_meet_no_limit() {
+fn hundred_restarts_hit_no_start_limit() {
     for release in RELEASES {
         let site = Site::boot_release(release);
         site.c5.run("systemctl start pixeld");
@@ -83,14 +83,14 @@ fn a_hundred_restarts_in_a_row_meet_no_limit() {
 }
 
 #[test]
-fn a_thousand_open_connections_go_on_after_restarts() {
+fn thousand_connections_survive_restarts() {
     for release in RELEASES {
         connections_go_on(release, 1_000);
     }
 }
 
 #[test]
-fn as_many_connections_as_may_be_open_go_on_after_restarts() {
+fn connections_at_the_limit_survive_restarts() {
     for release in RELEASES {
         connections_go_on(release, 10_000);
     }
@@ -127,7 +127,7 @@ fn connections_go_on(release: Release, count: usize) {
 }
 
 #[test]
-fn connections_whose_requests_end_one_after_the_other_go_on_after_a_restart() {
+fn ten_thousand_slow_requests_survive_a_restart() {
     const COUNT: usize = 10_000;
     allow_descriptors(COUNT + 1_000);
     let site = Site::boot();
@@ -160,7 +160,7 @@ fn raw_pixel() -> String {
 }
 
 #[test]
-fn a_journal_that_reads_nothing_holds_no_restart_up() {
+fn stopped_journald_does_not_block_a_restart() {
     for release in RELEASES {
         let site = Site::boot_release(release);
         let c5 = &site.c5;
@@ -179,7 +179,7 @@ fn a_journal_that_reads_nothing_holds_no_restart_up() {
 }
 
 #[test]
-fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
+fn killed_daemon_miscounts_only_in_flight() {
     const KILLS: u64 = 5;
     let site = deployment::start();
     let load = full_load(&site);
@@ -200,7 +200,7 @@ fn what_a_killed_daemon_had_counted_is_off_by_what_was_in_flight_at_most() {
 }
 
 #[test]
-fn a_full_stop_leaves_nobody_without_the_answer_that_was_begun() {
+fn stop_completes_every_begun_response() {
     for release in RELEASES {
         let site = Site::boot_release(release);
         let t2 = &site.t2;
@@ -228,7 +228,7 @@ fn a_full_stop_leaves_nobody_without_the_answer_that_was_begun() {
 }
 
 #[test]
-fn where_nothing_is_kept_connections_get_a_last_answer_and_nobody_loses_any() {
+fn restart_without_fd_store_loses_no_request() {
     for release in RELEASES {
         let site = deployment::start_on(release);
         for host in [&site.c5, &site.t2] {

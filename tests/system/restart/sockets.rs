@@ -14,7 +14,7 @@ fn rounds() -> u32 {
 }
 
 #[test]
-fn sockets_restarted_under_load_are_open_and_lose_no_request() {
+fn socket_restart_under_load_loses_no_request() {
     for release in RELEASES {
         let site = deployment::start_on(release);
         site.c5.run("systemctl enable --quiet pixeld-tcp.socket && systemctl restart pixeld-tcp.socket");

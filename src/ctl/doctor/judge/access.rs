@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_that_every_user_may_connect_to_is_a_warning() {
+    fn world_connectable_socket_is_a_warning() {
         let mut facts = healthy();
         socket(&mut facts).mode = 0o666;
         let finding = only(access(&facts), State::Warning);

@@ -67,7 +67,7 @@ mod tests {
     };
 
     #[test]
-    fn stolen_time_is_told_from_five_percent_on() {
+    fn steal_from_five_percent_on_is_reported() {
         let mut facts = healthy();
         only(steal(&facts), State::Ok);
         for (stolen, state) in [(19, State::Ok), (20, State::Warning), (80, State::Problem)] {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_workers_are_told_of_and_so_are_too_few() {
+    fn too_many_and_too_few_workers_are_reported() {
         let mut facts = healthy();
         only(workers(&facts), State::Ok);
         facts.daemon.as_mut().unwrap().workers = 64;

@@ -69,7 +69,7 @@ mod tests {
     };
 
     #[test]
-    fn no_daemon_is_a_finding() {
+    fn missing_daemon_is_a_finding() {
         let mut facts = healthy();
         only(daemon(&facts), State::Ok);
         facts.daemon = Err(Silence::Absent("nobody listens at /run/x".into()));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_daemon_is_told_of_with_who_drained_it_and_when() {
+    fn drained_daemon_finding_has_caller_and_time() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().is_drained = true;
         let by_whom = |facts: &Facts| {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_newer_on_disk_is_told_of() {
+    fn unit_changed_on_disk_is_reported() {
         let mut facts = healthy();
         change_units(&mut facts, "ActiveState", "NeedDaemonReload=yes\nActiveState");
         let findings = daemon(&facts).unwrap();

@@ -157,7 +157,7 @@ mod tests {
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
 
     #[test]
-    fn a_unit_that_lets_the_world_in_is_a_problem() {
+    fn unit_open_to_the_world_is_a_problem() {
         let mut facts = healthy();
         only(exposure(&facts), State::Ok);
         for open in ["0.0.0.0/0 ::/0", "127.0.0.0/8 128.0.0.0/1", "2000::/3"] {
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_somebody_named_is_not_the_world() {
+    fn named_allowed_host_is_not_the_world() {
         let mut facts = healthy();
         change_units(&mut facts, ALLOW, "IPAddressAllow=10.0.0.0/16 203.0.113.7/32");
         only(exposure(&facts), State::Ok);
     }
 
     #[test]
-    fn an_open_unit_harms_nobody_while_it_is_inactive_or_on_a_private_address() {
+    fn inactive_or_private_open_unit_is_fine() {
         let mut facts = healthy();
         let open = "Listen=[::]:8000 (Stream)\nIPAddressAllow=0.0.0.0/0 ::/0\nOld";
         let shown = format!("Listen=[::]:8000 (Stream)\n{ALLOW}");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_by_hand_on_all_addresses_is_a_problem() {
+    fn foreground_daemon_on_all_addresses_is_a_problem() {
         let mut facts = healthy();
         let daemon = facts.daemon.as_mut().unwrap();
         daemon.pid = 9;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_may_not_be_asked_is_not_called_safe() {
+    fn unqueryable_daemon_is_not_called_safe() {
         let mut facts = healthy();
         facts.daemon = Err(Silence::Forbidden("you may not".into()));
         only(exposure(&facts), State::Ok);

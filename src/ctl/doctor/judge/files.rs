@@ -45,7 +45,7 @@ mod tests {
     };
 
     #[test]
-    fn files_are_needed_for_every_connection_and_some_more() {
+    fn every_connection_and_worker_needs_descriptors() {
         let mut facts = healthy();
         only(file_limit(&facts), State::Ok);
         facts.files = Ok(FileLimit { soft: 10_000, hard: 10_000 });
@@ -57,14 +57,14 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_unit_asks_for_is_asked_for_where_it_is_needed() {
+    fn suggested_limit_exceeds_the_units_if_needed() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().connection_limit = 100_000;
         assert!(only(file_limit(&facts), State::Problem).mend[1].contains("LimitNOFILE=100200"));
     }
 
     #[test]
-    fn a_daemon_that_was_started_by_hand_has_the_limit_of_its_shell() {
+    fn foreground_daemon_gets_ulimit_advice() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().pid = 9;
         facts.files = Ok(FileLimit { soft: 1024, hard: 1024 });

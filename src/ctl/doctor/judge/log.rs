@@ -57,7 +57,7 @@ mod tests {
     };
 
     #[test]
-    fn lines_that_journald_threw_away_are_told_of() {
+    fn lines_suppressed_by_journald_are_reported() {
         let mut facts = healthy();
         only(journal(&facts), State::Ok);
         facts.suppressed = Ok(Suppressed { lines: 39 });
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_the_daemon_dropped_are_told_of() {
+    fn lines_dropped_by_the_daemon_are_reported() {
         let mut facts = healthy();
         only(daemon_lines(&facts), State::Ok);
         facts.daemon.as_mut().unwrap().log_lines_dropped = 5;

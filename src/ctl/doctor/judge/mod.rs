@@ -123,7 +123,7 @@ mod tests {
     use crate::ctl::doctor::finding::State;
 
     #[test]
-    fn a_healthy_host_has_nothing_to_mend() {
+    fn healthy_host_has_no_problem() {
         let report = judge(&fixture::healthy());
         assert!(report.ok);
         for finding in &report.findings {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_never_called_fine() {
+    fn failed_probe_is_never_ok() {
         let report = judge(&fixture::invisible());
         assert_eq!(report.findings.len(), CHECKS.len());
         for finding in &report.findings {

@@ -59,7 +59,7 @@ mod tests {
     };
 
     #[test]
-    fn ports_run_out_towards_one_server() {
+    fn port_exhaustion_towards_one_server_is_found() {
         let mut facts = healthy();
         only(time_wait(&facts), State::Ok);
         let server = "10.77.0.20:8000".parse().unwrap();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn nginx_is_not_blamed_for_what_another_client_does() {
+    fn ports_of_other_clients_are_not_blamed_on_nginx() {
         let mut facts = healthy();
         facts.closed.as_mut().unwrap().outgoing.insert("127.0.0.1:80".parse().unwrap(), 20_000);
         let finding = only(time_wait(&facts), State::Problem);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_pixeld_sees_it_too_but_not_on_ports_of_others() {
+    fn time_wait_counts_only_on_pixelds_ports() {
         let mut facts = healthy();
         let nginx = "10.77.0.10".parse().unwrap();
         facts.closed.as_mut().unwrap().incoming.insert((80, nginx), 20_000);

@@ -132,7 +132,7 @@ mod tests {
     };
 
     #[test]
-    fn a_queue_that_the_kernel_cut_short_is_a_problem() {
+    fn queue_capped_by_somaxconn_is_a_problem() {
         let mut facts = healthy();
         only(backlog(&facts), State::Ok);
         facts.somaxconn = Ok(128);
@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_lowered_since_counts_for_the_next_start() {
+    fn lowered_somaxconn_counts_at_the_next_start() {
         let mut facts = healthy();
         facts.somaxconn = Ok(128);
         only(backlog(&facts), State::Warning);
     }
 
     #[test]
-    fn a_unit_that_asks_for_little_gets_little() {
+    fn small_backlog_of_the_unit_is_reported() {
         let mut facts = healthy();
         change_units(&mut facts, "Backlog=4096", "Backlog=16\nDropInPaths=/etc/x.conf");
         facts.queues.as_mut().unwrap()[0].backlog = 16;
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_a_problem() {
+    fn full_queue_is_a_problem() {
         let mut facts = healthy();
         facts.queues.as_mut().unwrap()[1].waiting = 4097;
         assert!(only(backlog(&facts), State::Problem).summary.contains("[::]:8000 is full"));
     }
 
     #[test]
-    fn overflows_count_only_while_they_grow() {
+    fn only_growing_overflows_count() {
         let mut facts = healthy();
         assert!(only(overflows(&facts), State::Ok).evidence.contains("since boot 3 overflows"));
         facts.samples[1].overflows = Ok(Overflows { overflows: 7, drops: 9 });

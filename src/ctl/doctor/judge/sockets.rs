@@ -100,7 +100,7 @@ mod tests {
         "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
 
     #[test]
-    fn a_socket_that_is_not_enabled_is_told_of() {
+    fn socket_that_is_not_enabled_is_reported() {
         let mut facts = healthy();
         only(sockets(&facts), State::Ok);
         change_units(&mut facts, SOCKET, &SOCKET.replace("enabled", "disabled"));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_does_not_listen_is_a_problem() {
+    fn socket_that_does_not_listen_is_a_problem() {
         let mut facts = healthy();
         let failed = SOCKET.replace("=active", "=failed") + "\nResult=trigger-limit-hit";
         change_units(&mut facts, SOCKET, &failed);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_another_service_is_a_problem() {
+    fn socket_of_another_service_is_a_problem() {
         let mut facts = healthy();
         let other = format!("{SOCKET}\nTriggers=other.service\nOld");
         change_units(&mut facts, &format!("{SOCKET}\nTriggers"), &other);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn admin_socket_may_be_off_but_not_half_on() {
+    fn half_enabled_admin_socket_is_a_problem() {
         let socket = TCP_SOCKET.replace("-tcp", "-admin");
         let mut facts = healthy();
         let state = |active: &str, enabled: &str| {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tcp_socket_may_be_off_but_not_half_on() {
+    fn half_enabled_tcp_socket_is_a_problem() {
         let mut facts = healthy();
         let state = |active: &str, enabled: &str| {
             TCP_SOCKET.replace("=active", &format!("={active}")).replace("enabled", enabled)

@@ -39,7 +39,7 @@ mod tests {
     };
 
     #[test]
-    fn a_clock_that_nobody_sets_is_told_of() {
+    fn unsynchronized_clock_is_reported() {
         let mut facts = healthy();
         only(clock(&facts), State::Ok);
         facts.clock = Ok(Clock { synchronized: false, can_synchronize: true });
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_seen_even_where_nobody_can_be_asked() {
+    fn clock_jump_is_seen_without_timedated() {
         let mut facts = healthy();
         facts.clock = Err(Unseen("no timedatectl".into()));
         assert!(clock(&facts).is_err());

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_nobody_listens_on_is_a_problem() {
+    fn path_without_listener_is_a_problem() {
         let mut facts = healthy();
         only(upstreams(&facts), State::Ok);
         group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_or_a_port_of_another_service_is_a_problem() {
+    fn socket_of_another_service_is_a_problem() {
         let mut facts = healthy();
         group(&mut facts).servers = vec!["unix:/run/other.sock".into()];
         assert!(only(upstreams(&facts), State::Problem).summary.contains("another service"));
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn a_second_host_that_does_not_answer_is_told_of() {
+    fn unreachable_second_host_is_reported() {
         let mut facts = healthy();
         facts.servers[0].1 = Err("Connection refused".into());
         assert!(only(upstreams(&facts), State::Warning).evidence.contains("Connection refused"));
     }
 
     #[test]
-    fn a_refused_configuration_is_a_problem_of_its_own() {
+    fn rejected_nginx_configuration_is_a_problem() {
         let mut facts = healthy();
         facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
         assert_eq!(only(upstreams(&facts), State::Problem).evidence, "[emerg] x");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_the_three_lines_is_missed() {
+    fn each_missing_keepalive_line_is_reported() {
         let mut facts = healthy();
         only(keepalive(&facts), State::Ok);
         group(&mut facts).keepalive = None;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_nginx_keeps_connections_by_itself() {
+    fn new_nginx_keeps_connections_by_itself() {
         let mut facts = healthy();
         facts.nginx.as_mut().unwrap().keeps_by_default = true;
         let group = group(&mut facts);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_without_a_group_keeps_nothing() {
+    fn location_without_upstream_keeps_no_connection() {
         let mut facts = healthy();
         group(&mut facts).is_block = false;
         assert!(only(keepalive(&facts), State::Warning).evidence.contains("without an upstream block"));

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mode_owner_and_group_are_read_as_stat_prints_them() {
+    fn stat_output_is_parsed() {
         let access = parse("/s", "660 root pixeld-proxy\n", "www-data pixeld-proxy\n").unwrap();
         assert_eq!((access.mode, access.owner.as_str()), (0o660, "root"));
         assert_eq!((access.group.as_str(), access.groups.len()), ("pixeld-proxy", 2));

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dropped_lines_of_pixeld_are_added_up_and_those_of_others_are_not() {
+    fn only_suppressed_lines_of_pixeld_count() {
         let entries = r#"{"MESSAGE":"Suppressed 39 messages from pixeld.service","N_DROPPED":"39"}
 {"MESSAGE":"Suppressed 5 messages from noisy.service","N_DROPPED":"5"}
 {"MESSAGE":"Suppressed 2 messages from /system.slice/pixeld.service","N_DROPPED":"2"}
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_may_not_be_read_is_not_taken_for_a_quiet_one() {
+    fn unreadable_journal_is_not_a_quiet_one() {
         let hint = "Hint: You are currently not seeing messages from other users and the system.\n";
         for stderr in [hint, "No journal files were opened due to insufficient permissions.\n"] {
             let unseen = understand(&printed("", stderr, true)).unwrap_err();

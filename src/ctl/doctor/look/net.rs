@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queues_are_read_and_found_by_any_spelling() {
+    fn queues_are_found_by_any_address_spelling() {
         let http = parse_queue("u_str LISTEN 3  128   /run/pixeld/http.sock 7514211 * 0").unwrap();
         assert_eq!(http, Queue { address: "/run/pixeld/http.sock".into(), waiting: 3, backlog: 128 });
         assert!(http.is_of("unix:/run/pixeld/http.sock") && http.is_of("/run/pixeld/http.sock"));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_full_when_the_next_client_has_no_place() {
+    fn queue_is_full_if_the_next_client_fails() {
         let queue = |waiting, backlog| Queue { address: "/x".into(), waiting, backlog };
         assert!(queue(128, 128).is_full() && queue(129, 128).is_full());
         assert!(!queue(127, 128).is_full() && !queue(0, 0).is_full());
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_connections_are_told_apart_by_who_connected() {
+    fn time_wait_is_counted_by_direction() {
         let text = "  sl  local_address rem_address   st tx_queue rx_queue\n\
                     0: 0A004D0A:9C40 14004D0A:1F40 06 00000000:00000000\n\
                     1: 0A004D0A:1F40 14004D0A:9C41 06 00000000:00000000\n\
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn listening_unix_sockets_are_those_that_accept() {
+    fn only_accepting_unix_sockets_listen() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("proc/net")).unwrap();
         let text = "Num       RefCount Protocol Flags    Type St Inode Path\n\

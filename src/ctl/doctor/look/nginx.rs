@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_site_is_understood() {
+    fn shipped_site_is_parsed() {
         let [site, upstreams] = [
             include_str!("../../../../nginx/pixeld.conf"),
             include_str!("../../../../nginx/pixeld-upstreams.conf"),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_inherited_as_nginx_does() {
+    fn settings_are_inherited_as_in_nginx() {
         let nginx = look_at(
             "proxy_http_version 1.1; proxy_set_header Connection '';\n\
              upstream a { server 10.0.0.1:8000; server 10.0.0.2 down; }\n\
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_a_group_is_a_server_of_its_own() {
+    fn proxy_pass_to_an_address_is_one_server() {
         let nginx = look_at("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
         let group = &nginx.unwrap().groups[0];
         assert!(!group.is_block);
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn an_nginx_for_something_else_is_none_of_ours() {
+    fn nginx_without_pixeld_is_ignored() {
         let unseen =
             look_at("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
         assert!(unseen.unwrap_err().0.contains("passes nothing to pixeld"));
     }
 
     #[test]
-    fn a_refused_configuration_is_a_fault_and_a_forbidden_one_is_not() {
+    fn rejected_config_is_an_error_and_forbidden_is_not() {
         let refused = printed(false, "", "nginx: [emerg] unknown directive \"kepalive\" in /etc/nginx/a:1\n");
         let nginx = understand(&refused, "").unwrap();
         assert!(nginx.fault.unwrap().starts_with("[emerg] unknown directive"));

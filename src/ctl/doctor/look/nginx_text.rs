@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_stand_where_they_are_included() {
+    fn included_file_is_inserted_in_place() {
         let dump = "# configuration file /etc/nginx/nginx.conf:\n\
                     http { # a comment with { and ;\n include /etc/nginx/conf.d/*.conf;\n}\n\n\
                     # configuration file /etc/nginx/conf.d/a.conf:\n\
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_include_each_other_end() {
+    fn include_cycle_ends() {
         assert_eq!(parse("# configuration file /n:\ninclude /n;\na b;\n").len(), 16);
     }
 }

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_read_as_the_kernel_writes_them() {
+    fn proc_limits_are_parsed() {
         let text = "Limit                     Soft Limit           Hard Limit           Units\n\
                     Max processes             96262                96262                processes\n\
                     Max open files            1024                 unlimited            files\n";
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn cpus_are_counted_as_the_daemon_counts_them() {
+    fn cpu_count_equals_the_daemons() {
         assert_eq!(parse_affinity("Cpus_allowed:\tff\nCpus_allowed_list:\t0-3,8\n"), Some(5));
         assert_eq!(parse_affinity("Cpus_allowed_list:\t0\n"), Some(1));
         assert_eq!(parse_affinity("Cpus_allowed_list:\t3-1\n"), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quota_of_an_outer_group_counts() {
+    fn quota_of_outer_cgroup_counts() {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = folder.path().join(path);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn steal_is_the_eighth_number() {
+    fn steal_is_the_eighth_column() {
         let text = "cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(parse_stat(text), Some(CpuTime { total: 360, stolen: 80 }));
         assert_eq!(parse_stat("cpu  1 2 3 4\n"), None);

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_are_read_as_systemctl_shows_them() {
+    fn systemctl_show_output_is_parsed() {
         let units = parse(
             "Id=pixeld.service\nLoadState=loaded\nActiveState=active\n\n\
              Listen=[::]:8000 (Stream)\nListen=/run/x.sock (Stream)\nId=pixeld-tcp.socket\n\

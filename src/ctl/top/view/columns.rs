@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matters_least_is_left_out_first() {
+    fn least_important_column_is_dropped_first() {
         let columns = [Column::text("A", 4, 0), Column::text("B", 4, 2), Column::text("C", 4, 1)];
         let widths = [14, 13, 9, 8, 4, 0];
         let kept = widths.map(|width| fitting(&columns, width).len());

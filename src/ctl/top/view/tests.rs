@@ -39,7 +39,7 @@ fn has_worker(lines: &[String], host: &str, number: &str) -> bool {
 }
 
 #[test]
-fn an_ordinary_terminal_shows_everything() {
+fn view_at_80x24_shows_everything() {
     let lines = lines(&mut model(&["c5", "t2"], 3), 80, 24);
     assert!(lines[0].starts_with("pixeldctl top "), "{lines:#?}");
     let titles = ["HOST", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "BUSY", "UP", "VERSION"];
@@ -57,7 +57,7 @@ fn an_ordinary_terminal_shows_everything() {
 }
 
 #[test]
-fn a_small_terminal_shows_what_matters_most() {
+fn small_terminal_shows_the_most_important() {
     let lines = lines(&mut model(&["c5"], 8), 40, 10);
     assert!(has(&lines, &["c5", "serving", "100"]), "{lines:#?}");
     assert!(has(&lines, &["WORKER", "STATE", "REQ/S"]), "{lines:#?}");
@@ -66,14 +66,14 @@ fn a_small_terminal_shows_what_matters_most() {
 }
 
 #[test]
-fn a_large_terminal_has_room_for_high_sparklines_and_events() {
+fn large_terminal_shows_sparklines_and_events() {
     let lines = lines(&mut model(&["c5", "t2"], 8), 200, 60);
     assert!(lines[4].contains('█') && lines[6].contains('█') && !lines[7].contains('█'), "{lines:#?}");
     assert_eq!(lines.iter().filter(|line| line.contains("Ready since")).count(), 2);
 }
 
 #[test]
-fn no_size_is_too_small() {
+fn tiny_terminal_does_not_panic() {
     for hosts in [&["c5"][..], &["c5", "t2", "a-host-with-quite-a-long-name"]] {
         let mut model = model(hosts, 20);
         model.hear(0, News::Away("a reason that is longer than any of these lines".repeat(4)));
@@ -85,7 +85,7 @@ fn no_size_is_too_small() {
 }
 
 #[test]
-fn workers_that_do_not_fit_can_be_scrolled_to() {
+fn hidden_workers_can_be_scrolled_to() {
     let mut model = model(&["c5"], 50);
     let shown = lines(&mut model, 80, 24);
     assert!(has_worker(&shown, "c5", "1") && !has_worker(&shown, "c5", "50"));
@@ -101,7 +101,7 @@ fn workers_that_do_not_fit_can_be_scrolled_to() {
 }
 
 #[test]
-fn a_host_that_is_away_says_why() {
+fn unreachable_host_shows_the_reason() {
     let mut model = model(&["c5", "t2"], 2);
     model.hear(1, News::Away("the daemon closed the connection".into()));
     let shown = lines(&mut model, 80, 24);
@@ -112,7 +112,7 @@ fn a_host_that_is_away_says_why() {
 }
 
 #[test]
-fn colours_are_only_where_they_are_wanted() {
+fn colours_obey_terminal_and_environment() {
     let mut model = model(&["c5"], 2);
     let mut drained = sample(0, 40, 2);
     drained.stats.state = ServiceState::Drained;
