@@ -92,7 +92,7 @@ mod tests {
         let (ended, mut ended_workers) = tokio::sync::mpsc::unbounded_channel();
         let heartbeat = Duration::from_millis(100);
         let shared =
-            Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat, ended };
+            Shared { dispatcher: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat, ended };
         let pool = Pool::start(1, policy(&Settings::default()), 100, shared).unwrap();
 
         let mut neighbour = Client::of(&pool);

@@ -99,8 +99,13 @@ async fn live(
     let counters = counters::open(left.counters, log)?;
     let memory = counters.memory.clone();
     let answered_before = answered(&memory);
-    let shared =
-        Shared { deck: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat: tick, ended };
+    let shared = Shared {
+        dispatcher: Arc::default(),
+        memory: memory.clone(),
+        log: log.clone(),
+        heartbeat: tick,
+        ended,
+    };
     let mut pool =
         Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
     restore(&pool, left.connections, log);

@@ -99,7 +99,7 @@ impl Entrance {
             std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten());
         for (socket, peer) in waiting.take(MOST) {
             shared.memory.accept.accepted.add(1);
-            shared.deck.deal(Parked::new(socket, peer));
+            shared.dispatcher.dispatch(Parked::new(socket, peer));
         }
     }
 
@@ -109,7 +109,7 @@ impl Entrance {
         let mut turn = Turn { entrance: self, shortage: Some(shortage) };
         let Some(shortage) = turn.shortage.as_deref_mut() else { return };
         loop {
-            if shared.deck.is_full() && self.somebody_waits() {
+            if shared.dispatcher.is_full() && self.somebody_waits() {
                 shortage.make_room(shared).await;
             }
             match self.listener.accept() {
@@ -119,7 +119,7 @@ impl Entrance {
                         shared.log.send(Event::AcceptResumed);
                     }
                     shared.memory.accept.accepted.add(1);
-                    shared.deck.deal_from(worker, Parked::new(socket, peer));
+                    shared.dispatcher.dispatch_preferring(worker, Parked::new(socket, peer));
                     coop::consume_budget().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

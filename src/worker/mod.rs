@@ -1,7 +1,7 @@
 //! Workers: threads of one runtime each, whose connections never leave them while a request is in
 //! flight, so the request path takes no lock. All accept connections, one at a time.
 
-mod deck;
+mod dispatcher;
 mod entrance;
 mod handover;
 mod pool;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    deck::Hand,
+    dispatcher::WorkerHandle,
     entrance::Entrance,
     thread::{Order, Shared, Worker},
 };
@@ -76,7 +76,7 @@ impl Pool {
     /// # Errors
     /// When the operating system has not enough threads or descriptors.
     pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
-        shared.deck.set_limit(connection_limit);
+        shared.dispatcher.configure_limit(connection_limit);
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), entrances: Vec::new() };
         // Nothing else waits for the main thread yet.
@@ -143,12 +143,12 @@ impl Pool {
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
-        let hands = self.serving.iter().map(|w| Hand {
+        let hands = self.serving.iter().map(|w| WorkerHandle {
             number: w.number,
             orders: w.orders.clone(),
             stats: w.stats.clone(),
         });
-        let surplus = self.shared.deck.set_workers(hands.collect());
+        let surplus = self.shared.dispatcher.set_workers(hands.collect());
         let given_up: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
             worker.order(Order::Leave);
@@ -185,7 +185,7 @@ impl Pool {
     /// Makes these the rules for all clients.
     pub fn adopt(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
-        self.shared.deck.set_limit(connection_limit);
+        self.shared.dispatcher.configure_limit(connection_limit);
         self.refit();
         for worker in self.all() {
             worker.order(Order::Adopt(policy.clone()));
@@ -193,7 +193,7 @@ impl Pool {
     }
 
     fn refit(&self) {
-        if let Some(event) = self.shared.deck.refit() {
+        if let Some(event) = self.shared.dispatcher.update_limit() {
             self.shared.log.send(event);
         }
     }
@@ -201,7 +201,7 @@ impl Pool {
     /// Takes a connection that a process before has accepted.
     pub fn restore(&self, connection: Parked) {
         self.shared.memory.accept.restored.add(1);
-        self.shared.deck.deal(connection);
+        self.shared.dispatcher.dispatch(connection);
     }
 
     /// Returns when the requests and responses that are incomplete now are complete. Later ones are not waited
@@ -220,7 +220,7 @@ impl Pool {
     /// What they give up comes out here.
     pub fn hand_over(&mut self) -> UnboundedReceiver<Parked> {
         let (outlet, connections) = unbounded_channel();
-        self.shared.deck.set_outlet(outlet);
+        self.shared.dispatcher.set_handoff(outlet);
         self.leaving.append(&mut self.serving);
         self.order_leaving(|| Order::HandOff);
         connections
@@ -235,7 +235,7 @@ impl Pool {
 
     /// Lets all workers close their connections as they become idle, and end.
     pub fn drain(&mut self) {
-        self.shared.deck.set_workers(Vec::new());
+        self.shared.dispatcher.set_workers(Vec::new());
         self.leaving.append(&mut self.serving);
         self.order_leaving(|| Order::Drain);
     }
@@ -269,7 +269,7 @@ impl Pool {
 
     /// Connections that were closed with an incomplete request or response because the daemon stops.
     pub fn cut_off(&self) -> u64 {
-        self.shared.deck.cut_off()
+        self.shared.dispatcher.cut_off()
     }
 
     /// Whether there is no worker left.
@@ -284,12 +284,12 @@ impl Pool {
 
     /// Open connections.
     pub fn open(&self) -> usize {
-        self.shared.deck.open()
+        self.shared.dispatcher.open()
     }
 
     /// Connections that may be open.
     pub fn connection_limit(&self) -> usize {
-        self.shared.deck.limit()
+        self.shared.dispatcher.limit()
     }
 
     /// The addresses at which no connection can be accepted at present, each with the reason.
@@ -306,7 +306,7 @@ impl Pool {
 
     /// Connections that went from one worker to another, since the start.
     pub fn moved(&self) -> u64 {
-        self.shared.deck.moved()
+        self.shared.dispatcher.moved()
     }
 
     /// Each worker as it is now, by number.

@@ -85,39 +85,42 @@ impl Shortage {
         const MOST: usize = 64;
 
         let mut factor = 1;
-        while shared.deck.is_full() {
+        while shared.dispatcher.is_full() {
             // More than one where the limit was lowered.
-            let surplus = (shared.deck.open() + 1).saturating_sub(shared.deck.limit());
+            let surplus = (shared.dispatcher.open() + 1).saturating_sub(shared.dispatcher.limit());
             let mut evicted = 0;
             while evicted < surplus.max(factor) && self.evict(shared) {
                 evicted += 1;
             }
             if evicted > 0 {
                 // Something else may have closed before that, so what counts is that there is room.
-                while shared.deck.is_full() && timeout(EVICTION, shared.deck.room()).await.is_ok() {}
+                while shared.dispatcher.is_full()
+                    && timeout(EVICTION, shared.dispatcher.wait_for_capacity()).await.is_ok()
+                {
+                }
                 // Those that do not close are perhaps all of one worker, which is stuck.
                 factor = (2 * factor).min(MOST);
                 continue;
             }
-            let reached = if shared.deck.is_short_of_files() {
+            let reached = if shared.dispatcher.is_fd_limited() {
                 "the limit of open files"
             } else {
                 "limits.connections"
             };
             self.pause(shared, || format!("{reached} is reached, and every request is complete"));
             // A response may be sent without anything being closed.
-            let _ = timeout(SHORTLY, shared.deck.room()).await;
+            let _ = timeout(SHORTLY, shared.dispatcher.wait_for_capacity()).await;
         }
-        shared.deck.pass_on_room();
+        shared.dispatcher.wake_if_below_limit();
     }
 
     /// Something is short before the limit: that may have to be lower, for somebody may have lowered the
     /// one of open files. Where it is not, a connection gives way, until better times come.
     pub async fn make_do(&mut self, shared: &Shared) {
-        if let Some(event) = shared.deck.refit() {
+        if let Some(event) = shared.dispatcher.update_limit() {
             shared.log.send(event);
         }
-        if !shared.deck.is_full() {
+        if !shared.dispatcher.is_full() {
             self.evict(shared);
             sleep(SHORTLY).await;
         }
@@ -125,10 +128,10 @@ impl Shortage {
 
     /// Has one connection closed; `false` if there is none that may be.
     fn evict(&mut self, shared: &Shared) -> bool {
-        let Some(Evicted { peer, held }) = shared.deck.evict() else { return false };
+        let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
         shared.memory.accept.evicted.add(1);
         if self.evicts() {
-            let (limit, is_short_of_files) = (shared.deck.limit(), shared.deck.is_short_of_files());
+            let (limit, is_short_of_files) = (shared.dispatcher.limit(), shared.dispatcher.is_fd_limited());
             let peer = peer.to_string();
             shared.log.send(Event::LimitReached { limit, is_short_of_files, peer, held });
         }
@@ -165,7 +168,7 @@ mod tests {
             Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
         let memory = Arc::new(Memory::create(0).unwrap());
         let (ended, _) = unbounded_channel();
-        let shared = Shared { deck: Arc::default(), memory, log, heartbeat: Duration::MAX, ended };
+        let shared = Shared { dispatcher: Arc::default(), memory, log, heartbeat: Duration::MAX, ended };
         let mut shortage = Shortage::default();
         for _ in 0..3 {
             shortage.pause(&shared, || "none left".into());

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    deck::{Dealt, Deck},
+    dispatcher::{Dispatched, Dispatcher},
     entrance::{Entrance, Watched, accept},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub enum Order {
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// Where connections come from and go back to.
-    pub deck: Arc<Deck>,
+    pub dispatcher: Arc<Dispatcher>,
     /// Where they count.
     pub memory: Arc<Memory>,
     /// Where they tell what happens.
@@ -121,7 +121,7 @@ impl Worker {
                 // A LocalSet on another runtime would be one more queue for each request to go through.
                 match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
-                        let (log, queue) = (shared.log.clone(), shared.deck.evictions());
+                        let (log, queue) = (shared.log.clone(), shared.dispatcher.eviction_queue());
                         let notify = move |connection| {
                             // A worker that is gone has closed it already.
                             let orders: Option<UnboundedSender<Order>> = orders.upgrade();
@@ -208,7 +208,7 @@ async fn work(
             order = orders.recv() => match order {
                 Some(Order::Serve(connection)) => {
                     context.stats.connections_taken.add(1);
-                    connections.spawn_local(serve(connection, context.clone(), shared.deck.clone()));
+                    connections.spawn_local(serve(connection, context.clone(), shared.dispatcher.clone()));
                 }
                 Some(Order::Accept(watched, _done)) => {
                     accepting = Box::pin(accept(watched, context.worker, shared.clone()));
@@ -249,7 +249,7 @@ async fn work(
             () = &mut handing_off => {
                 let (unsent, unread) = context.connections.cut_by_closing();
                 (0..unsent).for_each(|_| context.stats.cut());
-                shared.deck.cut(unsent + unread);
+                shared.dispatcher.count_cut_off(unsent + unread);
                 break;
             }
             _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
@@ -286,17 +286,17 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Future<Output = ()> {
-    let open = Open { context: context.clone(), deck: deck.clone() };
+fn serve(connection: Parked, context: Rc<Context>, dispatcher: Arc<Dispatcher>) -> impl Future<Output = ()> {
+    let open = Open { context: context.clone(), dispatcher: dispatcher.clone() };
     // An async block would have room for what it waits for twice.
     http::serve(connection, context).map(move |ended| {
         if let http::Ended::Parked(connection) = ended {
             let context = open.context.clone();
             drop(open);
-            match deck.deal_on(connection) {
-                Dealt::ToWorker => context.stats.connections_moved.add(1),
-                Dealt::ToHeir => context.stats.connections_left.add(1),
-                Dealt::Closed => {}
+            match dispatcher.redispatch(connection) {
+                Dispatched::ToWorker => context.stats.connections_moved.add(1),
+                Dispatched::HandedOff => context.stats.connections_left.add(1),
+                Dispatched::Closed => {}
             }
         }
     })
@@ -305,12 +305,12 @@ fn serve(connection: Parked, context: Rc<Context>, deck: Arc<Deck>) -> impl Futu
 /// Counts a connection as closed when it ends, also when serving it panics.
 struct Open {
     context: Rc<Context>,
-    deck: Arc<Deck>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.context.stats.gone();
-        self.deck.closed();
+        self.dispatcher.connection_closed();
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
     let (ended, ended_workers) = unbounded_channel();
     let shared = Shared {
-        deck: Arc::default(),
+        dispatcher: Arc::default(),
         memory: Arc::new(Memory::create(0).unwrap()),
         log: Log::start(Sink::function(|_| {}), Level::Info).unwrap(),
         heartbeat: Duration::from_millis(100),

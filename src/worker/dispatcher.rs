@@ -1,0 +1,365 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender},
+    time::Instant,
+};
+
+use super::thread::Order;
+use crate::{
+    http::{Evicted, EvictionQueue, Parked},
+    log::Event,
+    net::Files,
+    stats::WorkerStats,
+};
+
+/// Least-connections dispatcher: chooses the worker that serves a connection.
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    set: Mutex<WorkerSet>,
+    open: AtomicUsize,
+    /// As configured.
+    configured_limit: AtomicUsize,
+    /// What is in effect: as configured, or as many as there are descriptors for.
+    effective_limit: AtomicUsize,
+    moved: AtomicU64,
+    cut_off: AtomicU64,
+    capacity: Notify,
+    evictions: Arc<EvictionQueue>,
+}
+
+#[derive(Debug, Default)]
+struct WorkerSet {
+    workers: Vec<WorkerHandle>,
+    /// Ties are broken in turn.
+    next: usize,
+    /// Where everything goes when the daemon hands its connections off to the next process.
+    handoff_tx: Option<UnboundedSender<Parked>>,
+}
+
+/// A worker as the dispatcher sees it.
+#[derive(Debug, Clone)]
+pub struct WorkerHandle {
+    pub number: usize,
+    pub orders: UnboundedSender<Order>,
+    pub stats: Arc<WorkerStats>,
+}
+
+/// Where a connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dispatched {
+    /// To another worker.
+    ToWorker,
+    /// To the handoff for the next process.
+    HandedOff,
+    /// Nowhere: it is closed.
+    Closed,
+}
+
+impl Dispatcher {
+    /// Connections of all workers together.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// From the next [`Self::update_limit`] on so many connections may be open.
+    pub fn configure_limit(&self, wanted: usize) {
+        self.configured_limit.store(wanted, Relaxed);
+    }
+
+    /// Lets as many connections be open as are wanted, or as there are descriptors for by now. Returns
+    /// what to log when that has become too few.
+    pub fn update_limit(&self) -> Option<Event> {
+        let (files, wanted) = (Files::allowed(), self.configured_limit.load(Relaxed));
+        let fit = files.connections(self.lock().workers.len());
+        let before = self.effective_limit.swap(wanted.min(fit), Relaxed);
+        self.capacity.notify_one();
+        let is_news = fit < wanted && fit != before;
+        is_news.then(|| Event::FdLimitTooLow { files: files.number(), limit: fit, wanted })
+    }
+
+    /// Whether it is descriptors that limit the connections, and not the configuration.
+    pub fn is_fd_limited(&self) -> bool {
+        self.limit() < self.configured_limit.load(Relaxed)
+    }
+
+    /// Whether as many connections are open as may be.
+    pub fn is_full(&self) -> bool {
+        self.open() >= self.effective_limit.load(Relaxed)
+    }
+
+    /// Waits until a connection has closed at the limit, or the limit has changed.
+    pub async fn wait_for_capacity(&self) {
+        self.capacity.notified().await;
+    }
+
+    /// Wakes another listener that waits at the limit, if that is not reached: the connections that closed
+    /// first have woken only one.
+    pub fn wake_if_below_limit(&self) {
+        if !self.is_full() {
+            self.capacity.notify_one();
+        }
+    }
+
+    /// The order in which connections give way at the limit.
+    pub fn eviction_queue(&self) -> Arc<EvictionQueue> {
+        self.evictions.clone()
+    }
+
+    /// Has a connection closed for another one: the idle longest, else the incomplete longest, of the peer
+    /// that holds most. `None` if every request is complete. It waits for no worker.
+    pub fn evict(&self) -> Option<Evicted> {
+        self.evictions.evict()
+    }
+
+    /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
+    pub fn dispatch(&self, connection: Parked) -> Dispatched {
+        self.dispatch_with(WorkerSet::least_loaded, connection)
+    }
+
+    /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
+    /// it, for to wake another one costs nearly as much as everything else about a new connection.
+    pub fn dispatch_preferring(&self, worker: usize, connection: Parked) {
+        self.dispatch_with(|set| set.least_loaded_or(worker), connection);
+    }
+
+    fn dispatch_with(
+        &self,
+        choose: impl Fn(&mut WorkerSet) -> Option<usize>,
+        mut connection: Parked,
+    ) -> Dispatched {
+        self.open.fetch_add(1, Relaxed);
+        let mut set = self.lock();
+        if let Some(handoff) = &set.handoff_tx {
+            let sent = handoff.send(connection);
+            self.connection_closed();
+            // One that nobody takes any more is closed.
+            return if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed };
+        }
+        // It counts for its peer at once, however long its worker takes to serve it.
+        connection.place = Some(self.evictions.add(connection.peer.into(), Instant::now()));
+        let mut order = Order::Serve(connection);
+        while let Some(i) = choose(&mut set) {
+            let worker = &set.workers[i];
+            worker.stats.dealt();
+            match worker.orders.send(order) {
+                Ok(()) => return Dispatched::ToWorker,
+                Err(returned) => {
+                    // That worker's thread is gone; it is not asked again.
+                    set.workers.remove(i);
+                    order = returned.0;
+                }
+            }
+        }
+        self.connection_closed();
+        Dispatched::Closed
+    }
+
+    /// Gives a connection that one worker gave away to another one, or keeps it for the next process.
+    pub fn redispatch(&self, connection: Parked) -> Dispatched {
+        let dispatched = self.dispatch(connection);
+        if dispatched == Dispatched::ToWorker {
+            self.moved.fetch_add(1, Relaxed);
+        }
+        dispatched
+    }
+
+    /// From now on every connection goes there.
+    pub fn set_handoff(&self, handoff: UnboundedSender<Parked>) {
+        self.lock().handoff_tx = Some(handoff);
+    }
+
+    /// Connections that went from one worker to another.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
+    }
+
+    /// So many connections were closed with an incomplete request or response because the daemon stops.
+    pub fn count_cut_off(&self, connections: usize) {
+        self.cut_off.fetch_add(connections as u64, Relaxed);
+    }
+
+    /// Connections that were closed with an incomplete request or response because the daemon stops.
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off.load(Relaxed)
+    }
+
+    /// Connections that may be open.
+    pub fn limit(&self) -> usize {
+        self.effective_limit.load(Relaxed)
+    }
+
+    /// A connection is closed for good.
+    pub fn connection_closed(&self) {
+        let before = self.open.fetch_sub(1, Relaxed);
+        if before >= self.effective_limit.load(Relaxed) {
+            self.capacity.notify_one();
+        }
+    }
+
+    /// Dispatches to these workers from now on, and asks those that have more than their share to move
+    /// the surplus; says how many connections that is.
+    pub fn set_workers(&self, workers: Vec<WorkerHandle>) -> u64 {
+        let mut set = self.lock();
+        let open: Vec<_> =
+            workers.iter().map(|worker| usize::try_from(worker.stats.open()).unwrap_or(0)).collect();
+        let total: usize = open.iter().sum();
+        let mut surplus = 0;
+        let (share, mut odd) = (total / workers.len().max(1), total % workers.len().max(1));
+        for (worker, open) in workers.iter().zip(open) {
+            let mut fair = share;
+            if open > share && odd > 0 {
+                odd -= 1;
+                fair += 1;
+            }
+            if open > fair {
+                // A worker that is gone has nothing to move.
+                let _ = worker.orders.send(Order::MoveAway(open - fair));
+                surplus += (open - fair) as u64;
+            }
+        }
+        *set = WorkerSet { workers, next: 0, handoff_tx: set.handoff_tx.take() };
+        surplus
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WorkerSet> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkerSet {
+    fn least_loaded(&mut self) -> Option<usize> {
+        let count = self.workers.len();
+        let i = (0..count)
+            .map(|offset| (self.next + offset) % count)
+            .min_by_key(|i| self.workers[*i].stats.open())?;
+        self.next = (i + 1) % count;
+        Some(i)
+    }
+
+    /// That worker, if no other has fewer.
+    fn least_loaded_or(&mut self, worker: usize) -> Option<usize> {
+        let fewest = self.least_loaded()?;
+        let open = |i: usize| self.workers[i].stats.open();
+        let own = self.workers.iter().position(|other| other.number == worker);
+        Some(own.filter(|own| open(*own) == open(fewest)).unwrap_or(fewest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::stats::Memory;
+
+    fn connection() -> Parked {
+        let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        Parked::new(crate::net::Socket::adopt(fd.into()).unwrap(), None)
+    }
+
+    fn handles<const N: usize>() -> ([WorkerHandle; N], [UnboundedReceiver<Order>; N]) {
+        let mut receivers = Vec::new();
+        let memory = Arc::new(Memory::create(0).unwrap());
+        let handles = std::array::from_fn(|i| {
+            let (orders, receiver) = unbounded_channel();
+            receivers.push(receiver);
+            WorkerHandle { number: i + 1, orders, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
+        });
+        (handles, receivers.try_into().unwrap())
+    }
+
+    fn counts(handles: &[WorkerHandle]) -> Vec<u64> {
+        handles.iter().map(|worker| worker.stats.open()).collect()
+    }
+
+    #[test]
+    fn connections_go_to_the_least_loaded() {
+        let (handles, _receivers) = handles::<3>();
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles.to_vec());
+        for _ in 0..64 {
+            dispatcher.dispatch(connection());
+        }
+        let mut spread = counts(&handles);
+        spread.sort_unstable();
+        assert_eq!(spread, [21, 21, 22]);
+        for _ in 0..10 {
+            handles[1].stats.gone();
+        }
+        for _ in 0..10 {
+            dispatcher.dispatch(connection());
+        }
+        assert!(counts(&handles).iter().all(|n| (21..=22).contains(n)));
+    }
+
+    #[test]
+    fn accepting_worker_keeps_its_share() {
+        let (handles, _receivers) = handles::<3>();
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles.to_vec());
+        for _ in 0..6 {
+            dispatcher.dispatch_preferring(2, connection());
+        }
+        assert_eq!(counts(&handles), [2, 2, 2]);
+        handles[1].stats.gone();
+        dispatcher.dispatch_preferring(2, connection());
+        dispatcher.dispatch_preferring(3, connection());
+        assert_eq!(counts(&handles), [2, 2, 3]);
+    }
+
+    #[test]
+    fn new_worker_gets_its_share() {
+        let (handles, mut receivers) = handles::<3>();
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles[..2].to_vec());
+        for _ in 0..64 {
+            dispatcher.dispatch(connection());
+        }
+        dispatcher.set_workers(handles.to_vec());
+        let mut moved: Vec<_> = receivers[..2]
+            .iter_mut()
+            .filter_map(|orders| {
+                std::iter::from_fn(|| orders.try_recv().ok()).find_map(|order| match order {
+                    Order::MoveAway(count) => Some(count),
+                    _ => None,
+                })
+            })
+            .collect();
+        moved.sort_unstable();
+        assert_eq!(moved, [10, 11]);
+    }
+
+    #[test]
+    fn exited_worker_is_skipped() {
+        let (handles, receivers) = handles::<2>();
+        let [first, second] = receivers;
+        drop(first);
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles.to_vec());
+        for _ in 0..4 {
+            dispatcher.dispatch(connection());
+        }
+        assert_eq!((second.len(), dispatcher.open()), (4, 4));
+        drop(second);
+        dispatcher.dispatch(connection());
+        assert_eq!(dispatcher.open(), 4);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn capacity_is_awaited_at_the_limit() {
+        let (handles, _receivers) = handles::<1>();
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles.to_vec());
+        dispatcher.configure_limit(1);
+        dispatcher.update_limit();
+        assert!(!dispatcher.is_full());
+        dispatcher.dispatch(connection());
+        assert!(dispatcher.is_full());
+        tokio::join!(dispatcher.wait_for_capacity(), async { dispatcher.connection_closed() });
+        assert!(!dispatcher.is_full());
+    }
+}
