@@ -3,7 +3,7 @@ use crate::control::{ConfigReply, Setting};
 
 /// `pixeldctl config`
 pub async fn run(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |line| line.config().await).await;
+    let replies = everywhere::ask(options, Purpose::Read, async |connection| connection.config().await).await;
     replies.print_each(options, show)
 }
 

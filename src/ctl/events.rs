@@ -7,14 +7,14 @@ use super::{
     args::Purpose,
     everywhere::{self, Followed},
     failure::{Failure, Failures},
-    place::Place,
+    host_target::HostTarget,
     render::{self, BAD, ODD, styled},
 };
 use crate::control::{EventInfo, EventLevel};
 
 /// `pixeldctl events`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |line| line.events().await).await;
+    let replies = everywhere::ask(options, Purpose::Read, async |connection| connection.events().await).await;
     replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
 }
 
@@ -23,39 +23,40 @@ type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
 pub async fn follow(options: &Options) -> Result<(), Failures> {
-    let follow_one =
-        async |place: &Place, followed: &mut Followed<Known>| match follow_place(options, place, followed)
-            .await
-        {
-            Ok(never) => match never {},
-            Err(failure) => failure,
-        };
+    let follow_one = async |target: &HostTarget, followed: &mut Followed<Known>| match follow_target(
+        options, target, followed,
+    )
+    .await
+    {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
     Err(everywhere::follow(options, follow_one).await)
 }
 
-async fn follow_place(
+async fn follow_target(
     options: &Options,
-    place: &Place,
+    target: &HostTarget,
     followed: &mut Followed<Known>,
 ) -> Result<Infallible, Failure> {
     /// As many as a daemon keeps.
     const KNOWN: usize = 32;
 
-    let line_there = place.connect(Purpose::Read, options.timeout).await?;
-    let (client, way) = line_there.with_exact_texts(options.json).into_parts();
+    let connection = target.connect(Purpose::Read, options.timeout).await?;
+    let (client, transport) = connection.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_events().await {
         Ok(stream) => stream,
-        Err(error) => return Err(way.explain(error).await),
+        Err(error) => return Err(transport.explain(error).await),
     };
     loop {
         let more = match stream.next().await {
             Ok(more) => more,
-            Err(error) => return Err(way.explain(error).await),
+            Err(error) => return Err(transport.explain(error).await),
         };
         followed.has_replied = true;
         // Those that are left out came before those that are there.
         if more.missed > 0 {
-            tell_missed(options, place, more.missed)?;
+            tell_missed(options, target, more.missed)?;
         }
         let known = &mut followed.state;
         let new = more.events.iter().filter(|event| !known.contains(event)).cloned().collect::<Vec<_>>();
@@ -65,21 +66,21 @@ async fn follow_place(
             match (options.json, options.several) {
                 (true, false) => render::print_json_line(event)?,
                 (true, true) => {
-                    render::print_json_line(&json!({ "host": place.to_string(), "event": event }))?;
+                    render::print_json_line(&json!({ "host": target.to_string(), "event": event }))?;
                 }
                 (false, false) => render::print_text(&line(event))?,
-                (false, true) => render::print_text(&format!("{place} {}", line(event)))?,
+                (false, true) => render::print_text(&format!("{target} {}", line(event)))?,
             }
         }
     }
 }
 
-fn tell_missed(options: &Options, place: &Place, missed: u64) -> Result<(), Failure> {
+fn tell_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), Failure> {
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "missed": missed })),
-        (true, true) => render::print_json_line(&json!({ "host": place.to_string(), "missed": missed })),
+        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "missed": missed })),
         (false, several) => {
-            let host = if several { format!("{place} ") } else { String::new() };
+            let host = if several { format!("{target} ") } else { String::new() };
             render::print_text(&styled(ODD, format_args!("{host}{missed} events were missed")))
         }
     }

@@ -10,7 +10,7 @@ use super::{
     args::Purpose,
     audience,
     failure::{Failure, Failures},
-    place::{Line, Place},
+    host_target::{ControlConnection, HostTarget},
     render::{self, HEADING, ODD},
 };
 use crate::{control::CallError, sanitize};
@@ -21,23 +21,23 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the daemons replied, in the order in which their places were named.
 #[derive(Debug)]
-pub struct Replies<R>(pub Vec<(Place, Result<R, Failure>)>);
+pub struct Replies<R>(pub Vec<(HostTarget, Result<R, Failure>)>);
 
 /// Asks all daemons at once.
 pub async fn ask<R>(
     options: &Options,
     purpose: Purpose,
-    question: impl AsyncFn(&mut Line) -> Result<R, CallError>,
+    question: impl AsyncFn(&mut ControlConnection) -> Result<R, CallError>,
 ) -> Replies<R> {
     let question = &question;
-    let ask_one = async |place: &Place| {
-        let mut line = place.connect(purpose, options.timeout).await?.with_exact_texts(options.json);
-        match question(&mut line).await {
+    let ask_one = async |target: &HostTarget| {
+        let mut connection = target.connect(purpose, options.timeout).await?.with_exact_texts(options.json);
+        match question(&mut connection).await {
             Ok(reply) => Ok(reply),
-            Err(error) => Err(line.explain(error).await),
+            Err(error) => Err(connection.explain(error).await),
         }
     };
-    let asking = options.places.iter().map(async |place| (place.clone(), ask_one(place).await));
+    let asking = options.targets.iter().map(async |target| (target.clone(), ask_one(target).await));
     Replies(join_all(asking).await)
 }
 
@@ -55,32 +55,32 @@ pub struct Followed<S> {
 /// on; in the end there is nobody left to follow.
 pub async fn follow<S: Default>(
     options: &Options,
-    follow_one: impl AsyncFn(&Place, &mut Followed<S>) -> Failure,
+    follow_one: impl AsyncFn(&HostTarget, &mut Followed<S>) -> Failure,
 ) -> Failures {
     let follow_one = &follow_one;
-    let follow_place = async |place: &Place| {
+    let follow_target = async |target: &HostTarget| {
         let mut followed = Followed::default();
         let mut has_ever_replied = false;
         let mut pause = FIRST_PAUSE;
         let failure = loop {
             followed.has_replied = false;
-            let failure = follow_one(place, &mut followed).await;
+            let failure = follow_one(target, &mut followed).await;
             has_ever_replied |= followed.has_replied;
             if !has_ever_replied || !failure.may_pass() {
                 break failure;
             }
             if followed.has_replied {
                 pause = FIRST_PAUSE;
-                if let Err(failure) = tell_away(options, place, &failure) {
+                if let Err(failure) = tell_away(options, target, &failure) {
                     break failure;
                 }
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        if options.several && !failure.is_of_output() { failure.at(place) } else { failure }
+        if options.several && !failure.is_of_output() { failure.at(target) } else { failure }
     };
-    let mut following: FuturesUnordered<_> = options.places.iter().map(follow_place).collect();
+    let mut following: FuturesUnordered<_> = options.targets.iter().map(follow_target).collect();
     let mut failures = Failures::default();
     let mut deserted = pin!(audience::leaves());
     loop {
@@ -99,13 +99,13 @@ pub async fn follow<S: Default>(
 }
 
 /// Says that a daemon that is followed has gone away, once for each time.
-fn tell_away(options: &Options, place: &Place, failure: &Failure) -> Result<(), Failure> {
+fn tell_away(options: &Options, target: &HostTarget, failure: &Failure) -> Result<(), Failure> {
     let reason = failure.to_string().trim().replace('\n', "; ");
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "away": reason })),
-        (true, true) => render::print_json_line(&json!({ "host": place.to_string(), "away": reason })),
+        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "away": reason })),
         (false, several) => {
-            let host = if several { format!("{place} ") } else { String::new() };
+            let host = if several { format!("{target} ") } else { String::new() };
             render::print_text(&render::styled(ODD, format_args!("{host}away: {reason}; connecting again")))
         }
     }
@@ -133,7 +133,7 @@ impl<R: Serialize> Replies<R> {
         let good: Vec<_> = self.0.iter().filter_map(|(_, reply)| reply.as_ref().ok()).collect();
         let sum = if good.len() > 1 { sum(&good) } else { None };
         let text = if options.json {
-            let hosts: Vec<_> = self.0.iter().map(|(place, reply)| to_json(place, reply)).collect();
+            let hosts: Vec<_> = self.0.iter().map(|(target, reply)| to_json(target, reply)).collect();
             let mut all = json!({ "hosts": hosts });
             if let Some((value, _)) = sum {
                 all["sum"] = value;
@@ -144,9 +144,9 @@ impl<R: Serialize> Replies<R> {
             let mut text: String = self
                 .0
                 .iter()
-                .filter_map(|(place, reply)| {
+                .filter_map(|(target, reply)| {
                     let reply = reply.as_ref().ok()?;
-                    Some(section(place.to_string(), show(reply)))
+                    Some(section(target.to_string(), show(reply)))
                 })
                 .collect();
             if let Some((_, all)) = sum {
@@ -156,7 +156,7 @@ impl<R: Serialize> Replies<R> {
         };
         // Where no host has replied, nothing is said but why.
         let printed = if text.is_empty() { Ok(()) } else { render::print_text(&text) };
-        let failures = self.0.into_iter().filter_map(|(place, reply)| Some(reply.err()?.at(&place)));
+        let failures = self.0.into_iter().filter_map(|(target, reply)| Some(reply.err()?.at(&target)));
         Failures::all(failures.chain(printed.err()))
     }
 
@@ -169,9 +169,9 @@ impl<R: Serialize> Replies<R> {
     }
 }
 
-fn to_json<R: Serialize>(place: &Place, reply: &Result<R, Failure>) -> Value {
+fn to_json<R: Serialize>(target: &HostTarget, reply: &Result<R, Failure>) -> Value {
     match reply {
-        Ok(reply) => json!({ "host": place.to_string(), "reply": reply }),
-        Err(failure) => json!({ "host": place.to_string(), "error": failure.to_string() }),
+        Ok(reply) => json!({ "host": target.to_string(), "reply": reply }),
+        Err(failure) => json!({ "host": target.to_string(), "error": failure.to_string() }),
     }
 }

@@ -11,8 +11,8 @@ use crate::control::{CallError, Setting};
 
 /// `pixeldctl log-level`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |line| {
-        let settings = line.config().await?.settings;
+    let replies = everywhere::ask(options, Purpose::Read, async |connection| {
+        let settings = connection.config().await?.settings;
         let level = settings.into_iter().find(|setting| setting.key == "log.level");
         level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
     });
@@ -34,7 +34,8 @@ pub async fn set(options: &Options, level: LogLevel) -> Result<(), Failures> {
     let value = level.to_possible_value();
     let name = value.as_ref().map(clap::builder::PossibleValue::get_name);
     let name = name.filter(|_| level != LogLevel::Auto);
-    let replies = everywhere::ask(options, Purpose::Change, async |line| line.set_log_level(name).await);
+    let replies =
+        everywhere::ask(options, Purpose::Change, async |connection| connection.set_log_level(name).await);
     replies.await.print_each(options, |set| {
         let already = if set.from == set.to { ", as before" } else { "" };
         format!("log level: {} -> {}{already}", set.from, set.to)

@@ -11,9 +11,9 @@ mod everywhere;
 mod exposition;
 mod failure;
 mod figures;
+mod host_target;
 mod locate;
 mod log_level;
-mod place;
 mod prometheus;
 mod reload;
 mod render;
@@ -34,7 +34,7 @@ pub use args::Args;
 use self::{
     args::Command,
     failure::{Failure, Failures},
-    place::Place,
+    host_target::HostTarget,
 };
 use crate::{exit::Exit, sys};
 
@@ -42,7 +42,7 @@ use crate::{exit::Exit, sys};
 #[derive(Debug)]
 pub struct Options {
     /// Whom to ask.
-    pub places: Vec<Place>,
+    pub targets: Vec<HostTarget>,
     /// Whether the places were named, so that what they reply is shown with their names.
     pub several: bool,
     /// How long each call may take.
@@ -75,7 +75,7 @@ pub fn main() -> Exit {
 
 async fn run(args: Args) -> Result<Exit, Failures> {
     let options = Options {
-        places: Place::all(&args.hosts, args.socket.clone()),
+        targets: HostTarget::all(&args.hosts, args.socket.clone()),
         several: !args.hosts.is_empty(),
         timeout: args.timeout,
         json: args.json,

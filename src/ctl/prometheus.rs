@@ -35,18 +35,18 @@ pub async fn run(
     };
     let replies = match is_to_ask {
         Ok(()) => {
-            everywhere::ask(options, Purpose::Read, async |line| {
-                Ok((line.stats().await?, line.workers().await?))
+            everywhere::ask(options, Purpose::Read, async |connection| {
+                Ok((connection.stats().await?, connection.workers().await?))
             })
             .await
         }
         // Only one place goes with a unit: this host.
-        Err(failure) => Replies(options.places.iter().cloned().zip([Err(failure)]).collect()),
+        Err(failure) => Replies(options.targets.iter().cloned().zip([Err(failure)]).collect()),
     };
     let mut exposition = Exposition::default();
     let (mut hosts, mut failures) = (Vec::new(), Vec::new());
-    for (place, reply) in replies.0 {
-        let host = options.several.then(|| place.to_string());
+    for (target, reply) in replies.0 {
+        let host = options.several.then(|| target.to_string());
         // No sample may stand there twice, so neither may a host.
         if hosts.contains(&host) {
             continue;
@@ -58,7 +58,7 @@ pub async fn run(
             Ok((stats, workers)) => tell(&mut daemon, &stats, &workers),
             // The file says so, which is what it is for.
             Err(failure) if output.is_some() && failure.is_absence() => {}
-            Err(failure) if options.several => failures.push(failure.at(&place)),
+            Err(failure) if options.several => failures.push(failure.at(&target)),
             Err(failure) => failures.push(failure),
         }
     }

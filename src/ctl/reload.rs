@@ -3,7 +3,8 @@ use crate::control::ReloadReply;
 
 /// `pixeldctl reload`
 pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Change, async |line| line.reload(dry_run).await);
+    let replies =
+        everywhere::ask(options, Purpose::Change, async |connection| connection.reload(dry_run).await);
     replies.await.print_each(options, show)
 }
 

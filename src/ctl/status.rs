@@ -23,11 +23,11 @@ struct Status {
 
 /// `pixeldctl status`
 pub async fn run(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |line| {
+    let replies = everywhere::ask(options, Purpose::Read, async |connection| {
         Ok(Status {
-            stats: line.stats().await?,
-            workers: line.workers().await?,
-            events: line.events().await?.events,
+            stats: connection.stats().await?,
+            workers: connection.workers().await?,
+            events: connection.events().await?.events,
         })
     });
     replies.await.print_each(options, show)

@@ -7,7 +7,7 @@ use super::{
     args::Purpose,
     everywhere::{self, Followed},
     failure::{Failure, Failures},
-    place::Place,
+    host_target::HostTarget,
     render::{self, HEADING, styled},
 };
 use crate::control::{Stats, unix_ms};
@@ -18,41 +18,42 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> 
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
     }
-    let watch_one =
-        async |place: &Place, followed: &mut Followed<()>| match watch(options, place, interval, followed)
-            .await
-        {
-            Ok(never) => match never {},
-            Err(failure) => failure,
-        };
+    let watch_one = async |target: &HostTarget, followed: &mut Followed<()>| match watch(
+        options, target, interval, followed,
+    )
+    .await
+    {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
     Err(everywhere::follow(options, watch_one).await)
 }
 
 async fn watch(
     options: &Options,
-    place: &Place,
+    target: &HostTarget,
     interval: Duration,
     followed: &mut Followed<()>,
 ) -> Result<Infallible, Failure> {
-    let line = place.connect(Purpose::Read, options.timeout).await?;
-    let (client, way) = line.with_exact_texts(options.json).into_parts();
+    let connection = target.connect(Purpose::Read, options.timeout).await?;
+    let (client, transport) = connection.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_stats(interval).await {
         Ok(stream) => stream,
-        Err(error) => return Err(way.explain(error).await),
+        Err(error) => return Err(transport.explain(error).await),
     };
     let mut before: Option<Stats> = None;
     loop {
         let stats = match stream.next().await {
             Ok(stats) => stats,
-            Err(error) => return Err(way.explain(error).await),
+            Err(error) => return Err(transport.explain(error).await),
         };
         followed.has_replied = true;
         match &before {
             _ if options.json && options.several => {
-                render::print_json_line(&json!({ "host": place.to_string(), "stats": stats }))?;
+                render::print_json_line(&json!({ "host": target.to_string(), "stats": stats }))?;
             }
             _ if options.json => render::print_json_line(&stats)?,
-            Some(before) => render::print_text(&figures(options, place, before, &stats))?,
+            Some(before) => render::print_text(&figures(options, target, before, &stats))?,
             // The first one only says where counting begins.
             None => {}
         }
@@ -60,7 +61,7 @@ async fn watch(
     }
 }
 
-fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> String {
+fn figures(options: &Options, target: &HostTarget, before: &Stats, now: &Stats) -> String {
     #[allow(clippy::cast_precision_loss)] // rates, to be read by people
     let rate = |count: fn(&Stats) -> u64| {
         let seconds = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1) as f64 / 1e3;
@@ -72,7 +73,7 @@ fn figures(options: &Options, place: &Place, before: &Stats, now: &Stats) -> Str
     let cpu = cpu_ms as f64 / uptime_ms as f64;
     row(
         options,
-        &place.to_string(),
+        &target.to_string(),
         [
             &render::time_of_day(unix_ms(std::time::SystemTime::now())),
             &format!("{:.0}", rate(|stats| stats.requests.total)),

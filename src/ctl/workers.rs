@@ -12,15 +12,16 @@ use crate::{
 
 /// `pixeldctl workers`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |line| line.workers().await).await;
+    let replies =
+        everywhere::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
     replies.print_each(options, table)
 }
 
 /// `pixeldctl workers N`
 pub async fn set(options: &Options, count: WorkerCount) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Change, async |line| {
-        let count = target(line, count).await?;
-        line.set_workers(count).await
+    let replies = everywhere::ask(options, Purpose::Change, async |connection| {
+        let count = target(connection, count).await?;
+        connection.set_workers(count).await
     });
     replies.await.print_each(options, change)
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     control::{Attribution, CallError, ControlClient, ControlError, ServiceState},
-    ctl::{args::Purpose, failure::Failure, place::Place},
+    ctl::{args::Purpose, failure::Failure, host_target::HostTarget},
 };
 
 /// What the daemon says of itself over its control socket.
@@ -50,8 +50,8 @@ pub enum Silence {
 /// Asks the daemon at the socket that was named, or the one of this host.
 pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Silence> {
     let answer = async {
-        let mut line = Place::Here { socket }.connect(Purpose::Read, limit).await?;
-        told(&mut line).await
+        let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
+        told(&mut connection).await
     };
     answer.await.map_err(|failure: Failure| {
         let reason = failure.to_string();
@@ -67,8 +67,8 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
 /// inside of its sandbox, and changes nothing.
 pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Seen<Vec<String>> {
     let reply = async {
-        let mut line = Place::Here { socket }.connect(Purpose::Change, limit).await?;
-        line.reload(true).await.map_err(Failure::Call)
+        let mut connection = HostTarget::Local { socket }.connect(Purpose::Change, limit).await?;
+        connection.reload(true).await.map_err(Failure::Call)
     };
     match reply.await {
         Ok(_) => Ok(Vec::new()),

@@ -19,33 +19,33 @@ use super::{
     Options,
     everywhere::Replies,
     failure::{Failure, Failures},
-    place::{Place, Ssh},
+    host_target::{HostTarget, SshProcess},
 };
 use crate::{control::CallError, exit::Exit};
 
 /// `pixeldctl doctor`
 pub async fn run(options: &Options) -> Result<Exit, Failures> {
-    let looking = options.places.iter().map(async |place| (place.clone(), look_at(place, options).await));
+    let looking = options.targets.iter().map(async |target| (target.clone(), look_at(target, options).await));
     let reports = Replies(join_all(looking).await);
     let is_well = reports.0.iter().all(|(_, report)| report.as_ref().is_ok_and(|report| report.ok));
     reports.print_each(options, show)?;
     Ok(if is_well { Exit::Ok } else { Exit::Unwell })
 }
 
-async fn look_at(place: &Place, options: &Options) -> Result<Report, Failure> {
-    let report = match place {
-        Place::Here { socket } => {
+async fn look_at(target: &HostTarget, options: &Options) -> Result<Report, Failure> {
+    let report = match target {
+        HostTarget::Local { socket } => {
             let facts = look::gather(&Host::here(options.timeout), socket.clone()).await;
             judge::judge(&facts)
         }
-        Place::There(host) => look_there(host, options.timeout).await?,
+        HostTarget::Ssh(host) => look_there(host, options.timeout).await?,
     };
     Ok(if options.json { report } else { report.sanitized() })
 }
 
 /// What is to be looked at is over there, and so is the pixeldctl that looks.
 async fn look_there(host: &str, limit: Duration) -> Result<Report, Failure> {
-    let (ssh, mut stream) = Ssh::start(host, &["pixeldctl", "doctor", "--json"])?;
+    let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
     match timeout(limit, stream.read_to_end(&mut report)).await {
         Ok(read) => read.map_err(Failure::Os)?,

@@ -5,7 +5,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{
     control::{CallError, ControlError},
-    ctl::place::Place,
+    ctl::host_target::HostTarget,
     exit::Exit,
 };
 
@@ -65,7 +65,7 @@ impl Failure {
             },
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
-            Self::At(Place::There(host), failure) => {
+            Self::At(HostTarget::Ssh(host), failure) => {
                 failure.hint_for(host).map_or_else(|| failure.hint(), Some)?
             }
             Self::At(_, failure) => failure.hint()?,

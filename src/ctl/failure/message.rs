@@ -45,7 +45,7 @@ impl fmt::Display for Failure {
                 (message, None) if message.is_empty() => f.write_str("ssh ended without a word"),
                 (message, _) => f.write_str(&message),
             },
-            Self::At(place, failure) => write!(f, "{place}: {failure}"),
+            Self::At(target, failure) => write!(f, "{target}: {failure}"),
             Self::NoScreen(reason) => write!(f, "top has no terminal to show itself on: {reason}"),
             Self::TopAsJson => f.write_str("top shows a screen for people, and has no JSON to print"),
             Self::Output(error) => write!(f, "the result cannot be written: {error}"),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::place::Place;
+use super::host_target::HostTarget;
 use crate::{
     control::{CallError, ControlError},
     exit::Exit,
@@ -51,7 +51,7 @@ pub enum Failure {
         message: String,
     },
     /// The place that was named has this.
-    At(Place, Box<Failure>),
+    At(HostTarget, Box<Failure>),
     /// There is no terminal that `top` could be shown on, for this reason.
     NoScreen(String),
     /// `top` is for people.
@@ -117,8 +117,8 @@ const NOT_UNDERSTOOD: i32 = Exit::Usage as i32;
 
 impl Failure {
     /// The same, with the place where it happened.
-    pub fn at(self, place: &Place) -> Self {
-        Self::At(place.clone(), self.into())
+    pub fn at(self, target: &HostTarget) -> Self {
+        Self::At(target.clone(), self.into())
     }
 
     /// Whether nobody can be shown anything any more.

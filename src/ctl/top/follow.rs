@@ -13,7 +13,7 @@ use crate::{
         args::Purpose,
         everywhere::{FIRST_PAUSE, LONGEST_PAUSE},
         failure::Failure,
-        place::{Line, Place, Way},
+        host_target::{ControlConnection, HostTarget, Transport},
     },
 };
 
@@ -26,8 +26,8 @@ pub type Tell = mpsc::Sender<(usize, News)>;
 /// over the other.
 pub struct Link {
     stream: StatsStream,
-    way: Way,
-    line: Line,
+    transport: Transport,
+    connection: ControlConnection,
     sample: Sample,
 }
 
@@ -36,32 +36,32 @@ impl Link {
     ///
     /// # Errors
     /// When the daemon is not there, or does not answer as it should.
-    pub async fn open(place: &Place, interval: Duration, limit: Duration) -> Result<Self, Failure> {
+    pub async fn open(target: &HostTarget, interval: Duration, limit: Duration) -> Result<Self, Failure> {
         // One after the other: ssh may ask the user something for each.
-        let (mut stream, way) = stream(place, interval, limit).await?;
+        let (mut stream, transport) = stream(target, interval, limit).await?;
         let stats = match stream.next().await {
             Ok(stats) => stats,
-            Err(error) => return Err(way.explain(error).await),
+            Err(error) => return Err(transport.explain(error).await),
         };
-        let mut line = place.connect(Purpose::Read, limit).await?;
-        let asked = async { Ok((line.workers().await?, line.events().await?.events)) };
+        let mut connection = target.connect(Purpose::Read, limit).await?;
+        let asked = async { Ok((connection.workers().await?, connection.events().await?.events)) };
         match asked.await {
             Ok((workers, events)) => {
-                Ok(Self { stream, way, line, sample: Sample { stats, workers, events } })
+                Ok(Self { stream, transport, connection, sample: Sample { stats, workers, events } })
             }
-            Err(error) => Err(line.explain(error).await),
+            Err(error) => Err(connection.explain(error).await),
         }
     }
 
     /// Tells what the daemon says, until it does not any more: why.
     async fn watch(
         self,
-        place: &Place,
+        target: &HostTarget,
         limit: Duration,
         interval: &mut Interval,
         tell: impl AsyncFn(News),
     ) -> Failure {
-        let Self { mut stream, mut way, mut line, mut sample } = self;
+        let Self { mut stream, mut transport, mut connection, mut sample } = self;
         loop {
             tell(News::Here(sample.clone().into())).await;
             let next = select! {
@@ -70,10 +70,10 @@ impl Link {
             };
             sample.stats = match next {
                 Some(Ok(stats)) => stats,
-                Some(Err(error)) => return way.explain(error).await,
+                Some(Err(error)) => return transport.explain(error).await,
                 None => {
                     let every = *interval.borrow_and_update();
-                    (stream, way) = match self::stream(place, every, limit).await {
+                    (stream, transport) = match self::stream(target, every, limit).await {
                         Ok(changed) => changed,
                         Err(failure) => return failure,
                     };
@@ -81,27 +81,31 @@ impl Link {
                 }
             };
             let asked: Result<(WorkersReply, _), _> =
-                async { Ok((line.workers().await?, line.events().await?)) }.await;
+                async { Ok((connection.workers().await?, connection.events().await?)) }.await;
             match asked {
                 Ok((workers, events)) => (sample.workers, sample.events) = (workers, events.events),
-                Err(error) => return line.explain(error).await,
+                Err(error) => return connection.explain(error).await,
             }
         }
     }
 }
 
-async fn stream(place: &Place, interval: Duration, limit: Duration) -> Result<(StatsStream, Way), Failure> {
-    let (client, way) = place.connect(Purpose::Read, limit).await?.into_parts();
+async fn stream(
+    target: &HostTarget,
+    interval: Duration,
+    limit: Duration,
+) -> Result<(StatsStream, Transport), Failure> {
+    let (client, transport) = target.connect(Purpose::Read, limit).await?.into_parts();
     match client.watch_stats(interval).await {
-        Ok(stream) => Ok((stream, way)),
-        Err(error) => Err(way.explain(error).await),
+        Ok(stream) => Ok((stream, transport)),
+        Err(error) => Err(transport.explain(error).await),
     }
 }
 
 /// Follows a daemon for ever, through its restarts.
 pub async fn follow(
     number: usize,
-    place: &Place,
+    target: &HostTarget,
     limit: Duration,
     mut link: Result<Link, Failure>,
     mut interval: Interval,
@@ -114,7 +118,7 @@ pub async fn follow(
         let failure = match link {
             Ok(link) => {
                 pause = FIRST_PAUSE;
-                link.watch(place, limit, &mut interval, &tell).await
+                link.watch(target, limit, &mut interval, &tell).await
             }
             Err(failure) => failure,
         };
@@ -122,6 +126,6 @@ pub async fn follow(
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         let every = *interval.borrow_and_update();
-        link = Link::open(place, every, limit).await;
+        link = Link::open(target, every, limit).await;
     }
 }

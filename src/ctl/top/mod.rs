@@ -49,21 +49,21 @@ pub async fn run(options: &Options) -> Result<(), Failures> {
     Screen::check()?;
     // While the terminal is still as the user knows it, as ssh may ask something.
     let (intervals, every) = watch::channel(FIRST_INTERVAL);
-    let connecting = options.places.iter().map(|place| Link::open(place, FIRST_INTERVAL, options.timeout));
+    let connecting = options.targets.iter().map(|target| Link::open(target, FIRST_INTERVAL, options.timeout));
     let links = join_all(connecting).await;
     if let [Err(_)] = links.as_slice() {
         // One of several may come later; the only one should have been there.
         return Failures::all(links.into_iter().filter_map(Result::err));
     }
     let (tell, news) = mpsc::channel(NEWS);
-    let following = options.places.iter().zip(links).enumerate().map(|(number, (place, link))| {
-        follow(number, place, options.timeout, link, every.clone(), tell.clone())
+    let following = options.targets.iter().zip(links).enumerate().map(|(number, (target, link))| {
+        follow(number, target, options.timeout, link, every.clone(), tell.clone())
     });
     let following = async {
         join_all(following).await;
         pending().await
     };
-    let model = Model::new(options.places.iter().map(ToString::to_string));
+    let model = Model::new(options.targets.iter().map(ToString::to_string));
     let showing = show(model, news, intervals);
     select! {
         never = following => never,

@@ -24,22 +24,22 @@ use crate::{
 
 /// Where a daemon runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum HostTarget {
     /// On this host.
-    Here {
+    Local {
         /// Its socket, if it was named.
         socket: Option<PathBuf>,
     },
     /// On another host, as ssh knows it.
-    There(String),
+    Ssh(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HostTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Here { .. } => THIS_HOST,
+            Self::Local { .. } => THIS_HOST,
             // Whoever logs in there is the same daemon's visitor.
-            Self::There(host) => host.rsplit_once('@').map_or(host, |(_, host)| host),
+            Self::Ssh(host) => host.rsplit_once('@').map_or(host, |(_, host)| host),
         })
     }
 }
@@ -47,35 +47,35 @@ impl fmt::Display for Place {
 /// What systemd's tools call it too.
 const THIS_HOST: &str = ".host";
 
-impl Place {
+impl HostTarget {
     /// The places that the command line names, each once; without any, this host.
     pub fn all(hosts: &[String], socket: Option<PathBuf>) -> Vec<Self> {
-        let place = |host: &String| match host.as_str() {
-            THIS_HOST => Self::Here { socket: None },
-            host => Self::There(host.into()),
+        let target = |host: &String| match host.as_str() {
+            THIS_HOST => Self::Local { socket: None },
+            host => Self::Ssh(host.into()),
         };
-        let mut places = Vec::new();
-        for place in hosts.iter().map(place) {
-            if !places.contains(&place) {
-                places.push(place);
+        let mut targets = Vec::new();
+        for target in hosts.iter().map(target) {
+            if !targets.contains(&target) {
+                targets.push(target);
             }
         }
-        if places.is_empty() { vec![Self::Here { socket }] } else { places }
+        if targets.is_empty() { vec![Self::Local { socket }] } else { targets }
     }
 
     /// Connects to the daemon there. Each call may then take up to `limit`.
     ///
     /// # Errors
     /// When it is not there, cannot be reached, or this user may not connect.
-    pub async fn connect(&self, purpose: Purpose, limit: Duration) -> Result<Line, Failure> {
+    pub async fn connect(&self, purpose: Purpose, limit: Duration) -> Result<ControlConnection, Failure> {
         match self {
-            Self::Here { socket } => {
+            Self::Local { socket } => {
                 let stream = locate::connect(socket.clone(), purpose, limit).await?;
-                Ok(Line { client: ControlClient::over(stream, limit)?, ssh: None })
+                Ok(ControlConnection { client: ControlClient::over(stream, limit)?, ssh: None })
             }
-            Self::There(host) => {
-                let (ssh, stream) = Ssh::start(host, bridge(purpose))?;
-                Ok(Line { client: ControlClient::over(stream, limit)?, ssh: Some(ssh) })
+            Self::Ssh(host) => {
+                let (ssh, stream) = SshProcess::start(host, bridge(purpose))?;
+                Ok(ControlConnection { client: ControlClient::over(stream, limit)?, ssh: Some(ssh) })
             }
         }
     }
@@ -90,12 +90,12 @@ fn bridge(purpose: Purpose) -> &'static [&'static str] {
 
 /// A connection to a daemon, here or there.
 #[derive(Debug)]
-pub struct Line {
+pub struct ControlConnection {
     client: ControlClient,
-    ssh: Option<Ssh>,
+    ssh: Option<SshProcess>,
 }
 
-impl Deref for Line {
+impl Deref for ControlConnection {
     type Target = ControlClient;
 
     fn deref(&self) -> &ControlClient {
@@ -103,13 +103,13 @@ impl Deref for Line {
     }
 }
 
-impl DerefMut for Line {
+impl DerefMut for ControlConnection {
     fn deref_mut(&mut self) -> &mut ControlClient {
         &mut self.client
     }
 }
 
-impl Line {
+impl ControlConnection {
     /// As [`ControlClient::with_exact_texts`].
     #[must_use]
     pub fn with_exact_texts(self, has_exact_texts: bool) -> Self {
@@ -117,22 +117,22 @@ impl Line {
     }
 
     /// Parts with the way there, which has to be kept while the client is used.
-    pub fn into_parts(self) -> (ControlClient, Way) {
-        (self.client, Way(self.ssh))
+    pub fn into_parts(self) -> (ControlClient, Transport) {
+        (self.client, Transport(self.ssh))
     }
 
     /// Why a call really failed: where the way there has broken, ssh knows better.
     pub async fn explain(self, error: CallError) -> Failure {
-        Way(self.ssh).explain(error).await
+        Transport(self.ssh).explain(error).await
     }
 }
 
 /// What a connection goes by.
 #[derive(Debug)]
-pub struct Way(Option<Ssh>);
+pub struct Transport(Option<SshProcess>);
 
-impl Way {
-    /// As [`Line::explain`].
+impl Transport {
+    /// As [`ControlConnection::explain`].
     pub async fn explain(self, error: CallError) -> Failure {
         match (error, self.0) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
@@ -152,13 +152,13 @@ impl Way {
 
 /// A running ssh, whose stdin and stdout are a stream of ours. It ends with this value.
 #[derive(Debug)]
-pub struct Ssh {
+pub struct SshProcess {
     child: Child,
-    words: Words,
+    words: StderrText,
     preamble: Preamble,
 }
 
-impl Ssh {
+impl SshProcess {
     /// Has `command` run on another host.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Ssh {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::NoSsh(program, error))?;
-        let words = Words::listen(child.stderr.take());
+        let words = StderrText::listen(child.stderr.take());
         let theirs = UnixStream::from_std(theirs).map_err(Failure::Os)?;
         let preamble = Preamble::relay(child.stdin.take(), child.stdout.take(), theirs);
         let stream = UnixStream::from_std(ours).map_err(Failure::Os)?;
@@ -276,12 +276,12 @@ fn words(heard: &[u8]) -> String {
 /// What a program says on stderr. It is taken all the time, so that the program never waits for that,
 /// and kept as far as anybody would read it.
 #[derive(Debug)]
-struct Words {
+struct StderrText {
     heard: Arc<Mutex<Vec<u8>>>,
     listener: JoinHandle<()>,
 }
 
-impl Words {
+impl StderrText {
     fn listen(stderr: Option<ChildStderr>) -> Self {
         const MOST: usize = 16 << 10;
 
@@ -319,7 +319,7 @@ mod tests {
     fn targets_have_host_names() {
         let names = |hosts: &[&str]| -> Vec<_> {
             let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-            Place::all(&hosts, None).iter().map(ToString::to_string).collect()
+            HostTarget::all(&hosts, None).iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(&["c5", "admin@t2", ".host"]), ["c5", "t2", ".host"]);
         assert_eq!(names(&[]), [".host"]);
@@ -336,6 +336,6 @@ mod tests {
     #[test]
     fn host_named_twice_is_asked_once() {
         let hosts: Vec<_> = ["t2", ".host", "t2", "root@t2", ".host"].map(String::from).into();
-        assert_eq!(Place::all(&hosts, None).len(), 3);
+        assert_eq!(HostTarget::all(&hosts, None).len(), 3);
     }
 }
