@@ -6,7 +6,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{args::Purpose, audience, failure::Failure, locate};
+use super::{args::Purpose, audience, failure::Failure, socket_path};
 use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
@@ -15,7 +15,7 @@ use crate::control::CallError;
 /// gone. A daemon that ends before
 /// it has accepted the connection, or read all of it, resets it; that too is hanging up.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
-    let stream = locate::connect(socket, purpose, limit).await?;
+    let stream = socket_path::connect(socket, purpose, limit).await?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
     let (mut input, mut output) = (stdin(), stdout());
     let asking = async {

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{args::Purpose, failure::Failure, locate};
+use super::{args::Purpose, failure::Failure, socket_path};
 use crate::{
     control::{CallError, ControlClient},
     sanitize,
@@ -70,7 +70,7 @@ impl HostTarget {
     pub async fn connect(&self, purpose: Purpose, limit: Duration) -> Result<ControlConnection, Failure> {
         match self {
             Self::Local { socket } => {
-                let stream = locate::connect(socket.clone(), purpose, limit).await?;
+                let stream = socket_path::connect(socket.clone(), purpose, limit).await?;
                 Ok(ControlConnection { client: ControlClient::over(stream, limit)?, ssh: None })
             }
             Self::Ssh(host) => {
