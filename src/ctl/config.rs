@@ -1,9 +1,9 @@
-use super::{Options, args::Purpose, everywhere, failure::Failures, render};
+use super::{Options, args::Purpose, failure::Failures, fanout, render};
 use crate::control::{ConfigReply, Setting};
 
 /// `pixeldctl config`
 pub async fn run(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |connection| connection.config().await).await;
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.config().await).await;
     replies.print_each(options, show)
 }
 

@@ -1,9 +1,8 @@
-use super::{Options, args::Purpose, everywhere, failure::Failures};
+use super::{Options, args::Purpose, failure::Failures, fanout};
 
 /// `pixeldctl drain`
 pub async fn drain(options: &Options) -> Result<(), Failures> {
-    let replies =
-        everywhere::ask(options, Purpose::Change, async |connection| connection.drain().await).await;
+    let replies = fanout::ask(options, Purpose::Change, async |connection| connection.drain().await).await;
     replies.print_each(options, |drained| {
         let already = if drained.already { "Drained already" } else { "Drained" };
         format!("{already}: requests are answered with 503 until `pixeldctl resume`.")
@@ -12,8 +11,7 @@ pub async fn drain(options: &Options) -> Result<(), Failures> {
 
 /// `pixeldctl resume`
 pub async fn resume(options: &Options) -> Result<(), Failures> {
-    let replies =
-        everywhere::ask(options, Purpose::Change, async |connection| connection.resume().await).await;
+    let replies = fanout::ask(options, Purpose::Change, async |connection| connection.resume().await).await;
     replies.print_each(options, |resumed| {
         if resumed.already { "It was not drained.".into() } else { "Resumed: requests are answered.".into() }
     })

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    everywhere::{self, Followed},
     failure::{Failure, Failures},
+    fanout::{self, FollowState},
     host_target::HostTarget,
     render::{self, BAD, ODD, styled},
 };
@@ -14,7 +14,7 @@ use crate::control::{EventInfo, EventLevel};
 
 /// `pixeldctl events`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |connection| connection.events().await).await;
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.events().await).await;
     replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
 }
 
@@ -23,7 +23,7 @@ type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
 pub async fn follow(options: &Options) -> Result<(), Failures> {
-    let follow_one = async |target: &HostTarget, followed: &mut Followed<Known>| match follow_target(
+    let follow_one = async |target: &HostTarget, followed: &mut FollowState<Known>| match follow_target(
         options, target, followed,
     )
     .await
@@ -31,13 +31,13 @@ pub async fn follow(options: &Options) -> Result<(), Failures> {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    Err(everywhere::follow(options, follow_one).await)
+    Err(fanout::follow(options, follow_one).await)
 }
 
 async fn follow_target(
     options: &Options,
     target: &HostTarget,
-    followed: &mut Followed<Known>,
+    followed: &mut FollowState<Known>,
 ) -> Result<Infallible, Failure> {
     /// As many as a daemon keeps.
     const KNOWN: usize = 32;
@@ -56,7 +56,7 @@ async fn follow_target(
         followed.has_replied = true;
         // Those that are left out came before those that are there.
         if more.missed > 0 {
-            tell_missed(options, target, more.missed)?;
+            report_missed(options, target, more.missed)?;
         }
         let known = &mut followed.state;
         let new = more.events.iter().filter(|event| !known.contains(event)).cloned().collect::<Vec<_>>();
@@ -75,7 +75,7 @@ async fn follow_target(
     }
 }
 
-fn tell_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), Failure> {
+fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), Failure> {
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "missed": missed })),
         (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "missed": missed })),

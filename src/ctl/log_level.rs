@@ -3,15 +3,14 @@ use clap::ValueEnum;
 use super::{
     Options,
     args::{LogLevel, Purpose},
-    everywhere,
     failure::Failures,
-    render,
+    fanout, render,
 };
 use crate::control::{CallError, Setting};
 
 /// `pixeldctl log-level`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |connection| {
+    let replies = fanout::ask(options, Purpose::Read, async |connection| {
         let settings = connection.config().await?.settings;
         let level = settings.into_iter().find(|setting| setting.key == "log.level");
         level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
@@ -35,7 +34,7 @@ pub async fn set(options: &Options, level: LogLevel) -> Result<(), Failures> {
     let name = value.as_ref().map(clap::builder::PossibleValue::get_name);
     let name = name.filter(|_| level != LogLevel::Auto);
     let replies =
-        everywhere::ask(options, Purpose::Change, async |connection| connection.set_log_level(name).await);
+        fanout::ask(options, Purpose::Change, async |connection| connection.set_log_level(name).await);
     replies.await.print_each(options, |set| {
         let already = if set.from == set.to { ", as before" } else { "" };
         format!("log level: {} -> {}{already}", set.from, set.to)

@@ -12,9 +12,9 @@ use tokio::{process::Command, time::timeout};
 use super::{
     Options,
     args::Purpose,
-    everywhere::{self, Replies},
     exposition::{Daemon, Exposition, seconds},
     failure::{Failure, Failures},
+    fanout::{self, Replies},
     render,
 };
 use crate::{
@@ -35,7 +35,7 @@ pub async fn run(
     };
     let replies = match is_to_ask {
         Ok(()) => {
-            everywhere::ask(options, Purpose::Read, async |connection| {
+            fanout::ask(options, Purpose::Read, async |connection| {
                 Ok((connection.stats().await?, connection.workers().await?))
             })
             .await

@@ -1,10 +1,9 @@
-use super::{Options, args::Purpose, everywhere, failure::Failures};
+use super::{Options, args::Purpose, failure::Failures, fanout};
 use crate::control::ReloadReply;
 
 /// `pixeldctl reload`
 pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
-    let replies =
-        everywhere::ask(options, Purpose::Change, async |connection| connection.reload(dry_run).await);
+    let replies = fanout::ask(options, Purpose::Change, async |connection| connection.reload(dry_run).await);
     replies.await.print_each(options, show)
 }
 

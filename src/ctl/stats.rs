@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::{
     Options,
     args::Purpose,
-    everywhere,
     failure::Failures,
+    fanout,
     figures::{self, Sum},
     render,
 };
@@ -12,7 +12,7 @@ use crate::control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates,
 
 /// `pixeldctl stats`
 pub async fn run(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
     replies.print(options, show, |all| {
         let sum = Sum::of(all);
         let text = show_sum(&sum);

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Options,
     args::Purpose,
-    events, everywhere,
+    events,
     failure::Failures,
+    fanout,
     figures::{self, STUCK_MS},
     render::{self, BAD, GOOD, ODD, styled},
     workers,
@@ -23,7 +24,7 @@ struct Status {
 
 /// `pixeldctl status`
 pub async fn run(options: &Options) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Read, async |connection| {
+    let replies = fanout::ask(options, Purpose::Read, async |connection| {
         Ok(Status {
             stats: connection.stats().await?,
             workers: connection.workers().await?,

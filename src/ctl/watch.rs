@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    everywhere::{self, Followed},
     failure::{Failure, Failures},
+    fanout::{self, FollowState},
     host_target::HostTarget,
     render::{self, HEADING, styled},
 };
@@ -18,7 +18,7 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> 
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
     }
-    let watch_one = async |target: &HostTarget, followed: &mut Followed<()>| match watch(
+    let watch_one = async |target: &HostTarget, followed: &mut FollowState<()>| match watch(
         options, target, interval, followed,
     )
     .await
@@ -26,14 +26,14 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> 
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    Err(everywhere::follow(options, watch_one).await)
+    Err(fanout::follow(options, watch_one).await)
 }
 
 async fn watch(
     options: &Options,
     target: &HostTarget,
     interval: Duration,
-    followed: &mut Followed<()>,
+    followed: &mut FollowState<()>,
 ) -> Result<Infallible, Failure> {
     let connection = target.connect(Purpose::Read, options.timeout).await?;
     let (client, transport) = connection.with_exact_texts(options.json).into_parts();

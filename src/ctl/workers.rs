@@ -1,9 +1,8 @@
 use super::{
     Options,
     args::{Purpose, WorkerCount},
-    everywhere,
     failure::Failures,
-    render,
+    fanout, render,
 };
 use crate::{
     control::{CallError, ControlClient, ControlError, SetWorkersReply, WorkerState, WorkersReply},
@@ -12,14 +11,13 @@ use crate::{
 
 /// `pixeldctl workers`
 pub async fn show(options: &Options) -> Result<(), Failures> {
-    let replies =
-        everywhere::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
     replies.print_each(options, table)
 }
 
 /// `pixeldctl workers N`
 pub async fn set(options: &Options, count: WorkerCount) -> Result<(), Failures> {
-    let replies = everywhere::ask(options, Purpose::Change, async |connection| {
+    let replies = fanout::ask(options, Purpose::Change, async |connection| {
         let count = target(connection, count).await?;
         connection.set_workers(count).await
     });

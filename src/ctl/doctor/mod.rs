@@ -17,8 +17,8 @@ pub use self::finding::Report;
 use self::{host::Host, show::show};
 use super::{
     Options,
-    everywhere::Replies,
     failure::{Failure, Failures},
+    fanout::Replies,
     host_target::{HostTarget, SshProcess},
 };
 use crate::{control::CallError, exit::Exit};

@@ -11,8 +11,8 @@ use crate::{
     control::{StatsStream, WorkersReply},
     ctl::{
         args::Purpose,
-        everywhere::{FIRST_PAUSE, LONGEST_PAUSE},
         failure::Failure,
+        fanout::{MAX_RECONNECT_DELAY, MIN_RECONNECT_DELAY},
         host_target::{ControlConnection, HostTarget, Transport},
     },
 };
@@ -113,18 +113,18 @@ pub async fn follow(
 ) {
     // Who does not listen any more is about to end.
     let tell = async |news| drop(tell.send((number, news)).await);
-    let mut pause = FIRST_PAUSE;
+    let mut delay = MIN_RECONNECT_DELAY;
     loop {
         let failure = match link {
             Ok(link) => {
-                pause = FIRST_PAUSE;
+                delay = MIN_RECONNECT_DELAY;
                 link.watch(target, limit, &mut interval, &tell).await
             }
             Err(failure) => failure,
         };
         tell(News::Away(failure.to_string().trim().replace('\n', "; "))).await;
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        sleep(delay).await;
+        delay = (delay * 2).min(MAX_RECONNECT_DELAY);
         let every = *interval.borrow_and_update();
         link = Link::open(target, every, limit).await;
     }

@@ -16,8 +16,8 @@ use super::{
 use crate::{control::CallError, sanitize};
 
 /// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(250);
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(250);
+pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
 /// What the daemons replied, in the order in which their places were named.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub async fn ask<R>(
 
 /// One daemon as it is followed, over several connections to it.
 #[derive(Debug, Default)]
-pub struct Followed<S> {
+pub struct FollowState<S> {
     /// What is kept from one connection to the next.
     pub state: S,
     /// Whether the daemon has replied over this connection.
@@ -55,13 +55,13 @@ pub struct Followed<S> {
 /// on; in the end there is nobody left to follow.
 pub async fn follow<S: Default>(
     options: &Options,
-    follow_one: impl AsyncFn(&HostTarget, &mut Followed<S>) -> Failure,
+    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> Failure,
 ) -> Failures {
     let follow_one = &follow_one;
     let follow_target = async |target: &HostTarget| {
-        let mut followed = Followed::default();
+        let mut followed = FollowState::default();
         let mut has_ever_replied = false;
-        let mut pause = FIRST_PAUSE;
+        let mut delay = MIN_RECONNECT_DELAY;
         let failure = loop {
             followed.has_replied = false;
             let failure = follow_one(target, &mut followed).await;
@@ -70,13 +70,13 @@ pub async fn follow<S: Default>(
                 break failure;
             }
             if followed.has_replied {
-                pause = FIRST_PAUSE;
-                if let Err(failure) = tell_away(options, target, &failure) {
+                delay = MIN_RECONNECT_DELAY;
+                if let Err(failure) = report_away(options, target, &failure) {
                     break failure;
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(delay).await;
+            delay = (delay * 2).min(MAX_RECONNECT_DELAY);
         };
         if options.several && !failure.is_of_output() { failure.at(target) } else { failure }
     };
@@ -99,7 +99,7 @@ pub async fn follow<S: Default>(
 }
 
 /// Says that a daemon that is followed has gone away, once for each time.
-fn tell_away(options: &Options, target: &HostTarget, failure: &Failure) -> Result<(), Failure> {
+fn report_away(options: &Options, target: &HostTarget, failure: &Failure) -> Result<(), Failure> {
     let reason = failure.to_string().trim().replace('\n', "; ");
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "away": reason })),
