@@ -6,7 +6,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{args::Purpose, audience, failure::Failure, socket_path};
+use super::{args::Purpose, failure::Failure, socket_path, stdout_closed};
 use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
@@ -24,7 +24,7 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
         let _ = to_daemon.shutdown().await;
         select! {
             () = sleep(limit) => Err(CallError::TimedOut(limit).into()),
-            () = audience::leaves() => Ok(()),
+            () = stdout_closed::wait() => Ok(()),
         }
     };
     let answering = async {

@@ -8,10 +8,10 @@ use tokio::{select, time::sleep};
 use super::{
     Options,
     args::Purpose,
-    audience,
     failure::{Failure, Failures},
     host_target::{ControlConnection, HostTarget},
     render::{self, HEADING, ODD},
+    stdout_closed,
 };
 use crate::{control::CallError, sanitize};
 
@@ -82,12 +82,12 @@ pub async fn follow<S: Default>(
     };
     let mut following: FuturesUnordered<_> = options.targets.iter().map(follow_target).collect();
     let mut failures = Failures::default();
-    let mut deserted = pin!(audience::leaves());
+    let mut closed = pin!(stdout_closed::wait());
     loop {
         let failure = select! {
             next = following.next() => next,
             // Where nothing happens, nothing is written that would fail.
-            () = &mut deserted => Some(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+            () = &mut closed => Some(Failure::Output(io::ErrorKind::BrokenPipe.into())),
         };
         let Some(failure) = failure else { break };
         failures.tell_now(&failure);

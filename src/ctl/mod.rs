@@ -1,7 +1,6 @@
 //! pixeldctl: finds the daemons, here and on other hosts, asks them, shows what they reply.
 
 mod args;
-mod audience;
 mod bridge;
 mod config;
 mod doctor;
@@ -19,6 +18,7 @@ mod render;
 mod socket_path;
 mod stats;
 mod status;
+mod stdout_closed;
 mod top;
 mod watch;
 mod workers;

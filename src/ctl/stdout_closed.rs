@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 /// Waits until nobody can be shown anything any more, because whoever read stdout has gone. A file or a
 /// terminal is there for ever.
-pub async fn leaves() {
+pub async fn wait() {
     // In a thread of its own: epoll takes no files, and tells nothing of sockets without reading them.
     if !matches!(spawn_blocking(wait_for_hangup).await, Ok(Ok(()))) {
         pending::<()>().await;
