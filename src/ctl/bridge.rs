@@ -6,7 +6,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{args::Purpose, failure::Failure, socket_path, stdout_closed};
+use super::{args::Purpose, error::CommandError, socket_path, stdout_closed};
 use crate::control::CallError;
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
@@ -14,7 +14,7 @@ use crate::control::CallError;
 /// a daemon that is stuck is waited for no longer than whoever asked waits, so that it sees who has
 /// gone. A daemon that ends before
 /// it has accepted the connection, or read all of it, resets it; that too is hanging up.
-pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), Failure> {
+pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), CommandError> {
     let stream = socket_path::connect(socket, purpose, limit).await?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
     let (mut input, mut output) = (stdin(), stdout());
@@ -35,7 +35,7 @@ pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> 
         output.flush().await
     };
     select! {
-        done = answering => done.map_err(Failure::Os),
+        done = answering => done.map_err(CommandError::Os),
         given_up = asking => given_up,
     }
 }

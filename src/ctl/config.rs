@@ -1,8 +1,8 @@
-use super::{Options, args::Purpose, failure::Failures, fanout, render};
+use super::{Options, args::Purpose, error::CommandErrors, fanout, render};
 use crate::control::{ConfigReply, Setting};
 
 /// `pixeldctl config`
-pub async fn run(options: &Options) -> Result<(), Failures> {
+pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.config().await).await;
     replies.print_each(options, show)
 }

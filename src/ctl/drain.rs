@@ -1,7 +1,7 @@
-use super::{Options, args::Purpose, failure::Failures, fanout};
+use super::{Options, args::Purpose, error::CommandErrors, fanout};
 
 /// `pixeldctl drain`
-pub async fn drain(options: &Options) -> Result<(), Failures> {
+pub async fn drain(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, async |connection| connection.drain().await).await;
     replies.print_each(options, |drained| {
         let already = if drained.already { "Drained already" } else { "Drained" };
@@ -10,7 +10,7 @@ pub async fn drain(options: &Options) -> Result<(), Failures> {
 }
 
 /// `pixeldctl resume`
-pub async fn resume(options: &Options) -> Result<(), Failures> {
+pub async fn resume(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, async |connection| connection.resume().await).await;
     replies.print_each(options, |resumed| {
         if resumed.already { "It was not drained.".into() } else { "Resumed: requests are answered.".into() }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
     fanout::{self, FollowState},
     host_target::HostTarget,
     render::{self, BAD, ODD, styled},
@@ -13,7 +13,7 @@ use super::{
 use crate::control::{EventInfo, EventLevel};
 
 /// `pixeldctl events`
-pub async fn show(options: &Options) -> Result<(), Failures> {
+pub async fn show(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.events().await).await;
     replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
 }
@@ -22,14 +22,14 @@ pub async fn show(options: &Options) -> Result<(), Failures> {
 type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
-pub async fn follow(options: &Options) -> Result<(), Failures> {
+pub async fn follow(options: &Options) -> Result<(), CommandErrors> {
     let follow_one = async |target: &HostTarget, followed: &mut FollowState<Known>| match follow_target(
         options, target, followed,
     )
     .await
     {
         Ok(never) => match never {},
-        Err(failure) => failure,
+        Err(error) => error,
     };
     Err(fanout::follow(options, follow_one).await)
 }
@@ -38,7 +38,7 @@ async fn follow_target(
     options: &Options,
     target: &HostTarget,
     followed: &mut FollowState<Known>,
-) -> Result<Infallible, Failure> {
+) -> Result<Infallible, CommandError> {
     /// As many as a daemon keeps.
     const KNOWN: usize = 32;
 
@@ -75,7 +75,7 @@ async fn follow_target(
     }
 }
 
-fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), Failure> {
+fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), CommandError> {
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "missed": missed })),
         (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "missed": missed })),

@@ -8,7 +8,7 @@ use tokio::{select, time::sleep};
 use super::{
     Options,
     args::Purpose,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
     host_target::{ControlConnection, HostTarget},
     render::{self, HEADING, ODD},
     stdout_closed,
@@ -21,7 +21,7 @@ pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
 /// What the daemons replied, in the order in which their places were named.
 #[derive(Debug)]
-pub struct Replies<R>(pub Vec<(HostTarget, Result<R, Failure>)>);
+pub struct Replies<R>(pub Vec<(HostTarget, Result<R, CommandError>)>);
 
 /// Asks all daemons at once.
 pub async fn ask<R>(
@@ -55,52 +55,52 @@ pub struct FollowState<S> {
 /// on; in the end there is nobody left to follow.
 pub async fn follow<S: Default>(
     options: &Options,
-    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> Failure,
-) -> Failures {
+    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> CommandError,
+) -> CommandErrors {
     let follow_one = &follow_one;
     let follow_target = async |target: &HostTarget| {
         let mut followed = FollowState::default();
         let mut has_ever_replied = false;
         let mut delay = MIN_RECONNECT_DELAY;
-        let failure = loop {
+        let error = loop {
             followed.has_replied = false;
-            let failure = follow_one(target, &mut followed).await;
+            let error = follow_one(target, &mut followed).await;
             has_ever_replied |= followed.has_replied;
-            if !has_ever_replied || !failure.may_pass() {
-                break failure;
+            if !has_ever_replied || !error.is_transient() {
+                break error;
             }
             if followed.has_replied {
                 delay = MIN_RECONNECT_DELAY;
-                if let Err(failure) = report_away(options, target, &failure) {
-                    break failure;
+                if let Err(error) = report_away(options, target, &error) {
+                    break error;
                 }
             }
             sleep(delay).await;
             delay = (delay * 2).min(MAX_RECONNECT_DELAY);
         };
-        if options.several && !failure.is_of_output() { failure.at(target) } else { failure }
+        if options.several && !error.is_output_error() { error.at(target) } else { error }
     };
     let mut following: FuturesUnordered<_> = options.targets.iter().map(follow_target).collect();
-    let mut failures = Failures::default();
+    let mut errors = CommandErrors::default();
     let mut closed = pin!(stdout_closed::wait());
     loop {
-        let failure = select! {
+        let error = select! {
             next = following.next() => next,
             // Where nothing happens, nothing is written that would fail.
-            () = &mut closed => Some(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+            () = &mut closed => Some(CommandError::Output(io::ErrorKind::BrokenPipe.into())),
         };
-        let Some(failure) = failure else { break };
-        failures.tell_now(&failure);
-        if failure.is_of_output() {
+        let Some(error) = error else { break };
+        errors.report_now(&error);
+        if error.is_output_error() {
             break;
         }
     }
-    failures
+    errors
 }
 
 /// Says that a daemon that is followed has gone away, once for each time.
-fn report_away(options: &Options, target: &HostTarget, failure: &Failure) -> Result<(), Failure> {
-    let reason = failure.to_string().trim().replace('\n', "; ");
+fn report_away(options: &Options, target: &HostTarget, error: &CommandError) -> Result<(), CommandError> {
+    let reason = error.to_string().trim().replace('\n', "; ");
     match (options.json, options.several) {
         (true, false) => render::print_json_line(&json!({ "away": reason })),
         (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "away": reason })),
@@ -122,13 +122,13 @@ impl<R: Serialize> Replies<R> {
         options: &Options,
         show: impl Fn(&R) -> String,
         sum: impl FnOnce(&[&R]) -> Option<(Value, String)>,
-    ) -> Result<(), Failures> {
+    ) -> Result<(), CommandErrors> {
         if !options.several {
             let replies = self.0.into_iter().map(|(_, reply)| reply);
-            let reply = replies.collect::<Result<Vec<_>, _>>().map_err(Failures::from)?;
-            return reply
-                .iter()
-                .try_for_each(|reply| render::print(reply, options.json, &show).map_err(Failures::from));
+            let reply = replies.collect::<Result<Vec<_>, _>>().map_err(CommandErrors::from)?;
+            return reply.iter().try_for_each(|reply| {
+                render::print(reply, options.json, &show).map_err(CommandErrors::from)
+            });
         }
         let good: Vec<_> = self.0.iter().filter_map(|(_, reply)| reply.as_ref().ok()).collect();
         let sum = if good.len() > 1 { sum(&good) } else { None };
@@ -156,22 +156,22 @@ impl<R: Serialize> Replies<R> {
         };
         // Where no host has replied, nothing is said but why.
         let printed = if text.is_empty() { Ok(()) } else { render::print_text(&text) };
-        let failures = self.0.into_iter().filter_map(|(target, reply)| Some(reply.err()?.at(&target)));
-        Failures::all(failures.chain(printed.err()))
+        let errors = self.0.into_iter().filter_map(|(target, reply)| Some(reply.err()?.at(&target)));
+        CommandErrors::all(errors.chain(printed.err()))
     }
 
     /// As [`Self::print`], without a sum.
     ///
     /// # Errors
     /// As there.
-    pub fn print_each(self, options: &Options, show: impl Fn(&R) -> String) -> Result<(), Failures> {
+    pub fn print_each(self, options: &Options, show: impl Fn(&R) -> String) -> Result<(), CommandErrors> {
         self.print(options, show, |_| None)
     }
 }
 
-fn to_json<R: Serialize>(target: &HostTarget, reply: &Result<R, Failure>) -> Value {
+fn to_json<R: Serialize>(target: &HostTarget, reply: &Result<R, CommandError>) -> Value {
     match reply {
         Ok(reply) => json!({ "host": target.to_string(), "reply": reply }),
-        Err(failure) => json!({ "host": target.to_string(), "error": failure.to_string() }),
+        Err(error) => json!({ "host": target.to_string(), "error": error.to_string() }),
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{args::Purpose, failure::Failure, socket_path};
+use super::{args::Purpose, error::CommandError, socket_path};
 use crate::{
     control::{CallError, ControlClient},
     sanitize,
@@ -67,7 +67,11 @@ impl HostTarget {
     ///
     /// # Errors
     /// When it is not there, cannot be reached, or this user may not connect.
-    pub async fn connect(&self, purpose: Purpose, limit: Duration) -> Result<ControlConnection, Failure> {
+    pub async fn connect(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<ControlConnection, CommandError> {
         match self {
             Self::Local { socket } => {
                 let stream = socket_path::connect(socket.clone(), purpose, limit).await?;
@@ -122,7 +126,7 @@ impl ControlConnection {
     }
 
     /// Why a call really failed: where the way there has broken, ssh knows better.
-    pub async fn explain(self, error: CallError) -> Failure {
+    pub async fn explain(self, error: CallError) -> CommandError {
         Transport(self.ssh).explain(error).await
     }
 }
@@ -133,7 +137,7 @@ pub struct Transport(Option<SshProcess>);
 
 impl Transport {
     /// As [`ControlConnection::explain`].
-    pub async fn explain(self, error: CallError) -> Failure {
+    pub async fn explain(self, error: CallError) -> CommandError {
         match (error, self.0) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
             (error @ (CallError::TimedOut(_) | CallError::ChangeTimedOut(_)), Some(ssh)) => {
@@ -163,10 +167,10 @@ impl SshProcess {
     ///
     /// # Errors
     /// When there is no ssh.
-    pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), Failure> {
-        let (ours, theirs) = StdUnixStream::pair().map_err(Failure::Os)?;
-        ours.set_nonblocking(true).map_err(Failure::Os)?;
-        theirs.set_nonblocking(true).map_err(Failure::Os)?;
+    pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), CommandError> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(CommandError::Os)?;
+        ours.set_nonblocking(true).map_err(CommandError::Os)?;
+        theirs.set_nonblocking(true).map_err(CommandError::Os)?;
         let program = env::var_os("PIXELDCTL_SSH").filter(|program| !program.is_empty());
         let program = program.unwrap_or_else(|| "ssh".into());
         let mut child = Command::new(&program)
@@ -177,16 +181,16 @@ impl SshProcess {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::NoSsh(program, error))?;
+            .map_err(|error| CommandError::NoSsh(program, error))?;
         let words = StderrText::listen(child.stderr.take());
-        let theirs = UnixStream::from_std(theirs).map_err(Failure::Os)?;
+        let theirs = UnixStream::from_std(theirs).map_err(CommandError::Os)?;
         let preamble = Preamble::relay(child.stdin.take(), child.stdout.take(), theirs);
-        let stream = UnixStream::from_std(ours).map_err(Failure::Os)?;
+        let stream = UnixStream::from_std(ours).map_err(CommandError::Os)?;
         Ok((Self { child, words, preamble }, stream))
     }
 
     /// Why it ended.
-    pub async fn explain(mut self) -> Failure {
+    pub async fn explain(mut self) -> CommandError {
         /// It has closed its stdout, so it is about to end.
         const SOON: Duration = Duration::from_secs(5);
 
@@ -196,17 +200,17 @@ impl SshProcess {
             Some(0) if self.preamble.text().is_empty() => CallError::Closed.into(),
             code => {
                 let message = self.preamble.text() + &self.words.all().await;
-                Failure::There { code, message }
+                CommandError::Remote { code, message }
             }
         }
     }
 
     /// Why no reply came in time: a host that lets nobody in may say so, and keep the connection for a
     /// while.
-    pub fn explain_silence(self, error: CallError) -> Failure {
+    pub fn explain_silence(self, error: CallError) -> CommandError {
         match self.preamble.text() {
             message if message.is_empty() => error.into(),
-            message => Failure::There { code: None, message },
+            message => CommandError::Remote { code: None, message },
         }
     }
 }

@@ -3,13 +3,13 @@ use clap::ValueEnum;
 use super::{
     Options,
     args::{LogLevel, Purpose},
-    failure::Failures,
+    error::CommandErrors,
     fanout, render,
 };
 use crate::control::{CallError, Setting};
 
 /// `pixeldctl log-level`
-pub async fn show(options: &Options) -> Result<(), Failures> {
+pub async fn show(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| {
         let settings = connection.config().await?.settings;
         let level = settings.into_iter().find(|setting| setting.key == "log.level");
@@ -29,7 +29,7 @@ fn word(value: &str) -> &str {
 }
 
 /// `pixeldctl log-level LEVEL`
-pub async fn set(options: &Options, level: LogLevel) -> Result<(), Failures> {
+pub async fn set(options: &Options, level: LogLevel) -> Result<(), CommandErrors> {
     let value = level.to_possible_value();
     let name = value.as_ref().map(clap::builder::PossibleValue::get_name);
     let name = name.filter(|_| level != LogLevel::Auto);

@@ -5,9 +5,9 @@ mod bridge;
 mod config;
 mod doctor;
 mod drain;
+mod error;
 mod events;
 mod exposition;
-mod failure;
 mod fanout;
 mod figures;
 mod host_target;
@@ -33,7 +33,7 @@ pub use args::Args;
 
 use self::{
     args::Command,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
     host_target::HostTarget,
 };
 use crate::{exit::Exit, sys};
@@ -62,18 +62,18 @@ pub fn main() -> Exit {
     };
     let runtime = match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::Os(error).tell(),
+        Err(error) => return CommandError::Os(error).report(),
     };
     let done = runtime.block_on(run(args));
     // A thread that reads stdin cannot be waited for.
     runtime.shutdown_background();
     match done {
         Ok(exit) => exit,
-        Err(failures) => failures.tell(),
+        Err(errors) => errors.report(),
     }
 }
 
-async fn run(args: Args) -> Result<Exit, Failures> {
+async fn run(args: Args) -> Result<Exit, CommandErrors> {
     let options = Options {
         targets: HostTarget::all(&args.hosts, args.socket.clone()),
         several: !args.hosts.is_empty(),

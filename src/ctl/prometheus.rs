@@ -12,8 +12,8 @@ use tokio::{process::Command, time::timeout};
 use super::{
     Options,
     args::Purpose,
+    error::{CommandError, CommandErrors},
     exposition::{Daemon, Exposition, seconds},
-    failure::{Failure, Failures},
     fanout::{self, Replies},
     render,
 };
@@ -28,7 +28,7 @@ pub async fn run(
     options: &Options,
     output: Option<PathBuf>,
     if_active: Option<String>,
-) -> Result<(), Failures> {
+) -> Result<(), CommandErrors> {
     let is_to_ask = match if_active {
         Some(unit) => require_active(unit, options).await,
         None => Ok(()),
@@ -41,10 +41,10 @@ pub async fn run(
             .await
         }
         // Only one place goes with a unit: this host.
-        Err(failure) => Replies(options.targets.iter().cloned().zip([Err(failure)]).collect()),
+        Err(error) => Replies(options.targets.iter().cloned().zip([Err(error)]).collect()),
     };
     let mut exposition = Exposition::default();
-    let (mut hosts, mut failures) = (Vec::new(), Vec::new());
+    let (mut hosts, mut errors) = (Vec::new(), Vec::new());
     for (target, reply) in replies.0 {
         let host = options.several.then(|| target.to_string());
         // No sample may stand there twice, so neither may a host.
@@ -57,37 +57,37 @@ pub async fn run(
         match reply {
             Ok((stats, workers)) => tell(&mut daemon, &stats, &workers),
             // The file says so, which is what it is for.
-            Err(failure) if output.is_some() && failure.is_absence() => {}
-            Err(failure) if options.several => failures.push(failure.at(&target)),
-            Err(failure) => failures.push(failure),
+            Err(error) if output.is_some() && error.is_not_running() => {}
+            Err(error) if options.several => errors.push(error.at(&target)),
+            Err(error) => errors.push(error),
         }
     }
     let text = exposition.to_string();
     let written = match output {
         Some(path) if path != Path::new("-") => {
-            put(&path, &text).map_err(|error| Failure::Write(path, error))
+            put(&path, &text).map_err(|error| CommandError::Write(path, error))
         }
         _ => render::print_text(&text),
     };
-    Failures::all(failures.into_iter().chain(written.err()))
+    CommandErrors::all(errors.into_iter().chain(written.err()))
 }
 
 /// Lets nobody be asked unless systemd has the unit active. Only systemd can tell: where it holds the
 /// sockets of a daemon that does not run, connecting would start the daemon.
-async fn require_active(unit: String, options: &Options) -> Result<(), Failure> {
+async fn require_active(unit: String, options: &Options) -> Result<(), CommandError> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(["--quiet", "is-active", "--", &unit]).stdin(Stdio::null()).kill_on_drop(true);
     let reason = match timeout(options.timeout, systemctl.output()).await {
         Ok(Ok(answer)) => match answer.status.code() {
             Some(0) => return Ok(()),
             // Not active, or no such unit.
-            Some(3 | 4) => return Err(Failure::Inactive(unit)),
+            Some(3 | 4) => return Err(CommandError::Inactive(unit)),
             _ => String::from_utf8_lossy(&answer.stderr).trim_end().into(),
         },
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".into(),
     };
-    Err(Failure::Systemctl { unit, reason })
+    Err(CommandError::Systemctl { unit, reason })
 }
 
 /// Writes text to a path: in the place of a file or of a symbolic link, or into a pipe or a device. A link

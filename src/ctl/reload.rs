@@ -1,8 +1,8 @@
-use super::{Options, args::Purpose, failure::Failures, fanout};
+use super::{Options, args::Purpose, error::CommandErrors, fanout};
 use crate::control::ReloadReply;
 
 /// `pixeldctl reload`
-pub async fn run(options: &Options, dry_run: bool) -> Result<(), Failures> {
+pub async fn run(options: &Options, dry_run: bool) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, async |connection| connection.reload(dry_run).await);
     replies.await.print_each(options, show)
 }

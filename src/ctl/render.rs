@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::error::CommandError;
 use crate::{control::Attribution, sanitize, sys};
 
 /// The name of a host, or of a part.
@@ -52,9 +52,13 @@ pub fn styled(style: Style, text: impl Display) -> String {
 ///
 /// # Errors
 /// When stdout cannot be written to.
-pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+pub fn print<T: Serialize>(
+    reply: &T,
+    json: bool,
+    show: impl FnOnce(&T) -> String,
+) -> Result<(), CommandError> {
     if json {
-        let value: Value = serde_json::to_value(reply).map_err(|error| Failure::Output(error.into()))?;
+        let value: Value = serde_json::to_value(reply).map_err(|error| CommandError::Output(error.into()))?;
         print_text(&sanitize::json(&format!("{value:#}")))
     } else {
         print_text(&show(reply))
@@ -65,8 +69,8 @@ pub fn print<T: Serialize>(reply: &T, json: bool, show: impl FnOnce(&T) -> Strin
 ///
 /// # Errors
 /// When stdout cannot be written to.
-pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
-    let line = serde_json::to_string(reply).map_err(|error| Failure::Output(error.into()))?;
+pub fn print_json_line(reply: &impl Serialize) -> Result<(), CommandError> {
+    let line = serde_json::to_string(reply).map_err(|error| CommandError::Output(error.into()))?;
     print_text(&sanitize::json(&line))
 }
 
@@ -75,12 +79,12 @@ pub fn print_json_line(reply: &impl Serialize) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When stdout cannot be written to.
-pub fn print_text(text: &str) -> Result<(), Failure> {
+pub fn print_text(text: &str) -> Result<(), CommandError> {
     if sys::stdout_was_closed() {
-        return Err(Failure::Output(Errno::EBADF.into()));
+        return Err(CommandError::Output(Errno::EBADF.into()));
     }
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(Failure::Output)
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CommandError::Output)
 }
 
 /// Names and values, one pair to a line, the names right-aligned before a colon. Without a name, it

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::net::UnixStream;
 
-use super::{args::Purpose, failure::Failure};
+use super::{args::Purpose, error::CommandError};
 use crate::control::{ConfigReply, ControlClient};
 
 /// Connects to the socket that was named, or to that of the running daemon.
@@ -18,7 +18,7 @@ pub async fn connect(
     named: Option<PathBuf>,
     purpose: Purpose,
     limit: Duration,
-) -> Result<UnixStream, Failure> {
+) -> Result<UnixStream, CommandError> {
     let from_environment = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let candidates = if let Some(path) = named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
         vec![path_of(path)]
@@ -30,36 +30,36 @@ pub async fn connect(
     let mut forbidden = None;
     for path in &candidates {
         let connecting = tokio::time::timeout(limit, UnixStream::connect(path));
-        match connecting.await.map_err(|_| Failure::ConnectTimedOut(path.clone(), limit))? {
+        match connecting.await.map_err(|_| CommandError::ConnectTimedOut(path.clone(), limit))? {
             Ok(stream) => return Ok(stream),
             Err(error) => match error.kind() {
                 io::ErrorKind::PermissionDenied => forbidden = forbidden.or_else(|| Some(path.clone())),
                 io::ErrorKind::ConnectionRefused if !is_socket(path) => {
-                    return Err(Failure::NotASocket(path.clone()));
+                    return Err(CommandError::NotASocket(path.clone()));
                 }
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
-                _ => return Err(Failure::Connect(path.clone(), error)),
+                _ => return Err(CommandError::Connect(path.clone(), error)),
             },
         }
     }
     Err(match forbidden {
-        Some(path) => Failure::NoPermission(path),
-        None => elsewhere(&candidates, limit).await.unwrap_or(Failure::NoDaemon(candidates)),
+        Some(path) => CommandError::NoPermission(path),
+        None => elsewhere(&candidates, limit).await.unwrap_or(CommandError::NoDaemon(candidates)),
     })
 }
 
 /// Where nobody listens at these sockets, a daemon may still answer at the one for reading beside them,
 /// and know where it takes changes.
-async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<Failure> {
+async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<CommandError> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
         if let Ok(mut client) = ControlClient::connect(&control, limit).await {
             let setting = client.config().await.ok().and_then(|config| admin_of(&config));
             if setting.as_deref() == Some("") {
-                return Some(Failure::ReadOnly(control));
+                return Some(CommandError::ReadOnly(control));
             }
             let admin = setting.as_deref().and_then(|admin| admin.strip_prefix("unix:")).map(PathBuf::from);
-            return Some(Failure::Elsewhere { tried: tried.to_vec(), control, admin });
+            return Some(CommandError::OtherSocket { tried: tried.to_vec(), control, admin });
         }
     }
     None

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{
     Options,
     args::Purpose,
-    failure::Failures,
+    error::CommandErrors,
     fanout,
     figures::{self, Sum},
     render,
@@ -11,7 +11,7 @@ use super::{
 use crate::control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, Stats};
 
 /// `pixeldctl stats`
-pub async fn run(options: &Options) -> Result<(), Failures> {
+pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
     replies.print(options, show, |all| {
         let sum = Sum::of(all);

@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Options,
     args::Purpose,
-    events,
-    failure::Failures,
-    fanout,
+    error::CommandErrors,
+    events, fanout,
     figures::{self, STUCK_MS},
     render::{self, BAD, GOOD, ODD, styled},
     workers,
@@ -23,7 +22,7 @@ struct Status {
 }
 
 /// `pixeldctl status`
-pub async fn run(options: &Options) -> Result<(), Failures> {
+pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| {
         Ok(Status {
             stats: connection.stats().await?,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     Options,
     args::Purpose,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
     fanout::{self, FollowState},
     host_target::HostTarget,
     render::{self, HEADING, styled},
@@ -13,7 +13,7 @@ use super::{
 use crate::control::{Stats, unix_ms};
 
 /// `pixeldctl stats --watch SECONDS`: until it is interrupted.
-pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> {
+pub async fn run(options: &Options, interval: Duration) -> Result<(), CommandErrors> {
     if !options.json {
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
@@ -24,7 +24,7 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), Failures> 
     .await
     {
         Ok(never) => match never {},
-        Err(failure) => failure,
+        Err(error) => error,
     };
     Err(fanout::follow(options, watch_one).await)
 }
@@ -34,7 +34,7 @@ async fn watch(
     target: &HostTarget,
     interval: Duration,
     followed: &mut FollowState<()>,
-) -> Result<Infallible, Failure> {
+) -> Result<Infallible, CommandError> {
     let connection = target.connect(Purpose::Read, options.timeout).await?;
     let (client, transport) = connection.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_stats(interval).await {

@@ -1,7 +1,7 @@
 use super::{
     Options,
     args::{Purpose, WorkerCount},
-    failure::Failures,
+    error::CommandErrors,
     fanout, render,
 };
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// `pixeldctl workers`
-pub async fn show(options: &Options) -> Result<(), Failures> {
+pub async fn show(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
     replies.print_each(options, table)
 }
 
 /// `pixeldctl workers N`
-pub async fn set(options: &Options, count: WorkerCount) -> Result<(), Failures> {
+pub async fn set(options: &Options, count: WorkerCount) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, async |connection| {
         let count = target(connection, count).await?;
         connection.set_workers(count).await

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     control::{Attribution, CallError, ControlClient, ControlError, ServiceState},
-    ctl::{args::Purpose, failure::Failure, host_target::HostTarget},
+    ctl::{args::Purpose, error::CommandError, host_target::HostTarget},
 };
 
 /// What the daemon says of itself over its control socket.
@@ -53,11 +53,11 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
         told(&mut connection).await
     };
-    answer.await.map_err(|failure: Failure| {
-        let reason = failure.to_string();
-        match failure {
-            Failure::NoDaemon(_) => Silence::Absent(reason),
-            Failure::NoPermission(_) => Silence::Forbidden(reason),
+    answer.await.map_err(|error: CommandError| {
+        let reason = error.to_string();
+        match error {
+            CommandError::NoDaemon(_) => Silence::Absent(reason),
+            CommandError::NoPermission(_) => Silence::Forbidden(reason),
             _ => Silence::Faulty(reason),
         }
     })
@@ -68,17 +68,19 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
 pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Seen<Vec<String>> {
     let reply = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Change, limit).await?;
-        connection.reload(true).await.map_err(Failure::Call)
+        connection.reload(true).await.map_err(CommandError::Call)
     };
     match reply.await {
         Ok(_) => Ok(Vec::new()),
-        Err(Failure::Call(CallError::Refused(ControlError::InvalidConfiguration { faults }))) => Ok(faults),
-        Err(failure @ Failure::NoPermission(_)) => Err(Unseen(format!("{failure}: {USE_SUDO}"))),
-        Err(failure) => Err(Unseen(failure.to_string())),
+        Err(CommandError::Call(CallError::Refused(ControlError::InvalidConfiguration { faults }))) => {
+            Ok(faults)
+        }
+        Err(error @ CommandError::NoPermission(_)) => Err(Unseen(format!("{error}: {USE_SUDO}"))),
+        Err(error) => Err(Unseen(error.to_string())),
     }
 }
 
-async fn told(client: &mut ControlClient) -> Result<Daemon, Failure> {
+async fn told(client: &mut ControlClient) -> Result<Daemon, CommandError> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
     Ok(Daemon {

@@ -17,14 +17,14 @@ pub use self::finding::Report;
 use self::{host::Host, show::show};
 use super::{
     Options,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
     fanout::Replies,
     host_target::{HostTarget, SshProcess},
 };
 use crate::{control::CallError, exit::Exit};
 
 /// `pixeldctl doctor`
-pub async fn run(options: &Options) -> Result<Exit, Failures> {
+pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
     let looking = options.targets.iter().map(async |target| (target.clone(), look_at(target, options).await));
     let reports = Replies(join_all(looking).await);
     let is_well = reports.0.iter().all(|(_, report)| report.as_ref().is_ok_and(|report| report.ok));
@@ -32,7 +32,7 @@ pub async fn run(options: &Options) -> Result<Exit, Failures> {
     Ok(if is_well { Exit::Ok } else { Exit::Unwell })
 }
 
-async fn look_at(target: &HostTarget, options: &Options) -> Result<Report, Failure> {
+async fn look_at(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
     let report = match target {
         HostTarget::Local { socket } => {
             let facts = look::gather(&Host::here(options.timeout), socket.clone()).await;
@@ -44,11 +44,11 @@ async fn look_at(target: &HostTarget, options: &Options) -> Result<Report, Failu
 }
 
 /// What is to be looked at is over there, and so is the pixeldctl that looks.
-async fn look_there(host: &str, limit: Duration) -> Result<Report, Failure> {
+async fn look_there(host: &str, limit: Duration) -> Result<Report, CommandError> {
     let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
     match timeout(limit, stream.read_to_end(&mut report)).await {
-        Ok(read) => read.map_err(Failure::Os)?,
+        Ok(read) => read.map_err(CommandError::Os)?,
         Err(_) => return Err(ssh.explain_silence(CallError::TimedOut(limit))),
     };
     match serde_json::from_slice(&report) {

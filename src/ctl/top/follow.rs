@@ -11,7 +11,7 @@ use crate::{
     control::{StatsStream, WorkersReply},
     ctl::{
         args::Purpose,
-        failure::Failure,
+        error::CommandError,
         fanout::{MAX_RECONNECT_DELAY, MIN_RECONNECT_DELAY},
         host_target::{ControlConnection, HostTarget, Transport},
     },
@@ -36,7 +36,11 @@ impl Link {
     ///
     /// # Errors
     /// When the daemon is not there, or does not answer as it should.
-    pub async fn open(target: &HostTarget, interval: Duration, limit: Duration) -> Result<Self, Failure> {
+    pub async fn open(
+        target: &HostTarget,
+        interval: Duration,
+        limit: Duration,
+    ) -> Result<Self, CommandError> {
         // One after the other: ssh may ask the user something for each.
         let (mut stream, transport) = stream(target, interval, limit).await?;
         let stats = match stream.next().await {
@@ -60,7 +64,7 @@ impl Link {
         limit: Duration,
         interval: &mut Interval,
         tell: impl AsyncFn(News),
-    ) -> Failure {
+    ) -> CommandError {
         let Self { mut stream, mut transport, mut connection, mut sample } = self;
         loop {
             tell(News::Here(sample.clone().into())).await;
@@ -75,7 +79,7 @@ impl Link {
                     let every = *interval.borrow_and_update();
                     (stream, transport) = match self::stream(target, every, limit).await {
                         Ok(changed) => changed,
-                        Err(failure) => return failure,
+                        Err(error) => return error,
                     };
                     continue;
                 }
@@ -94,7 +98,7 @@ async fn stream(
     target: &HostTarget,
     interval: Duration,
     limit: Duration,
-) -> Result<(StatsStream, Transport), Failure> {
+) -> Result<(StatsStream, Transport), CommandError> {
     let (client, transport) = target.connect(Purpose::Read, limit).await?.into_parts();
     match client.watch_stats(interval).await {
         Ok(stream) => Ok((stream, transport)),
@@ -107,7 +111,7 @@ pub async fn follow(
     number: usize,
     target: &HostTarget,
     limit: Duration,
-    mut link: Result<Link, Failure>,
+    mut link: Result<Link, CommandError>,
     mut interval: Interval,
     tell: Tell,
 ) {
@@ -115,14 +119,14 @@ pub async fn follow(
     let tell = async |news| drop(tell.send((number, news)).await);
     let mut delay = MIN_RECONNECT_DELAY;
     loop {
-        let failure = match link {
+        let error = match link {
             Ok(link) => {
                 delay = MIN_RECONNECT_DELAY;
                 link.watch(target, limit, &mut interval, &tell).await
             }
-            Err(failure) => failure,
+            Err(error) => error,
         };
-        tell(News::Away(failure.to_string().trim().replace('\n', "; "))).await;
+        tell(News::Away(error.to_string().trim().replace('\n', "; "))).await;
         sleep(delay).await;
         delay = (delay * 2).min(MAX_RECONNECT_DELAY);
         let every = *interval.borrow_and_update();

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::keys::{Key, Keys};
-use crate::ctl::failure::Failure;
+use crate::ctl::error::CommandError;
 
 /// The keys of the terminal, whatever stdin is. A thread waits for them, and ends with the program:
 /// where stdin is the terminal, others who share it would not expect it never to wait.
@@ -30,8 +30,8 @@ impl Keyboard {
     ///
     /// # Errors
     /// When this process has no terminal of its own.
-    pub fn open() -> Result<Self, Failure> {
-        let fail = |error| Failure::NoScreen(format!("keys cannot be read from /dev/tty: {error}"));
+    pub fn open() -> Result<Self, CommandError> {
+        let fail = |error| CommandError::NoScreen(format!("keys cannot be read from /dev/tty: {error}"));
         let terminal = File::open("/dev/tty").map_err(fail)?;
         let (sender, arrived) = mpsc::channel(1);
         thread::Builder::new().name("keyboard".into()).spawn(|| read(terminal, sender)).map_err(fail)?;

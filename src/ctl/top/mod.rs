@@ -34,17 +34,17 @@ use self::{
 };
 use super::{
     Options,
-    failure::{Failure, Failures},
+    error::{CommandError, CommandErrors},
 };
 use crate::control::unix_ms;
 
 /// `pixeldctl top`: until the user quits, or the terminal goes away.
-pub async fn run(options: &Options) -> Result<(), Failures> {
+pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     /// News that may wait while the terminal is slow; those who bring more wait with them.
     const NEWS: usize = 64;
 
     if options.json {
-        return Err(Failure::TopAsJson.into());
+        return Err(CommandError::TopAsJson.into());
     }
     Screen::check()?;
     // While the terminal is still as the user knows it, as ssh may ask something.
@@ -53,7 +53,7 @@ pub async fn run(options: &Options) -> Result<(), Failures> {
     let links = join_all(connecting).await;
     if let [Err(_)] = links.as_slice() {
         // One of several may come later; the only one should have been there.
-        return Failures::all(links.into_iter().filter_map(Result::err));
+        return CommandErrors::all(links.into_iter().filter_map(Result::err));
     }
     let (tell, news) = mpsc::channel(NEWS);
     let following = options.targets.iter().zip(links).enumerate().map(|(number, (target, link))| {
@@ -75,8 +75,8 @@ async fn show(
     mut model: Model,
     mut news: mpsc::Receiver<(usize, News)>,
     intervals: watch::Sender<Duration>,
-) -> Result<(), Failure> {
-    let of = |kind| signal(kind).map_err(Failure::Os);
+) -> Result<(), CommandError> {
+    let of = |kind| signal(kind).map_err(CommandError::Os);
     let mut terminated = of(SignalKind::terminate())?;
     let mut interrupted = of(SignalKind::interrupt())?;
     let mut hung_up = of(SignalKind::hangup())?;

@@ -7,7 +7,7 @@ use std::{
     panic, thread,
 };
 
-use crate::ctl::failure::Failure;
+use crate::ctl::error::CommandError;
 use ratatui::{
     Frame, Terminal, TerminalOptions, Viewport,
     backend::{Backend, CrosstermBackend},
@@ -31,13 +31,13 @@ impl Screen {
     ///
     /// # Errors
     /// When there is none.
-    pub fn check() -> Result<(), Failure> {
+    pub fn check() -> Result<(), CommandError> {
         if !stdout().is_terminal() {
-            return Err(Failure::NoScreen("stdout is no terminal".into()));
+            return Err(CommandError::NoScreen("stdout is no terminal".into()));
         }
         match env::var("TERM").as_deref().unwrap_or_default() {
-            "" => Err(Failure::NoScreen("$TERM does not say what terminal this is".into())),
-            "dumb" => Err(Failure::NoScreen("a terminal of the kind \"dumb\" cannot place text".into())),
+            "" => Err(CommandError::NoScreen("$TERM does not say what terminal this is".into())),
+            "dumb" => Err(CommandError::NoScreen("a terminal of the kind \"dumb\" cannot place text".into())),
             _ => Ok(()),
         }
     }
@@ -46,19 +46,19 @@ impl Screen {
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn open() -> Result<Self, Failure> {
+    pub fn open() -> Result<Self, CommandError> {
         let tell_later = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             restore();
             tell_later(info);
         }));
         enable_raw_mode()
-            .map_err(|error| Failure::NoScreen(format!("the terminal stays as it is: {error}")))?;
+            .map_err(|error| CommandError::NoScreen(format!("the terminal stays as it is: {error}")))?;
         let opened =
             execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)).and_then(|()| terminal());
         opened.map(|terminal| Self(ManuallyDrop::new(terminal))).map_err(|error| {
             restore();
-            Failure::Output(error)
+            CommandError::Output(error)
         })
     }
 

@@ -1,15 +1,15 @@
 use std::{fmt, io, path::PathBuf};
 
-use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
+use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::control::{CallError, ControlError};
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDaemon(paths) => {
                 write!(f, "pixeld is not running: nobody listens at {}", either(paths))
             }
-            Self::Elsewhere { tried, control, admin } => {
+            Self::OtherSocket { tried, control, admin } => {
                 write!(f, "nobody listens at {}; pixeld answers at {}", either(tried), control.display())?;
                 match admin {
                     Some(admin) => write!(f, ", and takes changes at {}", admin.display()),
@@ -34,18 +34,18 @@ impl fmt::Display for Failure {
             }
             Self::Call(error) => error.fmt(f),
             Self::NoSsh(program, error) => write!(f, "cannot run {}: {error}", program.display()),
-            Self::There { code: Some(NO_SUCH_PROGRAM), .. } => f.write_str("there is no pixeldctl"),
-            Self::There { code: Some(NOT_UNDERSTOOD), message } => {
+            Self::Remote { code: Some(NO_SUCH_PROGRAM), .. } => f.write_str("there is no pixeldctl"),
+            Self::Remote { code: Some(NOT_UNDERSTOOD), message } => {
                 f.write_str(heart(message).lines().next().unwrap_or("the command is not understood"))
             }
-            Self::There { code, message } => match (heart(message), code) {
+            Self::Remote { code, message } => match (heart(message), code) {
                 (message, Some(code)) if message.is_empty() => {
                     write!(f, "ssh ended without a word, with status {code}")
                 }
                 (message, None) if message.is_empty() => f.write_str("ssh ended without a word"),
                 (message, _) => f.write_str(&message),
             },
-            Self::At(target, failure) => write!(f, "{target}: {failure}"),
+            Self::AtHost(target, error) => write!(f, "{target}: {error}"),
             Self::NoScreen(reason) => write!(f, "top has no terminal to show itself on: {reason}"),
             Self::TopAsJson => f.write_str("top shows a screen for people, and has no JSON to print"),
             Self::Output(error) => write!(f, "the result cannot be written: {error}"),

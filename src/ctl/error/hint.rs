@@ -2,7 +2,7 @@ use std::{io::ErrorKind, path::Path};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use super::{Failure, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
+use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{
     control::{CallError, ControlError},
     ctl::host_target::HostTarget,
@@ -22,20 +22,20 @@ const STUCK: &str = "the daemon is stuck or very busy: see `systemctl status pix
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
 
-impl Failure {
+impl CommandError {
     /// What to do about it, where something can be said.
     pub(super) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoDaemon(_) => {
                 "start it with `systemctl start pixeld`, or name its socket with --socket".into()
             }
-            Self::Elsewhere { tried, admin: Some(admin), .. } if tried.contains(admin) => {
+            Self::OtherSocket { tried, admin: Some(admin), .. } if tried.contains(admin) => {
                 "that file was removed: restart pixeld, or, where systemd holds the socket, \
                  `systemctl restart pixeld-admin.socket`"
                     .into()
             }
             Self::ReadOnly(_) => format!("`{OPEN_ADMIN}`; without it, `{RELOAD_BY_SIGNAL}` reloads"),
-            Self::Elsewhere { admin, control, .. } => {
+            Self::OtherSocket { admin, control, .. } => {
                 format!("use --socket {}", admin.as_ref().unwrap_or(control).display())
             }
             Self::NoPermission(path) if !path.starts_with("/run/pixeld") => no_permission_elsewhere(path),
@@ -65,10 +65,10 @@ impl Failure {
             },
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
-            Self::At(HostTarget::Ssh(host), failure) => {
-                failure.hint_for(host).map_or_else(|| failure.hint(), Some)?
+            Self::AtHost(HostTarget::Ssh(host), error) => {
+                error.hint_for(host).map_or_else(|| error.hint(), Some)?
             }
-            Self::At(_, failure) => failure.hint()?,
+            Self::AtHost(_, error) => error.hint()?,
             Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
             Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
             Self::Call(CallError::Refused(error)) => match error {
@@ -101,17 +101,17 @@ impl Failure {
             return None;
         }
         Some(match self {
-            Self::There { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
-            Self::There { code: Some(NO_SUCH_PROGRAM), .. } => {
+            Self::Remote { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
+            Self::Remote { code: Some(NO_SUCH_PROGRAM), .. } => {
                 format!("install pixeld on {host}, with pixeldctl in the PATH that ssh has there")
             }
-            Self::There { code: Some(NOT_UNDERSTOOD), .. } => {
+            Self::Remote { code: Some(NOT_UNDERSTOOD), .. } => {
                 format!("install the same version of pixeld on {host} and here")
             }
-            Self::There { code: Some(NO_DAEMON), message } if message.contains("is not running") => {
+            Self::Remote { code: Some(NO_DAEMON), message } if message.contains("is not running") => {
                 format!("start it there: `ssh {host} sudo systemctl start pixeld`")
             }
-            Self::There { code: Some(NO_PERMISSION), message } => {
+            Self::Remote { code: Some(NO_PERMISSION), message } => {
                 let group = if message.contains("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("log in as root there, or as a member of the group {group}")
             }
@@ -163,7 +163,7 @@ mod tests {
     fn permission_hint_names_owner_and_group() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
-        let hint = |path: &Path| Failure::NoPermission(path.into()).hint().unwrap();
+        let hint = |path: &Path| CommandError::NoPermission(path.into()).hint().unwrap();
         let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
         assert!(
             hint(&socket).contains(&format!("be user {me}, to whom {} belongs", folder.path().display()))

@@ -17,11 +17,11 @@ use crate::{
 
 /// Why a command did not do what it should: a message, a hint and an exit code for each.
 #[derive(Debug)]
-pub enum Failure {
+pub enum CommandError {
     /// None of these sockets has a daemon behind it.
     NoDaemon(Vec<PathBuf>),
     /// None of these sockets has, but one beside them.
-    Elsewhere {
+    OtherSocket {
         /// Those.
         tried: Vec<PathBuf>,
         /// Where a daemon answers.
@@ -44,14 +44,14 @@ pub enum Failure {
     /// The program that goes to other hosts cannot be run.
     NoSsh(OsString, io::Error),
     /// What was run on another host has failed.
-    There {
+    Remote {
         /// Its exit status, unless it was killed.
         code: Option<i32>,
         /// What was said there, by ssh, by the host or by the pixeldctl there.
         message: String,
     },
     /// The place that was named has this.
-    At(HostTarget, Box<Failure>),
+    AtHost(HostTarget, Box<CommandError>),
     /// There is no terminal that `top` could be shown on, for this reason.
     NoScreen(String),
     /// `top` is for people.
@@ -75,38 +75,38 @@ pub enum Failure {
 
 /// All that went wrong, at one place or at several; never none.
 #[derive(Debug, Default)]
-pub struct Failures {
-    untold: Vec<Failure>,
+pub struct CommandErrors {
+    pending: Vec<CommandError>,
     /// What the first of those wants that were told already.
     exit: Option<Exit>,
 }
 
-impl Failures {
+impl CommandErrors {
     /// `Ok` where there is none.
     ///
     /// # Errors
     /// All of them.
-    pub fn all(failures: impl Iterator<Item = Failure>) -> Result<(), Self> {
-        let untold: Vec<_> = failures.collect();
-        if untold.is_empty() { Ok(()) } else { Err(Self { untold, exit: None }) }
+    pub fn all(errors: impl Iterator<Item = CommandError>) -> Result<(), Self> {
+        let pending: Vec<_> = errors.collect();
+        if pending.is_empty() { Ok(()) } else { Err(Self { pending, exit: None }) }
     }
 
     /// Tells the user of one that is not the end yet.
-    pub fn tell_now(&mut self, failure: &Failure) {
-        let exit = failure.tell();
+    pub fn report_now(&mut self, error: &CommandError) {
+        let exit = error.report();
         self.exit.get_or_insert(exit);
     }
 
     /// Tells the user, and says how to exit: as the first one wants.
-    pub fn tell(&self) -> Exit {
-        let exits: Vec<_> = self.untold.iter().map(Failure::tell).collect();
+    pub fn report(&self) -> Exit {
+        let exits: Vec<_> = self.pending.iter().map(CommandError::report).collect();
         self.exit.or(exits.first().copied()).unwrap_or(Exit::OsErr)
     }
 }
 
-impl<F: Into<Failure>> From<F> for Failures {
-    fn from(failure: F) -> Self {
-        Self { untold: vec![failure.into()], exit: None }
+impl<F: Into<CommandError>> From<F> for CommandErrors {
+    fn from(error: F) -> Self {
+        Self { pending: vec![error.into()], exit: None }
     }
 }
 
@@ -115,22 +115,22 @@ const NO_SUCH_PROGRAM: i32 = 127;
 /// What a pixeldctl exits with that is older than -H.
 const NOT_UNDERSTOOD: i32 = Exit::Usage as i32;
 
-impl Failure {
+impl CommandError {
     /// The same, with the place where it happened.
     pub fn at(self, target: &HostTarget) -> Self {
-        Self::At(target.clone(), self.into())
+        Self::AtHost(target.clone(), self.into())
     }
 
     /// Whether nobody can be shown anything any more.
-    pub fn is_of_output(&self) -> bool {
+    pub fn is_output_error(&self) -> bool {
         matches!(self, Self::Output(_))
     }
 
     /// Whether this may be over in a moment, where it was well before: the daemon or its host restarts.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::NoDaemon(_) | Self::Connect(..) | Self::ConnectTimedOut(..) => true,
-            Self::There { code, .. } => !matches!(code, Some(NO_SUCH_PROGRAM | NOT_UNDERSTOOD)),
+            Self::Remote { code, .. } => !matches!(code, Some(NO_SUCH_PROGRAM | NOT_UNDERSTOOD)),
             Self::Call(error) => {
                 matches!(error, CallError::Closed | CallError::Connect(_) | CallError::TimedOut(_))
             }
@@ -139,30 +139,30 @@ impl Failure {
     }
 
     /// Whether the daemon just does not run.
-    pub fn is_absence(&self) -> bool {
+    pub fn is_not_running(&self) -> bool {
         match self {
             Self::NoDaemon(_) | Self::Inactive(_) => true,
-            Self::There { code, .. } => *code == Some(Exit::Unavailable as i32),
+            Self::Remote { code, .. } => *code == Some(Exit::Unavailable as i32),
             _ => false,
         }
     }
 
     /// Tells the user, and says how to exit.
-    pub fn tell(&self) -> Exit {
+    pub fn report(&self) -> Exit {
         // Whoever reads the output has seen enough.
         let is_closed_pipe = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
         if !is_closed_pipe {
             let hint = self.hint().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
             // Where nobody can be told, the code still tells.
-            let told = sanitize::lines(&format!("pixeldctl: {self}\n{hint}"));
-            let _ = io::stderr().write_all(told.as_bytes());
+            let text = sanitize::lines(&format!("pixeldctl: {self}\n{hint}"));
+            let _ = io::stderr().write_all(text.as_bytes());
         }
         self.exit()
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NoDaemon(_) | Self::Elsewhere { .. } | Self::ReadOnly(_) | Self::Inactive(_) => {
+            Self::NoDaemon(_) | Self::OtherSocket { .. } | Self::ReadOnly(_) | Self::Inactive(_) => {
                 Exit::Unavailable
             }
             Self::NoPermission(_) => Exit::NoPerm,
@@ -172,9 +172,9 @@ impl Failure {
             Self::Connect(..) => Exit::Unavailable,
             Self::ConnectTimedOut(..) => Exit::TempFail,
             Self::NoSsh(..) | Self::Systemctl { .. } => Exit::OsErr,
-            Self::There { code: Some(NOT_UNDERSTOOD), .. } => Exit::Protocol,
-            Self::There { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
-            Self::At(_, failure) => failure.exit(),
+            Self::Remote { code: Some(NOT_UNDERSTOOD), .. } => Exit::Protocol,
+            Self::Remote { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
+            Self::AtHost(_, error) => error.exit(),
             Self::Output(_) | Self::Write(..) => Exit::IoErr,
             Self::NoScreen(_) | Self::TopAsJson => Exit::Usage,
             Self::Os(_) => Exit::OsErr,
@@ -196,7 +196,7 @@ impl Failure {
     }
 }
 
-impl From<CallError> for Failure {
+impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         Self::Call(error)
     }
