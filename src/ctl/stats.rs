@@ -4,9 +4,8 @@ use super::{
     Options,
     args::Purpose,
     error::CommandErrors,
-    fanout,
-    figures::{self, Sum},
-    render,
+    fanout, render,
+    stats_format::{self, StatsSum},
 };
 use crate::control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, Stats};
 
@@ -14,7 +13,7 @@ use crate::control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates,
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
     replies.print(options, show, |all| {
-        let sum = Sum::of(all);
+        let sum = StatsSum::of(all);
         let text = show_sum(&sum);
         serde_json::to_value(sum).ok().map(|value| (value, text))
     })
@@ -25,11 +24,11 @@ fn show(stats: &Stats) -> String {
     let uptime = render::duration(Duration::from_millis(process.uptime_ms));
     let mut lines = vec![
         ("pixeld", format!("{} (pid {})", process.version, process.pid)),
-        ("state", format!("{}, up {uptime}", figures::state(stats))),
+        ("state", format!("{}, up {uptime}", stats_format::state(stats))),
     ];
-    lines.extend(figures::drained_by(stats));
+    lines.extend(stats_format::drained_by(stats));
     lines.push(("listeners", stats.listeners.join(", ")));
-    lines.extend(figures::accept_errors(stats).map(|error| ("", error)));
+    lines.extend(stats_format::accept_errors(stats).map(|error| ("", error)));
     lines.extend(counted(
         stats.workers,
         &stats.requests,
@@ -38,11 +37,11 @@ fn show(stats: &Stats) -> String {
         &stats.connections,
         (stats.bytes_received, stats.bytes_sent),
     ));
-    lines.extend(figures::oddities(stats));
+    lines.extend(stats_format::warnings(stats));
     render::pairs(lines)
 }
 
-fn show_sum(sum: &Sum) -> String {
+fn show_sum(sum: &StatsSum) -> String {
     let bytes = (sum.bytes_received, sum.bytes_sent);
     render::pairs(counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes))
 }
@@ -62,9 +61,9 @@ fn counted(
     }
     vec![
         ("workers", workers.to_string()),
-        ("requests", figures::requests(requests)),
-        ("rate", figures::rates(rates)),
-        ("latency", figures::latency(latency)),
+        ("requests", stats_format::requests(requests)),
+        ("rate", stats_format::rates(rates)),
+        ("latency", stats_format::latency(latency)),
         ("connections", connections),
         ("bytes", format!("{} in, {} out", render::bytes(received), render::bytes(sent))),
     ]

@@ -7,8 +7,8 @@ use super::{
     args::Purpose,
     error::CommandErrors,
     events, fanout,
-    figures::{self, STUCK_MS},
     render::{self, BAD, GOOD, ODD, styled},
+    stats_format::{self, STUCK_MS},
     workers,
 };
 use crate::control::{EventInfo, ServiceState, Stats, WorkersReply};
@@ -49,8 +49,8 @@ fn show(status: &Status) -> String {
         ServiceState::Drained | ServiceState::Stopping => styled(ODD, dot),
     };
     let busiest = workers.workers.iter().map(|worker| worker.busy).fold(0.0, f64::max);
-    let mut lines = vec![("State", figures::state(stats))];
-    lines.extend(figures::drained_by(stats));
+    let mut lines = vec![("State", stats_format::state(stats))];
+    lines.extend(stats_format::drained_by(stats));
     lines.extend([
         (
             "Since",
@@ -63,16 +63,16 @@ fn show(status: &Status) -> String {
         ),
         ("Listeners", stats.listeners.join(", ")),
     ]);
-    lines.extend(figures::accept_errors(stats).map(|error| ("", error)));
+    lines.extend(stats_format::accept_errors(stats).map(|error| ("", error)));
     lines.extend([(
         "Workers",
         format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
     )]);
     lines.extend(workers::set_by_hand(workers).map(|by| ("", by)));
     lines.extend([
-        ("Requests", figures::requests(&stats.requests)),
-        ("Rate", figures::rates(&stats.rates)),
-        ("Latency", figures::recent_latency(&stats.recent_latency)),
+        ("Requests", stats_format::requests(&stats.requests)),
+        ("Rate", stats_format::rates(&stats.rates)),
+        ("Latency", stats_format::recent_latency(&stats.recent_latency)),
         (
             "Connections",
             format!(
@@ -104,7 +104,7 @@ fn show(status: &Status) -> String {
         let since = render::duration(Duration::from_millis(worker.progress_age_ms));
         ("Stuck", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))
     }));
-    lines.extend(figures::oddities(stats));
+    lines.extend(stats_format::warnings(stats));
     let last: String = events[events.len().saturating_sub(EVENTS)..]
         .iter()
         .map(|event| events::line(event) + "\n")

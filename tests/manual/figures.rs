@@ -42,7 +42,7 @@ fn every_label_is_explained_and_no_other() {
     let daemon = Daemon::start("");
     let code = code(&["src/ctl"]);
     // Lines that are there only where something is wrong.
-    let (_, odd) = code.split_once("pub fn oddities(").expect("the lines of what is odd");
+    let (_, odd) = code.split_once("pub fn warnings(").expect("the lines of what is odd");
     let odd =
         odd.split_once(".into_iter()").unwrap().0.lines().filter_map(|line| line.trim().strip_prefix("(\""));
     let odd: BTreeSet<_> = odd.map(|line| line.split('"').next().unwrap().to_owned()).collect();

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     control::{WorkerInfo, WorkerState},
     ctl::{
-        figures::STUCK_MS,
         render::{self, BAD, DIM, HEADING, ODD},
+        stats_format::STUCK_MS,
         top::{host::Host, look::Look, model::Model},
     },
 };

@@ -78,7 +78,7 @@ pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
 }
 
 /// What is not as it should be, or at least not usual; nothing where there is nothing to tell.
-pub fn oddities(stats: &Stats) -> Vec<(&'static str, String)> {
+pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
     let connections = &stats.connections;
     [
         ("evicted", connections.evicted, "connections closed at the limit"),
@@ -95,7 +95,7 @@ pub fn oddities(stats: &Stats) -> Vec<(&'static str, String)> {
 /// What several daemons have counted together.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Sum {
+pub struct StatsSum {
     /// Threads that serve.
     pub workers: u64,
     /// Answered requests.
@@ -114,7 +114,7 @@ pub struct Sum {
     pub bytes_sent: u64,
 }
 
-impl Sum {
+impl StatsSum {
     /// Adds them up; quantiles are those of all requests together.
     pub fn of(all: &[&Stats]) -> Self {
         let sum = |count: fn(&Stats) -> u64| stats::sum(all.iter().map(|stats| count(stats)));
