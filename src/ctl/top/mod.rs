@@ -7,9 +7,9 @@ mod history;
 mod host;
 mod keyboard;
 mod keys;
-mod look;
 mod model;
 mod screen;
+mod theme;
 mod view;
 
 use std::{
@@ -28,9 +28,9 @@ use tokio::{
 use self::{
     follow::{Link, follow},
     keyboard::Keyboard,
-    look::Look,
     model::{FIRST_INTERVAL, Model, News},
     screen::Screen,
+    theme::Theme,
 };
 use super::{
     Options,
@@ -83,11 +83,11 @@ async fn show(
     let mut resized = of(SignalKind::window_change())?;
     let mut seconds = interval(Duration::from_secs(1));
     let mut keyboard = Keyboard::open()?;
-    let look = Look::from_environment();
+    let theme = Theme::from_environment();
     let mut screen = Screen::open()?;
     loop {
         let drawn = screen.draw(|frame| {
-            let lines = view::draw(frame, &model, &look, unix_ms(SystemTime::now()));
+            let lines = view::draw(frame, &model, &theme, unix_ms(SystemTime::now()));
             model.drawn(lines);
         });
         if drawn.is_err() {

@@ -5,7 +5,7 @@ use ratatui::{
     widgets::{Paragraph, Widget},
 };
 
-use crate::ctl::{render::HEADING, top::look::Look};
+use crate::ctl::{render::HEADING, top::theme::Theme};
 
 const KEYS: [(&str, &str); 8] = [
     ("q, Esc, Ctrl-C", "quit"),
@@ -29,9 +29,9 @@ const FIGURES: [(&str, &str); 7] = [
 ];
 
 /// What the keys do and the figures mean.
-pub fn draw(look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let line = |(name, what): (&'static str, &'static str)| {
-        Line::from(vec![Span::styled(format!("{name:<17} "), look.style(HEADING)), what.into()])
+        Line::from(vec![Span::styled(format!("{name:<17} "), theme.style(HEADING)), what.into()])
     };
     let lines: Vec<_> = KEYS.into_iter().chain(FIGURES).map(line).collect();
     Paragraph::new(lines).render(area, buffer);

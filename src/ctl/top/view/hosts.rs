@@ -15,7 +15,7 @@ use crate::{
     control::{ServiceState, Stats},
     ctl::{
         render::{self, BAD, DIM, GOOD, HEADING, ODD},
-        top::{history::History, host::Host, look::Look},
+        top::{history::History, host::Host, theme::Theme},
     },
 };
 
@@ -28,7 +28,7 @@ pub fn name_width(hosts: &[Host]) -> u16 {
 }
 
 /// A row for each host, and below each as many lines of sparklines as were asked for.
-pub fn draw(hosts: &[Host], sparks: u16, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(hosts: &[Host], sparks: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let name = name_width(hosts);
     let columns = [
         Column::text("HOST", name, 0),
@@ -43,12 +43,12 @@ pub fn draw(hosts: &[Host], sparks: u16, look: &Look, area: Rect, buffer: &mut B
         Column::number("UP", 8, 6),
         Column::text("VERSION", 7, 8),
     ];
-    let rows = hosts.iter().map(|host| row(host, look));
-    table(&columns, area.width, rows, 1 + sparks, look.style(HEADING)).render(area, buffer);
+    let rows = hosts.iter().map(|host| row(host, theme));
+    table(&columns, area.width, rows, 1 + sparks, theme.style(HEADING)).render(area, buffer);
     for (number, host) in (0..).zip(hosts) {
         let top = area.y.saturating_add(1).saturating_add((1 + sparks).saturating_mul(number));
         let below = Rect { x: area.x, y: top.saturating_add(1), width: area.width, height: sparks };
-        draw_sparks(host, look, below.intersection(area), buffer);
+        draw_sparks(host, theme, below.intersection(area), buffer);
         if let Some(reason) = &host.away {
             let left = name + STATE + 2;
             let width = area.width.saturating_sub(left);
@@ -59,26 +59,26 @@ pub fn draw(hosts: &[Host], sparks: u16, look: &Look, area: Rect, buffer: &mut B
                 Clear.render(below.intersection(area), buffer);
             }
             let reason = Paragraph::new(reason.as_str()).wrap(Wrap { trim: true });
-            reason.style(look.style(BAD)).render(place, buffer);
+            reason.style(theme.style(BAD)).render(place, buffer);
         }
     }
 }
 
-fn row<'a>(host: &'a Host, look: &Look) -> Vec<Span<'a>> {
-    let name = Span::styled(host.name.as_str(), look.style(HEADING));
+fn row<'a>(host: &'a Host, theme: &Theme) -> Vec<Span<'a>> {
+    let name = Span::styled(host.name.as_str(), theme.style(HEADING));
     let sample = match &host.last {
-        _ if host.away.is_some() => return vec![name, Span::styled("away", look.style(BAD))],
+        _ if host.away.is_some() => return vec![name, Span::styled("away", theme.style(BAD))],
         None => return vec![name, "asked".into()],
         Some(sample) => sample,
     };
     let Stats { process, connections, recent_latency, .. } = &sample.stats;
     let latency = |us| if recent_latency.count > 0 { render::latency(us) } else { "-".into() };
     let errors = host.pace.map(|pace| pace.errors);
-    let errors_style = if errors > Some(0.0) { look.style(ODD) } else { look.style(anstyle::Style::new()) };
-    let dim = look.style(DIM);
+    let errors_style = if errors > Some(0.0) { theme.style(ODD) } else { theme.style(anstyle::Style::new()) };
+    let dim = theme.style(DIM);
     vec![
         name,
-        state(sample.stats.state, look),
+        state(sample.stats.state, theme),
         figure::rate(host.pace.map(|pace| pace.requests)).into(),
         Span::styled(figure::rate(errors), errors_style),
         latency(recent_latency.p50_us).into(),
@@ -91,17 +91,17 @@ fn row<'a>(host: &'a Host, look: &Look) -> Vec<Span<'a>> {
     ]
 }
 
-fn state(state: ServiceState, look: &Look) -> Span<'static> {
+fn state(state: ServiceState, theme: &Theme) -> Span<'static> {
     let (word, style) = match state {
         ServiceState::Serving => ("serving", GOOD),
         ServiceState::Drained => ("drained", ODD),
         ServiceState::Stopping => ("stopping", ODD),
     };
-    Span::styled(word, look.style(style))
+    Span::styled(word, theme.style(style))
 }
 
 /// Requests to the left, latency to the right; each with its highest value where there is room.
-fn draw_sparks(host: &Host, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_sparks(host: &Host, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     const GAP: u16 = 2;
 
     let half = area.width.saturating_sub(GAP) / 2;
@@ -109,15 +109,15 @@ fn draw_sparks(host: &Host, look: &Look, area: Rect, buffer: &mut Buffer) {
     let right = Rect { x: area.x + half + GAP, width: half, ..area }.intersection(area);
     #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
     let rate = |tenths: u64| render::rate(tenths as f64 / 10.0);
-    draw_spark("req/s", &host.requests, rate, look, left, buffer);
-    draw_spark("p99", &host.p99, render::latency, look, right, buffer);
+    draw_spark("req/s", &host.requests, rate, theme, left, buffer);
+    draw_spark("p99", &host.p99, render::latency, theme, right, buffer);
 }
 
 fn draw_spark(
     name: &str,
     history: &History,
     show: impl Fn(u64) -> String,
-    look: &Look,
+    theme: &Theme,
     area: Rect,
     buffer: &mut Buffer,
 ) {
@@ -129,13 +129,13 @@ fn draw_spark(
     let names = 6.min(area.width);
     let highest = if area.width >= names + FEWEST + HIGHEST { HIGHEST } else { 0 };
     let spark = Rect { x: area.x + names, width: area.width - names - highest, ..area };
-    let dim = look.style(DIM);
+    let dim = theme.style(DIM);
     Span::styled(name, dim).render(Rect { width: names, ..area }, buffer);
     let samples = usize::from(spark.width);
     Sparkline::default()
         .data(history.newest(samples))
         .direction(RenderDirection::RightToLeft)
-        .bar_set(look.levels.clone())
+        .bar_set(theme.levels.clone())
         .render(spark, buffer);
     let label = Rect { x: spark.right(), width: highest, ..area };
     let most = history.highest(samples);

@@ -18,8 +18,8 @@ use ratatui::{
 };
 
 use super::{
-    look::Look,
     model::{Model, Order},
+    theme::Theme,
 };
 use crate::{
     control::EventLevel,
@@ -27,18 +27,18 @@ use crate::{
 };
 
 /// Draws everything, and says how many lines there were for workers.
-pub fn draw(frame: &mut Frame, model: &Model, look: &Look, now_unix_ms: u64) -> usize {
+pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, now_unix_ms: u64) -> usize {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     let rooms = Rooms::of(model, area);
-    draw_title(model, look, now_unix_ms, rooms.title, buffer);
-    draw_keys(look, rooms.keys, buffer);
+    draw_title(model, theme, now_unix_ms, rooms.title, buffer);
+    draw_keys(theme, rooms.keys, buffer);
     if model.help {
-        help::draw(look, rooms.all, buffer);
+        help::draw(theme, rooms.all, buffer);
     } else {
-        hosts::draw(&model.hosts, rooms.sparks, look, rooms.hosts, buffer);
-        workers::draw(model, look, rooms.workers, buffer);
-        draw_events(model, look, rooms.events, buffer);
+        hosts::draw(&model.hosts, rooms.sparks, theme, rooms.hosts, buffer);
+        workers::draw(model, theme, rooms.workers, buffer);
+        draw_events(model, theme, rooms.events, buffer);
     }
     rooms.workers.height.saturating_sub(1).into()
 }
@@ -106,22 +106,22 @@ fn cut(left: &mut Rect, lines: u16) -> Rect {
     top
 }
 
-fn draw_title(model: &Model, look: &Look, now_unix_ms: u64, area: Rect, buffer: &mut Buffer) {
+fn draw_title(model: &Model, theme: &Theme, now_unix_ms: u64, area: Rect, buffer: &mut Buffer) {
     let every = humantime::format_duration(model.interval);
     let time = render::time_of_day(now_unix_ms);
     let mut title =
-        vec![Span::styled("pixeldctl top", look.style(HEADING)), format!("  {time}, every {every}").into()];
+        vec![Span::styled("pixeldctl top", theme.style(HEADING)), format!("  {time}, every {every}").into()];
     if model.order != Order::Number {
         title.push(format!(", by {}", model.order.name()).into());
     }
     if model.paused {
-        title.push(Span::styled("  paused", look.style(ODD)));
+        title.push(Span::styled("  paused", theme.style(ODD)));
     }
     Line::from(title).render(area, buffer);
 }
 
 /// As many keys as fit, the most needed first.
-fn draw_keys(look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_keys(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     const KEYS: [(&str, &str); 6] =
         [("q", "quit"), ("?", "help"), ("p", "pause"), ("+ -", "interval"), ("s", "sort"), ("j k", "scroll")];
 
@@ -134,27 +134,27 @@ fn draw_keys(look: &Look, area: Rect, buffer: &mut Buffer) {
             break;
         }
         left = left.saturating_sub(width);
-        line.push_span(Span::styled(key, look.style(HEADING)));
-        line.push_span(Span::styled(format!(" {what}  "), look.style(DIM)));
+        line.push_span(Span::styled(key, theme.style(HEADING)));
+        line.push_span(Span::styled(format!(" {what}  "), theme.style(DIM)));
     }
     line.render(area, buffer);
 }
 
 /// The last events, the newest at the bottom.
-fn draw_events(model: &Model, look: &Look, mut area: Rect, buffer: &mut Buffer) {
+fn draw_events(model: &Model, theme: &Theme, mut area: Rect, buffer: &mut Buffer) {
     let header = cut(&mut area, 1);
     if area.height == 0 {
         return;
     }
-    Span::styled("EVENTS", look.style(HEADING)).render(header, buffer);
+    Span::styled("EVENTS", theme.style(HEADING)).render(header, buffer);
     let several = model.hosts.len() > 1;
     for (host, event) in model.events(area.height.into()) {
         let style = match event.level {
-            EventLevel::Error => look.style(BAD),
-            EventLevel::Warn => look.style(ODD),
-            EventLevel::Info => look.style(anstyle::Style::new()),
+            EventLevel::Error => theme.style(BAD),
+            EventLevel::Warn => theme.style(ODD),
+            EventLevel::Info => theme.style(anstyle::Style::new()),
         };
-        let mut line = Line::styled(render::journal_time(event.at_unix_ms) + " ", look.style(DIM));
+        let mut line = Line::styled(render::journal_time(event.at_unix_ms) + " ", theme.style(DIM));
         if several {
             line.push_span(format!("{} ", host.name));
         }

@@ -10,11 +10,11 @@ use crate::{
     },
 };
 
-fn screen(model: &mut Model, look: &Look, width: u16, height: u16) -> TestBackend {
+fn screen(model: &mut Model, theme: &Theme, width: u16, height: u16) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
-            let lines = draw(frame, model, look, 0);
+            let lines = draw(frame, model, theme, 0);
             model.drawn(lines);
         })
         .unwrap();
@@ -22,7 +22,7 @@ fn screen(model: &mut Model, look: &Look, width: u16, height: u16) -> TestBacken
 }
 
 fn lines(model: &mut Model, width: u16, height: u16) -> Vec<String> {
-    let screen = screen(model, &Look::of("xterm", "C.UTF-8", true), width, height);
+    let screen = screen(model, &Theme::of("xterm", "C.UTF-8", true), width, height);
     let cells: Vec<_> = screen.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
     cells.chunks(width.into()).map(|line| line.concat().trim_end().to_owned()).collect()
 }
@@ -79,7 +79,7 @@ fn tiny_terminal_does_not_panic() {
         model.hear(0, News::Away("a reason that is longer than any of these lines".repeat(4)));
         for (width, height) in (0..24).flat_map(|height| [0, 1, 7, 20, 39, 61].map(|width| (width, height))) {
             model.help = height % 2 == 0;
-            screen(&mut model, &Look::of("xterm", "C.UTF-8", true), width, height);
+            screen(&mut model, &Theme::of("xterm", "C.UTF-8", true), width, height);
         }
     }
 }
@@ -117,12 +117,12 @@ fn colours_obey_terminal_and_environment() {
     let mut drained = sample(0, 40, 2);
     drained.stats.state = ServiceState::Drained;
     model.hear(0, News::Here(drained.into()));
-    let mut colours = |look: &Look| {
-        let screen = screen(&mut model, look, 80, 24);
+    let mut colours = |theme: &Theme| {
+        let screen = screen(&mut model, theme, 80, 24);
         let cells = screen.buffer().content().iter();
         cells.filter(|cell| cell.fg != Color::Reset).map(|cell| cell.symbol().to_owned()).collect::<String>()
     };
-    assert!(colours(&Look::of("xterm", "C.UTF-8", true)).contains("drained"));
-    assert_eq!(colours(&Look::of("xterm", "C.UTF-8", false)), "");
-    assert_eq!(colours(&Look::of("vt100", "C.UTF-8", true)), "");
+    assert!(colours(&Theme::of("xterm", "C.UTF-8", true)).contains("drained"));
+    assert_eq!(colours(&Theme::of("xterm", "C.UTF-8", false)), "");
+    assert_eq!(colours(&Theme::of("vt100", "C.UTF-8", true)), "");
 }

@@ -11,14 +11,14 @@ use crate::{
     ctl::{
         render::{self, BAD, DIM, HEADING, ODD},
         stats_format::STUCK_MS,
-        top::{host::Host, look::Look, model::Model},
+        top::{host::Host, model::Model, theme::Theme},
     },
 };
 
 const BAR: u16 = 10;
 
 /// The workers of all hosts, from the one that was scrolled to.
-pub fn draw(model: &Model, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(model: &Model, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let columns = [
         Column::text("HOST", hosts::name_width(&model.hosts), 1),
         Column::number("WORKER", 6, 0),
@@ -35,23 +35,23 @@ pub fn draw(model: &Model, look: &Look, area: Rect, buffer: &mut Buffer) {
     let workers = model.workers();
     // There may be more room than when it was scrolled, or fewer workers.
     let first = model.scroll.min(workers.len().saturating_sub(lines));
-    let rows = workers.into_iter().skip(first).take(lines).map(|(host, worker)| row(host, worker, look));
-    table(&columns, area.width, rows, 1, look.style(HEADING)).render(area, buffer);
+    let rows = workers.into_iter().skip(first).take(lines).map(|(host, worker)| row(host, worker, theme));
+    table(&columns, area.width, rows, 1, theme.style(HEADING)).render(area, buffer);
 }
 
-fn row<'a>(host: &'a Host, worker: &WorkerInfo, look: &Look) -> Vec<Span<'a>> {
+fn row<'a>(host: &'a Host, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<'a>> {
     let progress = match worker.progress_age_ms {
         ms @ ..10_000 => format!("{ms} ms ago"),
         ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
     };
     let progress = if worker.progress_age_ms > STUCK_MS {
-        Span::styled(progress, look.style(BAD))
+        Span::styled(progress, theme.style(BAD))
     } else {
-        Span::styled(progress, look.style(DIM))
+        Span::styled(progress, theme.style(DIM))
     };
     let state = match worker.state {
         WorkerState::Serving => "serving".into(),
-        WorkerState::Leaving => Span::styled("leaving", look.style(ODD)),
+        WorkerState::Leaving => Span::styled("leaving", theme.style(ODD)),
     };
     vec![
         host.name.as_str().into(),
@@ -61,7 +61,7 @@ fn row<'a>(host: &'a Host, worker: &WorkerInfo, look: &Look) -> Vec<Span<'a>> {
         worker.connections.to_string().into(),
         worker.idle_connections.to_string().into(),
         figure::percent(Some(worker.busy)).into(),
-        look.bar(worker.busy, BAR.into()).into(),
+        theme.bar(worker.busy, BAR.into()).into(),
         render::cpu(worker.cpu_ms).into(),
         progress,
     ]

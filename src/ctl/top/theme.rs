@@ -10,7 +10,7 @@ use crate::ctl::render;
 
 /// What a terminal can show.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Theme {
     /// From nothing to a full bar.
     pub levels: bar::Set<'static>,
     /// Of a bar that lies: the part that is full, and the one that is not.
@@ -32,7 +32,7 @@ const ASCII: bar::Set<'static> = bar::Set {
     empty: " ",
 };
 
-impl Look {
+impl Theme {
     /// As the environment says that the terminal is.
     pub fn from_environment() -> Self {
         let value = |name| env::var(name).ok().filter(|value| !value.is_empty());
@@ -90,22 +90,22 @@ mod tests {
 
     #[test]
     fn ascii_locale_gets_only_ascii() {
-        let bar = |terminal, locale| Look::of(terminal, locale, true).bar(0.5, 4);
+        let bar = |terminal, locale| Theme::of(terminal, locale, true).bar(0.5, 4);
         assert_eq!(bar("xterm-256color", "C.UTF-8"), "██░░");
         assert_eq!(bar("xterm", "en_US.utf8"), "██░░");
         for (terminal, locale) in [("vt100", "C.UTF-8"), ("xterm", "C"), ("screen", ""), ("linux", "POSIX")] {
             assert_eq!(bar(terminal, locale), "##..", "{terminal}, {locale}");
-            assert_eq!(Look::of(terminal, locale, true).levels, ASCII);
+            assert_eq!(Theme::of(terminal, locale, true).levels, ASCII);
         }
-        assert_eq!(Look::of("linux", "C.UTF-8", true).levels, bar::THREE_LEVELS);
+        assert_eq!(Theme::of("linux", "C.UTF-8", true).levels, bar::THREE_LEVELS);
     }
 
     #[test]
     fn no_color_keeps_bold() {
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        assert_eq!(Look::of("xterm", "", false).style(BAD), bold);
-        assert_eq!(Look::of("vt220", "", true).style(BAD), bold);
-        assert_eq!(Look::of("xterm", "", true).style(BAD), bold.fg(Color::Red));
-        assert_eq!(Look::of("xterm", "", true).style(DIM), Style::new().add_modifier(Modifier::DIM));
+        assert_eq!(Theme::of("xterm", "", false).style(BAD), bold);
+        assert_eq!(Theme::of("vt220", "", true).style(BAD), bold);
+        assert_eq!(Theme::of("xterm", "", true).style(BAD), bold.fg(Color::Red));
+        assert_eq!(Theme::of("xterm", "", true).style(DIM), Style::new().add_modifier(Modifier::DIM));
     }
 }
