@@ -1,7 +1,7 @@
 //! `pixeldctl top`: the daemons again and again on the whole terminal.
 
 #[cfg(test)]
-mod example;
+mod fixtures;
 mod follow;
 mod history;
 mod host;

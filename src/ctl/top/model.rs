@@ -154,7 +154,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::top::example::{model, sample};
+    use crate::ctl::top::fixtures::{model, sample};
 
     fn pace(model: &Model) -> Option<f64> {
         model.hosts[0].pace.map(|pace| pace.requests)

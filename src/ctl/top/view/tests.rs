@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     control::ServiceState,
     ctl::top::{
-        example::{model, sample},
+        fixtures::{model, sample},
         keys::Key,
         model::News,
     },
