@@ -2,7 +2,7 @@
 
 use super::{
     host::Sample,
-    model::{Model, News},
+    model::{HostUpdate, Model},
 };
 use crate::{
     control::{
@@ -93,7 +93,7 @@ pub fn model(names: &[&str], workers: u64) -> Model {
     let mut model = Model::new(names.iter().map(ToString::to_string));
     for host in 0..names.len() {
         for second in 1..40 {
-            model.hear(host, News::Here(sample(1000 * host as u64, second, workers).into()));
+            model.apply(host, HostUpdate::Sample(sample(1000 * host as u64, second, workers).into()));
         }
     }
     model

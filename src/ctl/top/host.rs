@@ -29,7 +29,7 @@ pub struct Host {
     /// Requests for each second, by the number of the worker.
     pub worker_paces: BTreeMap<u64, f64>,
     /// Why it cannot be asked at the moment.
-    pub away: Option<String>,
+    pub unreachable: Option<String>,
     /// Tenths of requests for each second.
     pub requests: History,
     /// Microseconds.
@@ -43,22 +43,22 @@ impl Host {
             last: None,
             pace: None,
             worker_paces: BTreeMap::new(),
-            away: None,
+            unreachable: None,
             requests: History::default(),
             p99: History::default(),
         }
     }
 
     /// It cannot be asked. What was known of it stays, as the base of the next differences.
-    pub fn leave(&mut self, reason: String) {
-        self.away = Some(reason);
+    pub fn set_unreachable(&mut self, reason: String) {
+        self.unreachable = Some(reason);
     }
 
-    pub fn learn(&mut self, sample: Sample) {
+    pub fn add_sample(&mut self, sample: Sample) {
         let before = self.last.as_ref();
         let pace = before.and_then(|before| Pace::between(&before.stats, &sample.stats));
         self.worker_paces = before.map(|before| worker_paces(before, &sample)).unwrap_or_default();
-        if self.away.take().is_some() {
+        if self.unreachable.take().is_some() {
             self.requests.push(None);
             self.p99.push(None);
         }
@@ -73,7 +73,7 @@ impl Host {
 
     /// Its workers, while it is there.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerInfo> {
-        let here = self.last.as_ref().filter(|_| self.away.is_none());
+        let here = self.last.as_ref().filter(|_| self.unreachable.is_none());
         here.into_iter().flat_map(|sample| &sample.workers.workers)
     }
 

@@ -2,9 +2,9 @@
 
 #[cfg(test)]
 mod fixtures;
-mod follow;
 mod history;
 mod host;
+mod host_session;
 mod keyboard;
 mod keys;
 mod model;
@@ -26,9 +26,9 @@ use tokio::{
 };
 
 use self::{
-    follow::{Link, follow},
+    host_session::{HostSession, follow},
     keyboard::Keyboard,
-    model::{FIRST_INTERVAL, Model, News},
+    model::{FIRST_INTERVAL, HostUpdate, Model},
     screen::Screen,
     theme::Theme,
 };
@@ -41,7 +41,7 @@ use crate::control::unix_ms;
 /// `pixeldctl top`: until the user quits, or the terminal goes away.
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     /// News that may wait while the terminal is slow; those who bring more wait with them.
-    const NEWS: usize = 64;
+    const MAX_PENDING_UPDATES: usize = 64;
 
     if options.json {
         return Err(CommandError::TopAsJson.into());
@@ -49,22 +49,23 @@ pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     Screen::check()?;
     // While the terminal is still as the user knows it, as ssh may ask something.
     let (intervals, every) = watch::channel(FIRST_INTERVAL);
-    let connecting = options.targets.iter().map(|target| Link::open(target, FIRST_INTERVAL, options.timeout));
-    let links = join_all(connecting).await;
-    if let [Err(_)] = links.as_slice() {
+    let connecting =
+        options.targets.iter().map(|target| HostSession::open(target, FIRST_INTERVAL, options.timeout));
+    let sessions = join_all(connecting).await;
+    if let [Err(_)] = sessions.as_slice() {
         // One of several may come later; the only one should have been there.
-        return CommandErrors::all(links.into_iter().filter_map(Result::err));
+        return CommandErrors::all(sessions.into_iter().filter_map(Result::err));
     }
-    let (tell, news) = mpsc::channel(NEWS);
-    let following = options.targets.iter().zip(links).enumerate().map(|(number, (target, link))| {
-        follow(number, target, options.timeout, link, every.clone(), tell.clone())
+    let (sender, updates) = mpsc::channel(MAX_PENDING_UPDATES);
+    let following = options.targets.iter().zip(sessions).enumerate().map(|(number, (target, session))| {
+        follow(number, target, options.timeout, session, every.clone(), sender.clone())
     });
     let following = async {
         join_all(following).await;
         pending().await
     };
     let model = Model::new(options.targets.iter().map(ToString::to_string));
-    let showing = show(model, news, intervals);
+    let showing = show(model, updates, intervals);
     select! {
         never = following => never,
         done = showing => Ok(done?),
@@ -73,7 +74,7 @@ pub async fn run(options: &Options) -> Result<(), CommandErrors> {
 
 async fn show(
     mut model: Model,
-    mut news: mpsc::Receiver<(usize, News)>,
+    mut updates: mpsc::Receiver<(usize, HostUpdate)>,
     intervals: watch::Sender<Duration>,
 ) -> Result<(), CommandError> {
     let of = |kind| signal(kind).map_err(CommandError::Os);
@@ -106,11 +107,11 @@ async fn show(
                     std::mem::replace(interval, model.interval) != model.interval
                 });
             }
-            Some((host, heard)) = news.recv() => {
-                model.hear(host, heard);
+            Some((host, update)) = updates.recv() => {
+                model.apply(host, update);
                 // What came together is drawn together.
-                while let Ok((host, heard)) = news.try_recv() {
-                    model.hear(host, heard);
+                while let Ok((host, update)) = updates.try_recv() {
+                    model.apply(host, update);
                 }
             }
             _ = resized.recv() => {}

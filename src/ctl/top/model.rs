@@ -10,11 +10,11 @@ use crate::control::{EventInfo, WorkerInfo};
 
 /// What there is to hear of a host.
 #[derive(Debug)]
-pub enum News {
+pub enum HostUpdate {
     /// It answered.
-    Here(Box<Sample>),
+    Sample(Box<Sample>),
     /// It cannot be asked, for this reason.
-    Away(String),
+    Unreachable(String),
 }
 
 /// The order of the workers.
@@ -78,13 +78,13 @@ impl Model {
     }
 
     /// Takes in what was heard of a host.
-    pub fn hear(&mut self, host: usize, news: News) {
+    pub fn apply(&mut self, host: usize, update: HostUpdate) {
         let host = &mut self.hosts[host];
-        match news {
-            News::Away(reason) => host.leave(reason),
+        match update {
+            HostUpdate::Unreachable(reason) => host.set_unreachable(reason),
             // What comes after the pause is compared with what was before it.
-            News::Here(_) if self.paused && host.away.is_none() => {}
-            News::Here(sample) => host.learn(*sample),
+            HostUpdate::Sample(_) if self.paused && host.unreachable.is_none() => {}
+            HostUpdate::Sample(sample) => host.add_sample(*sample),
         }
     }
 
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn rate_is_between_two_samples() {
         let mut model = Model::new(["c5".into()]);
-        model.hear(0, News::Here(sample(0, 10, 4).into()));
+        model.apply(0, HostUpdate::Sample(sample(0, 10, 4).into()));
         assert_eq!((pace(&model), model.hosts[0].worker_pace(1)), (None, None));
-        model.hear(0, News::Here(sample(0, 12, 4).into()));
+        model.apply(0, HostUpdate::Sample(sample(0, 12, 4).into()));
         let pace = model.hosts[0].pace.unwrap();
         assert_eq!((pace.requests, pace.errors, pace.busy), (100.0, 1.0, Some(0.5)));
         assert_eq!(model.hosts[0].worker_pace(1), Some(25.0));
@@ -175,26 +175,26 @@ mod tests {
     #[test]
     fn restart_gives_no_false_rate() {
         let mut model = model(&["c5"], 2);
-        model.hear(0, News::Away("gone".into()));
+        model.apply(0, HostUpdate::Unreachable("gone".into()));
         assert_eq!(model.workers().len(), 0);
         // Its counters began anew, with the workers'.
-        model.hear(0, News::Here(sample(100_000, 1, 2).into()));
+        model.apply(0, HostUpdate::Sample(sample(100_000, 1, 2).into()));
         let host = &model.hosts[0];
         assert_eq!((pace(&model), host.worker_pace(1), host.pace.unwrap().busy), (Some(0.0), None, None));
         assert_eq!(host.requests.newest(3).collect::<Vec<_>>(), [Some(0), None, Some(1000)]);
-        assert!(host.away.is_none());
+        assert!(host.unreachable.is_none());
     }
 
     #[test]
     fn pause_freezes_figures_but_shows_failures() {
         let mut model = model(&["c5"], 2);
         model.press(Key::Pause);
-        model.hear(0, News::Here(sample(0, 100, 2).into()));
+        model.apply(0, HostUpdate::Sample(sample(0, 100, 2).into()));
         assert_eq!(model.hosts[0].last.as_ref().unwrap().stats.process.uptime_ms, 39_000);
-        model.hear(0, News::Away("gone".into()));
-        assert!(model.hosts[0].away.is_some());
-        model.hear(0, News::Here(sample(0, 101, 2).into()));
-        assert!(model.hosts[0].away.is_none());
+        model.apply(0, HostUpdate::Unreachable("gone".into()));
+        assert!(model.hosts[0].unreachable.is_some());
+        model.apply(0, HostUpdate::Sample(sample(0, 101, 2).into()));
+        assert!(model.hosts[0].unreachable.is_none());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn draw(hosts: &[Host], sparks: u16, theme: &Theme, area: Rect, buffer: &mut
         let top = area.y.saturating_add(1).saturating_add((1 + sparks).saturating_mul(number));
         let below = Rect { x: area.x, y: top.saturating_add(1), width: area.width, height: sparks };
         draw_sparks(host, theme, below.intersection(area), buffer);
-        if let Some(reason) = &host.away {
+        if let Some(reason) = &host.unreachable {
             let left = name + STATE + 2;
             let width = area.width.saturating_sub(left);
             // A long reason is worth more than what was before.
@@ -67,7 +67,7 @@ pub fn draw(hosts: &[Host], sparks: u16, theme: &Theme, area: Rect, buffer: &mut
 fn row<'a>(host: &'a Host, theme: &Theme) -> Vec<Span<'a>> {
     let name = Span::styled(host.name.as_str(), theme.style(HEADING));
     let sample = match &host.last {
-        _ if host.away.is_some() => return vec![name, Span::styled("away", theme.style(BAD))],
+        _ if host.unreachable.is_some() => return vec![name, Span::styled("away", theme.style(BAD))],
         None => return vec![name, "asked".into()],
         Some(sample) => sample,
     };

@@ -6,7 +6,7 @@ use crate::{
     ctl::top::{
         fixtures::{model, sample},
         keys::Key,
-        model::News,
+        model::HostUpdate,
     },
 };
 
@@ -76,7 +76,7 @@ fn large_terminal_shows_sparklines_and_events() {
 fn tiny_terminal_does_not_panic() {
     for hosts in [&["c5"][..], &["c5", "t2", "a-host-with-quite-a-long-name"]] {
         let mut model = model(hosts, 20);
-        model.hear(0, News::Away("a reason that is longer than any of these lines".repeat(4)));
+        model.apply(0, HostUpdate::Unreachable("a reason that is longer than any of these lines".repeat(4)));
         for (width, height) in (0..24).flat_map(|height| [0, 1, 7, 20, 39, 61].map(|width| (width, height))) {
             model.help = height % 2 == 0;
             screen(&mut model, &Theme::of("xterm", "C.UTF-8", true), width, height);
@@ -103,11 +103,11 @@ fn hidden_workers_can_be_scrolled_to() {
 #[test]
 fn unreachable_host_shows_the_reason() {
     let mut model = model(&["c5", "t2"], 2);
-    model.hear(1, News::Away("the daemon closed the connection".into()));
+    model.apply(1, HostUpdate::Unreachable("the daemon closed the connection".into()));
     let shown = lines(&mut model, 80, 24);
     assert!(has(&shown, &["t2", "away", "closed", "connection"]), "{shown:#?}");
     assert!(has_worker(&shown, "c5", "1") && !has_worker(&shown, "t2", "1"), "{shown:#?}");
-    model.hear(1, News::Here(sample(50_000, 1, 2).into()));
+    model.apply(1, HostUpdate::Sample(sample(50_000, 1, 2).into()));
     assert!(has_worker(&lines(&mut model, 80, 24), "t2", "1"));
 }
 
@@ -116,7 +116,7 @@ fn colours_obey_terminal_and_environment() {
     let mut model = model(&["c5"], 2);
     let mut drained = sample(0, 40, 2);
     drained.stats.state = ServiceState::Drained;
-    model.hear(0, News::Here(drained.into()));
+    model.apply(0, HostUpdate::Sample(drained.into()));
     let mut colours = |theme: &Theme| {
         let screen = screen(&mut model, theme, 80, 24);
         let cells = screen.buffer().content().iter();

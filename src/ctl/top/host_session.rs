@@ -6,7 +6,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{host::Sample, model::News};
+use super::{host::Sample, model::HostUpdate};
 use crate::{
     control::{StatsStream, WorkersReply},
     ctl::{
@@ -20,18 +20,18 @@ use crate::{
 /// How often a daemon is asked; it may change.
 pub type Interval = watch::Receiver<Duration>;
 /// What is heard of each place, by its number.
-pub type Tell = mpsc::Sender<(usize, News)>;
+pub type UpdateSender = mpsc::Sender<(usize, HostUpdate)>;
 
 /// Both connections to a daemon: the statistics come by themselves over one, the rest is asked for
 /// over the other.
-pub struct Link {
+pub struct HostSession {
     stream: StatsStream,
     transport: Transport,
     connection: ControlConnection,
     sample: Sample,
 }
 
-impl Link {
+impl HostSession {
     /// Connects, and waits for the first sample.
     ///
     /// # Errors
@@ -63,11 +63,11 @@ impl Link {
         target: &HostTarget,
         limit: Duration,
         interval: &mut Interval,
-        tell: impl AsyncFn(News),
+        send: impl AsyncFn(HostUpdate),
     ) -> CommandError {
         let Self { mut stream, mut transport, mut connection, mut sample } = self;
         loop {
-            tell(News::Here(sample.clone().into())).await;
+            send(HostUpdate::Sample(sample.clone().into())).await;
             let next = select! {
                 next = stream.next() => Some(next),
                 Ok(()) = interval.changed() => None,
@@ -111,25 +111,25 @@ pub async fn follow(
     number: usize,
     target: &HostTarget,
     limit: Duration,
-    mut link: Result<Link, CommandError>,
+    mut session: Result<HostSession, CommandError>,
     mut interval: Interval,
-    tell: Tell,
+    sender: UpdateSender,
 ) {
     // Who does not listen any more is about to end.
-    let tell = async |news| drop(tell.send((number, news)).await);
+    let send = async |update| drop(sender.send((number, update)).await);
     let mut delay = MIN_RECONNECT_DELAY;
     loop {
-        let error = match link {
-            Ok(link) => {
+        let error = match session {
+            Ok(session) => {
                 delay = MIN_RECONNECT_DELAY;
-                link.watch(target, limit, &mut interval, &tell).await
+                session.watch(target, limit, &mut interval, &send).await
             }
             Err(error) => error,
         };
-        tell(News::Away(error.to_string().trim().replace('\n', "; "))).await;
+        send(HostUpdate::Unreachable(error.to_string().trim().replace('\n', "; "))).await;
         sleep(delay).await;
         delay = (delay * 2).min(MAX_RECONNECT_DELAY);
         let every = *interval.borrow_and_update();
-        link = Link::open(target, every, limit).await;
+        session = HostSession::open(target, every, limit).await;
     }
 }
