@@ -81,7 +81,7 @@ fn every_column_is_explained_and_no_other() {
     assert_eq!(owned(heads_below(".It Cm stats Fl -watch Ar SECONDS")), columns);
 
     let code = code(&["src/ctl/top"]);
-    let (_, columns) = code.split_once("pub fn draw(hosts: &[Host]").expect("the table of hosts");
+    let (_, columns) = code.split_once("pub fn draw(hosts: &[HostState]").expect("the table of hosts");
     let columns = columns.split_once("];").unwrap().0.split('"').skip(1).step_by(2);
     let columns = columns.filter(|title| *title != "HOST").collect::<BTreeSet<_>>();
     assert_eq!(heads_below("The columns of a host are:"), columns);

@@ -1,7 +1,7 @@
 //! Daemons that tests can look at.
 
 use super::{
-    host::Sample,
+    host::HostSample,
     model::{HostUpdate, Model},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// A daemon that started at a moment and has worked for so many seconds: 100 requests each, one of
 /// them in vain, which its workers share evenly.
-pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
+pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
     let total = seconds * 100;
     let latency = LatencyStats {
         count: total,
@@ -85,7 +85,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Sample {
         message: format!("Ready since {started_unix_ms}"),
         worker: None,
     };
-    Sample { stats, workers, events: vec![event] }
+    HostSample { stats, workers, events: vec![event] }
 }
 
 /// Hosts of these names that have been watched for some seconds.

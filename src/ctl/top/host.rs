@@ -5,7 +5,7 @@ use crate::control::{EventInfo, Stats, WorkerInfo, WorkersReply};
 
 /// What one look at a daemon brings.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub struct HostSample {
     pub stats: Stats,
     pub workers: WorkersReply,
     pub events: Vec<EventInfo>,
@@ -13,7 +13,7 @@ pub struct Sample {
 
 /// What happened between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Pace {
+pub struct HostRates {
     pub requests: f64,
     pub errors: f64,
     /// CPU time for each second; above 1 where several threads are busy.
@@ -22,12 +22,12 @@ pub struct Pace {
 
 /// One daemon, as far as it is known.
 #[derive(Debug)]
-pub struct Host {
+pub struct HostState {
     pub name: String,
-    pub last: Option<Sample>,
-    pub pace: Option<Pace>,
+    pub last: Option<HostSample>,
+    pub rates: Option<HostRates>,
     /// Requests for each second, by the number of the worker.
-    pub worker_paces: BTreeMap<u64, f64>,
+    pub worker_rates: BTreeMap<u64, f64>,
     /// Why it cannot be asked at the moment.
     pub unreachable: Option<String>,
     /// Tenths of requests for each second.
@@ -36,13 +36,13 @@ pub struct Host {
     pub p99: History,
 }
 
-impl Host {
+impl HostState {
     pub fn new(name: String) -> Self {
         Self {
             name,
             last: None,
-            pace: None,
-            worker_paces: BTreeMap::new(),
+            rates: None,
+            worker_rates: BTreeMap::new(),
             unreachable: None,
             requests: History::default(),
             p99: History::default(),
@@ -54,20 +54,20 @@ impl Host {
         self.unreachable = Some(reason);
     }
 
-    pub fn add_sample(&mut self, sample: Sample) {
+    pub fn add_sample(&mut self, sample: HostSample) {
         let before = self.last.as_ref();
-        let pace = before.and_then(|before| Pace::between(&before.stats, &sample.stats));
-        self.worker_paces = before.map(|before| worker_paces(before, &sample)).unwrap_or_default();
+        let rates = before.and_then(|before| HostRates::between(&before.stats, &sample.stats));
+        self.worker_rates = before.map(|before| worker_rates(before, &sample)).unwrap_or_default();
         if self.unreachable.take().is_some() {
             self.requests.push(None);
             self.p99.push(None);
         }
-        if let Some(pace) = pace {
-            self.requests.push(Some(tenths(pace.requests)));
+        if let Some(rates) = rates {
+            self.requests.push(Some(tenths(rates.requests)));
             let latency = &sample.stats.recent_latency;
             self.p99.push(Some(if latency.count > 0 { latency.p99_us } else { 0 }));
         }
-        self.pace = pace;
+        self.rates = rates;
         self.last = Some(sample);
     }
 
@@ -78,12 +78,12 @@ impl Host {
     }
 
     /// Requests for each second that a worker answers, unless it is new.
-    pub fn worker_pace(&self, number: u64) -> Option<f64> {
-        self.worker_paces.get(&number).copied()
+    pub fn worker_rate(&self, number: u64) -> Option<f64> {
+        self.worker_rates.get(&number).copied()
     }
 }
 
-impl Pace {
+impl HostRates {
     /// None where no time has passed.
     fn between(before: &Stats, now: &Stats) -> Option<Self> {
         let ms = elapsed_ms(before, now)?;
@@ -105,7 +105,7 @@ fn elapsed_ms(before: &Stats, now: &Stats) -> Option<u64> {
     clock(now).checked_sub(clock(before)).filter(|ms| *ms > 0)
 }
 
-fn worker_paces(before: &Sample, now: &Sample) -> BTreeMap<u64, f64> {
+fn worker_rates(before: &HostSample, now: &HostSample) -> BTreeMap<u64, f64> {
     let Some(ms) = elapsed_ms(&before.stats, &now.stats) else { return BTreeMap::new() };
     let counts: BTreeMap<_, _> =
         before.workers.workers.iter().map(|worker| (worker.number, worker.requests)).collect();

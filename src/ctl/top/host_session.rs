@@ -6,7 +6,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{host::Sample, model::HostUpdate};
+use super::{host::HostSample, model::HostUpdate};
 use crate::{
     control::{StatsStream, WorkersReply},
     ctl::{
@@ -28,7 +28,7 @@ pub struct HostSession {
     stream: StatsStream,
     transport: Transport,
     connection: ControlConnection,
-    sample: Sample,
+    sample: HostSample,
 }
 
 impl HostSession {
@@ -51,7 +51,7 @@ impl HostSession {
         let asked = async { Ok((connection.workers().await?, connection.events().await?.events)) };
         match asked.await {
             Ok((workers, events)) => {
-                Ok(Self { stream, transport, connection, sample: Sample { stats, workers, events } })
+                Ok(Self { stream, transport, connection, sample: HostSample { stats, workers, events } })
             }
             Err(error) => Err(connection.explain(error).await),
         }

@@ -10,14 +10,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::keys::{Key, Keys};
+use super::keys::{KeyAction, KeyParser};
 use crate::ctl::error::CommandError;
 
 /// The keys of the terminal, whatever stdin is. A thread waits for them, and ends with the program:
 /// where stdin is the terminal, others who share it would not expect it never to wait.
 pub struct Keyboard {
     arrived: mpsc::Receiver<Vec<u8>>,
-    keys: Keys,
+    keys: KeyParser,
     /// When a sequence that has begun is given up.
     patience: Instant,
 }
@@ -35,12 +35,12 @@ impl Keyboard {
         let terminal = File::open("/dev/tty").map_err(fail)?;
         let (sender, arrived) = mpsc::channel(1);
         thread::Builder::new().name("keyboard".into()).spawn(|| read(terminal, sender)).map_err(fail)?;
-        Ok(Self { arrived, keys: Keys::default(), patience: Instant::now() })
+        Ok(Self { arrived, keys: KeyParser::default(), patience: Instant::now() })
     }
 
     /// Waits for keys; when the terminal has gone, that is the same as a key to quit. May be dropped
     /// while it waits.
-    pub async fn next(&mut self) -> Vec<Key> {
+    pub async fn next(&mut self) -> Vec<KeyAction> {
         loop {
             let arrived = if self.keys.is_waiting() {
                 match timeout_at(self.patience, self.arrived.recv()).await {
@@ -50,7 +50,7 @@ impl Keyboard {
             } else {
                 self.arrived.recv().await
             };
-            let Some(bytes) = arrived else { return vec![Key::Quit] };
+            let Some(bytes) = arrived else { return vec![KeyAction::Quit] };
             self.patience = Instant::now() + REST_OF_SEQUENCE;
             let keys = self.keys.receive(&bytes);
             if !keys.is_empty() {

@@ -2,7 +2,7 @@
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyAction {
     Quit,
     Escape,
     Pause,
@@ -20,7 +20,7 @@ pub enum Key {
 
 /// Turns what arrives from a terminal into keys.
 #[derive(Debug, Default)]
-pub struct Keys {
+pub struct KeyParser {
     /// The beginning of a sequence whose end has not arrived.
     begun: Vec<u8>,
 }
@@ -30,9 +30,9 @@ const CTRL_C: u8 = 0x03;
 /// Longer sequences than this are none of a keyboard's.
 const LONGEST: usize = 16;
 
-impl Keys {
+impl KeyParser {
     /// The keys that are complete with these bytes.
-    pub fn receive(&mut self, bytes: &[u8]) -> Vec<Key> {
+    pub fn receive(&mut self, bytes: &[u8]) -> Vec<KeyAction> {
         bytes.iter().filter_map(|byte| self.receive_one(*byte)).collect()
     }
 
@@ -42,22 +42,22 @@ impl Keys {
     }
 
     /// Nothing more has arrived: an escape was the key of that name.
-    pub fn give_up_waiting(&mut self) -> Option<Key> {
+    pub fn give_up_waiting(&mut self) -> Option<KeyAction> {
         let begun = std::mem::take(&mut self.begun);
-        (begun == [ESCAPE]).then_some(Key::Escape)
+        (begun == [ESCAPE]).then_some(KeyAction::Escape)
     }
 
-    fn receive_one(&mut self, byte: u8) -> Option<Key> {
+    fn receive_one(&mut self, byte: u8) -> Option<KeyAction> {
         // It has to work whatever came before it.
         if byte == CTRL_C {
             self.begun.clear();
-            return Some(Key::Quit);
+            return Some(KeyAction::Quit);
         }
         match (self.begun.as_slice(), byte) {
             ([], ESCAPE) => self.begun.push(byte),
             ([], _) => return plain(byte),
             // Pressed twice.
-            ([ESCAPE], ESCAPE) => return Some(Key::Escape),
+            ([ESCAPE], ESCAPE) => return Some(KeyAction::Escape),
             ([ESCAPE], b'[' | b'O') => self.begun.push(byte),
             // Alt and a key.
             ([ESCAPE], _) => self.begun.clear(),
@@ -73,32 +73,32 @@ impl Keys {
     }
 }
 
-fn plain(byte: u8) -> Option<Key> {
+fn plain(byte: u8) -> Option<KeyAction> {
     Some(match byte {
-        b'q' | b'Q' => Key::Quit,
-        b'p' | b' ' => Key::Pause,
+        b'q' | b'Q' => KeyAction::Quit,
+        b'p' | b' ' => KeyAction::Pause,
         // On the same keys, without shift and with it.
-        b'+' | b'=' => Key::Longer,
-        b'-' | b'_' => Key::Shorter,
-        b'k' => Key::Up,
-        b'j' => Key::Down,
-        b'g' => Key::First,
-        b'G' => Key::Last,
-        b's' => Key::Sort,
-        b'?' | b'h' => Key::Help,
+        b'+' | b'=' => KeyAction::Longer,
+        b'-' | b'_' => KeyAction::Shorter,
+        b'k' => KeyAction::Up,
+        b'j' => KeyAction::Down,
+        b'g' => KeyAction::First,
+        b'G' => KeyAction::Last,
+        b's' => KeyAction::Sort,
+        b'?' | b'h' => KeyAction::Help,
         _ => return None,
     })
 }
 
 /// What stands between `ESC [` or `ESC O` and the last byte, and that one.
-fn sequence(parameters: &[u8], last: u8) -> Option<Key> {
+fn sequence(parameters: &[u8], last: u8) -> Option<KeyAction> {
     Some(match (parameters, last) {
-        (_, b'A') => Key::Up,
-        (_, b'B') => Key::Down,
-        (_, b'H') | (b"1" | b"7", b'~') => Key::First,
-        (_, b'F') | (b"4" | b"8", b'~') => Key::Last,
-        (b"5", b'~') => Key::PageUp,
-        (b"6", b'~') => Key::PageDown,
+        (_, b'A') => KeyAction::Up,
+        (_, b'B') => KeyAction::Down,
+        (_, b'H') | (b"1" | b"7", b'~') => KeyAction::First,
+        (_, b'F') | (b"4" | b"8", b'~') => KeyAction::Last,
+        (b"5", b'~') => KeyAction::PageUp,
+        (b"6", b'~') => KeyAction::PageDown,
         _ => return None,
     })
 }
@@ -107,38 +107,38 @@ fn sequence(parameters: &[u8], last: u8) -> Option<Key> {
 mod tests {
     use super::*;
 
-    fn typed(parts: &[&str]) -> Vec<Key> {
-        let mut keys = Keys::default();
+    fn typed(parts: &[&str]) -> Vec<KeyAction> {
+        let mut keys = KeyParser::default();
         parts.iter().flat_map(|part| keys.receive(part.as_bytes())).collect()
     }
 
     #[test]
     fn key_sequences_are_decoded() {
-        assert_eq!(typed(&["q \x03"]), [Key::Quit, Key::Pause, Key::Quit]);
-        assert_eq!(typed(&["+=-_"]), [Key::Longer, Key::Longer, Key::Shorter, Key::Shorter]);
-        assert_eq!(typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]), [Key::Up, Key::Down, Key::PageUp, Key::Last]);
+        assert_eq!(typed(&["q \x03"]), [KeyAction::Quit, KeyAction::Pause, KeyAction::Quit]);
+        assert_eq!(typed(&["+=-_"]), [KeyAction::Longer, KeyAction::Longer, KeyAction::Shorter, KeyAction::Shorter]);
+        assert_eq!(typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]), [KeyAction::Up, KeyAction::Down, KeyAction::PageUp, KeyAction::Last]);
     }
 
     #[test]
     fn split_key_sequence_is_one_key() {
-        assert_eq!(typed(&["\x1b", "[", "6", "~", "j"]), [Key::PageDown, Key::Down]);
+        assert_eq!(typed(&["\x1b", "[", "6", "~", "j"]), [KeyAction::PageDown, KeyAction::Down]);
     }
 
     #[test]
     fn unknown_keys_are_ignored() {
         // F5, Alt-q, a mouse, a letter of UTF-8.
-        assert_eq!(typed(&["\x1b[15~", "\x1bq", "\x1b[<0;10;10M", "ä", "s"]), [Key::Sort]);
-        assert_eq!(typed(&["\x1b[1111111111111111111111111111", "\x03"]), [Key::Quit]);
+        assert_eq!(typed(&["\x1b[15~", "\x1bq", "\x1b[<0;10;10M", "ä", "s"]), [KeyAction::Sort]);
+        assert_eq!(typed(&["\x1b[1111111111111111111111111111", "\x03"]), [KeyAction::Quit]);
     }
 
     #[test]
     fn lone_escape_is_a_key() {
-        let mut keys = Keys::default();
+        let mut keys = KeyParser::default();
         assert_eq!(keys.receive(b"\x1b"), []);
         assert!(keys.is_waiting());
-        assert_eq!(keys.give_up_waiting(), Some(Key::Escape));
+        assert_eq!(keys.give_up_waiting(), Some(KeyAction::Escape));
         assert!(!keys.is_waiting());
-        assert_eq!(keys.receive(b"\x1b\x1b"), [Key::Escape]);
+        assert_eq!(keys.receive(b"\x1b\x1b"), [KeyAction::Escape]);
         assert!(keys.is_waiting(), "the second one may begin a sequence");
     }
 }

@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use super::{
-    host::{Host, Sample},
-    keys::Key,
+    host::{HostSample, HostState},
+    keys::KeyAction,
 };
 use crate::control::{EventInfo, WorkerInfo};
 
@@ -12,20 +12,20 @@ use crate::control::{EventInfo, WorkerInfo};
 #[derive(Debug)]
 pub enum HostUpdate {
     /// It answered.
-    Sample(Box<Sample>),
+    Sample(Box<HostSample>),
     /// It cannot be asked, for this reason.
     Unreachable(String),
 }
 
 /// The order of the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
     Number,
     Busy,
     Requests,
 }
 
-impl Order {
+impl SortOrder {
     pub fn name(self) -> &'static str {
         match self {
             Self::Number => "number",
@@ -45,12 +45,12 @@ impl Order {
 
 #[derive(Debug)]
 pub struct Model {
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<HostState>,
     /// The time between two samples.
     pub interval: Duration,
     pub paused: bool,
     pub help: bool,
-    pub order: Order,
+    pub order: SortOrder,
     /// The first worker that is shown.
     pub scroll: usize,
     /// How many workers a page has, and how far there is to scroll; known when they have been drawn.
@@ -66,11 +66,11 @@ pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 impl Model {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self {
-            hosts: names.into_iter().map(Host::new).collect(),
+            hosts: names.into_iter().map(HostState::new).collect(),
             interval: FIRST_INTERVAL,
             paused: false,
             help: false,
-            order: Order::Number,
+            order: SortOrder::Number,
             scroll: 0,
             page: 1,
             furthest: 0,
@@ -89,22 +89,22 @@ impl Model {
     }
 
     /// Does what a key asks for; false when that is the end.
-    pub fn press(&mut self, key: Key) -> bool {
+    pub fn press(&mut self, key: KeyAction) -> bool {
         match key {
-            Key::Quit => return false,
-            Key::Escape if self.help => self.help = false,
-            Key::Escape => return false,
-            Key::Help => self.help = !self.help,
-            Key::Pause => self.paused = !self.paused,
-            Key::Sort => self.order = self.order.next(),
-            Key::Longer => self.change_interval(|all, now| all.iter().find(|ms| **ms > now).copied()),
-            Key::Shorter => self.change_interval(|all, now| all.iter().rfind(|ms| **ms < now).copied()),
-            Key::Up => self.scroll_to(self.scroll.saturating_sub(1)),
-            Key::Down => self.scroll_to(self.scroll + 1),
-            Key::PageUp => self.scroll_to(self.scroll.saturating_sub(self.page)),
-            Key::PageDown => self.scroll_to(self.scroll + self.page),
-            Key::First => self.scroll_to(0),
-            Key::Last => self.scroll_to(usize::MAX),
+            KeyAction::Quit => return false,
+            KeyAction::Escape if self.help => self.help = false,
+            KeyAction::Escape => return false,
+            KeyAction::Help => self.help = !self.help,
+            KeyAction::Pause => self.paused = !self.paused,
+            KeyAction::Sort => self.order = self.order.next(),
+            KeyAction::Longer => self.change_interval(|all, now| all.iter().find(|ms| **ms > now).copied()),
+            KeyAction::Shorter => self.change_interval(|all, now| all.iter().rfind(|ms| **ms < now).copied()),
+            KeyAction::Up => self.scroll_to(self.scroll.saturating_sub(1)),
+            KeyAction::Down => self.scroll_to(self.scroll + 1),
+            KeyAction::PageUp => self.scroll_to(self.scroll.saturating_sub(self.page)),
+            KeyAction::PageDown => self.scroll_to(self.scroll + self.page),
+            KeyAction::First => self.scroll_to(0),
+            KeyAction::Last => self.scroll_to(usize::MAX),
         }
         true
     }
@@ -126,22 +126,23 @@ impl Model {
     }
 
     /// All workers of all hosts, in the chosen order.
-    pub fn workers(&self) -> Vec<(&Host, &WorkerInfo)> {
-        let of_host = |host| Host::workers(host).map(move |worker| (host, worker));
+    pub fn workers(&self) -> Vec<(&HostState, &WorkerInfo)> {
+        let of_host = |host| HostState::workers(host).map(move |worker| (host, worker));
         let mut workers: Vec<_> = self.hosts.iter().flat_map(of_host).collect();
-        let pace = |(host, worker): &(&Host, &WorkerInfo)| host.worker_pace(worker.number).unwrap_or(0.0);
+        let request_rate =
+            |(host, worker): &(&HostState, &WorkerInfo)| host.worker_rate(worker.number).unwrap_or(0.0);
         let high_first = |a: f64, b: f64| b.partial_cmp(&a).unwrap_or(Ordering::Equal);
         match self.order {
-            Order::Number => {}
-            Order::Busy => workers.sort_by(|a, b| high_first(a.1.busy, b.1.busy)),
-            Order::Requests => workers.sort_by(|a, b| high_first(pace(a), pace(b))),
+            SortOrder::Number => {}
+            SortOrder::Busy => workers.sort_by(|a, b| high_first(a.1.busy, b.1.busy)),
+            SortOrder::Requests => workers.sort_by(|a, b| high_first(request_rate(a), request_rate(b))),
         }
         workers
     }
 
     /// The last `count` events of all hosts together, the oldest first.
-    pub fn events(&self, count: usize) -> Vec<(&Host, &EventInfo)> {
-        let of_host = |host: &Host| host.last.as_ref().map_or(0, |sample| sample.events.len());
+    pub fn events(&self, count: usize) -> Vec<(&HostState, &EventInfo)> {
+        let of_host = |host: &HostState| host.last.as_ref().map_or(0, |sample| sample.events.len());
         let mut events = Vec::with_capacity(self.hosts.iter().map(of_host).sum());
         for host in &self.hosts {
             events.extend(host.last.iter().flat_map(|sample| &sample.events).map(|event| (host, event)));
@@ -156,20 +157,20 @@ mod tests {
     use super::*;
     use crate::ctl::top::fixtures::{model, sample};
 
-    fn pace(model: &Model) -> Option<f64> {
-        model.hosts[0].pace.map(|pace| pace.requests)
+    fn request_rate(model: &Model) -> Option<f64> {
+        model.hosts[0].rates.map(|rates| rates.requests)
     }
 
     #[test]
     fn rate_is_between_two_samples() {
         let mut model = Model::new(["c5".into()]);
         model.apply(0, HostUpdate::Sample(sample(0, 10, 4).into()));
-        assert_eq!((pace(&model), model.hosts[0].worker_pace(1)), (None, None));
+        assert_eq!((request_rate(&model), model.hosts[0].worker_rate(1)), (None, None));
         model.apply(0, HostUpdate::Sample(sample(0, 12, 4).into()));
-        let pace = model.hosts[0].pace.unwrap();
-        assert_eq!((pace.requests, pace.errors, pace.busy), (100.0, 1.0, Some(0.5)));
-        assert_eq!(model.hosts[0].worker_pace(1), Some(25.0));
-        assert_eq!(model.hosts[0].worker_pace(5), None);
+        let rates = model.hosts[0].rates.unwrap();
+        assert_eq!((rates.requests, rates.errors, rates.busy), (100.0, 1.0, Some(0.5)));
+        assert_eq!(model.hosts[0].worker_rate(1), Some(25.0));
+        assert_eq!(model.hosts[0].worker_rate(5), None);
     }
 
     #[test]
@@ -180,7 +181,10 @@ mod tests {
         // Its counters began anew, with the workers'.
         model.apply(0, HostUpdate::Sample(sample(100_000, 1, 2).into()));
         let host = &model.hosts[0];
-        assert_eq!((pace(&model), host.worker_pace(1), host.pace.unwrap().busy), (Some(0.0), None, None));
+        assert_eq!(
+            (request_rate(&model), host.worker_rate(1), host.rates.unwrap().busy),
+            (Some(0.0), None, None)
+        );
         assert_eq!(host.requests.newest(3).collect::<Vec<_>>(), [Some(0), None, Some(1000)]);
         assert!(host.unreachable.is_none());
     }
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn pause_freezes_figures_but_shows_failures() {
         let mut model = model(&["c5"], 2);
-        model.press(Key::Pause);
+        model.press(KeyAction::Pause);
         model.apply(0, HostUpdate::Sample(sample(0, 100, 2).into()));
         assert_eq!(model.hosts[0].last.as_ref().unwrap().stats.process.uptime_ms, 39_000);
         model.apply(0, HostUpdate::Unreachable("gone".into()));
@@ -200,9 +204,9 @@ mod tests {
     #[test]
     fn interval_stays_within_the_daemons_bounds() {
         let mut model = model(&["c5"], 2);
-        model.press(Key::Longer);
+        model.press(KeyAction::Longer);
         assert_eq!(model.interval, Duration::from_secs(2));
-        for (key, end) in [(Key::Longer, 60_000), (Key::Shorter, 200)] {
+        for (key, end) in [(KeyAction::Longer, 60_000), (KeyAction::Shorter, 200)] {
             for _ in 0..20 {
                 model.press(key);
             }
@@ -213,9 +217,9 @@ mod tests {
     #[test]
     fn escape_closes_help_before_quitting() {
         let mut model = model(&["c5"], 2);
-        model.press(Key::Help);
-        assert!(model.press(Key::Escape) && !model.help);
-        assert!(!model.press(Key::Escape));
+        model.press(KeyAction::Help);
+        assert!(model.press(KeyAction::Escape) && !model.help);
+        assert!(!model.press(KeyAction::Escape));
     }
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
         let numbers =
             |model: &Model| model.workers().iter().map(|(_, worker)| worker.number).collect::<Vec<_>>();
         assert_eq!(numbers(&model), [1, 2, 3, 1, 2, 3]);
-        model.press(Key::Sort);
+        model.press(KeyAction::Sort);
         assert_eq!(numbers(&model), [3, 3, 2, 2, 1, 1]);
     }
 

@@ -15,20 +15,20 @@ use crate::{
     control::{ServiceState, Stats},
     ctl::{
         render::{self, BAD, DIM, GOOD, HEADING, ODD},
-        top::{history::History, host::Host, theme::Theme},
+        top::{history::History, host::HostState, theme::Theme},
     },
 };
 
 const STATE: u16 = 8;
 
 /// How wide the names of hosts are.
-pub fn name_width(hosts: &[Host]) -> u16 {
+pub fn name_width(hosts: &[HostState]) -> u16 {
     let longest = hosts.iter().map(|host| host.name.len()).max().unwrap_or(0);
     u16::try_from(longest.clamp(4, 16)).unwrap_or(16)
 }
 
 /// A row for each host, and below each as many lines of sparklines as were asked for.
-pub fn draw(hosts: &[Host], sparks: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+pub fn draw(hosts: &[HostState], sparks: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let name = name_width(hosts);
     let columns = [
         Column::text("HOST", name, 0),
@@ -64,7 +64,7 @@ pub fn draw(hosts: &[Host], sparks: u16, theme: &Theme, area: Rect, buffer: &mut
     }
 }
 
-fn row<'a>(host: &'a Host, theme: &Theme) -> Vec<Span<'a>> {
+fn row<'a>(host: &'a HostState, theme: &Theme) -> Vec<Span<'a>> {
     let name = Span::styled(host.name.as_str(), theme.style(HEADING));
     let sample = match &host.last {
         _ if host.unreachable.is_some() => return vec![name, Span::styled("away", theme.style(BAD))],
@@ -73,19 +73,19 @@ fn row<'a>(host: &'a Host, theme: &Theme) -> Vec<Span<'a>> {
     };
     let Stats { process, connections, recent_latency, .. } = &sample.stats;
     let latency = |us| if recent_latency.count > 0 { render::latency(us) } else { "-".into() };
-    let errors = host.pace.map(|pace| pace.errors);
+    let errors = host.rates.map(|rates| rates.errors);
     let errors_style = if errors > Some(0.0) { theme.style(ODD) } else { theme.style(anstyle::Style::new()) };
     let dim = theme.style(DIM);
     vec![
         name,
         state(sample.stats.state, theme),
-        figure::rate(host.pace.map(|pace| pace.requests)).into(),
+        figure::rate(host.rates.map(|rates| rates.requests)).into(),
         Span::styled(figure::rate(errors), errors_style),
         latency(recent_latency.p50_us).into(),
         latency(recent_latency.p99_us).into(),
         connections.open.to_string().into(),
         connections.idle.to_string().into(),
-        figure::percent(host.pace.and_then(|pace| pace.busy)).into(),
+        figure::percent(host.rates.and_then(|rates| rates.busy)).into(),
         Span::styled(render::duration(Duration::from_millis(process.uptime_ms)), dim),
         Span::styled(process.version.as_str(), dim),
     ]
@@ -101,7 +101,7 @@ fn state(state: ServiceState, theme: &Theme) -> Span<'static> {
 }
 
 /// Requests to the left, latency to the right; each with its highest value where there is room.
-fn draw_sparks(host: &Host, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+fn draw_sparks(host: &HostState, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     const GAP: u16 = 2;
 
     let half = area.width.saturating_sub(GAP) / 2;

@@ -18,7 +18,7 @@ use ratatui::{
 };
 
 use super::{
-    model::{Model, Order},
+    model::{Model, SortOrder},
     theme::Theme,
 };
 use crate::{
@@ -30,22 +30,22 @@ use crate::{
 pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, now_unix_ms: u64) -> usize {
     let area = frame.area();
     let buffer = frame.buffer_mut();
-    let rooms = Rooms::of(model, area);
-    draw_title(model, theme, now_unix_ms, rooms.title, buffer);
-    draw_keys(theme, rooms.keys, buffer);
+    let layout = Layout::of(model, area);
+    draw_title(model, theme, now_unix_ms, layout.title, buffer);
+    draw_keys(theme, layout.keys, buffer);
     if model.help {
-        help::draw(theme, rooms.all, buffer);
+        help::draw(theme, layout.all, buffer);
     } else {
-        hosts::draw(&model.hosts, rooms.sparks, theme, rooms.hosts, buffer);
-        workers::draw(model, theme, rooms.workers, buffer);
-        draw_events(model, theme, rooms.events, buffer);
+        hosts::draw(&model.hosts, layout.sparks, theme, layout.hosts, buffer);
+        workers::draw(model, theme, layout.workers, buffer);
+        draw_events(model, theme, layout.events, buffer);
     }
-    rooms.workers.height.saturating_sub(1).into()
+    layout.workers.height.saturating_sub(1).into()
 }
 
 /// Who gets how much of the screen.
 #[derive(Debug, PartialEq, Eq)]
-struct Rooms {
+struct Layout {
     title: Rect,
     hosts: Rect,
     /// Lines of sparklines for each host.
@@ -57,7 +57,7 @@ struct Rooms {
     all: Rect,
 }
 
-impl Rooms {
+impl Layout {
     fn of(model: &Model, area: Rect) -> Self {
         /// Sparklines are as high as the room allows, but no higher.
         const HIGHEST_SPARKS: u16 = 4;
@@ -111,7 +111,7 @@ fn draw_title(model: &Model, theme: &Theme, now_unix_ms: u64, area: Rect, buffer
     let time = render::time_of_day(now_unix_ms);
     let mut title =
         vec![Span::styled("pixeldctl top", theme.style(HEADING)), format!("  {time}, every {every}").into()];
-    if model.order != Order::Number {
+    if model.order != SortOrder::Number {
         title.push(format!(", by {}", model.order.name()).into());
     }
     if model.paused {

@@ -5,7 +5,7 @@ use crate::{
     control::ServiceState,
     ctl::top::{
         fixtures::{model, sample},
-        keys::Key,
+        keys::KeyAction,
         model::HostUpdate,
     },
 };
@@ -89,12 +89,12 @@ fn hidden_workers_can_be_scrolled_to() {
     let mut model = model(&["c5"], 50);
     let shown = lines(&mut model, 80, 24);
     assert!(has_worker(&shown, "c5", "1") && !has_worker(&shown, "c5", "50"));
-    model.press(Key::Last);
+    model.press(KeyAction::Last);
     let shown = lines(&mut model, 80, 24);
     assert!(!has_worker(&shown, "c5", "1") && has_worker(&shown, "c5", "50"), "{shown:#?}");
     let last = model.scroll;
-    model.press(Key::Down);
-    model.press(Key::Up);
+    model.press(KeyAction::Down);
+    model.press(KeyAction::Up);
     assert_eq!(model.scroll, last - 1, "there is nothing to scroll beyond the end");
     // Where all fit again, none is left out.
     assert!(has_worker(&lines(&mut model, 80, 70), "c5", "1"));

@@ -11,7 +11,7 @@ use crate::{
     ctl::{
         render::{self, BAD, DIM, HEADING, ODD},
         stats_format::STUCK_MS,
-        top::{host::Host, model::Model, theme::Theme},
+        top::{host::HostState, model::Model, theme::Theme},
     },
 };
 
@@ -39,7 +39,7 @@ pub fn draw(model: &Model, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     table(&columns, area.width, rows, 1, theme.style(HEADING)).render(area, buffer);
 }
 
-fn row<'a>(host: &'a Host, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<'a>> {
+fn row<'a>(host: &'a HostState, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<'a>> {
     let progress = match worker.progress_age_ms {
         ms @ ..10_000 => format!("{ms} ms ago"),
         ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
@@ -57,7 +57,7 @@ fn row<'a>(host: &'a Host, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<'a>> 
         host.name.as_str().into(),
         worker.number.to_string().into(),
         state,
-        figure::rate(host.worker_pace(worker.number)).into(),
+        figure::rate(host.worker_rate(worker.number)).into(),
         worker.connections.to_string().into(),
         worker.idle_connections.to_string().into(),
         figure::percent(Some(worker.busy)).into(),
