@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     finding::USE_SUDO,
-    host::{Seen, Unseen},
+    host::{Probe, Unavailable},
 };
 use crate::{
     control::{Attribution, CallError, ControlClient, ControlError, ServiceState},
@@ -51,7 +51,7 @@ pub enum Silence {
 pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Silence> {
     let answer = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
-        told(&mut connection).await
+        facts(&mut connection).await
     };
     answer.await.map_err(|error: CommandError| {
         let reason = error.to_string();
@@ -65,7 +65,7 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
 
 /// Asks the daemon for the faults of the configuration files as they are now. It reads them as its own user,
 /// inside of its sandbox, and changes nothing.
-pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Seen<Vec<String>> {
+pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Probe<Vec<String>> {
     let reply = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Change, limit).await?;
         connection.reload(true).await.map_err(CommandError::Call)
@@ -75,12 +75,12 @@ pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> S
         Err(CommandError::Call(CallError::Refused(ControlError::InvalidConfiguration { faults }))) => {
             Ok(faults)
         }
-        Err(error @ CommandError::NoPermission(_)) => Err(Unseen(format!("{error}: {USE_SUDO}"))),
-        Err(error) => Err(Unseen(error.to_string())),
+        Err(error @ CommandError::NoPermission(_)) => Err(Unavailable(format!("{error}: {USE_SUDO}"))),
+        Err(error) => Err(Unavailable(error.to_string())),
     }
 }
 
-async fn told(client: &mut ControlClient) -> Result<Daemon, CommandError> {
+async fn facts(client: &mut ControlClient) -> Result<Daemon, CommandError> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
     Ok(Daemon {

@@ -9,10 +9,10 @@ use tokio::{process::Command, time::timeout};
 
 /// Why something could not be looked at, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unseen(pub String);
+pub struct Unavailable(pub String);
 
 /// What was seen, or why nothing was.
-pub type Seen<T> = Result<T, Unseen>;
+pub type Probe<T> = Result<T, Unavailable>;
 
 /// The host that is looked at.
 #[derive(Debug)]
@@ -56,20 +56,21 @@ impl Host {
     }
 
     /// A file's text.
-    pub fn read(&self, path: &str) -> Seen<String> {
+    pub fn read(&self, path: &str) -> Probe<String> {
         let file = self.root.join(path.trim_start_matches('/'));
-        fs::read_to_string(file).map_err(|error| Unseen(format!("cannot read {path}: {error}")))
+        fs::read_to_string(file).map_err(|error| Unavailable(format!("cannot read {path}: {error}")))
     }
 
     /// A file that holds one number.
-    pub fn number(&self, path: &str) -> Seen<u64> {
+    pub fn number(&self, path: &str) -> Probe<u64> {
         let text = self.read(path)?;
-        text.trim().parse().map_err(|_| Unseen(format!("{path} holds {:?}, no number", text.trim())))
+        text.trim().parse().map_err(|_| Unavailable(format!("{path} holds {:?}, no number", text.trim())))
     }
 
     /// Runs a program of the host's, in English and without a pager.
-    pub async fn run(&self, program: &str, arguments: &[&str]) -> Seen<Printed> {
-        let path = self.find(program).ok_or_else(|| Unseen(format!("there is no {program} on this host")))?;
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> Probe<Printed> {
+        let path =
+            self.find(program).ok_or_else(|| Unavailable(format!("there is no {program} on this host")))?;
         let output = Command::new(path)
             .args(arguments)
             .envs([("LC_ALL", "C.UTF-8"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "cat")])
@@ -77,9 +78,9 @@ impl Host {
             .kill_on_drop(true)
             .output();
         let output = timeout(self.limit, output).await.map_err(|_| {
-            Unseen(format!("{program} does not end within {}", humantime::format_duration(self.limit)))
+            Unavailable(format!("{program} does not end within {}", humantime::format_duration(self.limit)))
         })?;
-        let output = output.map_err(|error| Unseen(format!("cannot run {program}: {error}")))?;
+        let output = output.map_err(|error| Unavailable(format!("cannot run {program}: {error}")))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Printed {
             succeeded: output.status.success(),
@@ -89,13 +90,13 @@ impl Host {
     }
 
     /// What a program printed that has to succeed.
-    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Seen<String> {
+    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Probe<String> {
         let printed = self.run(program, arguments).await?;
         if printed.succeeded {
             return Ok(printed.stdout);
         }
         let said = printed.stderr.lines().next().unwrap_or("no reason given");
-        Err(Unseen(format!("{program} fails: {said}")))
+        Err(Unavailable(format!("{program} fails: {said}")))
     }
 
     fn find(&self, program: &str) -> Option<PathBuf> {
@@ -120,7 +121,7 @@ mod tests {
         (folder, host)
     }
 
-    fn asked(host: &Host, program: &str, arguments: &[&str]) -> Seen<String> {
+    fn asked(host: &Host, program: &str, arguments: &[&str]) -> Probe<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(host.ask(program, arguments))
     }

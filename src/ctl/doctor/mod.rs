@@ -1,11 +1,11 @@
 //! `pixeldctl doctor`: looks at the host for what makes a load test fail. Facts are gathered in
-//! `look`, judged in `judge` and shown in `show`; the report between them is plain data.
+//! `probe`, judged by `checks` and shown by `show`; the report between them is plain data.
 
+mod checks;
 mod daemon;
 mod finding;
 mod host;
-mod judge;
-mod look;
+mod probe;
 mod show;
 
 use std::time::Duration;
@@ -25,26 +25,27 @@ use crate::{control::CallError, exit::Exit};
 
 /// `pixeldctl doctor`
 pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
-    let looking = options.targets.iter().map(async |target| (target.clone(), look_at(target, options).await));
-    let reports = Replies(join_all(looking).await);
+    let probing =
+        options.targets.iter().map(async |target| (target.clone(), probe_target(target, options).await));
+    let reports = Replies(join_all(probing).await);
     let is_well = reports.0.iter().all(|(_, report)| report.as_ref().is_ok_and(|report| report.ok));
     reports.print_each(options, show)?;
     Ok(if is_well { Exit::Ok } else { Exit::Unwell })
 }
 
-async fn look_at(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
+async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
     let report = match target {
         HostTarget::Local { socket } => {
-            let facts = look::gather(&Host::here(options.timeout), socket.clone()).await;
-            judge::judge(&facts)
+            let facts = probe::gather(&Host::here(options.timeout), socket.clone()).await;
+            checks::run(&facts)
         }
-        HostTarget::Ssh(host) => look_there(host, options.timeout).await?,
+        HostTarget::Ssh(host) => probe_over_ssh(host, options.timeout).await?,
     };
     Ok(if options.json { report } else { report.sanitized() })
 }
 
 /// What is to be looked at is over there, and so is the pixeldctl that looks.
-async fn look_there(host: &str, limit: Duration) -> Result<Report, CommandError> {
+async fn probe_over_ssh(host: &str, limit: Duration) -> Result<Report, CommandError> {
     let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
     match timeout(limit, stream.read_to_end(&mut report)).await {

@@ -1,8 +1,8 @@
-use super::{Verdict, drop_in, listeners, or_ok, reopen};
+use super::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::Unseen,
-    look::{Facts, net::Queue, units},
+    host::Unavailable,
+    probe::{Facts, net::Queue, units},
 };
 
 /// What `Backlog=` is where a unit does not say: as much as the kernel grants.
@@ -13,7 +13,7 @@ const USUAL: u64 = 4096;
 const LEAST: u64 = 1024;
 
 /// Whether as many clients can wait in each of the daemon's sockets as its unit asks for.
-pub fn backlog(facts: &Facts) -> Verdict {
+pub fn backlog(facts: &Facts) -> CheckResult {
     let queues = facts.queues.as_ref().map_err(Clone::clone)?;
     let somaxconn = *facts.somaxconn.as_ref().map_err(Clone::clone)?;
     let mut findings = Vec::new();
@@ -35,7 +35,7 @@ pub fn backlog(facts: &Facts) -> Verdict {
             findings.push(short(&listener, queue, unit, somaxconn));
         }
     }
-    let shortest = shortest.ok_or_else(|| Unseen("pixeld listens nowhere".into()))?;
+    let shortest = shortest.ok_or_else(|| Unavailable("pixeld listens nowhere".into()))?;
     if findings.is_empty() && somaxconn < most_wanted {
         findings.push(
             Finding::warning(format!(
@@ -102,7 +102,7 @@ fn full(listener: &str, queue: &Queue) -> Finding {
 }
 
 /// Whether clients are being turned away by a full queue.
-pub fn overflows(facts: &Facts) -> Verdict {
+pub fn overflows(facts: &Facts) -> CheckResult {
     let [before, after] = &facts.samples;
     let before = before.overflows.as_ref().map_err(Clone::clone)?;
     let after = after.overflows.as_ref().map_err(Clone::clone)?;
@@ -110,12 +110,12 @@ pub fn overflows(facts: &Facts) -> Verdict {
     let drops = after.drops.saturating_sub(before.drops);
     let total = format!("since boot {} overflows, {} drops", after.overflows, after.drops);
     if overflows == 0 && drops == 0 {
-        return Ok(vec![Finding::ok("no TCP client was turned away while looking").evidence(total)]);
+        return Ok(vec![Finding::ok("no TCP client was turned away while probing").evidence(total)]);
     }
     let full = facts.queues.iter().flatten().find(|queue| queue.is_full());
     let full = full.map_or_else(String::new, |queue| format!("; {} is full", queue.address));
     let finding = Finding::problem("listening sockets turn clients away")
-        .evidence(format!("{overflows} overflows and {drops} drops while looking{full}; {total}"))
+        .evidence(format!("{overflows} overflows and {drops} drops while probing{full}; {total}"))
         .mend("# find the socket whose Recv-Q comes near its Send-Q, and let more wait there:")
         .mend("# Backlog= in pixeld's socket units, `listen … backlog=4096` in nginx")
         .mend("ss -ltn");
@@ -126,9 +126,9 @@ pub fn overflows(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{change_units, healthy, only},
         finding::State,
-        judge::fixture::{change_units, healthy, only},
-        look::net::Overflows,
+        probe::net::Overflows,
     };
 
     #[test]

@@ -1,9 +1,9 @@
 use std::net::SocketAddr;
 
-use super::{Verdict, listeners};
+use super::{CheckResult, listeners};
 use crate::ctl::doctor::{
     finding::Finding,
-    look::{Facts, nginx::Nginx},
+    probe::{Facts, nginx::Nginx},
 };
 
 /// Percent of the ports towards one server from which on nginx may soon have none left.
@@ -12,7 +12,7 @@ const MANY: u64 = 20;
 const MOST: u64 = 50;
 
 /// Whether closed connections use up the ports between nginx and pixeld.
-pub fn time_wait(facts: &Facts) -> Verdict {
+pub fn time_wait(facts: &Facts) -> CheckResult {
     let closed = facts.closed.as_ref().map_err(Clone::clone)?;
     let port = |listener: &String| listener.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let own: Vec<_> = listeners(facts).iter().filter_map(port).collect();
@@ -54,8 +54,8 @@ pub fn time_wait(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
     };
 
     #[test]

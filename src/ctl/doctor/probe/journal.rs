@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::ctl::doctor::{
     finding::USE_SUDO,
-    host::{Host, Printed, Seen, Unseen},
+    host::{Host, Printed, Probe, Unavailable},
 };
 
 /// Where to look when it is not known when the daemon started.
@@ -18,7 +18,7 @@ pub struct Suppressed {
 }
 
 /// Asks the journal for journald's own words on lines of pixeld's that it did not take.
-pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Seen<Suppressed> {
+pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Probe<Suppressed> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // A part of a second matters: what a restart has mended may have been written just before.
     let since = now.saturating_sub(uptime.unwrap_or(RECENTLY)).as_secs_f64();
@@ -30,21 +30,21 @@ pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Seen<Suppresse
     understand(&host.run("journalctl", &arguments).await?)
 }
 
-fn understand(printed: &Printed) -> Seen<Suppressed> {
+fn understand(printed: &Printed) -> Probe<Suppressed> {
     // journalctl succeeds also where it may read only a part of the journal, and says so.
     if ["not seeing messages from other users", "insufficient permissions"]
         .iter()
         .any(|part| printed.stderr.contains(part))
     {
         let how = "`sudo usermod -aG systemd-journal $USER`";
-        return Err(Unseen(format!("you may not read the system's journal: {USE_SUDO}, or {how}")));
+        return Err(Unavailable(format!("you may not read the system's journal: {USE_SUDO}, or {how}")));
     }
     if printed.stderr.contains("No journal files were found") {
-        return Err(Unseen("there is no journal on this host".into()));
+        return Err(Unavailable("there is no journal on this host".into()));
     }
     if !printed.succeeded {
         let said = printed.stderr.lines().next().unwrap_or("no reason given");
-        return Err(Unseen(format!("journalctl fails: {said}")));
+        return Err(Unavailable(format!("journalctl fails: {said}")));
     }
     let lines = printed.stdout.lines().filter_map(parse).sum();
     Ok(Suppressed { lines })
@@ -86,8 +86,8 @@ mod tests {
     fn unreadable_journal_is_not_a_quiet_one() {
         let hint = "Hint: You are currently not seeing messages from other users and the system.\n";
         for stderr in [hint, "No journal files were opened due to insufficient permissions.\n"] {
-            let unseen = understand(&printed("", stderr, true)).unwrap_err();
-            assert!(unseen.0.contains("systemd-journal"), "{unseen:?}");
+            let unavailable = understand(&printed("", stderr, true)).unwrap_err();
+            assert!(unavailable.0.contains("systemd-journal"), "{unavailable:?}");
         }
         let none = printed("", "No journal files were found.\n-- No entries --\n", true);
         assert!(understand(&none).unwrap_err().0.contains("no journal"));

@@ -1,7 +1,7 @@
-use super::{Verdict, drop_in, listeners, or_ok, reopen};
+use super::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::ctl::doctor::{
     finding::Finding,
-    look::{Facts, access::Access, units},
+    probe::{Facts, access::Access, units},
 };
 
 /// The group that the unit gives the socket to.
@@ -10,19 +10,19 @@ const GROUP: &str = "pixeld-proxy";
 const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf";
 
 /// Whether nginx may connect to pixeld's Unix socket, and other local users may not.
-pub fn access(facts: &Facts) -> Verdict {
+pub fn access(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     let own = listeners(facts);
     let is_own = |socket: &&Access| own.contains(&format!("unix:{}", socket.path));
     let sockets: Vec<_> = facts.access.as_ref().map_err(Clone::clone)?.iter().filter(is_own).collect();
-    let findings = sockets.iter().filter_map(|socket| judge(socket, &nginx.user)).collect();
+    let findings = sockets.iter().filter_map(|socket| check_socket(socket, &nginx.user)).collect();
     Ok(or_ok(findings, || {
         let paths: Vec<_> = sockets.iter().map(|socket| socket.path.as_str()).collect();
         Finding::ok("nginx may connect to pixeld, and other users may not").evidence(paths.join(", "))
     }))
 }
 
-fn judge(socket: &Access, user: &str) -> Option<Finding> {
+fn check_socket(socket: &Access, user: &str) -> Option<Finding> {
     let Access { path, mode, owner, group, groups } = socket;
     let evidence =
         format!("{path}: mode {mode:o}, user {owner}, group {group}; groups of {user}: {}", groups.join(" "));
@@ -64,8 +64,8 @@ fn judge(socket: &Access, user: &str) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
     };
 
     fn socket(facts: &mut Facts) -> &mut Access {

@@ -1,16 +1,16 @@
-use super::{Verdict, is_service};
+use super::{CheckResult, is_service};
 use crate::ctl::{
     doctor::{
         daemon::{Daemon, Silence},
         finding::{Finding, USE_SUDO},
-        host::Unseen,
-        look::{Facts, units},
+        host::Unavailable,
+        probe::{Facts, units},
     },
     render,
 };
 
 /// Whether pixeld runs and answers, is not drained, and has the unit that is on disk.
-pub fn daemon(facts: &Facts) -> Verdict {
+pub fn daemon(facts: &Facts) -> CheckResult {
     let service = facts.units.as_ref().ok().and_then(|units| units.get(units::SERVICE));
     let state = service.map_or_else(String::new, |unit| {
         format!(" ({}, Result={})", unit.shown("ActiveState"), unit.value("Result"))
@@ -26,7 +26,7 @@ pub fn daemon(facts: &Facts) -> Verdict {
             .mend("sudo journalctl -u pixeld -n 20")
             .mend("sudo systemctl restart pixeld"),
         Err(Silence::Forbidden(reason)) => {
-            return Err(Unseen(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
+            return Err(Unavailable(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
         }
     }];
     findings
@@ -63,8 +63,8 @@ mod tests {
     use crate::{
         control::Attribution,
         ctl::doctor::{
+            checks::fixtures::{change_units, healthy, only},
             finding::State,
-            judge::fixture::{change_units, healthy, only},
         },
     };
 

@@ -1,16 +1,16 @@
-use super::{Verdict, daemon_of, drop_in, is_service, reload};
+use super::{CheckResult, daemon_of, drop_in, is_service, reload};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::Unseen,
-    look::{Facts, units},
+    host::Unavailable,
+    probe::{Facts, units},
 };
 
 /// Whether journald has thrown away lines of the daemon's.
-pub fn journal(facts: &Facts) -> Verdict {
+pub fn journal(facts: &Facts) -> CheckResult {
     if let Ok(daemon) = &facts.daemon
         && !is_service(facts, daemon)
     {
-        return Err(Unseen(
+        return Err(Unavailable(
             "this pixeld is no service of systemd's, whose log the journal would hold".into(),
         ));
     }
@@ -33,7 +33,7 @@ pub fn journal(facts: &Facts) -> Verdict {
 }
 
 /// Whether the daemon has thrown away lines because they could not be written.
-pub fn daemon_lines(facts: &Facts) -> Verdict {
+pub fn daemon_lines(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
     let dropped = daemon.log_lines_dropped;
     if dropped == 0 {
@@ -51,9 +51,9 @@ pub fn daemon_lines(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
-        look::journal::Suppressed,
+        probe::journal::Suppressed,
     };
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::ctl::doctor::host::{Host, Seen, Unseen};
+use crate::ctl::doctor::host::{Host, Probe, Unavailable};
 
 /// `RLIMIT_NOFILE` of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub struct CpuTime {
 }
 
 /// Reads `/proc/PID/limits`.
-pub fn file_limit(host: &Host, pid: u32) -> Seen<FileLimit> {
+pub fn file_limit(host: &Host, pid: u32) -> Probe<FileLimit> {
     let path = format!("/proc/{pid}/limits");
-    parse_limits(&host.read(&path)?).ok_or_else(|| Unseen(format!("{path} has no line on open files")))
+    parse_limits(&host.read(&path)?).ok_or_else(|| Unavailable(format!("{path} has no line on open files")))
 }
 
 fn parse_limits(text: &str) -> Option<FileLimit> {
@@ -48,10 +48,10 @@ fn parse_limits(text: &str) -> Option<FileLimit> {
 }
 
 /// Reads the affinity of a process, and the quotas of its control group and of those around it.
-pub fn cpus(host: &Host, pid: u32) -> Seen<Cpus> {
+pub fn cpus(host: &Host, pid: u32) -> Probe<Cpus> {
     let path = format!("/proc/{pid}/status");
     let allowed = parse_affinity(&host.read(&path)?)
-        .ok_or_else(|| Unseen(format!("{path} has no list of CPUs that can be read")))?;
+        .ok_or_else(|| Unavailable(format!("{path} has no list of CPUs that can be read")))?;
     let groups = host.read(&format!("/proc/{pid}/cgroup"))?;
     let mut group = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let mut quota: Option<u64> = None;
@@ -85,9 +85,9 @@ fn parse_quota(text: &str) -> Option<u64> {
 }
 
 /// Reads the first line of `/proc/stat`.
-pub fn cpu_time(host: &Host) -> Seen<CpuTime> {
+pub fn cpu_time(host: &Host) -> Probe<CpuTime> {
     let text = host.read("/proc/stat")?;
-    parse_stat(&text).ok_or_else(|| Unseen("/proc/stat has no line on all CPUs".into()))
+    parse_stat(&text).ok_or_else(|| Unavailable("/proc/stat has no line on all CPUs".into()))
 }
 
 fn parse_stat(text: &str) -> Option<CpuTime> {

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::ctl::doctor::host::{Host, Seen, Unseen};
+use crate::ctl::doctor::host::{Host, Probe, Unavailable};
 
 /// What timedated says of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,14 @@ impl Instants {
 }
 
 /// Asks timedated.
-pub async fn look(host: &Host) -> Seen<Clock> {
+pub async fn probe(host: &Host) -> Probe<Clock> {
     if let Ok(container) = host.read("/run/systemd/container") {
         let container = container.trim();
-        return Err(Unseen(format!("the clock of this {container} container is set from outside")));
+        return Err(Unavailable(format!("the clock of this {container} container is set from outside")));
     }
     let shown = host.ask("timedatectl", &["show", "-p", "NTPSynchronized", "-p", "CanNTP"]).await?;
-    parse(&shown).ok_or_else(|| Unseen("timedatectl does not say whether the clock is synchronised".into()))
+    parse(&shown)
+        .ok_or_else(|| Unavailable("timedatectl does not say whether the clock is synchronised".into()))
 }
 
 fn parse(shown: &str) -> Option<Clock> {

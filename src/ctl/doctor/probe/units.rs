@@ -1,4 +1,4 @@
-use crate::ctl::doctor::host::{Host, Seen, Unseen};
+use crate::ctl::doctor::host::{Host, Probe, Unavailable};
 
 /// The service.
 pub const SERVICE: &str = "pixeld.service";
@@ -92,7 +92,7 @@ impl Unit {
 }
 
 /// Asks systemd.
-pub async fn look(host: &Host) -> Seen<Units> {
+pub async fn probe(host: &Host) -> Probe<Units> {
     let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
                       Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny,IPAccounting,IPIngressBytes,\
                       InactiveExitTimestampMonotonic";
@@ -104,7 +104,7 @@ pub async fn look(host: &Host) -> Seen<Units> {
     if units.units.iter().any(Unit::exists) {
         Ok(units)
     } else {
-        Err(Unseen("pixeld's units are not installed on this host".into()))
+        Err(Unavailable("pixeld's units are not installed on this host".into()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::ctl::doctor::host::{Host, Seen, Unseen};
+use crate::ctl::doctor::host::{Host, Probe, Unavailable};
 
 /// A listening socket, as `ss` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Queue {
 }
 
 /// Asks `ss`: only it knows how long a queue may become.
-pub async fn queues(host: &Host) -> Seen<Vec<Queue>> {
+pub async fn queues(host: &Host) -> Probe<Vec<Queue>> {
     let text = host.ask("ss", &["-H", "-l", "-t", "-x", "-n"]).await?;
     Ok(text.lines().filter_map(parse_queue).collect())
 }
@@ -75,7 +75,7 @@ fn parse_queue(line: &str) -> Option<Queue> {
 }
 
 /// Reads which Unix sockets somebody listens on.
-pub fn unix_listeners(host: &Host) -> Seen<Vec<String>> {
+pub fn unix_listeners(host: &Host) -> Probe<Vec<String>> {
     /// `__SO_ACCEPTCON`
     const LISTENS: &str = "00010000";
     let text = host.read("/proc/net/unix")?;
@@ -87,9 +87,9 @@ pub fn unix_listeners(host: &Host) -> Seen<Vec<String>> {
 }
 
 /// Reads `/proc/net/netstat`.
-pub fn overflows(host: &Host) -> Seen<Overflows> {
+pub fn overflows(host: &Host) -> Probe<Overflows> {
     let text = host.read("/proc/net/netstat")?;
-    parse_netstat(&text).ok_or_else(|| Unseen("/proc/net/netstat does not count overflows".into()))
+    parse_netstat(&text).ok_or_else(|| Unavailable("/proc/net/netstat does not count overflows".into()))
 }
 
 fn parse_netstat(text: &str) -> Option<Overflows> {
@@ -101,10 +101,10 @@ fn parse_netstat(text: &str) -> Option<Overflows> {
 }
 
 /// Reads the tables of TCP sockets, and the range of ports for outgoing connections.
-pub fn closed(host: &Host) -> Seen<Closed> {
+pub fn closed(host: &Host) -> Probe<Closed> {
     let path = "/proc/sys/net/ipv4/ip_local_port_range";
     let range: Vec<u16> = host.read(path)?.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [first, last] = range[..] else { return Err(Unseen(format!("{path} holds no two ports"))) };
+    let [first, last] = range[..] else { return Err(Unavailable(format!("{path} holds no two ports"))) };
     let mut closed = Closed {
         ports: u64::from(last.saturating_sub(first)) + 1,
         total: 0,

@@ -1,14 +1,14 @@
-use super::{Verdict, or_ok};
+use super::{CheckResult, or_ok};
 use crate::ctl::doctor::{
     finding::Finding,
-    look::{
+    probe::{
         Facts,
         units::{ADMIN, NEEDED, SERVICE, TCP, Unit},
     },
 };
 
 /// Whether pixeld's socket units listen, now and after the next boot.
-pub fn sockets(facts: &Facts) -> Verdict {
+pub fn sockets(facts: &Facts) -> CheckResult {
     let units = facts.units.as_ref().map_err(Clone::clone)?;
     let needed = NEEDED.iter().filter_map(|name| units.get(name));
     let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
@@ -91,8 +91,8 @@ fn optional_socket(unit: &Unit) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{change_units, healthy, only},
         finding::State,
-        judge::fixture::{change_units, healthy, only},
     };
 
     const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";

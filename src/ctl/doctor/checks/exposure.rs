@@ -2,12 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Verdict, daemon_of, drop_in, is_service, or_ok, reopen};
+use super::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::ctl::doctor::{
     daemon::Silence,
     finding::Finding,
-    host::{Seen, Unseen},
-    look::{
+    host::{Probe, Unavailable},
+    probe::{
         Facts,
         units::{TCP, Unit},
     },
@@ -27,7 +27,7 @@ const PRIVATE: [&str; 9] = [
 ];
 
 /// Whether somebody may reach pixeld past nginx.
-pub fn exposure(facts: &Facts) -> Verdict {
+pub fn exposure(facts: &Facts) -> CheckResult {
     let tcp = facts.units.as_ref().ok().and_then(|units| units.get(TCP)).filter(|unit| unit.is_active());
     let mut findings: Vec<_> = tcp.and_then(open_unit).into_iter().collect();
     if let Ok(daemon) = &facts.daemon
@@ -112,17 +112,19 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
 
 /// A unit whose settings are not in effect: systemd sets up the address filter, and with it the counters of
 /// `IPAccounting=`, only where it can load BPF programs.
-fn unit_without_filter(unit: &Unit, reloaded: bool) -> Seen<Option<Finding>> {
+fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
     if !listens_publicly(unit) || unit.value("IPIngressBytes").parse::<u64>().is_ok() {
         return Ok(None);
     }
     if unit.value("IPAccounting") != "yes" {
-        return Err(Unseen(format!("{TCP} lacks IPAccounting=yes, so its address filter cannot be seen")));
+        return Err(Unavailable(format!(
+            "{TCP} lacks IPAccounting=yes, so its address filter cannot be seen"
+        )));
     }
     if reloaded {
         // systemd 257 loses the counters and, until the socket is opened again, keeps the filter as it was.
         let since = "systemd was reloaded after it opened pixeld-tcp.socket";
-        return Err(Unseen(format!("{since}; its address filter can be seen after: {}", reopen(TCP))));
+        return Err(Unavailable(format!("{since}; its address filter can be seen after: {}", reopen(TCP))));
     }
     let address = unit.listens_on().next().unwrap_or_default();
     let finding =
@@ -150,8 +152,8 @@ fn by_hand(address: SocketAddr) -> Finding {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{change_units, healthy, only},
         finding::State,
-        judge::fixture::{change_units, healthy, only},
     };
 
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
@@ -247,7 +249,7 @@ mod tests {
         assert!(exposure(&facts).is_err());
         facts.daemon = Err(Silence::Absent("nobody listens".into()));
         only(exposure(&facts), State::Ok);
-        facts.units = Err(Unseen("no systemctl".into()));
+        facts.units = Err(Unavailable("no systemctl".into()));
         assert!(exposure(&facts).is_err());
     }
 }

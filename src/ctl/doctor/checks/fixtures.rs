@@ -3,8 +3,8 @@ use std::{collections::HashMap, time::Duration};
 use crate::ctl::doctor::{
     daemon::{Daemon, Silence},
     finding::{Finding, State},
-    host::Unseen,
-    look::{
+    host::Unavailable,
+    probe::{
         Facts, Sample,
         access::Access,
         clock::{Clock, Instants},
@@ -16,7 +16,7 @@ use crate::ctl::doctor::{
     },
 };
 
-use super::Verdict;
+use super::CheckResult;
 
 pub const UNITS: &str = "\
 Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
@@ -95,24 +95,24 @@ pub fn healthy() -> Facts {
 
 /// A host of which nothing can be seen.
 pub fn invisible() -> Facts {
-    let unseen = || Unseen("it is dark".into());
-    let sample = Sample { overflows: Err(unseen()), cpu: Err(unseen()), instant: Instants::now() };
+    let unavailable = || Unavailable("it is dark".into());
+    let sample = Sample { overflows: Err(unavailable()), cpu: Err(unavailable()), instant: Instants::now() };
     Facts {
         daemon: Err(Silence::Forbidden("you may not".into())),
-        configuration_faults: Err(unseen()),
+        configuration_faults: Err(unavailable()),
         main_pid: None,
-        files: Err(unseen()),
-        cpus: Err(unseen()),
-        units: Err(unseen()),
-        queues: Err(unseen()),
-        somaxconn: Err(unseen()),
-        unix_listeners: Err(unseen()),
-        closed: Err(unseen()),
-        nginx: Err(unseen()),
-        access: Err(unseen()),
+        files: Err(unavailable()),
+        cpus: Err(unavailable()),
+        units: Err(unavailable()),
+        queues: Err(unavailable()),
+        somaxconn: Err(unavailable()),
+        unix_listeners: Err(unavailable()),
+        closed: Err(unavailable()),
+        nginx: Err(unavailable()),
+        access: Err(unavailable()),
         servers: Vec::new(),
-        suppressed: Err(unseen()),
-        clock: Err(unseen()),
+        suppressed: Err(unavailable()),
+        clock: Err(unavailable()),
         samples: [sample.clone(), sample],
     }
 }
@@ -124,8 +124,8 @@ pub fn change_units(facts: &mut Facts, from: &str, to: &str) {
 }
 
 /// The only finding, which is in this state, and mends itself if it is wrong.
-pub fn only(verdict: Verdict, state: State) -> Finding {
-    let mut findings = verdict.expect("it could be looked at");
+pub fn only(result: CheckResult, state: State) -> Finding {
+    let mut findings = result.expect("it could be looked at");
     assert_eq!(findings.len(), 1, "{findings:#?}");
     let finding = findings.remove(0);
     assert_eq!(finding.state, state, "{finding:#?}");

@@ -1,8 +1,8 @@
-use super::{Verdict, daemon_of, reload};
-use crate::ctl::doctor::{finding::Finding, look::Facts};
+use super::{CheckResult, daemon_of, reload};
+use crate::ctl::doctor::{finding::Finding, probe::Facts};
 
 /// Whether the daemon would start with the configuration files as they are now.
-pub fn config(facts: &Facts) -> Verdict {
+pub fn config(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
     let faults = facts.configuration_faults.as_ref().map_err(Clone::clone)?;
     if faults.is_empty() {
@@ -20,8 +20,8 @@ pub fn config(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
     };
 
     #[test]

@@ -1,7 +1,7 @@
 use super::nginx_text::{self, Directive};
 use crate::ctl::doctor::{
     finding::USE_SUDO,
-    host::{Host, Printed, Seen, Unseen},
+    host::{Host, Printed, Probe, Unavailable},
 };
 
 /// What nginx would do with its configuration as it is on disk.
@@ -66,29 +66,29 @@ impl Nginx {
 }
 
 /// Asks nginx for its whole configuration.
-pub async fn look(host: &Host) -> Seen<Nginx> {
+pub async fn probe(host: &Host) -> Probe<Nginx> {
     let dump = host.run("nginx", &["-T", "-q"]).await?;
     let build = host.run("nginx", &["-V"]).await?;
     understand(&dump, &build.stderr)
 }
 
-fn understand(dump: &Printed, build: &str) -> Seen<Nginx> {
+fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
     let keeps_by_default = parse_version(build).is_some_and(|version| version >= [1, 29, 7]);
     if !dump.succeeded {
         let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
             let said = dump.stderr.lines().next().unwrap_or("no reason given");
-            return Err(Unseen(format!("nginx fails: {said}")));
+            return Err(Unavailable(format!("nginx fails: {said}")));
         };
         let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
         if fault.contains("Permission denied") {
-            return Err(Unseen(format!("only root may see the configuration of nginx: {USE_SUDO}")));
+            return Err(Unavailable(format!("only root may see the configuration of nginx: {USE_SUDO}")));
         }
         return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
     }
     let directives = nginx_text::parse(&dump.stdout);
     let groups = groups(&directives);
     if groups.is_empty() {
-        return Err(Unseen("the nginx on this host passes nothing to pixeld".into()));
+        return Err(Unavailable("the nginx on this host passes nothing to pixeld".into()));
     }
     let configured = directives.iter().find(|one| one.name == "user").map(Directive::parameter);
     let user = configured.unwrap_or_else(|| built_in_user(build)).into();
@@ -204,7 +204,7 @@ mod tests {
         Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
     }
 
-    fn look_at(http: &str) -> Seen<Nginx> {
+    fn parse_http(http: &str) -> Probe<Nginx> {
         let dump = format!("# configuration file /etc/nginx/nginx.conf:\nhttp {{\n{http}\n}}\n");
         understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3 (Ubuntu)\n")
     }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn settings_are_inherited_as_in_nginx() {
-        let nginx = look_at(
+        let nginx = parse_http(
             "proxy_http_version 1.1; proxy_set_header Connection '';\n\
              upstream a { server 10.0.0.1:8000; server 10.0.0.2 down; }\n\
              server { location /pixel { proxy_pass http://a; }\n\
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn proxy_pass_to_an_address_is_one_server() {
-        let nginx = look_at("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
+        let nginx = parse_http("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
         let group = &nginx.unwrap().groups[0];
         assert!(!group.is_block);
         assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
@@ -260,9 +260,9 @@ mod tests {
 
     #[test]
     fn nginx_without_pixeld_is_ignored() {
-        let unseen =
-            look_at("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
-        assert!(unseen.unwrap_err().0.contains("passes nothing to pixeld"));
+        let unavailable =
+            parse_http("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
+        assert!(unavailable.unwrap_err().0.contains("passes nothing to pixeld"));
     }
 
     #[test]

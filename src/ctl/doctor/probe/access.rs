@@ -1,4 +1,4 @@
-use crate::ctl::doctor::host::{Host, Seen, Unseen};
+use crate::ctl::doctor::host::{Host, Probe, Unavailable};
 
 use super::nginx::Nginx;
 
@@ -18,7 +18,7 @@ pub struct Access {
 }
 
 /// Looks at each Unix socket that nginx passes to and that exists.
-pub async fn look(host: &Host, nginx: &Nginx) -> Seen<Vec<Access>> {
+pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<Access>> {
     let paths = nginx.unix_servers();
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -29,7 +29,7 @@ pub async fn look(host: &Host, nginx: &Nginx) -> Seen<Vec<Access>> {
         // One that is missing is for the check of the upstreams.
         let Ok(shown) = host.ask("stat", &["-c", "%a %U %G", "--", path]).await else { continue };
         let access = parse(path, &shown, &groups);
-        found.push(access.ok_or_else(|| Unseen(format!("stat prints {:?} of {path}", shown.trim())))?);
+        found.push(access.ok_or_else(|| Unavailable(format!("stat prints {:?} of {path}", shown.trim())))?);
     }
     Ok(found)
 }

@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
 
-use super::{Verdict, listeners, or_ok};
+use super::{CheckResult, listeners, or_ok};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::{Seen, Unseen},
-    look::{
+    host::{Probe, Unavailable},
+    probe::{
         Facts,
         nginx::{Group, Location, Nginx},
     },
@@ -13,7 +13,7 @@ use crate::ctl::doctor::{
 const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
 
 /// Whether pixeld is where nginx looks for it.
-pub fn upstreams(facts: &Facts) -> Verdict {
+pub fn upstreams(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if let Some(fault) = &nginx.fault {
         let finding = Finding::problem("nginx refuses its configuration, and will not start again with it");
@@ -37,7 +37,7 @@ pub fn upstreams(facts: &Facts) -> Verdict {
     }))
 }
 
-fn unix_server(facts: &Facts, group: &Group, path: &str) -> Seen<Option<Finding>> {
+fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding>> {
     let listeners = listeners(facts);
     let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
     let somebody = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
@@ -88,10 +88,10 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
 }
 
 /// Whether nginx still tries a host after each of them has failed.
-pub fn failover(facts: &Facts) -> Verdict {
+pub fn failover(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if nginx.fault.is_some() {
-        return Err(Unseen("nginx refuses its configuration".into()));
+        return Err(Unavailable("nginx refuses its configuration".into()));
     }
     let findings = nginx.groups.iter().filter_map(lacks_backups).collect();
     Ok(or_ok(findings, || Finding::ok("nginx tries each host again when none is left")))
@@ -115,10 +115,10 @@ fn lacks_backups(group: &Group) -> Option<Finding> {
 }
 
 /// Whether nginx keeps its connections to pixeld.
-pub fn keepalive(facts: &Facts) -> Verdict {
+pub fn keepalive(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if nginx.fault.is_some() {
-        return Err(Unseen("nginx refuses its configuration".into()));
+        return Err(Unavailable("nginx refuses its configuration".into()));
     }
     let findings = nginx.groups.iter().filter_map(|group| closes(nginx, group)).collect();
     Ok(or_ok(findings, || Finding::ok("nginx keeps its connections to pixeld")))
@@ -172,8 +172,8 @@ fn missing(location: &Location, keeps_by_default: bool) -> Vec<&'static str> {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
     };
 
     fn group(facts: &mut Facts) -> &mut Group {

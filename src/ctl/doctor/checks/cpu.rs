@@ -1,5 +1,5 @@
-use super::{Verdict, daemon_of, reload};
-use crate::ctl::doctor::{finding::Finding, look::Facts};
+use super::{CheckResult, daemon_of, reload};
+use crate::ctl::doctor::{finding::Finding, probe::Facts};
 
 /// Percent of stolen time from which on answers are late.
 const NOTICEABLE: f64 = 5.0;
@@ -7,7 +7,7 @@ const NOTICEABLE: f64 = 5.0;
 const SEVERE: f64 = 20.0;
 
 /// Whether the hypervisor gives the CPUs to others.
-pub fn steal(facts: &Facts) -> Verdict {
+pub fn steal(facts: &Facts) -> CheckResult {
     let [before, after] = &facts.samples;
     let before = before.cpu.as_ref().map_err(Clone::clone)?;
     let after = after.cpu.as_ref().map_err(Clone::clone)?;
@@ -15,7 +15,7 @@ pub fn steal(facts: &Facts) -> Verdict {
     let total = after.total.saturating_sub(before.total);
     #[allow(clippy::cast_precision_loss)] // ticks of one second
     let percent = stolen as f64 * 100.0 / total.max(1) as f64;
-    let evidence = format!("/proc/stat: {stolen} of {total} ticks stolen while looking");
+    let evidence = format!("/proc/stat: {stolen} of {total} ticks stolen while probing");
     if percent < NOTICEABLE {
         return Ok(vec![Finding::ok(format!("{percent:.0} % of the CPU time is stolen")).evidence(evidence)]);
     }
@@ -30,7 +30,7 @@ pub fn steal(facts: &Facts) -> Verdict {
 }
 
 /// Whether there are about as many workers as CPUs.
-pub fn workers(facts: &Facts) -> Verdict {
+pub fn workers(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
     let cpus = facts.cpus.as_ref().map_err(Clone::clone)?;
     let (workers, usable) = (daemon.workers, cpus.usable());
@@ -61,9 +61,9 @@ pub fn workers(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
-        look::process::{CpuTime, Cpus},
+        probe::process::{CpuTime, Cpus},
     };
 
     #[test]

@@ -1,14 +1,14 @@
-use super::{Verdict, daemon_of, drop_in, is_service};
+use super::{CheckResult, daemon_of, drop_in, is_service};
 use crate::{
     ctl::doctor::{
         finding::Finding,
-        look::{Facts, units},
+        probe::{Facts, units},
     },
     net::Files,
 };
 
 /// Whether as many files may be open as there may be connections, and then some.
-pub fn file_limit(facts: &Facts) -> Verdict {
+pub fn file_limit(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
     let limit = facts.files.as_ref().map_err(Clone::clone)?;
     let connections = daemon.connection_limit;
@@ -39,9 +39,9 @@ pub fn file_limit(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        judge::fixture::{healthy, only},
-        look::process::FileLimit,
+        probe::process::FileLimit,
     };
 
     #[test]

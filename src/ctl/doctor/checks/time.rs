@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-use super::Verdict;
-use crate::ctl::doctor::{finding::Finding, look::Facts};
+use super::CheckResult;
+use crate::ctl::doctor::{finding::Finding, probe::Facts};
 
 /// A clock that is slewed moves by 0.5 ms in a second; this one was set.
 const JUMP: Duration = Duration::from_millis(250);
 
 /// Whether the clock is right, and runs evenly.
-pub fn clock(facts: &Facts) -> Verdict {
+pub fn clock(facts: &Facts) -> CheckResult {
     let [before, after] = &facts.samples;
     let jump = after.instant.jump_since(before.instant);
     if jump > JUMP {
-        let finding = Finding::problem("the clock was set while looking")
+        let finding = Finding::problem("the clock was set while probing")
             .evidence(format!("it is {} ms off what it was a second before", jump.as_millis()))
             .mend("# find out who sets it: one of these at most should run")
             .mend("systemctl status systemd-timesyncd chronyd ntpd");
@@ -32,10 +32,10 @@ pub fn clock(facts: &Facts) -> Verdict {
 mod tests {
     use super::*;
     use crate::ctl::doctor::{
+        checks::fixtures::{healthy, only},
         finding::State,
-        host::Unseen,
-        judge::fixture::{healthy, only},
-        look::clock::Clock,
+        host::Unavailable,
+        probe::clock::Clock,
     };
 
     #[test]
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn clock_jump_is_seen_without_timedated() {
         let mut facts = healthy();
-        facts.clock = Err(Unseen("no timedatectl".into()));
+        facts.clock = Err(Unavailable("no timedatectl".into()));
         assert!(clock(&facts).is_err());
         facts.samples[1].instant.wall += Duration::from_secs(3600);
         assert!(only(clock(&facts), State::Problem).evidence.contains("3600000 ms"));

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::{
     daemon::{self, Daemon, Silence},
-    host::{Host, Seen, Unseen},
+    host::{Host, Probe, Unavailable},
 };
 
 /// How far the two samples of what grows are apart.
@@ -30,33 +30,33 @@ pub struct Facts {
     /// What the daemon says of itself.
     pub daemon: Result<Daemon, Silence>,
     /// Faults that the daemon finds in the configuration files.
-    pub configuration_faults: Seen<Vec<String>>,
+    pub configuration_faults: Probe<Vec<String>>,
     /// The process of the service that systemd runs.
     pub main_pid: Option<u32>,
     /// How many files its process may open.
-    pub files: Seen<process::FileLimit>,
+    pub files: Probe<process::FileLimit>,
     /// Which CPUs its process may use.
-    pub cpus: Seen<process::Cpus>,
+    pub cpus: Probe<process::Cpus>,
     /// pixeld's units.
-    pub units: Seen<units::Units>,
+    pub units: Probe<units::Units>,
     /// The queues of listening sockets.
-    pub queues: Seen<Vec<net::Queue>>,
+    pub queues: Probe<Vec<net::Queue>>,
     /// `net.core.somaxconn`
-    pub somaxconn: Seen<u64>,
+    pub somaxconn: Probe<u64>,
     /// Paths of Unix sockets that somebody listens on.
-    pub unix_listeners: Seen<Vec<String>>,
+    pub unix_listeners: Probe<Vec<String>>,
     /// Connections that are closed and whose ports are not free yet.
-    pub closed: Seen<net::Closed>,
+    pub closed: Probe<net::Closed>,
     /// What nginx passes to pixeld.
-    pub nginx: Seen<nginx::Nginx>,
+    pub nginx: Probe<nginx::Nginx>,
     /// What decides whether nginx may connect to Unix sockets.
-    pub access: Seen<Vec<access::Access>>,
+    pub access: Probe<Vec<access::Access>>,
     /// Each TCP server of nginx's, and why it cannot be reached if so.
     pub servers: Vec<(String, Result<(), String>)>,
     /// Lines that journald has thrown away.
-    pub suppressed: Seen<journal::Suppressed>,
+    pub suppressed: Probe<journal::Suppressed>,
     /// Whether the clock is right.
-    pub clock: Seen<clock::Clock>,
+    pub clock: Probe<clock::Clock>,
     /// What grows, at the beginning and at the end.
     pub samples: [Sample; 2],
 }
@@ -65,9 +65,9 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Clients that were turned away.
-    pub overflows: Seen<net::Overflows>,
+    pub overflows: Probe<net::Overflows>,
     /// The time of all CPUs.
-    pub cpu: Seen<process::CpuTime>,
+    pub cpu: Probe<process::CpuTime>,
     /// Both clocks.
     pub instant: clock::Instants,
 }
@@ -87,7 +87,7 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
     let first = Sample::take(host);
     // Asking the daemon starts it, and its sockets with it: what is missing is seen only before.
-    let units = units::look(host).await;
+    let units = units::probe(host).await;
     let unix_listeners = net::unix_listeners(host);
     let the_daemon = async {
         let daemon = daemon::ask(socket.clone(), host.limit()).await;
@@ -98,7 +98,7 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         (daemon, faults, main_pid, suppressed)
     };
     let the_proxy = async {
-        let nginx = nginx::look(host).await;
+        let nginx = nginx::probe(host).await;
         let servers = nginx.as_ref().map(nginx::Nginx::tcp_servers).unwrap_or_default();
         let mut reached = Vec::new();
         for server in servers {
@@ -106,18 +106,18 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
             reached.push((server, result));
         }
         let access = match &nginx {
-            Ok(nginx) => access::look(host, nginx).await,
-            Err(unseen) => Err(unseen.clone()),
+            Ok(nginx) => access::probe(host, nginx).await,
+            Err(unavailable) => Err(unavailable.clone()),
         };
         (nginx, reached, access)
     };
     let ((daemon, configuration_faults, main_pid, suppressed), (nginx, servers, access), clock) =
-        tokio::join!(the_daemon, the_proxy, clock::look(host));
+        tokio::join!(the_daemon, the_proxy, clock::probe(host));
     let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
 
     let pid = daemon.as_ref().ok().map(|daemon| daemon.pid).or(main_pid);
-    let no_process = || Unseen("no process of pixeld is known".into());
+    let no_process = || Unavailable("no process of pixeld is known".into());
     Facts {
         files: pid.ok_or_else(no_process).and_then(|pid| process::file_limit(host, pid)),
         cpus: pid.ok_or_else(no_process).and_then(|pid| process::cpus(host, pid)),

@@ -7,7 +7,7 @@ mod daemon;
 mod exposure;
 mod files;
 #[cfg(test)]
-mod fixture;
+mod fixtures;
 mod log;
 mod ports;
 mod queues;
@@ -18,13 +18,13 @@ mod upstreams;
 use super::{
     daemon::{Daemon, Silence},
     finding::{Finding, Report, USE_SUDO},
-    host::{Seen, Unseen},
-    look::{Facts, units},
+    host::{Probe, Unavailable},
+    probe::{Facts, units},
 };
 
 /// What a check has found, or why it could not look.
-type Verdict = Seen<Vec<Finding>>;
-type Check = fn(&Facts) -> Verdict;
+type CheckResult = Probe<Vec<Finding>>;
+type Check = fn(&Facts) -> CheckResult;
 
 /// Every check, in the order in which they are shown.
 const CHECKS: [(&str, Check); 17] = [
@@ -48,20 +48,20 @@ const CHECKS: [(&str, Check); 17] = [
 ];
 
 /// Judges everything.
-pub fn judge(facts: &Facts) -> Report {
+pub fn run(facts: &Facts) -> Report {
     let findings = CHECKS.iter().flat_map(|(name, check)| {
-        let findings = check(facts).unwrap_or_else(|Unseen(reason)| vec![Finding::skipped(reason)]);
+        let findings = check(facts).unwrap_or_else(|Unavailable(reason)| vec![Finding::skipped(reason)]);
         findings.into_iter().map(|finding| Finding { check: (*name).into(), ..finding })
     });
     Report::new(findings.collect())
 }
 
 /// The daemon's answer, for a check that means nothing without it.
-fn daemon_of(facts: &Facts) -> Seen<&Daemon> {
+fn daemon_of(facts: &Facts) -> Probe<&Daemon> {
     facts.daemon.as_ref().map_err(|silence| match silence {
-        Silence::Absent(_) => Unseen("pixeld is not running".into()),
-        Silence::Forbidden(reason) => Unseen(format!("{reason}: {USE_SUDO}")),
-        Silence::Faulty(reason) => Unseen(format!("pixeld does not answer: {reason}")),
+        Silence::Absent(_) => Unavailable("pixeld is not running".into()),
+        Silence::Forbidden(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
+        Silence::Faulty(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
     })
 }
 
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn healthy_host_has_no_problem() {
-        let report = judge(&fixture::healthy());
+        let report = run(&fixtures::healthy());
         assert!(report.ok);
         for finding in &report.findings {
             assert_eq!((finding.state, finding.mend.len()), (State::Ok, 0), "{finding:#?}");
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn failed_probe_is_never_ok() {
-        let report = judge(&fixture::invisible());
+        let report = run(&fixtures::invisible());
         assert_eq!(report.findings.len(), CHECKS.len());
         for finding in &report.findings {
             assert_ne!(finding.state, State::Ok, "{finding:#?}");
