@@ -22,8 +22,8 @@ struct Family {
 
 impl Exposition {
     /// Where the figures of one daemon go; with the name of its host where there may be several.
-    pub fn of(&mut self, host: Option<String>) -> Daemon<'_> {
-        Daemon { exposition: self, host }
+    pub fn of(&mut self, host: Option<String>) -> DaemonMetrics<'_> {
+        DaemonMetrics { exposition: self, host }
     }
 
     fn samples(&mut self, name: &'static str, kind: &'static str, help: &'static str) -> &mut String {
@@ -45,12 +45,12 @@ impl Display for Exposition {
 
 /// The figures of one daemon.
 #[derive(Debug)]
-pub struct Daemon<'a> {
+pub struct DaemonMetrics<'a> {
     exposition: &'a mut Exposition,
     host: Option<String>,
 }
 
-impl Daemon<'_> {
+impl DaemonMetrics<'_> {
     /// What only grows; the name ends in `_total`.
     pub fn counter(&mut self, name: &'static str, help: &'static str, value: impl Display) {
         self.sample(name, "counter", help, &[], value);

@@ -13,7 +13,7 @@ use super::{
     Options,
     args::Purpose,
     error::{CommandError, CommandErrors},
-    exposition::{Daemon, Exposition, seconds},
+    exposition::{DaemonMetrics, Exposition, seconds},
     fanout::{self, Replies},
     render,
 };
@@ -55,7 +55,7 @@ pub async fn run(
         let mut daemon = exposition.of(host);
         daemon.gauge("pixeld_up", "Whether pixeld gave its figures when asked.", u8::from(reply.is_ok()));
         match reply {
-            Ok((stats, workers)) => tell(&mut daemon, &stats, &workers),
+            Ok((stats, workers)) => write(&mut daemon, &stats, &workers),
             // The file says so, which is what it is for.
             Err(error) if output.is_some() && error.is_not_running() => {}
             Err(error) if options.several => errors.push(error.at(&target)),
@@ -132,7 +132,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn tell(daemon: &mut Daemon, stats: &Stats, workers: &WorkersReply) {
+fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
     daemon.gauge_of(
         ("version", &stats.process.version),
         "pixeld_build_info",
@@ -160,7 +160,7 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &WorkersReply) {
         &buckets,
         stats.latency.sum_us,
     );
-    tell_connections(daemon, &stats.connections);
+    write_connections(daemon, &stats.connections);
     daemon.counter(
         "pixeld_received_bytes_total",
         "Bytes that came in on client connections.",
@@ -177,7 +177,7 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &WorkersReply) {
         "When the counters began, which outlive restarts, since 1970-01-01 UTC.",
         milliseconds(stats.counting_since_unix_ms),
     );
-    tell_process(daemon, &stats.process);
+    write_process(daemon, &stats.process);
     for (state, label) in [(WorkerState::Serving, "serving"), (WorkerState::Leaving, "leaving")] {
         let count = workers.workers.iter().filter(|worker| worker.state == state).count();
         daemon.gauge_of(("state", label), "pixeld_workers", "Worker threads by what they do.", count);
@@ -187,10 +187,10 @@ fn tell(daemon: &mut Daemon, stats: &Stats, workers: &WorkersReply) {
         "Worker threads that the configuration asks for.",
         workers.configured,
     );
-    workers.workers.iter().for_each(|worker| tell_worker(daemon, worker));
+    workers.workers.iter().for_each(|worker| write_worker(daemon, worker));
 }
 
-fn tell_connections(daemon: &mut Daemon, connections: &ConnectionStats) {
+fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) {
     let ConnectionStats { open, idle, accepted, restored, limit, allowed, evicted, cut, pauses } =
         connections;
     daemon.gauge("pixeld_connections_open", "Client connections that are open.", open);
@@ -224,7 +224,7 @@ fn tell_connections(daemon: &mut Daemon, connections: &ConnectionStats) {
     );
 }
 
-fn tell_process(daemon: &mut Daemon, process: &ProcessInfo) {
+fn write_process(daemon: &mut DaemonMetrics, process: &ProcessInfo) {
     daemon.counter(
         "pixeld_starts_total",
         "Starts of pixeld since the counters began, this one included.",
@@ -250,7 +250,7 @@ fn tell_process(daemon: &mut Daemon, process: &ProcessInfo) {
     daemon.gauge("pixeld_process_max_fds", "Descriptors that may be open.", process.descriptors_allowed);
 }
 
-fn tell_worker(daemon: &mut Daemon, worker: &WorkerInfo) {
+fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
     let number = worker.number.to_string();
     let label = ("worker", number.as_str());
     daemon.counter_of(

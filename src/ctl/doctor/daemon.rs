@@ -11,7 +11,7 @@ use crate::{
 
 /// What the daemon says of itself over its control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Daemon {
+pub struct DaemonFacts {
     /// Its version.
     pub version: String,
     /// Its process.
@@ -38,17 +38,17 @@ pub struct Daemon {
 
 /// Why the daemon says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Silence {
+pub enum DaemonError {
     /// It does not run.
-    Absent(String),
+    NotRunning(String),
     /// This user may not ask it.
-    Forbidden(String),
+    NoPermission(String),
     /// It runs, and does not answer as it should.
-    Faulty(String),
+    Unusable(String),
 }
 
 /// Asks the daemon at the socket that was named, or the one of this host.
-pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Silence> {
+pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts, DaemonError> {
     let answer = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
         facts(&mut connection).await
@@ -56,9 +56,9 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<Daemon, Sil
     answer.await.map_err(|error: CommandError| {
         let reason = error.to_string();
         match error {
-            CommandError::NoDaemon(_) => Silence::Absent(reason),
-            CommandError::NoPermission(_) => Silence::Forbidden(reason),
-            _ => Silence::Faulty(reason),
+            CommandError::NoDaemon(_) => DaemonError::NotRunning(reason),
+            CommandError::NoPermission(_) => DaemonError::NoPermission(reason),
+            _ => DaemonError::Unusable(reason),
         }
     })
 }
@@ -80,10 +80,10 @@ pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> P
     }
 }
 
-async fn facts(client: &mut ControlClient) -> Result<Daemon, CommandError> {
+async fn facts(client: &mut ControlClient) -> Result<DaemonFacts, CommandError> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
-    Ok(Daemon {
+    Ok(DaemonFacts {
         version: stats.process.version,
         pid: stats.process.pid,
         is_drained: stats.state == ServiceState::Drained,

@@ -10,7 +10,7 @@ const COMMAND: &str = "pixeldctl doctor";
 /// What a check has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum State {
+pub enum FindingState {
     /// It was looked at, and nothing is wrong.
     Ok,
     /// It will cost requests under load, or after the next boot.
@@ -28,7 +28,7 @@ pub struct Finding {
     /// The name of the check, the same for each of its findings.
     pub check: String,
     /// How bad it is.
-    pub state: State,
+    pub state: FindingState,
     /// What is so, in one sentence; for what was skipped, why.
     pub summary: String,
     /// What was read, and where; empty when the summary says it all.
@@ -50,25 +50,25 @@ pub struct Report {
 impl Finding {
     /// All is well.
     pub fn ok(summary: impl Into<String>) -> Self {
-        Self::new(State::Ok, summary)
+        Self::new(FindingState::Ok, summary)
     }
 
     /// It will cost something.
     pub fn warning(summary: impl Into<String>) -> Self {
-        Self::new(State::Warning, summary)
+        Self::new(FindingState::Warning, summary)
     }
 
     /// It costs something.
     pub fn problem(summary: impl Into<String>) -> Self {
-        Self::new(State::Problem, summary)
+        Self::new(FindingState::Problem, summary)
     }
 
     /// It was not looked at.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        Self::new(State::Skipped, reason)
+        Self::new(FindingState::Skipped, reason)
     }
 
-    fn new(state: State, summary: impl Into<String>) -> Self {
+    fn new(state: FindingState, summary: impl Into<String>) -> Self {
         let (check, evidence, mend) = (String::new(), String::new(), Vec::new());
         Self { check, state, summary: summary.into(), evidence, mend }
     }
@@ -89,7 +89,7 @@ impl Finding {
 
     /// Whether something has to be done about it.
     pub fn is_wrong(&self) -> bool {
-        matches!(self.state, State::Warning | State::Problem)
+        matches!(self.state, FindingState::Warning | FindingState::Problem)
     }
 }
 
@@ -102,7 +102,7 @@ impl Report {
     /// As a report of another host, where sudo cannot be put before this command.
     #[must_use]
     pub fn seen_from_afar(mut self, host: &str) -> Self {
-        for finding in self.findings.iter_mut().filter(|finding| finding.state == State::Skipped) {
+        for finding in self.findings.iter_mut().filter(|finding| finding.state == FindingState::Skipped) {
             let there = format!("log in as root, or run `sudo {COMMAND}` on {host}");
             finding.summary = finding.summary.replacen(USE_SUDO, &there, 1);
         }

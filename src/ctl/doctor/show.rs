@@ -1,4 +1,4 @@
-use super::finding::{Finding, Report, State};
+use super::finding::{Finding, FindingState, Report};
 use crate::ctl::render::{BAD, DIM, GOOD, ODD, styled, wrapped};
 
 /// Where the text of a finding begins.
@@ -13,10 +13,10 @@ pub fn show(report: &Report) -> String {
 
 fn one(finding: &Finding) -> String {
     let (mark, style) = match finding.state {
-        State::Ok => ("ok", GOOD),
-        State::Warning => ("warning", ODD),
-        State::Problem => ("problem", BAD),
-        State::Skipped => ("skipped", DIM),
+        FindingState::Ok => ("ok", GOOD),
+        FindingState::Warning => ("warning", ODD),
+        FindingState::Problem => ("problem", BAD),
+        FindingState::Skipped => ("skipped", DIM),
     };
     let mark = styled(style, format_args!("{mark:<7}"));
     let mut text = format!("{mark}  {:<10}  {}\n", finding.check, wrap(&finding.summary));
@@ -37,10 +37,11 @@ fn sum(report: &Report) -> String {
         1 => Some(format!("1 {name}")),
         count => Some(format!("{count} {name}s")),
     };
-    let wrong = [counted(count(State::Problem), "problem"), counted(count(State::Warning), "warning")];
+    let wrong =
+        [counted(count(FindingState::Problem), "problem"), counted(count(FindingState::Warning), "warning")];
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
     let wrong = if wrong.is_empty() { "Nothing wrong was found".into() } else { wrong.join(", ") };
-    match count(State::Skipped) {
+    match count(FindingState::Skipped) {
         0 => format!("{wrong}.\n"),
         skipped => format!("{wrong}; {skipped} not looked at.\n"),
     }

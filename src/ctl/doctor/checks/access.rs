@@ -1,7 +1,7 @@
 use super::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::ctl::doctor::{
     finding::Finding,
-    probe::{Facts, access::Access, units},
+    probe::{Facts, access::SocketAccess, units},
 };
 
 /// The group that the unit gives the socket to.
@@ -13,7 +13,7 @@ const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf
 pub fn access(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     let own = listeners(facts);
-    let is_own = |socket: &&Access| own.contains(&format!("unix:{}", socket.path));
+    let is_own = |socket: &&SocketAccess| own.contains(&format!("unix:{}", socket.path));
     let sockets: Vec<_> = facts.access.as_ref().map_err(Clone::clone)?.iter().filter(is_own).collect();
     let findings = sockets.iter().filter_map(|socket| check_socket(socket, &nginx.user)).collect();
     Ok(or_ok(findings, || {
@@ -22,8 +22,8 @@ pub fn access(facts: &Facts) -> CheckResult {
     }))
 }
 
-fn check_socket(socket: &Access, user: &str) -> Option<Finding> {
-    let Access { path, mode, owner, group, groups } = socket;
+fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
+    let SocketAccess { path, mode, owner, group, groups } = socket;
     let evidence =
         format!("{path}: mode {mode:o}, user {owner}, group {group}; groups of {user}: {}", groups.join(" "));
     // connect(2) asks for the permission to write; of the three classes, the first that fits decides.
@@ -65,35 +65,35 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
     };
 
-    fn socket(facts: &mut Facts) -> &mut Access {
+    fn socket(facts: &mut Facts) -> &mut SocketAccess {
         &mut facts.access.as_mut().unwrap()[0]
     }
 
     #[test]
     fn proxy_outside_the_group_is_a_problem() {
         let mut facts = healthy();
-        only(access(&facts), State::Ok);
+        only(access(&facts), FindingState::Ok);
         socket(&mut facts).groups = vec!["www-data".into()];
-        let finding = only(access(&facts), State::Problem);
+        let finding = only(access(&facts), FindingState::Problem);
         assert_eq!(finding.mend[0], "sudo usermod -aG pixeld-proxy www-data");
         socket(&mut facts).group = "root".into();
-        let finding = only(access(&facts), State::Problem);
+        let finding = only(access(&facts), FindingState::Problem);
         assert!(finding.mend.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{finding:?}");
         socket(&mut facts).owner = "www-data".into();
-        only(access(&facts), State::Ok);
+        only(access(&facts), FindingState::Ok);
         socket(&mut facts).owner = "root".into();
         facts.nginx.as_mut().unwrap().user = "root".into();
-        only(access(&facts), State::Ok);
+        only(access(&facts), FindingState::Ok);
     }
 
     #[test]
     fn world_connectable_socket_is_a_warning() {
         let mut facts = healthy();
         socket(&mut facts).mode = 0o666;
-        let finding = only(access(&facts), State::Warning);
+        let finding = only(access(&facts), FindingState::Warning);
         assert!(finding.mend.contains(&"sudo chmod 0660 /run/pixeld/http.sock".into()), "{finding:?}");
     }
 }

@@ -21,16 +21,16 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
     };
 
     #[test]
     fn rejected_configuration_is_a_warning() {
         let mut facts = healthy();
-        only(config(&facts), State::Ok);
+        only(config(&facts), FindingState::Ok);
         let fault = "/etc/pixeld/pixeld.toml.d/50.toml: cannot be read by user pixeld (uid 998)";
         facts.configuration_faults = Ok(vec![fault.into()]);
-        let finding = only(config(&facts), State::Warning);
+        let finding = only(config(&facts), FindingState::Warning);
         assert_eq!(finding.evidence, fault);
         assert_eq!(finding.mend.last().unwrap(), "sudo systemctl reload pixeld");
     }

@@ -62,15 +62,17 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
         probe::process::{CpuTime, Cpus},
     };
 
     #[test]
     fn steal_from_five_percent_on_is_reported() {
         let mut facts = healthy();
-        only(steal(&facts), State::Ok);
-        for (stolen, state) in [(19, State::Ok), (20, State::Warning), (80, State::Problem)] {
+        only(steal(&facts), FindingState::Ok);
+        for (stolen, state) in
+            [(19, FindingState::Ok), (20, FindingState::Warning), (80, FindingState::Problem)]
+        {
             facts.samples[0].cpu = Ok(CpuTime { total: 1000, stolen: 10 });
             facts.samples[1].cpu = Ok(CpuTime { total: 1200, stolen: 10 + stolen / 2 });
             only(steal(&facts), state);
@@ -80,16 +82,16 @@ mod tests {
     #[test]
     fn too_many_and_too_few_workers_are_reported() {
         let mut facts = healthy();
-        only(workers(&facts), State::Ok);
+        only(workers(&facts), FindingState::Ok);
         facts.daemon.as_mut().unwrap().workers = 64;
-        let finding = only(workers(&facts), State::Warning);
+        let finding = only(workers(&facts), FindingState::Warning);
         assert!(finding.summary.contains("64 workers share 2 CPUs"), "{finding:?}");
         assert_eq!(finding.mend, ["sudo pixeldctl workers auto"]);
         facts.daemon.as_mut().unwrap().workers = 2;
         facts.cpus = Ok(Cpus { allowed: 8, quota: None });
-        let finding = only(workers(&facts), State::Warning);
+        let finding = only(workers(&facts), FindingState::Warning);
         assert!(finding.mend[0].contains("workers = \"auto\""), "{finding:?}");
         facts.cpus = Ok(Cpus { allowed: 8, quota: Some(2) });
-        only(workers(&facts), State::Ok);
+        only(workers(&facts), FindingState::Ok);
     }
 }

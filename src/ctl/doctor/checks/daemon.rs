@@ -1,7 +1,7 @@
 use super::{CheckResult, is_service};
 use crate::ctl::{
     doctor::{
-        daemon::{Daemon, Silence},
+        daemon::{DaemonError, DaemonFacts},
         finding::{Finding, USE_SUDO},
         host::Unavailable,
         probe::{Facts, units},
@@ -17,15 +17,17 @@ pub fn daemon(facts: &Facts) -> CheckResult {
     });
     let mut findings = vec![match &facts.daemon {
         Ok(daemon) => Finding::ok(format!("pixeld {} runs as process {}", daemon.version, daemon.pid)),
-        Err(Silence::Absent(reason)) => Finding::problem("pixeld is not running")
+        Err(DaemonError::NotRunning(reason)) => Finding::problem("pixeld is not running")
             .evidence(format!("{reason}{state}"))
             .mend("sudo journalctl -u pixeld -n 20")
             .mend("sudo systemctl start pixeld"),
-        Err(Silence::Faulty(reason)) => Finding::problem("pixeld runs and does not answer as it should")
-            .evidence(format!("{reason}{state}"))
-            .mend("sudo journalctl -u pixeld -n 20")
-            .mend("sudo systemctl restart pixeld"),
-        Err(Silence::Forbidden(reason)) => {
+        Err(DaemonError::Unusable(reason)) => {
+            Finding::problem("pixeld runs and does not answer as it should")
+                .evidence(format!("{reason}{state}"))
+                .mend("sudo journalctl -u pixeld -n 20")
+                .mend("sudo systemctl restart pixeld")
+        }
+        Err(DaemonError::NoPermission(reason)) => {
             return Err(Unavailable(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
         }
     }];
@@ -49,7 +51,7 @@ pub fn daemon(facts: &Facts) -> CheckResult {
     Ok(findings)
 }
 
-fn drained(facts: &Facts, daemon: &Daemon) -> Finding {
+fn drained(facts: &Facts, daemon: &DaemonFacts) -> Finding {
     let by =
         daemon.drained_by.as_ref().map_or_else(String::new, |by| format!(": drained {}", render::act(by)));
     Finding::warning("pixeld is drained, and answers each request with 503")
@@ -64,19 +66,19 @@ mod tests {
         control::Attribution,
         ctl::doctor::{
             checks::fixtures::{change_units, healthy, only},
-            finding::State,
+            finding::FindingState,
         },
     };
 
     #[test]
     fn missing_daemon_is_a_finding() {
         let mut facts = healthy();
-        only(daemon(&facts), State::Ok);
-        facts.daemon = Err(Silence::Absent("nobody listens at /run/x".into()));
-        let finding = only(daemon(&facts), State::Problem);
+        only(daemon(&facts), FindingState::Ok);
+        facts.daemon = Err(DaemonError::NotRunning("nobody listens at /run/x".into()));
+        let finding = only(daemon(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("/run/x") && finding.evidence.contains("ActiveState=active"));
-        facts.daemon = Err(Silence::Faulty("no answer within 10s".into()));
-        only(daemon(&facts), State::Problem);
+        facts.daemon = Err(DaemonError::Unusable("no answer within 10s".into()));
+        only(daemon(&facts), FindingState::Problem);
     }
 
     #[test]
@@ -85,7 +87,7 @@ mod tests {
         facts.daemon.as_mut().unwrap().is_drained = true;
         let by_whom = |facts: &Facts| {
             let findings = daemon(facts).unwrap();
-            assert_eq!((findings.len(), findings[1].state), (2, State::Warning), "{findings:#?}");
+            assert_eq!((findings.len(), findings[1].state), (2, FindingState::Warning), "{findings:#?}");
             assert_eq!(findings[1].mend, ["sudo pixeldctl resume"]);
             findings[1].evidence.clone()
         };
@@ -102,7 +104,7 @@ mod tests {
         let error = "unix:/run/pixeld/http.sock: Permission denied (os error 13)";
         facts.daemon.as_mut().unwrap().accept_errors = vec![error.into()];
         let findings = daemon(&facts).unwrap();
-        assert_eq!((findings.len(), findings[1].state), (2, State::Problem));
+        assert_eq!((findings.len(), findings[1].state), (2, FindingState::Problem));
         assert!(findings[1].summary.contains(error), "{findings:#?}");
     }
 
@@ -111,7 +113,7 @@ mod tests {
         let mut facts = healthy();
         change_units(&mut facts, "ActiveState", "NeedDaemonReload=yes\nActiveState");
         let findings = daemon(&facts).unwrap();
-        assert_eq!(findings[1].state, State::Warning);
+        assert_eq!(findings[1].state, FindingState::Warning);
         assert_eq!(findings[1].mend[0], "sudo systemctl daemon-reload");
     }
 }

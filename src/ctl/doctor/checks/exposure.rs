@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::ctl::doctor::{
-    daemon::Silence,
+    daemon::DaemonError,
     finding::Finding,
     host::{Probe, Unavailable},
     probe::{
@@ -43,7 +43,7 @@ pub fn exposure(facts: &Facts) -> CheckResult {
     }
     if findings.is_empty() && tcp.is_none() {
         // What no unit has opened, pixeld may have opened itself; what it cannot tell, a unit may hold.
-        if matches!(facts.daemon, Err(Silence::Absent(_))) {
+        if matches!(facts.daemon, Err(DaemonError::NotRunning(_))) {
             facts.units.as_ref().map_err(Clone::clone)?;
         } else {
             daemon_of(facts)?;
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{change_units, healthy, only},
-        finding::State,
+        finding::FindingState,
     };
 
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
@@ -161,24 +161,24 @@ mod tests {
     #[test]
     fn unit_open_to_the_world_is_a_problem() {
         let mut facts = healthy();
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
         for open in ["0.0.0.0/0 ::/0", "127.0.0.0/8 128.0.0.0/1", "2000::/3"] {
             change_units(&mut facts, ALLOW, &format!("IPAddressAllow={open}"));
-            let finding = only(exposure(&facts), State::Problem);
+            let finding = only(exposure(&facts), FindingState::Problem);
             assert!(finding.evidence.contains(open) && finding.mend[1].contains("IPAddressDeny=any"));
         }
         change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
-        assert!(only(exposure(&facts), State::Problem).summary.contains("everybody"));
+        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("everybody"));
     }
 
     #[test]
     fn filter_not_in_effect_is_a_problem() {
         let mut facts = healthy();
         change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
-        let finding = only(exposure(&facts), State::Problem);
+        let finding = only(exposure(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("IPIngressBytes=[no data]"), "{finding:#?}");
         change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=0");
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
     }
 
     #[test]
@@ -186,10 +186,10 @@ mod tests {
         let mut facts = healthy();
         change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
         facts.units.as_mut().unwrap().set_loaded(7);
-        only(exposure(&facts), State::Problem);
+        only(exposure(&facts), FindingState::Problem);
         let shown = "IPIngressBytes=[no data]\nInactiveExitTimestampMonotonic=6";
         change_units(&mut facts, "IPIngressBytes=120", shown);
-        only(exposure(&facts), State::Problem);
+        only(exposure(&facts), FindingState::Problem);
         facts.units.as_mut().unwrap().set_loaded(7);
         assert!(exposure(&facts).is_err());
     }
@@ -200,7 +200,7 @@ mod tests {
         let shown = "Listen=[::]:8000 (Stream)\n".to_owned() + ALLOW;
         let private = format!("Listen=10.0.0.5:8000 (Stream)\nIPIngressBytes=[no data]\n{ALLOW}");
         change_units(&mut facts, &shown, &private);
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
     fn named_allowed_host_is_not_the_world() {
         let mut facts = healthy();
         change_units(&mut facts, ALLOW, "IPAddressAllow=10.0.0.0/16 203.0.113.7/32");
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
     }
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
         let open = "Listen=[::]:8000 (Stream)\nIPAddressAllow=0.0.0.0/0 ::/0\nOld";
         let shown = format!("Listen=[::]:8000 (Stream)\n{ALLOW}");
         change_units(&mut facts, &shown, &open.replace("[::]", "10.0.0.5"));
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
         change_units(&mut facts, &shown, open);
-        only(exposure(&facts), State::Problem);
+        only(exposure(&facts), FindingState::Problem);
     }
 
     #[test]
@@ -235,20 +235,20 @@ mod tests {
         let daemon = facts.daemon.as_mut().unwrap();
         daemon.pid = 9;
         daemon.listeners = vec!["127.0.0.1:8000".into(), "10.0.0.5:8000".into(), "unix:/x".into()];
-        only(exposure(&facts), State::Ok);
+        only(exposure(&facts), FindingState::Ok);
         facts.daemon.as_mut().unwrap().listeners.push("0.0.0.0:8000".into());
-        assert!(only(exposure(&facts), State::Problem).summary.contains("0.0.0.0:8000"));
+        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("0.0.0.0:8000"));
     }
 
     #[test]
     fn unqueryable_daemon_is_not_called_safe() {
         let mut facts = healthy();
-        facts.daemon = Err(Silence::Forbidden("you may not".into()));
-        only(exposure(&facts), State::Ok);
+        facts.daemon = Err(DaemonError::NoPermission("you may not".into()));
+        only(exposure(&facts), FindingState::Ok);
         change_units(&mut facts, "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active", "Id=x");
         assert!(exposure(&facts).is_err());
-        facts.daemon = Err(Silence::Absent("nobody listens".into()));
-        only(exposure(&facts), State::Ok);
+        facts.daemon = Err(DaemonError::NotRunning("nobody listens".into()));
+        only(exposure(&facts), FindingState::Ok);
         facts.units = Err(Unavailable("no systemctl".into()));
         assert!(exposure(&facts).is_err());
     }

@@ -40,27 +40,27 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
         probe::process::FileLimit,
     };
 
     #[test]
     fn every_connection_and_worker_needs_descriptors() {
         let mut facts = healthy();
-        only(file_limit(&facts), State::Ok);
+        only(file_limit(&facts), FindingState::Ok);
         facts.files = Ok(FileLimit { soft: 10_000, hard: 10_000 });
-        let finding = only(file_limit(&facts), State::Problem);
+        let finding = only(file_limit(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("10200 descriptors"), "{finding:?}");
         assert!(finding.mend[1].contains("LimitNOFILE=65536"), "{finding:?}");
         facts.files = Ok(FileLimit { soft: 10_200, hard: 10_200 });
-        only(file_limit(&facts), State::Ok);
+        only(file_limit(&facts), FindingState::Ok);
     }
 
     #[test]
     fn suggested_limit_exceeds_the_units_if_needed() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().connection_limit = 100_000;
-        assert!(only(file_limit(&facts), State::Problem).mend[1].contains("LimitNOFILE=100200"));
+        assert!(only(file_limit(&facts), FindingState::Problem).mend[1].contains("LimitNOFILE=100200"));
     }
 
     #[test]
@@ -68,6 +68,6 @@ mod tests {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().pid = 9;
         facts.files = Ok(FileLimit { soft: 1024, hard: 1024 });
-        assert_eq!(only(file_limit(&facts), State::Problem).mend[0], "ulimit -n 65536");
+        assert_eq!(only(file_limit(&facts), FindingState::Problem).mend[0], "ulimit -n 65536");
     }
 }

@@ -1,15 +1,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::ctl::doctor::{
-    daemon::{Daemon, Silence},
-    finding::{Finding, State},
+    daemon::{DaemonError, DaemonFacts},
+    finding::{Finding, FindingState},
     host::Unavailable,
     probe::{
-        Facts, Sample,
-        access::Access,
+        CounterSample, Facts,
+        access::SocketAccess,
         clock::{Clock, Instants},
         journal::Suppressed,
-        net::{Closed, Overflows, Queue},
+        net::{Overflows, Queue, TimeWait},
         nginx::{Group, Location, Nginx},
         process::{CpuTime, Cpus, FileLimit},
         units,
@@ -43,7 +43,7 @@ pub fn healthy() -> Facts {
         keepalive: Some(64),
         locations: vec![location],
     };
-    let access = Access {
+    let access = SocketAccess {
         path: "/run/pixeld/http.sock".into(),
         mode: 0o660,
         owner: "root".into(),
@@ -53,13 +53,13 @@ pub fn healthy() -> Facts {
     let queue = |address: &str| Queue { address: address.into(), waiting: 0, backlog: 4096 };
     let before = Instants::now();
     let second = Duration::from_secs(1);
-    let sample = |total, instant| Sample {
+    let sample = |total, instant| CounterSample {
         overflows: Ok(Overflows { overflows: 3, drops: 3 }),
         cpu: Ok(CpuTime { total, stolen: 10 }),
         instant,
     };
     Facts {
-        daemon: Ok(Daemon {
+        daemon: Ok(DaemonFacts {
             version: "0.1.0".into(),
             pid: 124,
             is_drained: false,
@@ -80,7 +80,12 @@ pub fn healthy() -> Facts {
         queues: Ok(vec![queue("/run/pixeld/http.sock"), queue("*:8000")]),
         somaxconn: Ok(4096),
         unix_listeners: Ok(vec!["/run/pixeld/http.sock".into(), "/run/other.sock".into()]),
-        closed: Ok(Closed { ports: 28_232, total: 5, outgoing: HashMap::new(), incoming: HashMap::new() }),
+        time_wait: Ok(TimeWait {
+            ports: 28_232,
+            total: 5,
+            outgoing: HashMap::new(),
+            incoming: HashMap::new(),
+        }),
         nginx: Ok(Nginx { groups: vec![group], user: "www-data".into(), ..Nginx::default() }),
         access: Ok(vec![access]),
         servers: vec![("10.77.0.20:8000".into(), Ok(()))],
@@ -96,9 +101,10 @@ pub fn healthy() -> Facts {
 /// A host of which nothing can be seen.
 pub fn invisible() -> Facts {
     let unavailable = || Unavailable("it is dark".into());
-    let sample = Sample { overflows: Err(unavailable()), cpu: Err(unavailable()), instant: Instants::now() };
+    let sample =
+        CounterSample { overflows: Err(unavailable()), cpu: Err(unavailable()), instant: Instants::now() };
     Facts {
-        daemon: Err(Silence::Forbidden("you may not".into())),
+        daemon: Err(DaemonError::NoPermission("you may not".into())),
         configuration_faults: Err(unavailable()),
         main_pid: None,
         files: Err(unavailable()),
@@ -107,7 +113,7 @@ pub fn invisible() -> Facts {
         queues: Err(unavailable()),
         somaxconn: Err(unavailable()),
         unix_listeners: Err(unavailable()),
-        closed: Err(unavailable()),
+        time_wait: Err(unavailable()),
         nginx: Err(unavailable()),
         access: Err(unavailable()),
         servers: Vec::new(),
@@ -124,7 +130,7 @@ pub fn change_units(facts: &mut Facts, from: &str, to: &str) {
 }
 
 /// The only finding, which is in this state, and mends itself if it is wrong.
-pub fn only(result: CheckResult, state: State) -> Finding {
+pub fn only(result: CheckResult, state: FindingState) -> Finding {
     let mut findings = result.expect("it could be looked at");
     assert_eq!(findings.len(), 1, "{findings:#?}");
     let finding = findings.remove(0);

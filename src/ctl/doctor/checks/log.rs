@@ -52,16 +52,16 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
         probe::journal::Suppressed,
     };
 
     #[test]
     fn lines_suppressed_by_journald_are_reported() {
         let mut facts = healthy();
-        only(journal(&facts), State::Ok);
+        only(journal(&facts), FindingState::Ok);
         facts.suppressed = Ok(Suppressed { lines: 39 });
-        assert!(only(journal(&facts), State::Warning).summary.contains("39 lines"));
+        assert!(only(journal(&facts), FindingState::Warning).summary.contains("39 lines"));
         facts.main_pid = None;
         assert!(journal(&facts).is_err(), "a daemon by hand logs elsewhere");
     }
@@ -69,10 +69,10 @@ mod tests {
     #[test]
     fn lines_dropped_by_the_daemon_are_reported() {
         let mut facts = healthy();
-        only(daemon_lines(&facts), State::Ok);
+        only(daemon_lines(&facts), FindingState::Ok);
         facts.daemon.as_mut().unwrap().log_lines_dropped = 5;
-        assert!(only(daemon_lines(&facts), State::Warning).summary.contains("5 lines"));
-        let journal = only(journal(&facts), State::Ok);
+        assert!(only(daemon_lines(&facts), FindingState::Warning).summary.contains("5 lines"));
+        let journal = only(journal(&facts), FindingState::Ok);
         assert!(!journal.summary.contains("every line"), "some have not reached it: {journal:?}");
     }
 }

@@ -16,7 +16,7 @@ mod time;
 mod upstreams;
 
 use super::{
-    daemon::{Daemon, Silence},
+    daemon::{DaemonError, DaemonFacts},
     finding::{Finding, Report, USE_SUDO},
     host::{Probe, Unavailable},
     probe::{Facts, units},
@@ -24,10 +24,10 @@ use super::{
 
 /// What a check has found, or why it could not look.
 type CheckResult = Probe<Vec<Finding>>;
-type Check = fn(&Facts) -> CheckResult;
+type CheckFn = fn(&Facts) -> CheckResult;
 
 /// Every check, in the order in which they are shown.
-const CHECKS: [(&str, Check); 17] = [
+const CHECKS: [(&str, CheckFn); 17] = [
     ("daemon", daemon::daemon),
     ("config", config::config),
     ("sockets", sockets::sockets),
@@ -57,21 +57,21 @@ pub fn run(facts: &Facts) -> Report {
 }
 
 /// The daemon's answer, for a check that means nothing without it.
-fn daemon_of(facts: &Facts) -> Probe<&Daemon> {
-    facts.daemon.as_ref().map_err(|silence| match silence {
-        Silence::Absent(_) => Unavailable("pixeld is not running".into()),
-        Silence::Forbidden(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
-        Silence::Faulty(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
+fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
+    facts.daemon.as_ref().map_err(|error| match error {
+        DaemonError::NotRunning(_) => Unavailable("pixeld is not running".into()),
+        DaemonError::NoPermission(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
+        DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
     })
 }
 
 /// Whether the daemon that answers is the one that systemd runs.
-fn is_service(facts: &Facts, daemon: &Daemon) -> bool {
+fn is_service(facts: &Facts, daemon: &DaemonFacts) -> bool {
     facts.main_pid == Some(daemon.pid)
 }
 
 /// What has the daemon read its configuration again.
-fn reload(facts: &Facts, daemon: &Daemon) -> &'static str {
+fn reload(facts: &Facts, daemon: &DaemonFacts) -> &'static str {
     if is_service(facts, daemon) { "sudo systemctl reload pixeld" } else { "pixeldctl reload" }
 }
 
@@ -120,14 +120,14 @@ fn or_ok(findings: Vec<Finding>, fine: impl FnOnce() -> Finding) -> Vec<Finding>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::doctor::finding::State;
+    use crate::ctl::doctor::finding::FindingState;
 
     #[test]
     fn healthy_host_has_no_problem() {
         let report = run(&fixtures::healthy());
         assert!(report.ok);
         for finding in &report.findings {
-            assert_eq!((finding.state, finding.mend.len()), (State::Ok, 0), "{finding:#?}");
+            assert_eq!((finding.state, finding.mend.len()), (FindingState::Ok, 0), "{finding:#?}");
         }
         assert_eq!(report.findings.len(), CHECKS.len());
     }
@@ -137,7 +137,7 @@ mod tests {
         let report = run(&fixtures::invisible());
         assert_eq!(report.findings.len(), CHECKS.len());
         for finding in &report.findings {
-            assert_ne!(finding.state, State::Ok, "{finding:#?}");
+            assert_ne!(finding.state, FindingState::Ok, "{finding:#?}");
             assert!(!finding.summary.is_empty());
         }
     }

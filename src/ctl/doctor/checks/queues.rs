@@ -127,17 +127,17 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{change_units, healthy, only},
-        finding::State,
+        finding::FindingState,
         probe::net::Overflows,
     };
 
     #[test]
     fn queue_capped_by_somaxconn_is_a_problem() {
         let mut facts = healthy();
-        only(backlog(&facts), State::Ok);
+        only(backlog(&facts), FindingState::Ok);
         facts.somaxconn = Ok(128);
         facts.queues.as_mut().unwrap()[0].backlog = 128;
-        let finding = only(backlog(&facts), State::Problem);
+        let finding = only(backlog(&facts), FindingState::Problem);
         assert!(finding.summary.contains("/run/pixeld/http.sock"), "{finding:?}");
         assert!(finding.mend[0].contains("net.core.somaxconn=4096"), "{finding:?}");
         assert_eq!(finding.mend.last().unwrap(), "sudo systemctl restart pixeld.socket");
@@ -147,7 +147,7 @@ mod tests {
     fn lowered_somaxconn_counts_at_the_next_start() {
         let mut facts = healthy();
         facts.somaxconn = Ok(128);
-        only(backlog(&facts), State::Warning);
+        only(backlog(&facts), FindingState::Warning);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         let mut facts = healthy();
         change_units(&mut facts, "Backlog=4096", "Backlog=16\nDropInPaths=/etc/x.conf");
         facts.queues.as_mut().unwrap()[0].backlog = 16;
-        let finding = only(backlog(&facts), State::Warning);
+        let finding = only(backlog(&facts), FindingState::Warning);
         assert!(finding.evidence.contains("Backlog=16") && finding.evidence.contains("/etc/x.conf"));
         assert!(finding.mend[1].contains("pixeld.socket.d"), "{finding:?}");
     }
@@ -164,15 +164,15 @@ mod tests {
     fn full_queue_is_a_problem() {
         let mut facts = healthy();
         facts.queues.as_mut().unwrap()[1].waiting = 4097;
-        assert!(only(backlog(&facts), State::Problem).summary.contains("[::]:8000 is full"));
+        assert!(only(backlog(&facts), FindingState::Problem).summary.contains("[::]:8000 is full"));
     }
 
     #[test]
     fn only_growing_overflows_count() {
         let mut facts = healthy();
-        assert!(only(overflows(&facts), State::Ok).evidence.contains("since boot 3 overflows"));
+        assert!(only(overflows(&facts), FindingState::Ok).evidence.contains("since boot 3 overflows"));
         facts.samples[1].overflows = Ok(Overflows { overflows: 7, drops: 9 });
-        let finding = only(overflows(&facts), State::Problem);
+        let finding = only(overflows(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("4 overflows and 6 drops"), "{finding:?}");
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{change_units, healthy, only},
-        finding::State,
+        finding::FindingState,
     };
 
     const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
@@ -102,9 +102,9 @@ mod tests {
     #[test]
     fn socket_that_is_not_enabled_is_reported() {
         let mut facts = healthy();
-        only(sockets(&facts), State::Ok);
+        only(sockets(&facts), FindingState::Ok);
         change_units(&mut facts, SOCKET, &SOCKET.replace("enabled", "disabled"));
-        let finding = only(sockets(&facts), State::Warning);
+        let finding = only(sockets(&facts), FindingState::Warning);
         assert_eq!(finding.evidence, "pixeld.socket: UnitFileState=disabled");
         assert_eq!(finding.mend[0], "sudo systemctl enable pixeld.service");
     }
@@ -114,15 +114,18 @@ mod tests {
         let mut facts = healthy();
         let failed = SOCKET.replace("=active", "=failed") + "\nResult=trigger-limit-hit";
         change_units(&mut facts, SOCKET, &failed);
-        assert!(only(sockets(&facts), State::Problem).evidence.contains("trigger-limit-hit"));
+        assert!(only(sockets(&facts), FindingState::Problem).evidence.contains("trigger-limit-hit"));
         change_units(&mut facts, SOCKET, &SOCKET.replace("=loaded", "=not-found"));
-        let missing = only(sockets(&facts), State::Problem);
+        let missing = only(sockets(&facts), FindingState::Problem);
         assert!(missing.summary.contains("not installed"));
         assert!(missing.mend[0].contains("the package pixeld"), "{:?}", missing.mend);
         assert!(missing.mend.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.mend);
         let masked = SOCKET.replace("=active", "=inactive").replace("enabled", "masked");
         change_units(&mut facts, SOCKET, &masked);
-        assert_eq!(only(sockets(&facts), State::Problem).mend[0], "sudo systemctl unmask pixeld.socket");
+        assert_eq!(
+            only(sockets(&facts), FindingState::Problem).mend[0],
+            "sudo systemctl unmask pixeld.socket"
+        );
     }
 
     #[test]
@@ -130,7 +133,7 @@ mod tests {
         let mut facts = healthy();
         let other = format!("{SOCKET}\nTriggers=other.service\nOld");
         change_units(&mut facts, &format!("{SOCKET}\nTriggers"), &other);
-        assert!(only(sockets(&facts), State::Problem).evidence.contains("other.service"));
+        assert!(only(sockets(&facts), FindingState::Problem).evidence.contains("other.service"));
     }
 
     #[test]
@@ -140,17 +143,17 @@ mod tests {
         let state = |active: &str, enabled: &str| {
             socket.replace("=active", &format!("={active}")).replace("enabled", enabled)
         };
-        assert!(!only(sockets(&facts), State::Ok).evidence.contains("admin"));
+        assert!(!only(sockets(&facts), FindingState::Ok).evidence.contains("admin"));
         for off in ["disabled", "masked"] {
             change_units(&mut facts, &socket, &state("inactive", off));
-            let finding = only(sockets(&facts), State::Ok);
+            let finding = only(sockets(&facts), FindingState::Ok);
             assert!(finding.evidence.contains("pixeld-admin.socket: disabled"), "{}", finding.evidence);
         }
         change_units(&mut facts, &socket, &state("active", "disabled"));
-        let finding = only(sockets(&facts), State::Warning);
+        let finding = only(sockets(&facts), FindingState::Warning);
         assert_eq!(finding.mend, ["sudo systemctl enable pixeld-admin.socket"]);
         change_units(&mut facts, &socket, &state("inactive", "enabled"));
-        let finding = only(sockets(&facts), State::Problem);
+        let finding = only(sockets(&facts), FindingState::Problem);
         assert_eq!(finding.mend, ["sudo systemctl restart pixeld.service"]);
     }
 
@@ -161,10 +164,10 @@ mod tests {
             TCP_SOCKET.replace("=active", &format!("={active}")).replace("enabled", enabled)
         };
         change_units(&mut facts, TCP_SOCKET, &state("inactive", "disabled"));
-        assert!(only(sockets(&facts), State::Ok).evidence.contains("not used"));
+        assert!(only(sockets(&facts), FindingState::Ok).evidence.contains("not used"));
         change_units(&mut facts, TCP_SOCKET, &state("active", "disabled"));
-        only(sockets(&facts), State::Warning);
+        only(sockets(&facts), FindingState::Warning);
         change_units(&mut facts, TCP_SOCKET, &state("inactive", "enabled"));
-        only(sockets(&facts), State::Problem);
+        only(sockets(&facts), FindingState::Problem);
     }
 }

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
         host::Unavailable,
         probe::clock::Clock,
     };
@@ -41,11 +41,11 @@ mod tests {
     #[test]
     fn unsynchronized_clock_is_reported() {
         let mut facts = healthy();
-        only(clock(&facts), State::Ok);
+        only(clock(&facts), FindingState::Ok);
         facts.clock = Ok(Clock { synchronized: false, can_synchronize: true });
-        assert_eq!(only(clock(&facts), State::Warning).mend, ["sudo timedatectl set-ntp true"]);
+        assert_eq!(only(clock(&facts), FindingState::Warning).mend, ["sudo timedatectl set-ntp true"]);
         facts.clock = Ok(Clock { synchronized: false, can_synchronize: false });
-        assert!(only(clock(&facts), State::Warning).mend[0].contains("install"));
+        assert!(only(clock(&facts), FindingState::Warning).mend[0].contains("install"));
     }
 
     #[test]
@@ -54,6 +54,6 @@ mod tests {
         facts.clock = Err(Unavailable("no timedatectl".into()));
         assert!(clock(&facts).is_err());
         facts.samples[1].instant.wall += Duration::from_secs(3600);
-        assert!(only(clock(&facts), State::Problem).evidence.contains("3600000 ms"));
+        assert!(only(clock(&facts), FindingState::Problem).evidence.contains("3600000 ms"));
     }
 }

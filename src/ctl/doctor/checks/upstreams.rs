@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
-        finding::State,
+        finding::FindingState,
     };
 
     fn group(facts: &mut Facts) -> &mut Group {
@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn path_without_listener_is_a_problem() {
         let mut facts = healthy();
-        only(upstreams(&facts), State::Ok);
+        only(upstreams(&facts), FindingState::Ok);
         group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
-        let finding = only(upstreams(&facts), State::Problem);
+        let finding = only(upstreams(&facts), FindingState::Problem);
         assert!(finding.summary.contains("/run/pixel.sock, where nobody listens"), "{finding:?}");
         assert!(finding.mend[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
     }
@@ -194,52 +194,54 @@ mod tests {
     fn socket_of_another_service_is_a_problem() {
         let mut facts = healthy();
         group(&mut facts).servers = vec!["unix:/run/other.sock".into()];
-        assert!(only(upstreams(&facts), State::Problem).summary.contains("another service"));
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
         group(&mut facts).servers = vec!["127.0.0.1:9000".into()];
-        assert!(only(upstreams(&facts), State::Problem).summary.contains("another service"));
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
         group(&mut facts).servers = vec!["127.0.0.1:8000".into()];
-        only(upstreams(&facts), State::Ok);
+        only(upstreams(&facts), FindingState::Ok);
     }
 
     #[test]
     fn unreachable_second_host_is_reported() {
         let mut facts = healthy();
         facts.servers[0].1 = Err("Connection refused".into());
-        assert!(only(upstreams(&facts), State::Warning).evidence.contains("Connection refused"));
+        assert!(only(upstreams(&facts), FindingState::Warning).evidence.contains("Connection refused"));
     }
 
     #[test]
     fn rejected_nginx_configuration_is_a_problem() {
         let mut facts = healthy();
         facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
-        assert_eq!(only(upstreams(&facts), State::Problem).evidence, "[emerg] x");
+        assert_eq!(only(upstreams(&facts), FindingState::Problem).evidence, "[emerg] x");
         assert!(keepalive(&facts).is_err());
     }
 
     #[test]
     fn servers_without_a_backup_are_named() {
         let mut facts = healthy();
-        only(failover(&facts), State::Ok);
+        only(failover(&facts), FindingState::Ok);
         group(&mut facts).backups.pop();
-        let finding = only(failover(&facts), State::Warning);
+        let finding = only(failover(&facts), FindingState::Warning);
         assert!(finding.evidence.ends_with("no backup of 10.77.0.20:8000"), "{finding:?}");
         assert_eq!(finding.mend[1], "# server 10.77.0.20:8000 max_fails=0 backup;");
         group(&mut facts).is_block = false;
-        only(failover(&facts), State::Ok);
+        only(failover(&facts), FindingState::Ok);
     }
 
     #[test]
     fn each_missing_keepalive_line_is_reported() {
         let mut facts = healthy();
-        only(keepalive(&facts), State::Ok);
+        only(keepalive(&facts), FindingState::Ok);
         group(&mut facts).keepalive = None;
-        assert!(only(keepalive(&facts), State::Warning).evidence.contains("has no keepalive"));
+        assert!(only(keepalive(&facts), FindingState::Warning).evidence.contains("has no keepalive"));
         group(&mut facts).keepalive = Some(64);
         group(&mut facts).locations[0].version = None;
-        assert!(only(keepalive(&facts), State::Warning).evidence.contains("lacks proxy_http_version 1.1"));
+        assert!(
+            only(keepalive(&facts), FindingState::Warning).evidence.contains("lacks proxy_http_version 1.1")
+        );
         group(&mut facts).locations[0].version = Some("1.1".into());
         group(&mut facts).locations[0].connection = Some("close".into());
-        let finding = only(keepalive(&facts), State::Warning);
+        let finding = only(keepalive(&facts), FindingState::Warning);
         assert!(finding.evidence.contains("lacks proxy_set_header Connection \"\""), "{finding:?}");
     }
 
@@ -249,15 +251,17 @@ mod tests {
         facts.nginx.as_mut().unwrap().keeps_by_default = true;
         let group = group(&mut facts);
         (group.keepalive, group.locations[0].version, group.locations[0].connection) = (None, None, None);
-        only(keepalive(&facts), State::Ok);
+        only(keepalive(&facts), FindingState::Ok);
         facts.nginx.as_mut().unwrap().groups[0].keepalive = Some(0);
-        only(keepalive(&facts), State::Warning);
+        only(keepalive(&facts), FindingState::Warning);
     }
 
     #[test]
     fn location_without_upstream_keeps_no_connection() {
         let mut facts = healthy();
         group(&mut facts).is_block = false;
-        assert!(only(keepalive(&facts), State::Warning).evidence.contains("without an upstream block"));
+        assert!(
+            only(keepalive(&facts), FindingState::Warning).evidence.contains("without an upstream block")
+        );
     }
 }

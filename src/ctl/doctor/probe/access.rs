@@ -4,7 +4,7 @@ use super::nginx::Nginx;
 
 /// A Unix socket that nginx passes to, and what decides whether it may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct SocketAccess {
     /// The path of the socket.
     pub path: String,
     /// The permission bits of its file.
@@ -18,7 +18,7 @@ pub struct Access {
 }
 
 /// Looks at each Unix socket that nginx passes to and that exists.
-pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<Access>> {
+pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<SocketAccess>> {
     let paths = nginx.unix_servers();
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -35,9 +35,9 @@ pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<Access>> {
 }
 
 /// `660 root pixeld-proxy`
-fn parse(path: &str, shown: &str, groups: &str) -> Option<Access> {
+fn parse(path: &str, shown: &str, groups: &str) -> Option<SocketAccess> {
     let mut words = shown.split_whitespace();
-    Some(Access {
+    Some(SocketAccess {
         path: path.into(),
         mode: u32::from_str_radix(words.next()?, 8).ok()?,
         owner: words.next()?.into(),

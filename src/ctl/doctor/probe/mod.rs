@@ -17,7 +17,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    daemon::{self, Daemon, Silence},
+    daemon::{self, DaemonError, DaemonFacts},
     host::{Host, Probe, Unavailable},
 };
 
@@ -28,7 +28,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Facts {
     /// What the daemon says of itself.
-    pub daemon: Result<Daemon, Silence>,
+    pub daemon: Result<DaemonFacts, DaemonError>,
     /// Faults that the daemon finds in the configuration files.
     pub configuration_faults: Probe<Vec<String>>,
     /// The process of the service that systemd runs.
@@ -46,11 +46,11 @@ pub struct Facts {
     /// Paths of Unix sockets that somebody listens on.
     pub unix_listeners: Probe<Vec<String>>,
     /// Connections that are closed and whose ports are not free yet.
-    pub closed: Probe<net::Closed>,
+    pub time_wait: Probe<net::TimeWait>,
     /// What nginx passes to pixeld.
     pub nginx: Probe<nginx::Nginx>,
     /// What decides whether nginx may connect to Unix sockets.
-    pub access: Probe<Vec<access::Access>>,
+    pub access: Probe<Vec<access::SocketAccess>>,
     /// Each TCP server of nginx's, and why it cannot be reached if so.
     pub servers: Vec<(String, Result<(), String>)>,
     /// Lines that journald has thrown away.
@@ -58,12 +58,12 @@ pub struct Facts {
     /// Whether the clock is right.
     pub clock: Probe<clock::Clock>,
     /// What grows, at the beginning and at the end.
-    pub samples: [Sample; 2],
+    pub samples: [CounterSample; 2],
 }
 
 /// What is looked at twice.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub struct CounterSample {
     /// Clients that were turned away.
     pub overflows: Probe<net::Overflows>,
     /// The time of all CPUs.
@@ -72,7 +72,7 @@ pub struct Sample {
     pub instant: clock::Instants,
 }
 
-impl Sample {
+impl CounterSample {
     fn take(host: &Host) -> Self {
         Self {
             overflows: net::overflows(host),
@@ -85,7 +85,7 @@ impl Sample {
 /// Looks at everything, in about a second.
 pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
-    let first = Sample::take(host);
+    let first = CounterSample::take(host);
     // Asking the daemon starts it, and its sockets with it: what is missing is seen only before.
     let units = units::probe(host).await;
     let unix_listeners = net::unix_listeners(host);
@@ -128,12 +128,12 @@ pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
         queues,
         somaxconn: host.number("/proc/sys/net/core/somaxconn"),
         unix_listeners,
-        closed: net::closed(host),
+        time_wait: net::time_wait(host),
         nginx,
         access,
         servers,
         suppressed,
         clock,
-        samples: [first, Sample::take(host)],
+        samples: [first, CounterSample::take(host)],
     }
 }

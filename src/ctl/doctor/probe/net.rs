@@ -30,7 +30,7 @@ pub struct Overflows {
 
 /// Connections in TIME_WAIT, and the ports that they keep others from using.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closed {
+pub struct TimeWait {
     /// Ports that an outgoing connection may have.
     pub ports: u64,
     /// In all.
@@ -101,11 +101,11 @@ fn parse_netstat(text: &str) -> Option<Overflows> {
 }
 
 /// Reads the tables of TCP sockets, and the range of ports for outgoing connections.
-pub fn closed(host: &Host) -> Probe<Closed> {
+pub fn time_wait(host: &Host) -> Probe<TimeWait> {
     let path = "/proc/sys/net/ipv4/ip_local_port_range";
     let range: Vec<u16> = host.read(path)?.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [first, last] = range[..] else { return Err(Unavailable(format!("{path} holds no two ports"))) };
-    let mut closed = Closed {
+    let mut time_wait = TimeWait {
         ports: u64::from(last.saturating_sub(first)) + 1,
         total: 0,
         outgoing: HashMap::new(),
@@ -115,14 +115,14 @@ pub fn closed(host: &Host) -> Probe<Closed> {
     // There may be no IPv6 on this host.
     tables += &host.read("/proc/net/tcp6").unwrap_or_default();
     for (local, remote) in tables.lines().filter_map(parse_time_wait) {
-        closed.total += 1;
+        time_wait.total += 1;
         if (first..=last).contains(&local.port()) {
-            *closed.outgoing.entry(remote).or_default() += 1;
+            *time_wait.outgoing.entry(remote).or_default() += 1;
         } else {
-            *closed.incoming.entry((local.port(), remote.ip())).or_default() += 1;
+            *time_wait.incoming.entry((local.port(), remote.ip())).or_default() += 1;
         }
     }
-    Ok(closed)
+    Ok(time_wait)
 }
 
 fn parse_time_wait(line: &str) -> Option<(SocketAddr, SocketAddr)> {
@@ -219,12 +219,12 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         let host = Host::new(folder.path(), Vec::new(), Duration::from_secs(5));
-        assert!(closed(&host).unwrap_err().0.contains("ip_local_port_range"));
+        assert!(time_wait(&host).unwrap_err().0.contains("ip_local_port_range"));
         write("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
         write("proc/net/tcp", text);
-        let closed = closed(&host).unwrap();
-        assert_eq!((closed.ports, closed.total), (28_232, 2));
-        assert_eq!((closed.outgoing.len(), closed.incoming.len()), (1, 1));
+        let time_wait = time_wait(&host).unwrap();
+        assert_eq!((time_wait.ports, time_wait.total), (28_232, 2));
+        assert_eq!((time_wait.outgoing.len(), time_wait.incoming.len()), (1, 1));
     }
 
     #[test]
