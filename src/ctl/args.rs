@@ -41,12 +41,12 @@ pub struct Args {
 
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CtlCommand,
 }
 
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {
+pub enum CtlCommand {
     /// Show how it goes on one screen: state, workers, rates, latency, last events
     Status,
     /// Show what the daemon has counted

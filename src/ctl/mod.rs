@@ -32,7 +32,7 @@ use tokio::runtime;
 pub use args::Args;
 
 use self::{
-    args::Command,
+    args::CtlCommand,
     error::{CommandError, CommandErrors},
     host_target::HostTarget,
 };
@@ -82,26 +82,26 @@ async fn run(args: Args) -> Result<Exit, CommandErrors> {
     };
     let options = &options;
     match args.command {
-        Command::Status => status::run(options).await,
-        Command::Stats { prometheus: true, output, if_active, .. } => {
+        CtlCommand::Status => status::run(options).await,
+        CtlCommand::Stats { prometheus: true, output, if_active, .. } => {
             prometheus::run(options, output, if_active).await
         }
-        Command::Stats { watch: Some(interval), .. } => watch::run(options, interval).await,
-        Command::Stats { .. } => stats::run(options).await,
-        Command::Workers { count: None } => workers::show(options).await,
-        Command::Workers { count: Some(count) } => workers::set(options, count).await,
-        Command::Events { follow: false } => events::show(options).await,
-        Command::Events { follow: true } => events::follow(options).await,
-        Command::Config => config::run(options).await,
-        Command::Reload { dry_run } => reload::run(options, dry_run).await,
-        Command::LogLevel { level: None } => log_level::show(options).await,
-        Command::LogLevel { level: Some(level) } => log_level::set(options, level).await,
-        Command::Drain => drain::drain(options).await,
-        Command::Resume => drain::resume(options).await,
-        Command::Doctor => return doctor::run(options).await,
-        Command::Top => top::run(options).await,
-        Command::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
-        Command::Completions { shell } => {
+        CtlCommand::Stats { watch: Some(interval), .. } => watch::run(options, interval).await,
+        CtlCommand::Stats { .. } => stats::run(options).await,
+        CtlCommand::Workers { count: None } => workers::show(options).await,
+        CtlCommand::Workers { count: Some(count) } => workers::set(options, count).await,
+        CtlCommand::Events { follow: false } => events::show(options).await,
+        CtlCommand::Events { follow: true } => events::follow(options).await,
+        CtlCommand::Config => config::run(options).await,
+        CtlCommand::Reload { dry_run } => reload::run(options, dry_run).await,
+        CtlCommand::LogLevel { level: None } => log_level::show(options).await,
+        CtlCommand::LogLevel { level: Some(level) } => log_level::set(options, level).await,
+        CtlCommand::Drain => drain::drain(options).await,
+        CtlCommand::Resume => drain::resume(options).await,
+        CtlCommand::Doctor => return doctor::run(options).await,
+        CtlCommand::Top => top::run(options).await,
+        CtlCommand::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
+        CtlCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut script);
             Ok(render::print_text(&String::from_utf8_lossy(&script))?)
