@@ -115,8 +115,14 @@ mod tests {
     #[test]
     fn key_sequences_are_decoded() {
         assert_eq!(typed(&["q \x03"]), [KeyAction::Quit, KeyAction::Pause, KeyAction::Quit]);
-        assert_eq!(typed(&["+=-_"]), [KeyAction::Longer, KeyAction::Longer, KeyAction::Shorter, KeyAction::Shorter]);
-        assert_eq!(typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]), [KeyAction::Up, KeyAction::Down, KeyAction::PageUp, KeyAction::Last]);
+        assert_eq!(
+            typed(&["+=-_"]),
+            [KeyAction::Longer, KeyAction::Longer, KeyAction::Shorter, KeyAction::Shorter]
+        );
+        assert_eq!(
+            typed(&["\x1b[A\x1bOB\x1b[5~\x1b[F"]),
+            [KeyAction::Up, KeyAction::Down, KeyAction::PageUp, KeyAction::Last]
+        );
     }
 
     #[test]

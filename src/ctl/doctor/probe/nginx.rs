@@ -226,12 +226,12 @@ mod tests {
         assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(256)));
         assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
         assert_eq!(group.backups, group.servers);
-        let location = Location {
-            name: "= /pixel".into(),
+        let locations = ["= /pixel", "= /pixeld-checked"].map(|name| Location {
+            name: name.into(),
             version: Some("1.1".into()),
             connection: Some(String::new()),
-        };
-        assert_eq!(group.locations, [location]);
+        });
+        assert_eq!(group.locations, locations);
         assert!(!nginx.keeps_by_default);
     }
 
