@@ -12,7 +12,7 @@ use nix::{
     sys::signal::Signal,
     unistd::Pid,
 };
-use pixeld::config::{Applies, KEYS};
+use pixeld::config::{KEYS, TakesEffect};
 use serde_json::{Value, json};
 use support::{Client, Daemon, PIXEL, eventually, post, post_in_two, request, stdout};
 
@@ -80,7 +80,8 @@ fn every_key_applies_or_needs_a_restart() {
         let daemon = Daemon::start("");
         let before = setting(&daemon, key);
         daemon.configure(&format!("{key} = {value}"));
-        let waits = KEYS.iter().any(|known| known.name == *key && known.applies == Applies::AtRestart);
+        let waits =
+            KEYS.iter().any(|known| known.name == *key && known.takes_effect == TakesEffect::AtRestart);
         let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits, "setByHand": false });
         assert_eq!(daemon.ctl_json(&["reload"]), json!({ "applied": true, "changes": [change] }));
         let after = setting(&daemon, key);

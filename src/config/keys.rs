@@ -11,7 +11,7 @@ pub struct Key {
     /// The dotted name, such as `limits.body`.
     pub name: &'static str,
     /// When a changed value takes effect.
-    pub applies: Applies,
+    pub takes_effect: TakesEffect,
     /// Reads a value, or says what is wrong with it.
     pub(super) set: fn(&mut Settings, &DeValue<'_>) -> value::Result<()>,
     /// The value as TOML.
@@ -20,17 +20,17 @@ pub struct Key {
 
 /// When a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applies {
+pub enum TakesEffect {
     /// At a reload.
-    Live,
+    AtReload,
     /// At a reload, where the daemon has opened these sockets itself; at the next start, where they were
     /// passed to it.
-    WhereOwn,
+    AtReloadIfBound,
     /// At the next start.
     AtRestart,
 }
 
-use Applies::{AtRestart, Live, WhereOwn};
+use TakesEffect::{AtReload, AtReloadIfBound, AtRestart};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -39,7 +39,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     Key {
-        name: "workers", applies: Live,
+        name: "workers", takes_effect: AtReload,
         set: |s, v| { s.workers = value::workers(v)?; Ok(()) },
         show: |s| match s.workers {
             super::Workers::Auto => "\"auto\"".into(),
@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
-        name: "listen.http", applies: WhereOwn,
+        name: "listen.http", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
         show: |s| {
             let addresses: Vec<_> = s.listen.http.iter().map(value::show_text).collect();
@@ -55,72 +55,72 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
-        name: "listen.control", applies: WhereOwn,
+        name: "listen.control", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.control),
     },
     Key {
-        name: "listen.admin", applies: WhereOwn,
+        name: "listen.admin", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.admin),
     },
     Key {
-        name: "limits.body", applies: Live,
+        name: "limits.body", takes_effect: AtReload,
         set: |s, v| { s.limits.body = value::size(v, 64..=1 << 30)?; Ok(()) },
         show: |s| value::show_size(s.limits.body),
     },
     Key {
-        name: "limits.head", applies: Live,
+        name: "limits.head", takes_effect: AtReload,
         set: |s, v| { s.limits.head = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
         show: |s| value::show_size(s.limits.head),
     },
     Key {
-        name: "limits.connections", applies: Live,
+        name: "limits.connections", takes_effect: AtReload,
         set: |s, v| { s.limits.connections = value::count(v, 1..=1_000_000)?; Ok(()) },
         show: |s| s.limits.connections.to_string(),
     },
     Key {
-        name: "limits.requests-per-connection", applies: Live,
+        name: "limits.requests-per-connection", takes_effect: AtReload,
         set: |s, v| { s.limits.requests_per_connection = value::count(v, 1..=1_000_000_000)?; Ok(()) },
         show: |s| s.limits.requests_per_connection.to_string(),
     },
     Key {
-        name: "timeouts.head", applies: Live,
+        name: "timeouts.head", takes_effect: AtReload,
         set: |s, v| { s.timeouts.head = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.head),
     },
     Key {
-        name: "timeouts.body", applies: Live,
+        name: "timeouts.body", takes_effect: AtReload,
         set: |s, v| { s.timeouts.body = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.body),
     },
     Key {
-        name: "timeouts.write", applies: Live,
+        name: "timeouts.write", takes_effect: AtReload,
         set: |s, v| { s.timeouts.write = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.write),
     },
     Key {
-        name: "timeouts.keep-alive", applies: Live,
+        name: "timeouts.keep-alive", takes_effect: AtReload,
         set: |s, v| { s.timeouts.keep_alive = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.keep_alive),
     },
     Key {
-        name: "timeouts.drain", applies: Live,
+        name: "timeouts.drain", takes_effect: AtReload,
         set: |s, v| { s.timeouts.drain = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.drain),
     },
     Key {
-        name: "pixel.range-error-status", applies: Live,
+        name: "pixel.range-error-status", takes_effect: AtReload,
         set: |s, v| { s.pixel.range_error_status = value::status(v, &[200, 400, 422])?; Ok(()) },
         show: |s| s.pixel.range_error_status.to_string(),
     },
     Key {
-        name: "log.level", applies: Live,
+        name: "log.level", takes_effect: AtReload,
         set: |s, v| { s.log.level = value::word::<Level>(v, &["error", "warn", "info", "debug"])?; Ok(()) },
         show: |s| value::show_text(s.log.level.name()),
     },
     Key {
-        name: "log.target", applies: AtRestart,
+        name: "log.target", takes_effect: AtRestart,
         set: |s, v| { s.log.target = value::word::<Target>(v, &["auto", "journal", "stderr"])?; Ok(()) },
         show: |s| value::show_text(match s.log.target {
             Target::Auto => "auto", Target::Journal => "journal", Target::Stderr => "stderr",

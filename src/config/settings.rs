@@ -17,9 +17,9 @@ pub struct Settings {
     /// `[timeouts]`
     pub timeouts: Timeouts,
     /// `[pixel]`
-    pub pixel: PixelRules,
+    pub pixel: PixelSettings,
     /// `[log]`
-    pub log: Logging,
+    pub log: LogSettings,
 }
 
 /// How many worker threads serve.
@@ -72,14 +72,14 @@ pub struct Timeouts {
 
 /// What is peculiar to pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PixelRules {
+pub struct PixelSettings {
     /// The status of an answer to a `value` outside 0..=255: 200, 400 or 422.
     pub range_error_status: u16,
 }
 
 /// What is told to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logging {
+pub struct LogSettings {
     /// Up to which level.
     pub level: Level,
     /// Where to.
@@ -108,22 +108,22 @@ impl Default for Settings {
                 keep_alive: Duration::from_secs(75),
                 drain: Duration::from_secs(30),
             },
-            pixel: PixelRules { range_error_status: 422 },
-            log: Logging { level: Level::Info, target: Target::Auto },
+            pixel: PixelSettings { range_error_status: 422 },
+            log: LogSettings { level: Level::Info, target: Target::Auto },
         }
     }
 }
 
 impl Workers {
     /// The most that can be asked for.
-    pub const MOST: usize = 1024;
+    pub const MAX: usize = 1024;
 
     /// The number of threads: `auto` counts the CPUs of the affinity mask, less what a cgroup
     /// quota takes away.
     pub fn count(self) -> usize {
         match self {
             Self::Count(count) => count.get(),
-            Self::Auto => available_parallelism().map_or(1, NonZeroUsize::get).min(Self::MOST),
+            Self::Auto => available_parallelism().map_or(1, NonZeroUsize::get).min(Self::MAX),
         }
     }
 }

@@ -17,7 +17,7 @@ pub fn workers(value: &DeValue<'_>) -> Result<Workers> {
         DeValue::String(text) if text == "auto" => Ok(Workers::Auto),
         DeValue::Integer(_) => integer(value)
             .ok()
-            .filter(|count| *count <= Workers::MOST)
+            .filter(|count| *count <= Workers::MAX)
             .and_then(NonZeroUsize::new)
             .map(Workers::Count)
             .ok_or_else(|| format!("{} workers cannot be had: {EXPECTED}", source(value))),

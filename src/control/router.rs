@@ -211,7 +211,7 @@ fn invalid(field: &str, value: &Value, wanted: &str) -> ControlError {
 }
 
 fn worker_count(parameters: &Map<String, Value>) -> Result<Option<usize>, ControlError> {
-    let most = config::Workers::MOST;
+    let most = config::Workers::MAX;
     let Some(value) = given(parameters, "count") else { return Ok(None) };
     let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
     let count = count.filter(|count| (1..=most).contains(count));

@@ -126,7 +126,7 @@ impl FromStr for WorkerCount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let most = Workers::MOST;
+        let most = Workers::MAX;
         let is_possible = |count: u64| (1..=most as u64).contains(&count);
         let count = match text.as_bytes() {
             b"auto" => Some(Self::Configured),

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Faults, Loaded, Sources},
+    config::{ConfigErrors, Loaded, Sources},
     sanitize,
 };
 
@@ -41,8 +41,8 @@ pub struct Turn {
 /// Why the configuration was not read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It has faults.
-    Faults(Faults),
+    /// It has errors.
+    Config(ConfigErrors),
     /// It is still being read for a caller before.
     Busy,
     /// Reading takes too long; this is the file, unless folders are still being searched.
@@ -73,7 +73,7 @@ impl ConfigReader {
     /// Reads it. A read that takes too long keeps its turn until it ends.
     ///
     /// # Errors
-    /// Its faults, or why it was not read.
+    /// Its errors, or why it was not read.
     pub async fn read(&self, turn: Turn, sources: &Sources) -> Result<(Turn, Loaded), ReadError> {
         let sources = sources.clone();
         self.run(turn, move |reader| sources.load_with(|file| reader.set_file(file.into()))).await
@@ -82,7 +82,7 @@ impl ConfigReader {
     async fn run(
         &self,
         turn: Turn,
-        load: impl FnOnce(&Self) -> Result<Loaded, Faults> + Send + 'static,
+        load: impl FnOnce(&Self) -> Result<Loaded, ConfigErrors> + Send + 'static,
     ) -> Result<(Turn, Loaded), ReadError> {
         let Turn { guard, until } = turn;
         let (done, result) = oneshot::channel();
@@ -95,7 +95,7 @@ impl ConfigReader {
             .map_err(ReadError::Thread)?;
         match timeout_at(until, result).await {
             Ok(Ok((Ok(loaded), guard))) => Ok((Turn { guard, until }, loaded)),
-            Ok(Ok((Err(faults), _))) => Err(ReadError::Faults(faults)),
+            Ok(Ok((Err(errors), _))) => Err(ReadError::Config(errors)),
             Ok(Err(_)) => Err(ReadError::Panicked),
             Err(_) => Err(ReadError::TimedOut(self.limit, self.file())),
         }
@@ -113,7 +113,7 @@ impl ConfigReader {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Faults(faults) => faults.fmt(f),
+            Self::Config(errors) => errors.fmt(f),
             Self::Busy => f.write_str("the configuration is still being read for another caller"),
             Self::TimedOut(limit, file) => {
                 write!(f, "the configuration was not read within {} s", limit.as_secs_f64())?;
@@ -139,7 +139,7 @@ mod tests {
         ConfigReader { limit, ..ConfigReader::default() }
     }
 
-    fn load() -> Result<Loaded, Faults> {
+    fn load() -> Result<Loaded, ConfigErrors> {
         Sources::File("/dev/null".into()).load()
     }
 

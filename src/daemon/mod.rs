@@ -29,7 +29,7 @@ use clap::Parser;
 use nix::{errno::Errno, sys::signal::Signal};
 
 use crate::{
-    config::{Faults, Loaded, Sources},
+    config::{ConfigErrors, Loaded, Sources},
     exit::Exit,
     log::{Event, Level, Log, Sink, Target},
     sanitize, sys,
@@ -56,7 +56,7 @@ pub fn main() -> Exit {
     let inherited = take_inherited();
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(faults) => return refuse(&faults),
+        Err(errors) => return refuse(&errors),
     };
     let log = match open_log(loaded.settings.log.target, loaded.settings.log.level) {
         Ok(log) => log,
@@ -109,7 +109,7 @@ fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
 }
 
 /// `--check`: every fault on a line of its own, or where the values come from.
-fn check(loaded: Result<Loaded, Faults>) -> Exit {
+fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
     match loaded {
         Ok(loaded) => {
             let mut text: String =
@@ -130,8 +130,8 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
                 }
             }
         }
-        Err(faults) => {
-            tell(&faults);
+        Err(errors) => {
+            tell(&errors);
             Exit::Config
         }
     }
@@ -141,8 +141,8 @@ fn check(loaded: Result<Loaded, Faults>) -> Exit {
 const MAX_STATUS: usize = 1000;
 
 /// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
-fn refuse(faults: &Faults) -> Exit {
-    let lines = faults.lines();
+fn refuse(errors: &ConfigErrors) -> Exit {
+    let lines = errors.lines();
     let status = format!("The configuration is refused: {}", lines.join("; "));
     let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
     if let Ok(log) = open_log(Target::Auto, Level::Info) {

@@ -6,7 +6,7 @@ use super::{
     house::{House, policy},
 };
 use crate::{
-    config::{self, Applies, Fault, Key, Loaded, Origin, Settings},
+    config::{self, ConfigError, Key, Loaded, Origin, Settings, TakesEffect},
     control::{ControlError, ReloadReply, SettingChange},
     log::Event,
 };
@@ -46,17 +46,17 @@ impl House {
 
     /// Whether only a restart applies a change of this key.
     pub fn needs_restart(&self, key: &Key) -> bool {
-        match key.applies {
-            Applies::Live => false,
-            Applies::WhereOwn => !self.doors.borrow().are_own(key.name),
-            Applies::AtRestart => true,
+        match key.takes_effect {
+            TakesEffect::AtReload => false,
+            TakesEffect::AtReloadIfBound => !self.doors.borrow().are_own(key.name),
+            TakesEffect::AtRestart => true,
         }
     }
 
     /// Why a reload did nothing, logged unless the caller before is the reason.
     fn not_read(&self, error: &ReadError, by: &str) -> ControlError {
         match error {
-            ReadError::Faults(faults) => self.refuse(faults.lines(), by),
+            ReadError::Config(errors) => self.refuse(errors.lines(), by),
             ReadError::Busy => not_read(error),
             _ => {
                 self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.into() });
@@ -65,9 +65,9 @@ impl House {
         }
     }
 
-    fn refuse(&self, faults: Vec<String>, by: &str) -> ControlError {
-        self.log.send(Event::ReloadFailed { faults: faults.clone(), by: by.into() });
-        ControlError::InvalidConfiguration { faults }
+    fn refuse(&self, errors: Vec<String>, by: &str) -> ControlError {
+        self.log.send(Event::ReloadFailed { faults: errors.clone(), by: by.into() });
+        ControlError::InvalidConfiguration { faults: errors }
     }
 
     fn apply(&self, loaded: Loaded, by: &str) -> Result<ReloadReply, ControlError> {
@@ -166,7 +166,7 @@ impl House {
 
 fn not_read(error: &ReadError) -> ControlError {
     match error {
-        ReadError::Faults(faults) => ControlError::InvalidConfiguration { faults: faults.lines() },
+        ReadError::Config(errors) => ControlError::InvalidConfiguration { faults: errors.lines() },
         ReadError::Busy => ControlError::Busy { method: "Reload".into() },
         error => ControlError::Failed { reason: error.to_string() },
     }
@@ -196,7 +196,7 @@ fn fault(closed: Closed, origins: &BTreeMap<&'static str, Origin>) -> String {
     let Closed { key, reason } = closed;
     match origins.get(key).cloned() {
         Some(Origin { path, line }) => {
-            Fault { path, line: Some(line), key: Some(key.into()), message: reason }.to_string()
+            ConfigError { path, line: Some(line), key: Some(key.into()), message: reason }.to_string()
         }
         None => format!("{key}, at its default: {reason}"),
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use pixeld::config::{Applies, KEYS, Settings, Sources};
+use pixeld::config::{KEYS, Settings, Sources, TakesEffect};
 
 use crate::page::{PIXELD_TOML, items, plain, section};
 
@@ -31,7 +31,7 @@ fn fault(key: &str, value: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pixeld.toml");
     fs::write(&file, format!("{key} = {value}")).unwrap();
-    Sources::File(file).load().err().map(|faults| faults.to_string())
+    Sources::File(file).load().err().map(|errors| errors.to_string())
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn every_key_is_applied_as_stated() {
     let explained = explained();
     for key in KEYS {
         let told = told(explained[key.name], "Applied by").expect(key.name);
-        let expected = match key.applies {
-            Applies::Live => ["reload", "reload, until the daemon begins to stop"].as_slice(),
-            Applies::WhereOwn => &["reload, or restart if sockets were passed"],
-            Applies::AtRestart => &["restart"],
+        let expected = match key.takes_effect {
+            TakesEffect::AtReload => ["reload", "reload, until the daemon begins to stop"].as_slice(),
+            TakesEffect::AtReloadIfBound => &["reload, or restart if sockets were passed"],
+            TakesEffect::AtRestart => &["restart"],
         };
         assert!(expected.contains(&told.as_str()), "{}: {told}", key.name);
     }

@@ -1,10 +1,10 @@
-mod fault;
+mod duplicate_key;
+mod error;
 mod read;
-mod similar;
+mod suggest;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod twice;
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +17,11 @@ use std::{
 use nix::sys::stat::makedev;
 use toml::de::{DeTable, DeValue};
 
-pub use self::fault::{Fault, Faults, Origin};
+pub use self::error::{ConfigError, ConfigErrors, Origin};
 use self::{
-    fault::with_rest,
+    error::with_rest,
     read::{read, unreadable},
-    similar::nearest,
+    suggest::closest_key,
     syntax::Syntax,
 };
 use super::{
@@ -54,11 +54,11 @@ impl Sources {
     }
 
     /// The files that exist, weakest first, and the folders that cannot be read.
-    fn files(&self) -> (Vec<PathBuf>, Faults) {
+    fn files(&self) -> (Vec<PathBuf>, ConfigErrors) {
         let (main, folders) = match self {
             Self::Folders(roots) => {
                 let main = roots.iter().rev().map(|root| root.join("pixeld/pixeld.toml"));
-                let main = main.into_iter().find(|path| is_there(path));
+                let main = main.into_iter().find(|path| is_present(path));
                 (main, roots.iter().map(|root| root.join("pixeld/pixeld.toml.d")).collect())
             }
             Self::File(path) => {
@@ -67,57 +67,57 @@ impl Sources {
                 (Some(path.clone()), vec![PathBuf::from(folder)])
             }
         };
-        let (mut drop_ins, mut faults) = (BTreeMap::new(), Faults::default());
+        let (mut drop_ins, mut errors) = (BTreeMap::new(), ConfigErrors::default());
         for folder in folders {
-            if let Err(error) = scan(&folder, &mut drop_ins)
+            if let Err(error) = collect_drop_ins(&folder, &mut drop_ins)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                faults.add(|| unreadable(&folder, &error));
+                errors.add(|| unreadable(&folder, &error));
             }
         }
         let main = main.filter(|path| !is_mask(path));
-        (main.into_iter().chain(drop_ins.into_values()).collect(), faults)
+        (main.into_iter().chain(drop_ins.into_values()).collect(), errors)
     }
 
     /// Reads, merges and checks all files.
     ///
     /// # Errors
-    /// The faults of all files, not only the first.
-    pub fn load(&self) -> Result<Loaded, Faults> {
+    /// The errors of all files, not only the first.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(|_| {})
     }
 
     /// As [`Self::load`], and calls `begin` with each file before it is opened.
     ///
     /// # Errors
-    /// The faults of all files, not only the first.
-    pub fn load_with(&self, begin: impl Fn(&Path)) -> Result<Loaded, Faults> {
-        let (files, mut faults) = self.files();
+    /// The errors of all files, not only the first.
+    pub fn load_with(&self, begin: impl Fn(&Path)) -> Result<Loaded, ConfigErrors> {
+        let (files, mut errors) = self.files();
         let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new(), files };
         let mut total = 0;
         for path in loaded.files.clone() {
             begin(&path);
             let text = match read(&path) {
                 Ok(text) => text,
-                Err(fault) => {
-                    faults.add(|| fault);
+                Err(error) => {
+                    errors.add(|| error);
                     continue;
                 }
             };
             total += text.len();
             if total > MAX_TOTAL {
                 let message = "this file and those before it are longer than 4 MiB together".into();
-                faults.add(|| Fault { path, line: None, key: None, message });
+                errors.add(|| ConfigError { path, line: None, key: None, message });
                 break;
             }
-            File::new(&path, &text).apply(&mut loaded, &mut faults);
+            File::new(&path, &text).apply(&mut loaded, &mut errors);
         }
-        if faults.is_empty()
-            && let Some(fault) = loaded.contradiction()
+        if errors.is_empty()
+            && let Err(error) = loaded.ensure_distinct_addresses()
         {
-            faults.add(|| fault);
+            errors.add(|| error);
         }
-        if faults.is_empty() { Ok(loaded) } else { Err(faults) }
+        if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     }
 }
 
@@ -127,8 +127,8 @@ fn line_after(text: &[u8]) -> usize {
 }
 
 /// Whether there is something by this name, also if it is a link to nothing, or cannot be looked at: that
-/// is told when it is read, and nothing weaker is taken for it.
-fn is_there(path: &Path) -> bool {
+/// is reported when it is read, and nothing weaker takes its place.
+fn is_present(path: &Path) -> bool {
     path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
@@ -143,7 +143,7 @@ fn is_mask(path: &Path) -> bool {
 
 /// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes
 /// that of a weaker folder away.
-fn scan(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result<()> {
+fn collect_drop_ins(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         let is_drop_in =
@@ -178,7 +178,7 @@ impl Loaded {
     }
 
     /// Each socket needs an address of its own.
-    fn contradiction(&self) -> Option<Fault> {
+    fn ensure_distinct_addresses(&self) -> Result<(), ConfigError> {
         let listen = &self.settings.listen;
         let (key, other) = if listen.admin == listen.control {
             ("listen.admin", "listen.control")
@@ -187,11 +187,16 @@ impl Loaded {
         } else if listen.http.contains(&listen.admin) {
             ("listen.admin", "listen.http")
         } else {
-            return None;
+            return Ok(());
         };
-        let origin = self.origins.get(key).or_else(|| self.origins.get(other))?;
+        let Some(origin) = self.origins.get(key).or_else(|| self.origins.get(other)) else { return Ok(()) };
         let message = format!("{other} is the same address: each socket needs its own");
-        Some(Fault { path: origin.path.clone(), line: Some(origin.line), key: Some(key.into()), message })
+        Err(ConfigError {
+            path: origin.path.clone(),
+            line: Some(origin.line),
+            key: Some(key.into()),
+            message,
+        })
     }
 }
 
@@ -202,8 +207,8 @@ struct File<'a> {
     line_ends: Vec<usize>,
 }
 
-/// What is wrong with an assignment; it is described only if it is among the first.
-enum Wrong<'a> {
+/// Why an assignment failed; it is described only if it is among the first.
+enum AssignError<'a> {
     Unknown { section: Option<&'a str>, key: &'a str },
     Value { key: &'static str, message: String },
 }
@@ -215,74 +220,78 @@ impl<'a> File<'a> {
         Self { path, text, line_ends }
     }
 
-    /// Makes the assignments of this file; what is wrong with it is added, line by line.
-    fn apply(&self, loaded: &mut Loaded, faults: &mut Faults) {
+    /// Makes the assignments of this file, and adds its errors in the order of its lines.
+    fn apply(&self, loaded: &mut Loaded, errors: &mut ConfigErrors) {
         let syntax = Syntax::check(self.text);
         if let Some(at) = syntax.too_deep {
             let message = "this is nested deeper than any key of pixeld";
-            faults.add(|| self.fault(at, None, message));
+            errors.add(|| self.error(at, None, message));
             return;
         }
-        if syntax.total > Faults::MAX_LISTED {
+        if syntax.total > ConfigErrors::MAX_LISTED {
             let listed = syntax.first.len();
             for (at, message) in syntax.first {
-                faults.add(|| self.fault(at, None, message));
+                errors.add(|| self.error(at, None, message));
             }
-            faults.add_unlisted(syntax.total - listed);
+            errors.add_unlisted(syntax.total - listed);
             return;
         }
-        let (document, errors) = DeTable::parse_recoverable(self.text);
-        if !errors.is_empty() {
-            // What was recovered from broken syntax would only give faults that are none.
-            let mut odd_line = None;
-            for error in &errors {
+        let (document, syntax_errors) = DeTable::parse_recoverable(self.text);
+        if !syntax_errors.is_empty() {
+            // What was recovered from broken syntax would only give errors that are none of the file's.
+            let mut reported_line = None;
+            for error in &syntax_errors {
                 let at = error.span().unwrap_or_default().start;
-                if let Some(message) = self.odd_character(at) {
-                    // It gives several errors in its line.
-                    if odd_line.replace(self.line(at)) != Some(self.line(at)) {
-                        faults.add(|| self.fault(at, None, message));
+                if let Some(message) = self.confusable_character(at) {
+                    // It gives several syntax errors in its line.
+                    if reported_line.replace(self.line(at)) != Some(self.line(at)) {
+                        errors.add(|| self.error(at, None, message));
                     }
                     continue;
                 }
-                faults.add(|| match twice::explain(self.text, document.get_ref(), error) {
-                    Some((key, message)) => self.fault(at, Some(key), message),
-                    None => self.fault(at, None, error.message()),
+                errors.add(|| match duplicate_key::explain(self.text, document.get_ref(), error) {
+                    Some((key, message)) => self.error(at, Some(key), message),
+                    None => self.error(at, None, error.message()),
                 });
             }
             return;
         }
-        let mut wrong = self.assign_all(document.get_ref(), loaded);
-        wrong.sort_by_key(|(at, _)| *at);
-        for (at, wrong) in wrong {
-            faults.add(|| match wrong {
-                Wrong::Unknown { section, key } => self.unknown(at, &dotted(section, key)),
-                Wrong::Value { key, message } => self.fault(at, Some(key.into()), message),
+        let mut failed = self.assign_all(document.get_ref(), loaded);
+        failed.sort_by_key(|(at, _)| *at);
+        for (at, error) in failed {
+            errors.add(|| match error {
+                AssignError::Unknown { section, key } => self.unknown(at, &dotted(section, key)),
+                AssignError::Value { key, message } => self.error(at, Some(key.into()), message),
             });
         }
     }
 
-    fn assign_all<'d>(&self, document: &'d DeTable<'_>, loaded: &mut Loaded) -> Vec<(usize, Wrong<'d>)> {
-        let mut wrong = Vec::new();
+    fn assign_all<'d>(
+        &self,
+        document: &'d DeTable<'_>,
+        loaded: &mut Loaded,
+    ) -> Vec<(usize, AssignError<'d>)> {
+        let mut failed = Vec::new();
         for (name, value) in document {
             let key: &str = name.get_ref();
             match value.get_ref() {
                 DeValue::Table(section) if section.is_empty() && !is_section(key) => {
-                    wrong.push((name.span().start, Wrong::Unknown { section: None, key }));
+                    failed.push((name.span().start, AssignError::Unknown { section: None, key }));
                 }
                 DeValue::Table(entries) => {
                     for (name, value) in entries {
                         let (at, section) = (name.span().start, Some(key));
                         let assigned = self.assign(section, name.get_ref(), at, value.get_ref(), loaded);
-                        wrong.extend(assigned.err().map(|wrong| (at, wrong)));
+                        failed.extend(assigned.err().map(|error| (at, error)));
                     }
                 }
                 value => {
                     let at = name.span().start;
-                    wrong.extend(self.assign(None, key, at, value, loaded).err().map(|wrong| (at, wrong)));
+                    failed.extend(self.assign(None, key, at, value, loaded).err().map(|error| (at, error)));
                 }
             }
         }
-        wrong
+        failed
     }
 
     fn assign<'d>(
@@ -292,35 +301,35 @@ impl<'a> File<'a> {
         at: usize,
         value: &DeValue<'_>,
         loaded: &mut Loaded,
-    ) -> Result<(), Wrong<'d>> {
-        let known = Key::find(section, key).ok_or(Wrong::Unknown { section, key })?;
+    ) -> Result<(), AssignError<'d>> {
+        let known = Key::find(section, key).ok_or(AssignError::Unknown { section, key })?;
         (known.set)(&mut loaded.settings, value)
-            .map_err(|message| Wrong::Value { key: known.name, message })?;
+            .map_err(|message| AssignError::Value { key: known.name, message })?;
         loaded.origins.insert(known.name, Origin { path: self.path.into(), line: self.line(at) });
         Ok(())
     }
 
-    fn unknown(&self, at: usize, name: &str) -> Fault {
+    fn unknown(&self, at: usize, name: &str) -> ConfigError {
         if is_section(name) {
-            return self.fault(
+            return self.error(
                 at,
                 Some(name.into()),
                 format!("this is a section: write [{name}] on a line of its own"),
             );
         }
-        let hint = match nearest(name) {
+        let hint = match closest_key(name) {
             Some(known) => format!("; did you mean {known}?"),
             None => String::new(),
         };
-        self.fault(at, Some(name.into()), format!("there is no such key{hint}"))
+        self.error(at, Some(name.into()), format!("there is no such key{hint}"))
     }
 
-    fn fault(&self, at: usize, key: Option<String>, message: impl Into<String>) -> Fault {
-        Fault { path: self.path.into(), line: Some(self.line(at)), key, message: message.into() }
+    fn error(&self, at: usize, key: Option<String>, message: impl Into<String>) -> ConfigError {
+        ConfigError { path: self.path.into(), line: Some(self.line(at)), key, message: message.into() }
     }
 
     /// A character in the line of a syntax error that looks like one of TOML's and is none.
-    fn odd_character(&self, at: usize) -> Option<&'static str> {
+    fn confusable_character(&self, at: usize) -> Option<&'static str> {
         /// Bytes of a line that is searched.
         const MAX_SEARCHED: usize = 1000;
 

@@ -13,18 +13,18 @@ use nix::{
     unistd::{AccessFlags, User, access, geteuid},
 };
 
-use super::{Fault, line_after};
+use super::{ConfigError, line_after};
 use crate::sanitize;
 
 /// Reads a file, and nothing that has no end or makes whoever reads it wait.
-pub fn read(path: &Path) -> Result<String, Fault> {
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let bytes = read_bytes(path).map_err(|error| unreadable(path, &error))?;
     decode(path, bytes)
 }
 
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     /// No configuration is as long.
-    const LONGEST: u64 = 1 << 20;
+    const MAX_LEN: u64 = 1 << 20;
 
     // A terminal does not become this process's own.
     let nonblocking = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
@@ -33,15 +33,15 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_LEN {
         Err(io::Error::other("it is longer than 1 MiB, the most that a configuration file may have"))
     } else {
         Ok(bytes)
     }
 }
 
-fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         // Of each ASCII character in UTF-16, one byte is NUL.
         let is_utf_16 = bytes.starts_with(&[0xff, 0xfe])
@@ -52,17 +52,22 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
         } else {
             "this line has a NUL byte: the file is damaged or no text, write it again".into()
         };
-        return Err(Fault { path: path.into(), line: Some(line_after(&bytes[..at])), key: None, message });
+        return Err(ConfigError {
+            path: path.into(),
+            line: Some(line_after(&bytes[..at])),
+            key: None,
+            message,
+        });
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let message = "it has to be UTF-8, and this line is not".into();
-        Fault { path: path.into(), line: Some(line_after(valid)), key: None, message }
+        ConfigError { path: path.into(), line: Some(line_after(valid)), key: None, message }
     })
 }
 
 /// That a file or a folder cannot be read.
-pub fn unreadable(path: &Path, error: &io::Error) -> Fault {
+pub fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
     let reason = match (error.kind(), fs::read_link(path)) {
         // The link itself is there, for whoever looks.
         (io::ErrorKind::NotFound, Ok(target)) => {
@@ -71,11 +76,11 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Fault {
         (io::ErrorKind::PermissionDenied, _) => return forbidden(path, error),
         _ => error.to_string(),
     };
-    Fault { path: path.into(), line: None, key: None, message: format!("cannot be read: {reason}") }
+    ConfigError { path: path.into(), line: None, key: None, message: format!("cannot be read: {reason}") }
 }
 
 /// That this user may not read a file or a folder, and what to do.
-fn forbidden(path: &Path, error: &io::Error) -> Fault {
+fn forbidden(path: &Path, error: &io::Error) -> ConfigError {
     let uid = geteuid();
     let user = match User::from_uid(uid) {
         Ok(Some(user)) => format!("user {} (uid {uid})", user.name),
@@ -94,5 +99,5 @@ fn forbidden(path: &Path, error: &io::Error) -> Fault {
     let target = sanitize::path(target);
     let message =
         format!("cannot be read by {user}: {error}; allow it, for example: chmod {mode} '{target}'");
-    Fault { path: path.into(), line: None, key: None, message }
+    ConfigError { path: path.into(), line: None, key: None, message }
 }

@@ -7,7 +7,7 @@ use toml_parser::{
     parser::{EventReceiver, parse_document},
 };
 
-use super::fault::Faults;
+use super::error::ConfigErrors;
 
 /// Tables and lists in each other, and dots in a key. The keys of pixeld need two.
 const MAX_DEPTH: u32 = 8;
@@ -35,7 +35,7 @@ impl Syntax {
 impl ErrorSink for Syntax {
     fn report_error(&mut self, error: ParseError) {
         self.total += 1;
-        if self.total <= Faults::MAX_LISTED {
+        if self.total <= ConfigErrors::MAX_LISTED {
             let at = error.unexpected().map_or(0, |span| span.start());
             self.first.push((at, message(&error)));
         }

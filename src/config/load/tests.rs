@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Applies, changes};
+use crate::config::{TakesEffect, changes};
 
 struct Tree(tempfile::TempDir);
 
@@ -14,11 +14,11 @@ impl Tree {
         tree
     }
 
-    fn load(&self) -> Result<Loaded, Faults> {
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
         Sources::Folders(["usr/lib", "run", "etc"].map(|f| self.0.path().join(f)).into()).load()
     }
 
-    fn faults(&self) -> Vec<String> {
+    fn errors(&self) -> Vec<String> {
         let root = format!("{}/", self.0.path().display());
         self.load().unwrap_err().lines().iter().map(|line| line.replace(&root, "")).collect()
     }
@@ -69,8 +69,8 @@ fn byte_order_mark_and_crlf_change_nothing() {
     let loaded = tree.load().unwrap();
     assert_eq!((loaded.settings.limits.body, loaded.origins["limits.body"].line), (1000, 3));
     let text = text.replace("1000", "none");
-    let faults = Tree::new(&[("etc/pixeld/pixeld.toml", text.as_str())]).faults();
-    assert!(faults[0].starts_with("etc/pixeld/pixeld.toml:3: "), "{faults:?}");
+    let errors = Tree::new(&[("etc/pixeld/pixeld.toml", text.as_str())]).errors();
+    assert!(errors[0].starts_with("etc/pixeld/pixeld.toml:3: "), "{errors:?}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn strongest_main_file_hides_the_others() {
     fs::remove_file(&etc).unwrap();
     std::os::unix::fs::symlink("nowhere", &etc).unwrap();
     assert_eq!(
-        tree.faults(),
+        tree.errors(),
         ["etc/pixeld/pixeld.toml: cannot be read: it is a link to nowhere, which is not there"]
     );
 }
@@ -152,14 +152,14 @@ fn drop_in_link_is_followed_or_reported() {
     let folder = tree.0.path().join("etc/pixeld/pixeld.toml.d");
     fs::create_dir_all(&folder).unwrap();
     std::os::unix::fs::symlink(tree.0.path().join("elsewhere.toml"), folder.join("a.toml")).unwrap();
-    let faults = tree.faults();
-    assert!(faults[0].starts_with("run/pixeld/pixeld.toml.d: cannot be read: Not a directory"), "{faults:?}");
+    let errors = tree.errors();
+    assert!(errors[0].starts_with("run/pixeld/pixeld.toml.d: cannot be read: Not a directory"), "{errors:?}");
     fs::remove_file(tree.0.path().join("run/pixeld/pixeld.toml.d")).unwrap();
     assert_eq!(tree.load().unwrap().settings.workers.count(), 3);
     fs::remove_file(tree.0.path().join("elsewhere.toml")).unwrap();
-    let fault =
+    let error =
         "etc/pixeld/pixeld.toml.d/a.toml: cannot be read: it is a link to elsewhere.toml, which is not there";
-    assert_eq!(tree.faults(), [fault]);
+    assert_eq!(tree.errors(), [error]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn same_address_for_two_sockets_is_rejected() {
     let tree =
         Tree::new(&[("etc/pixeld/pixeld.toml", "[listen]\nadmin = \"unix:/s\"\nhttp = [\"unix:/s\"]")]);
     assert_eq!(
-        tree.faults(),
+        tree.errors(),
         [
             "etc/pixeld/pixeld.toml:2: listen.admin: listen.http is the same address: each socket needs its own"
         ]
@@ -181,8 +181,8 @@ fn every_error_has_file_line_and_key() {
         ("etc/pixeld/pixeld.toml.d/a.toml", "timeouts.keep_alive = \"1s\"\n[nothing]\n"),
         ("etc/pixeld/pixeld.toml.d/b.toml", "workers = = 1"),
     ]);
-    let faults = tree.faults();
-    for (fault, start) in faults.iter().zip([
+    let errors = tree.errors();
+    for (error, start) in errors.iter().zip([
         "etc/pixeld/pixeld.toml:1: workers: 0 workers cannot be had",
         "etc/pixeld/pixeld.toml:4: limits.bodi: there is no such key; did you mean limits.body?",
         "etc/pixeld/pixeld.toml:5: limits.body: \"x\" is no size",
@@ -191,14 +191,14 @@ fn every_error_has_file_line_and_key() {
         "etc/pixeld/pixeld.toml.d/a.toml:2: nothing: there is no such key",
         "etc/pixeld/pixeld.toml.d/b.toml:1: ",
     ]) {
-        assert!(fault.starts_with(start), "{fault}\n{start}");
+        assert!(error.starts_with(start), "{error}\n{start}");
     }
-    assert!(faults.len() >= 7, "{faults:#?}");
+    assert!(errors.len() >= 7, "{errors:#?}");
 }
 
 #[test]
 fn duplicate_key_error_has_its_first_line() {
-    for (text, faults) in [
+    for (text, errors) in [
         ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
         ("[limits]\nhead = 1\n[timeouts]\nhead = 2\nhead = 3", &["5: timeouts.head: it stands in line 4"]),
         ("limits.body = 1\nworkers = 1\nlimits.body = 2", &["3: limits.body: it stands in line 1"]),
@@ -210,10 +210,10 @@ fn duplicate_key_error_has_its_first_line() {
         ),
         ("limits = {}\n[limits]\nbody = 1\n", &["2: limits: this section is there already"]),
     ] {
-        let told = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).faults();
-        assert_eq!(told.len(), faults.len(), "{told:?}");
-        for (told, fault) in told.iter().zip(faults) {
-            assert!(told.starts_with(&format!("etc/pixeld/pixeld.toml:{fault}")), "{told}");
+        let told = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).errors();
+        assert_eq!(told.len(), errors.len(), "{told:?}");
+        for (told, error) in told.iter().zip(errors) {
+            assert!(told.starts_with(&format!("etc/pixeld/pixeld.toml:{error}")), "{told}");
         }
     }
 }
@@ -222,7 +222,7 @@ fn duplicate_key_error_has_its_first_line() {
 fn invalid_utf8_error_has_its_line() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
-    assert_eq!(tree.faults(), ["etc/pixeld/pixeld.toml:2: it has to be UTF-8, and this line is not"]);
+    assert_eq!(tree.errors(), ["etc/pixeld/pixeld.toml:2: it has to be UTF-8, and this line is not"]);
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn named_file_that_is_missing_is_an_error() {
     let tree = Tree::new(&[("some.toml", "workers = 1"), ("some.toml.d/a.toml", "workers = 7")]);
     let loaded = Sources::File(tree.0.path().join("some.toml")).load().unwrap();
     assert_eq!(loaded.settings.workers.count(), 7);
-    let faults = Sources::File(tree.0.path().join("other.toml")).load().unwrap_err();
-    assert!(faults.to_string().contains("other.toml: cannot be read"), "{faults}");
+    let errors = Sources::File(tree.0.path().join("other.toml")).load().unwrap_err();
+    assert!(errors.to_string().contains("other.toml: cannot be read"), "{errors}");
 }
 
 #[test]
@@ -268,14 +268,14 @@ fn each_key_is_compared_by_itself() {
     let from = Settings::default();
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "[limits]\nbody = 1000\n[log]\ntarget = \"stderr\"")]);
     let to = tree.load().unwrap().settings;
-    let changed: Vec<_> = changes(&from, &to).iter().map(|key| (key.name, key.applies)).collect();
-    assert_eq!(changed, [("limits.body", Applies::Live), ("log.target", Applies::AtRestart)]);
+    let changed: Vec<_> = changes(&from, &to).iter().map(|key| (key.name, key.takes_effect)).collect();
+    assert_eq!(changed, [("limits.body", TakesEffect::AtReload), ("log.target", TakesEffect::AtRestart)]);
 }
 
-/// A faulty file: its text, the number of its faults, and how the first begins.
+/// A faulty file: its text, the number of its errors, and how the first begins.
 type Faulty = (String, usize, &'static str);
 
-/// Files below the limit of a file whose report would take minutes and megabytes, were each fault described.
+/// Files below the limit of a file whose report would take minutes and megabytes, were each error described.
 fn large_faulty_files() -> Vec<Faulty> {
     vec![
         ("workers = 4\n".repeat(80_000), 79_999, "2: workers: it stands in line 1 already"),
@@ -302,12 +302,12 @@ fn large_faulty_files() -> Vec<Faulty> {
 #[test]
 fn large_faulty_file_has_a_short_report() {
     for (text, total, first) in large_faulty_files() {
-        let faults = Tree::new(&[("etc/pixeld/pixeld.toml.d/a.toml", &text)]).faults();
-        let listed = total.min(Faults::MAX_LISTED);
-        assert!(faults[0].starts_with(&format!("etc/pixeld/pixeld.toml.d/a.toml:{first}")), "{}", faults[0]);
+        let errors = Tree::new(&[("etc/pixeld/pixeld.toml.d/a.toml", &text)]).errors();
+        let listed = total.min(ConfigErrors::MAX_LISTED);
+        assert!(errors[0].starts_with(&format!("etc/pixeld/pixeld.toml.d/a.toml:{first}")), "{}", errors[0]);
         let rest = (total > listed).then(|| format!("and {} more", total - listed));
-        assert_eq!(faults[listed..], Vec::from_iter(rest));
-        let bytes: usize = faults.iter().map(String::len).sum();
+        assert_eq!(errors[listed..], Vec::from_iter(rest));
+        let bytes: usize = errors.iter().map(String::len).sum();
         assert!(bytes < 8_000, "{bytes} bytes: {first}");
     }
 }
@@ -325,8 +325,8 @@ fn deep_nesting_is_an_error_at_its_line() {
         format!("\na = {tables}"),
         format!("\n[[{dotted}]]\n{dotted} = {tables}"),
     ] {
-        let faults = Tree::new(&[("etc/pixeld/pixeld.toml", &text)]).faults();
-        assert_eq!(faults, ["etc/pixeld/pixeld.toml:2: this is nested deeper than any key of pixeld"]);
+        let errors = Tree::new(&[("etc/pixeld/pixeld.toml", &text)]).errors();
+        assert_eq!(errors, ["etc/pixeld/pixeld.toml:2: this is nested deeper than any key of pixeld"]);
     }
 }
 
@@ -336,12 +336,12 @@ fn names_in_a_report_are_escaped() {
         ("etc/pixeld/pixeld.toml.d/a\x1b[2J\u{202e}\n.toml", "\"k\\u001b[2J\\n\u{2028}\" = 1\n"),
         ("etc/pixeld/pixeld.toml.d/b.toml", "workers = \"\\u009b\u{2066}\\n\""),
     ]);
-    let faults = tree.faults();
+    let errors = tree.errors();
     assert_eq!(
-        faults[0],
+        errors[0],
         "etc/pixeld/pixeld.toml.d/a\\u{1b}[2J\\u{202e}\\n.toml:1: k\\u{1b}[2J\\n\\u{2028}: there is no such key"
     );
-    assert!(faults[1].contains("workers: \"\\u{9b}\\u{2066}\\n\" is no number"), "{faults:?}");
+    assert!(errors[1].contains("workers: \"\\u{9b}\\u{2066}\\n\" is no number"), "{errors:?}");
 }
 
 #[test]
@@ -350,23 +350,23 @@ fn size_and_number_of_files_are_bounded() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", &at_limit)]);
     tree.load().unwrap();
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), at_limit.clone() + "#").unwrap();
-    let faults = tree.faults();
+    let errors = tree.errors();
     assert!(
-        faults[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: it is longer than 1 MiB"),
-        "{faults:?}"
+        errors[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: it is longer than 1 MiB"),
+        "{errors:?}"
     );
 
     let names: Vec<_> = (0..5).map(|i| format!("etc/pixeld/pixeld.toml.d/{i}.toml")).collect();
     let tree = Tree::new(&names.iter().map(|name| (name.as_str(), at_limit.as_str())).collect::<Vec<_>>());
-    let faults = tree.faults();
-    assert!(faults[0].starts_with("etc/pixeld/pixeld.toml.d/4.toml: ") && faults.len() == 1, "{faults:?}");
+    let errors = tree.errors();
+    assert!(errors[0].starts_with("etc/pixeld/pixeld.toml.d/4.toml: ") && errors.len() == 1, "{errors:?}");
 
     let names: Vec<_> = (0..300).map(|i| format!("etc/pixeld/pixeld.toml.d/{i}.toml")).collect();
     let tree = Tree::new(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
-    let faults = tree.faults();
+    let errors = tree.errors();
     assert!(
-        faults[0].starts_with("etc/pixeld/pixeld.toml.d: cannot be read: there are more than 255"),
-        "{faults:?}"
+        errors[0].starts_with("etc/pixeld/pixeld.toml.d: cannot be read: there are more than 255"),
+        "{errors:?}"
     );
 }
 
@@ -377,14 +377,14 @@ fn irregular_file_is_rejected_without_waiting() {
     nix::unistd::mkfifo(&folder.join("a.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.join("c.toml")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("d.toml")).unwrap();
-    let faults = tree.faults();
-    for (fault, file) in faults.iter().zip(["a", "b", "c", "d"]) {
+    let errors = tree.errors();
+    for (error, file) in errors.iter().zip(["a", "b", "c", "d"]) {
         assert!(
-            fault.starts_with(&format!("etc/pixeld/pixeld.toml.d/{file}.toml: cannot be read: ")),
-            "{fault}"
+            error.starts_with(&format!("etc/pixeld/pixeld.toml.d/{file}.toml: cannot be read: ")),
+            "{error}"
         );
     }
-    assert_eq!(faults.len(), 4);
+    assert_eq!(errors.len(), 4);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn foreign_encodings_and_typography_are_explained() {
     let utf_16 =
         |order: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
     let quotes = "2: this line has typographic quotes: write \"";
-    for (bytes, fault) in [
+    for (bytes, error) in [
         (utf_16(u16::to_le_bytes, "workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
         (utf_16(u16::to_be_bytes, "workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
         (utf_16(u16::to_le_bytes, "\u{feff}workers = 1\n"), "1: this is UTF-16: save the file as UTF-8"),
@@ -404,9 +404,9 @@ fn foreign_encodings_and_typography_are_explained() {
         ("\ntimeouts.keep\u{2011}alive = \"1s\"\n".into(), "2: this line has a typographic dash"),
     ] {
         fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), bytes).unwrap();
-        let faults = tree.faults();
-        assert!(faults[0].starts_with(&format!("etc/pixeld/pixeld.toml:{fault}")), "{faults:?}");
-        assert_eq!(faults.len(), 1, "{faults:?}");
+        let errors = tree.errors();
+        assert!(errors[0].starts_with(&format!("etc/pixeld/pixeld.toml:{error}")), "{errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
     }
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), "# \u{201c}auto\u{201d}\nworkers = 1\n").unwrap();
     tree.load().unwrap();
@@ -418,9 +418,9 @@ fn unreadable_file_error_names_user_and_command() {
     let path = tree.0.path().join("etc/pixeld/pixeld.toml");
     let uid = nix::unistd::geteuid();
     for (path, mode) in [(path.as_path(), "a+r"), (path.parent().unwrap(), "a+rx")] {
-        let fault = unreadable(path, &io::ErrorKind::PermissionDenied.into()).to_string();
-        assert!(fault.starts_with(&format!("{}: cannot be read by ", path.display())), "{fault}");
-        assert!(fault.contains(&format!("uid {uid}")), "{fault}");
-        assert!(fault.ends_with(&format!("chmod {mode} '{}'", path.display())), "{fault}");
+        let error = unreadable(path, &io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(error.starts_with(&format!("{}: cannot be read by ", path.display())), "{error}");
+        assert!(error.contains(&format!("uid {uid}")), "{error}");
+        assert!(error.ends_with(&format!("chmod {mode} '{}'", path.display())), "{error}");
     }
 }

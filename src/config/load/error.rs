@@ -1,4 +1,4 @@
-//! Faults of configuration files: where they are, and how many of them are listed.
+//! Errors of configuration files: where they are, and how many of them are listed.
 
 use std::{fmt, path::PathBuf};
 
@@ -21,7 +21,7 @@ impl fmt::Display for Origin {
 
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
     /// The line, counted from 1, where there is one.
@@ -32,7 +32,7 @@ pub struct Fault {
     pub message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", sanitize::path(&self.path))?;
         if let Some(line) = self.line {
@@ -45,26 +45,26 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong, in the order of the files: the first faults, and the number of all.
+/// Everything that is wrong, in the order of the files: the first errors, and the number of all.
 #[derive(Debug, Clone, Default, thiserror::Error)]
-pub struct Faults {
-    listed: Vec<Fault>,
+pub struct ConfigErrors {
+    listed: Vec<ConfigError>,
     total: usize,
 }
 
-impl Faults {
-    /// Faults that are listed. A report of them fits into a log entry and into a reply.
+impl ConfigErrors {
+    /// Errors that are listed. A report of them fits into a log entry and into a reply.
     pub const MAX_LISTED: usize = 20;
 
-    /// Counts a fault, and calls `fault` only if it is among the first.
-    pub(super) fn add(&mut self, fault: impl FnOnce() -> Fault) {
+    /// Counts an error, and calls `error` only if it is among the first.
+    pub(super) fn add(&mut self, error: impl FnOnce() -> ConfigError) {
         if self.listed.len() < Self::MAX_LISTED {
-            self.listed.push(fault());
+            self.listed.push(error());
         }
         self.total += 1;
     }
 
-    /// Counts faults without their description.
+    /// Counts errors without their description.
     pub(super) fn add_unlisted(&mut self, number: usize) {
         self.total += number;
     }
@@ -80,7 +80,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
     }
@@ -88,7 +88,7 @@ impl fmt::Display for Faults {
 
 /// The first lines, and one with the number of the others.
 pub(super) fn with_rest(lines: impl Iterator<Item = String>, total: usize) -> Vec<String> {
-    let mut lines: Vec<_> = lines.take(Faults::MAX_LISTED).collect();
+    let mut lines: Vec<_> = lines.take(ConfigErrors::MAX_LISTED).collect();
     if lines.len() < total {
         lines.push(format!("and {} more", total - lines.len()));
     }

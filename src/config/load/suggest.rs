@@ -3,7 +3,7 @@
 use crate::config::keys::KEYS;
 
 /// The known key that is spelled most like `name`, or that has the same last word.
-pub fn nearest(name: &str) -> Option<&'static str> {
+pub fn closest_key(name: &str) -> Option<&'static str> {
     /// Bytes of a name that is compared; the longest key has 30.
     const MAX_COMPARED: usize = 80;
 
