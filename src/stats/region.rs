@@ -149,7 +149,8 @@ impl Region {
     /// Drains the daemon, or with `None` resumes it.
     pub fn set_drained(&self, by: Option<DrainedBy>) {
         let (unix_ms, who) =
-            by.map_or((0, 0), |by| (by.unix_ms, u64::from(by.pid) << 32 | u64::from(by.uid)));
+            // By a clock that was never set it may be 1970, and 0 is for a daemon that is not drained.
+            by.map_or((0, 0), |by| (by.unix_ms.max(1), u64::from(by.pid) << 32 | u64::from(by.uid)));
         self.drained_by.store(who, Relaxed);
         self.drained_unix_ms.store(unix_ms, Relaxed);
     }
@@ -174,6 +175,13 @@ mod tests {
             size_of::<Region>(),
         ];
         assert_eq!(shape, [128, 256, 3328, 128, 256 + 2048 * 3328]);
+    }
+
+    #[test]
+    fn daemon_is_drained_also_at_the_beginning_of_1970() {
+        let region = crate::stats::Memory::create(0).unwrap();
+        region.set_drained(Some(DrainedBy { unix_ms: 0, pid: 1, uid: 2 }));
+        assert!(region.is_drained() && region.drained_by().is_some_and(|by| (by.pid, by.uid) == (1, 2)));
     }
 
     /// Other versions read these: they never change, not even with the layout.
