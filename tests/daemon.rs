@@ -1,5 +1,7 @@
 //! How pixeld starts, reloads, stops, and what it tells its operator and its service manager.
 
+#[path = "daemon/clock.rs"]
+mod clock;
 #[path = "daemon/descriptors.rs"]
 mod descriptors;
 #[path = "daemon/log.rs"]
