@@ -24,4 +24,5 @@ mod service;
 mod soak;
 mod stop;
 mod storm;
+mod user_unit;
 mod wedge;

@@ -1,6 +1,7 @@
-use super::{CheckResult, or_ok};
+use super::{CheckResult, is_service, or_ok};
 use crate::ctl::doctor::{
     finding::Finding,
+    host::Unavailable,
     probe::{
         Facts,
         units::{ADMIN, NEEDED, SERVICE, TCP, Unit},
@@ -9,6 +10,11 @@ use crate::ctl::doctor::{
 
 /// Whether pixeld's socket units listen, now and after the next boot.
 pub fn sockets(facts: &Facts) -> CheckResult {
+    if facts.daemon.as_ref().is_ok_and(|daemon| !is_service(facts, daemon)) {
+        return Err(Unavailable(
+            "this pixeld is not the system's pixeld.service, whose sockets these are".into(),
+        ));
+    }
     let units = facts.units.as_ref().map_err(Clone::clone)?;
     let needed = NEEDED.iter().filter_map(|name| units.get(name));
     let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
@@ -126,6 +132,15 @@ mod tests {
             only(sockets(&facts), FindingState::Problem).mend[0],
             "sudo systemctl unmask pixeld.socket"
         );
+    }
+
+    #[test]
+    fn sockets_of_the_system_are_not_those_of_a_user() {
+        let mut facts = healthy();
+        change_units(&mut facts, SOCKET, &SOCKET.replace("=active", "=inactive"));
+        only(sockets(&facts), FindingState::Problem);
+        facts.main_pid = None;
+        assert!(sockets(&facts).is_err());
     }
 
     #[test]
