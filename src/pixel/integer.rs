@@ -111,6 +111,20 @@ pub fn canonical(negative: bool, digits: &str) -> String {
     }
 }
 
+/// Converts canonical decimal digits to a number, if that is in 0..=255.
+pub fn to_u8(digits: &[u8]) -> Option<u8> {
+    let number = |digit: u8| u16::from(digit & 0xf);
+    match *digits {
+        [b'-', ..] => None,
+        [ones] => u8::try_from(number(ones)).ok(),
+        [tens, ones] => u8::try_from(number(tens) * 10 + number(ones)).ok(),
+        [hundreds, tens, ones] => {
+            u8::try_from(number(hundreds) * 100 + number(tens) * 10 + number(ones)).ok()
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
