@@ -3,6 +3,10 @@
 //! Each folder is a room with one purpose, and may use the rooms above it in this list, never those
 //! below.
 
+#![deny(clippy::disallowed_methods)]
+
+/// Environment variables of both programs.
+pub mod environment;
 /// Exit codes of both programs (sysexits.h).
 pub mod exit;
 /// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.

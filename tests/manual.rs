@@ -22,5 +22,3 @@ mod links;
 mod page;
 #[path = "manual/paths.rs"]
 mod paths;
-#[path = "manual/source.rs"]
-mod source;

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use pixeld::daemon;
+
 fn main() -> ExitCode {
-    pixeld::daemon::main().into()
+    let exit = daemon::main();
+    debug_assert!(daemon::EXITS.contains(&exit), "the manual does not list {exit:?}");
+    exit.into()
 }

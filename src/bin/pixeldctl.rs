@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use pixeld::ctl;
+
 fn main() -> ExitCode {
-    pixeld::ctl::main().into()
+    let exit = ctl::main();
+    debug_assert!(ctl::EXITS.contains(&exit), "the manual does not list {exit:?}");
+    exit.into()
 }

@@ -1,5 +1,5 @@
 use std::{
-    env, fmt,
+    fmt,
     ops::{Deref, DerefMut},
     os::unix::net::UnixStream as StdUnixStream,
     path::PathBuf,
@@ -19,6 +19,7 @@ use tokio::{
 use super::{args::Purpose, error::CommandError, socket_path};
 use crate::{
     control::{CallError, ControlClient},
+    environment::PIXELDCTL_SSH,
     sanitize,
 };
 
@@ -171,8 +172,7 @@ impl SshProcess {
         let (ours, theirs) = StdUnixStream::pair().map_err(CommandError::Os)?;
         ours.set_nonblocking(true).map_err(CommandError::Os)?;
         theirs.set_nonblocking(true).map_err(CommandError::Os)?;
-        let program = env::var_os("PIXELDCTL_SSH").filter(|program| !program.is_empty());
-        let program = program.unwrap_or_else(|| "ssh".into());
+        let program = PIXELDCTL_SSH.get().unwrap_or_else(|| "ssh".into());
         let mut child = Command::new(&program)
             .args(["-xT", "--", host])
             .args(command)

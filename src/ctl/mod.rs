@@ -51,6 +51,21 @@ pub struct Options {
     pub json: bool,
 }
 
+/// What pixeldctl may exit with.
+pub const EXITS: &[Exit] = &[
+    Exit::Ok,
+    Exit::Unwell,
+    Exit::Usage,
+    Exit::DataErr,
+    Exit::Unavailable,
+    Exit::OsErr,
+    Exit::IoErr,
+    Exit::TempFail,
+    Exit::Protocol,
+    Exit::NoPerm,
+    Exit::Config,
+];
+
 /// The whole life of `pixeldctl`, from its command line to its exit code.
 pub fn main() -> Exit {
     // What fails says so by itself.

@@ -1,4 +1,4 @@
-use std::{env, fmt::Display, io::Write, time::Duration};
+use std::{fmt::Display, io::Write, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
@@ -7,7 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::CommandError;
-use crate::{control::Attribution, sanitize, sys};
+use crate::{
+    control::Attribution,
+    environment::{CLICOLOR, CLICOLOR_FORCE, LANG, LC_ALL, LC_CTYPE, TERM, Variable},
+    sanitize, sys,
+};
 
 /// The name of a host, or of a part.
 pub const HEADING: Style = Style::new().bold();
@@ -22,10 +26,8 @@ pub const DIM: Style = Style::new().dimmed();
 
 /// Leaves colours out on a terminal of which nothing is known, unless they are asked for.
 pub fn choose_colours() {
-    let value = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let is_known = value("TERM").is_some_and(|terminal| terminal != "unknown");
-    let are_asked_for =
-        value("CLICOLOR_FORCE").is_some() || value("CLICOLOR").is_some_and(|value| value != "0");
+    let is_known = TERM.get().is_some_and(|terminal| terminal != "unknown");
+    let are_asked_for = CLICOLOR_FORCE.get().is_some() || CLICOLOR.get().is_some_and(|value| value != "0");
     if !is_known && !are_asked_for {
         anstream::ColorChoice::Never.write_global();
     }
@@ -33,8 +35,7 @@ pub fn choose_colours() {
 
 /// The locale of characters: the first of these variables that is set.
 pub fn locale() -> String {
-    let value = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(value).unwrap_or_default()
+    [LC_ALL, LC_CTYPE, LANG].into_iter().find_map(Variable::text).unwrap_or_default()
 }
 
 /// Whether characters beyond ASCII can be shown in a locale.

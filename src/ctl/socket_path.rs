@@ -1,5 +1,5 @@
 use std::{
-    env, io,
+    io,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -8,7 +8,10 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{args::Purpose, error::CommandError};
-use crate::control::{ConfigReply, ControlClient};
+use crate::{
+    control::{ConfigReply, ControlClient},
+    environment::{PIXELDCTL_SOCKET, Variable, XDG_RUNTIME_DIR},
+};
 
 /// Connects to the socket that was named, or to that of the running daemon.
 ///
@@ -19,12 +22,12 @@ pub async fn connect(
     purpose: Purpose,
     limit: Duration,
 ) -> Result<UnixStream, CommandError> {
-    let from_environment = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let candidates = if let Some(path) = named.or_else(|| from_environment("PIXELDCTL_SOCKET")) {
+    let from_environment = |variable: Variable| variable.get().map(PathBuf::from);
+    let candidates = if let Some(path) = named.or_else(|| from_environment(PIXELDCTL_SOCKET)) {
         vec![path_of(path)]
     } else {
         // One that is relative is to be ignored (XDG Base Directory Specification).
-        let folder = from_environment("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
+        let folder = from_environment(XDG_RUNTIME_DIR).filter(|folder| folder.is_absolute());
         candidates(purpose, folder)
     };
     let mut forbidden = None;

@@ -38,6 +38,9 @@ use crate::{
 
 pub use args::Args;
 
+/// What pixeld may exit with.
+pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr, Exit::IoErr, Exit::Config];
+
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
     let started = Instant::now();

@@ -1,5 +1,4 @@
 use std::{
-    env,
     ffi::OsString,
     io::{self, ErrorKind, IsTerminal, Write, stderr},
     os::unix::net::UnixDatagram,
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
 use super::{Event, EventKind, Fields, Level};
+use crate::environment::{JOURNAL_STREAM, NO_COLOR, NOTIFY_SOCKET, TERM, Variable};
 
 /// Where the log goes, as the configuration has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -88,7 +88,7 @@ impl Sink {
     fn stderr() -> Self {
         let style = if stderr_is_the_journal() {
             Style::Prefixed
-        } else if stderr().is_terminal() && has_colours(env::var_os) {
+        } else if stderr().is_terminal() && has_colours(Variable::get) {
             Style::Coloured
         } else {
             Style::Plain
@@ -168,7 +168,7 @@ impl<W: Write> Lines<W> {
 /// Whether stderr is the stream that systemd connected to the journal (systemd.exec(5),
 /// `$JOURNAL_STREAM`: device and inode).
 fn stderr_is_the_journal() -> bool {
-    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    let Some(stream) = JOURNAL_STREAM.text() else { return false };
     fstat(stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
@@ -179,14 +179,14 @@ fn stderr_is_null() -> bool {
 
 /// Whether a service manager has started this process.
 fn is_managed() -> bool {
-    env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+    NOTIFY_SOCKET.get().is_some()
 }
 
 /// Whether the environment says that a terminal has colours.
-fn has_colours(variable: impl Fn(&'static str) -> Option<OsString>) -> bool {
+fn has_colours(variable: impl Fn(Variable) -> Option<OsString>) -> bool {
     let value = |name| variable(name).filter(|value| !value.is_empty());
-    value("NO_COLOR").is_none()
-        && value("TERM").is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
+    value(NO_COLOR).is_none()
+        && value(TERM).is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
 }
 
 /// Sends an event to the journal: each field here is one there, in upper case.
@@ -336,7 +336,7 @@ mod tests {
     fn unknown_terminal_has_no_colours() {
         let with = |terminal: Option<&str>, no_color: Option<&str>| {
             has_colours(|name| match name {
-                "TERM" => terminal.map(OsString::from),
+                TERM => terminal.map(OsString::from),
                 _ => no_color.map(OsString::from),
             })
         };

@@ -1,6 +1,7 @@
 use std::{io, os::fd::OwnedFd};
 
 use crate::{
+    environment::LISTEN_PID,
     net::{Address, Listener},
     sys,
 };
@@ -48,7 +49,7 @@ pub fn take_inherited() -> io::Result<Inherited> {
 
 /// The process that `LISTEN_PID=` passes descriptors to, if it is another one.
 pub fn other_recipient() -> Option<String> {
-    let pid = std::env::var("LISTEN_PID").ok()?;
+    let pid = LISTEN_PID.text()?;
     (pid != std::process::id().to_string()).then_some(pid)
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
@@ -12,6 +12,8 @@ use std::{
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 use sd_notify::NotifyState;
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
+
+use crate::environment::NOTIFY_SOCKET;
 
 /// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
 pub fn watchdog_timeout() -> Option<Duration> {
@@ -36,23 +38,15 @@ struct Manager {
     socket: io::Result<UnixDatagram>,
 }
 
-/// The environment variable with the address of the manager's socket.
-const ADDRESS: &str = "NOTIFY_SOCKET";
-
 /// Whether there is a service manager that can be told things.
 pub fn is_managed() -> bool {
-    address().is_some()
-}
-
-/// An empty value is none.
-fn address() -> Option<OsString> {
-    std::env::var_os(ADDRESS).filter(|address| !address.is_empty())
+    NOTIFY_SOCKET.get().is_some()
 }
 
 impl Notifier {
     /// Opens the socket. What goes wrong is reported by the first notification.
     pub fn open() -> Self {
-        let manager = address().map(|address| Manager {
+        let manager = NOTIFY_SOCKET.get().map(|address| Manager {
             address: parse(&address),
             socket: UnixDatagram::unbound().and_then(|socket| {
                 socket.set_write_timeout(Some(SEND_TIMEOUT))?;
@@ -167,13 +161,14 @@ fn parse(address: &OsStr) -> io::Result<SocketAddrUnix> {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
         path @ [b'/', ..] => SocketAddrUnix::new(path),
         _ => {
-            let reason = format!("{ADDRESS}={}: neither a path nor an abstract socket", address.display());
+            let reason =
+                format!("NOTIFY_SOCKET={}: neither a path nor an abstract socket", address.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
     }
     .map_err(|error| {
         let error = io::Error::from(error);
-        io::Error::new(error.kind(), format!("{ADDRESS}={}: {error}", address.display()))
+        io::Error::new(error.kind(), format!("NOTIFY_SOCKET={}: {error}", address.display()))
     })
 }
 

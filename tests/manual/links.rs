@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use crate::{
-    page::{PAGES, displays},
-    source::root,
+    page::{PAGES, displays, root},
     support::{captured, code, stderr, stdout},
 };
 

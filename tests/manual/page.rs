@@ -1,6 +1,9 @@
 //! The pages of the manual, taken apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 pub const PIXELD: &str = include_str!("../../man/pixeld.8");
 pub const PIXELDCTL: &str = include_str!("../../man/pixeldctl.1");
@@ -14,6 +17,11 @@ pub const PAGES: [(&str, &str); 4] = [
     ("pixeld.toml 5", PIXELD_TOML),
     ("pixeld-control 7", PIXELD_CONTROL),
 ];
+
+/// The checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 /// The part of a text below a line, up to the next one that begins with `end`.
 pub fn part<'t>(text: &'t str, begin: &str, end: &str) -> &'t str {

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::{
-    page::{PAGES, PIXELD, PIXELD_CONTROL, PIXELDCTL, section},
-    source::root,
-};
+use crate::page::{PAGES, PIXELD, PIXELD_CONTROL, PIXELDCTL, root, section};
 
 /// The manual itself, the programs that it is about, and what the rules of distributions ask for.
 const UNTOLD: [&str; 6] = [

@@ -284,6 +284,11 @@ impl Daemon {
         })
     }
 
+    /// Every notification that it has sent.
+    pub fn notices(&self) -> Vec<String> {
+        self.stored.notices()
+    }
+
     /// Waits for a notification that has `line` as one of its lines, and forgets those before it.
     pub fn wait_for_notice(&self, line: &str) -> String {
         self.wait_for_notice_where(line, |notice| has_line(notice, line))

@@ -30,25 +30,33 @@ pub struct Manner {
 /// What is kept for the next daemon, with its names. As with systemd the newest comes first, and this is
 /// the order in which it is passed.
 #[derive(Clone, Default)]
-pub struct Store(Arc<Mutex<Vec<(String, OwnedFd)>>>);
+pub struct Store {
+    kept: Arc<Mutex<Vec<(String, OwnedFd)>>>,
+    notices: Arc<Mutex<Vec<String>>>,
+}
 
 impl Store {
     /// What is kept under this name.
     pub fn get(&self, name: &str) -> Vec<OwnedFd> {
-        let kept = self.0.lock().unwrap();
+        let kept = self.kept.lock().unwrap();
         kept.iter().filter(|(kept, _)| kept == name).map(|(_, file)| file.try_clone().unwrap()).collect()
     }
 
     /// Keeps it, unless it is there already.
     pub fn add(&self, name: &str, file: OwnedFd) {
-        let mut kept = self.0.lock().unwrap();
+        let mut kept = self.kept.lock().unwrap();
         if !kept.iter().any(|(_, other)| identity(other) == identity(&file)) {
             kept.insert(0, (name.into(), file));
         }
     }
 
+    /// Every notification so far.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap().clone()
+    }
+
     fn remove(&self, name: &str) {
-        self.0.lock().unwrap().retain(|(kept, _)| kept != name);
+        self.kept.lock().unwrap().retain(|(kept, _)| kept != name);
     }
 }
 
@@ -81,6 +89,7 @@ fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<St
         .flatten()
         .collect();
     let notice = String::from_utf8_lossy(&datagram[..received.bytes]).into_owned();
+    store.notices.lock().unwrap().push(notice.clone());
     let has = |line| notice.lines().any(|one| one == line);
     if has("BARRIER=1") {
         // It is answered when this is closed.

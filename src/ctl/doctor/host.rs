@@ -7,6 +7,8 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
+use crate::environment::PATH;
+
 /// Why something could not be looked at, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
@@ -39,7 +41,7 @@ pub struct Printed {
 impl Host {
     /// This host, with the programs of `$PATH`.
     pub fn here(limit: Duration) -> Self {
-        let path = env::var_os("PATH").unwrap_or_default();
+        let path = PATH.get().unwrap_or_default();
         // Where ss, nginx and others are, and where not every user's PATH leads.
         let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
         Self::new("/", env::split_paths(&path).chain(system).collect(), limit)

@@ -1,13 +1,12 @@
 //! The terminal while top has it, and how it is given back.
 
 use std::{
-    env,
     io::{self, IsTerminal, Stdout, stdout},
     mem::ManuallyDrop,
     panic, thread,
 };
 
-use crate::ctl::error::CommandError;
+use crate::{ctl::error::CommandError, environment::TERM};
 use ratatui::{
     Frame, Terminal, TerminalOptions, Viewport,
     backend::{Backend, CrosstermBackend},
@@ -35,7 +34,7 @@ impl Screen {
         if !stdout().is_terminal() {
             return Err(CommandError::NoScreen("stdout is no terminal".into()));
         }
-        match env::var("TERM").as_deref().unwrap_or_default() {
+        match TERM.text().as_deref().unwrap_or_default() {
             "" => Err(CommandError::NoScreen("$TERM does not say what terminal this is".into())),
             "dumb" => Err(CommandError::NoScreen("a terminal of the kind \"dumb\" cannot place text".into())),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-use std::{env, io};
+use std::io;
 
 use anstyle::AnsiColor;
 use ratatui::{
@@ -6,7 +6,7 @@ use ratatui::{
     symbols::bar,
 };
 
-use crate::ctl::render;
+use crate::{ctl::render, environment::TERM};
 
 /// What a terminal can show.
 #[derive(Debug, Clone)]
@@ -35,9 +35,8 @@ const ASCII: bar::Set<'static> = bar::Set {
 impl Theme {
     /// As the environment says that the terminal is.
     pub fn from_environment() -> Self {
-        let value = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
-        Self::of(&value("TERM").unwrap_or_default(), &render::locale(), colours)
+        Self::of(&TERM.text().unwrap_or_default(), &render::locale(), colours)
     }
 
     /// Of this terminal, with the characters of this locale.
