@@ -102,7 +102,7 @@ fn stats_count_every_request_by_its_outcome_exactly() {
     assert_eq!(counted, expected);
     let connections = &stats["connections"];
     assert_eq!(
-        [&connections["accepted"], &connections["limit"], &connections["pauses"]],
+        [&connections["accepted"], &connections["limit"], &connections["acceptPauses"]],
         [&json!(36), &json!(10_000), &json!(0)]
     );
     let requests = mix.iter().map(|(_, count, _, request)| *count * request.len() as u64).sum::<u64>();
@@ -311,7 +311,7 @@ fn reload_prints_changes() {
         daemon.ctl_json(&["reload"]),
         json!({
             "applied": true,
-            "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true, "setByHand": false }],
+            "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true, "overridden": false }],
         })
     );
 }

@@ -31,7 +31,7 @@ fn idle_clients_lock_out_no_other_at_fd_limit() {
     assert_everybody_is_served(&daemon);
 
     let connections = daemon.stats()["connections"].clone();
-    assert_eq!((&connections["limit"], &connections["allowed"]), (&10_000.into(), &72.into()));
+    assert_eq!((&connections["limit"], &connections["effectiveLimit"]), (&10_000.into(), &72.into()));
     assert!(connections["open"].as_u64().unwrap() <= 72, "{connections}");
     assert!(connections["evicted"].as_u64().unwrap() >= 300 - 72, "{connections}");
     let status = support::stdout(&daemon.ctl(&["status"]));
@@ -56,7 +56,7 @@ fn lowered_fd_limit_costs_idle_connections_only() {
     assert!(lowered.status.success(), "{lowered:?}");
     assert_eq!(daemon.unix_client().ask(post(PIXEL)).body, ECHO);
     assert_everybody_is_served(&daemon);
-    assert_eq!(daemon.stats()["connections"]["allowed"], 72);
+    assert_eq!(daemon.stats()["connections"]["effectiveLimit"], 72);
     daemon.wait_for_event("fdLimitTooLow", &[("limit", "72"), ("wanted", "10000")]);
 }
 

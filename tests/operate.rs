@@ -89,14 +89,14 @@ fn counters_survive_restart_and_crash() {
     for _ in 0..7 {
         assert_eq!(first.unix_client().ask(post(PIXEL)).status, 200);
     }
-    let since = first.stats()["countingSinceUnixMs"].clone();
+    let since = first.stats()["countersSinceUnixMs"].clone();
     assert!(first.stop().success());
 
     let second = restart(&first, "workers = 1");
     assert_eq!(second.client().ask(post(PIXEL)).status, 200);
     let stats = second.stats();
     assert_eq!((&stats["requests"]["ok"], &stats["latency"]["count"]), (&json!(8), &json!(8)));
-    assert_eq!((&stats["connections"]["accepted"], &stats["countingSinceUnixMs"]), (&json!(8), &since));
+    assert_eq!((&stats["connections"]["accepted"], &stats["countersSinceUnixMs"]), (&json!(8), &since));
     let worker = &second.ctl_json(&["workers"])["workers"][0];
     assert_eq!(worker["requests"], 1, "a worker counts from its own start");
 
@@ -169,7 +169,7 @@ fn unusable_counters_are_logged_once() {
     assert_eq!(daemon.logged("countersReset").len(), 1, "{}", daemon.log());
 }
 
-// --- what was set by hand ---
+// --- runtime overrides ---
 
 #[test]
 fn worker_override_survives_a_reload() {
@@ -179,31 +179,31 @@ fn worker_override_survives_a_reload() {
     assert_eq!(code(&daemon.ctl(&["reload"])), 0);
     let workers = daemon.ctl_json(&["workers"]);
     assert_eq!(workers["workers"].as_array().unwrap().len(), 4);
-    assert_eq!((&workers["configured"], &workers["setTo"]), (&json!(3), &json!(4)));
-    assert!(stdout(&daemon.ctl(&["workers"])).contains("4 serving, 3 configured, set to 4 by "));
+    assert_eq!((&workers["configured"], &workers["override"]), (&json!(3), &json!(4)));
+    assert!(stdout(&daemon.ctl(&["workers"])).contains("4 serving, 3 configured, override 4 by "));
     let key = setting(&daemon, "workers");
-    assert_eq!((&key["value"], &key["setTo"]), (&json!("3"), &json!("4")));
+    assert_eq!((&key["value"], &key["override"]), (&json!("3"), &json!("4")));
     assert!(key["origin"].as_str().unwrap().ends_with("pixeld.toml:1"), "{key}");
 
     daemon.ctl(&["workers", "auto"]);
     assert_eq!(daemon.stats()["workers"], 3);
-    assert_eq!(daemon.ctl_json(&["workers"])["setBy"], Value::Null);
-    assert_eq!(setting(&daemon, "workers")["setTo"], Value::Null);
+    assert_eq!(daemon.ctl_json(&["workers"])["overriddenBy"], Value::Null);
+    assert_eq!(setting(&daemon, "workers")["override"], Value::Null);
 }
 
 #[test]
 fn log_level_override_is_set_and_reset() {
     let daemon = Daemon::start("");
     assert_eq!(daemon.ctl_json(&["log-level", "debug"]), json!({ "from": "info", "to": "debug" }));
-    let first = setting(&daemon, "log.level")["setBy"].clone();
+    let first = setting(&daemon, "log.level")["overriddenBy"].clone();
     assert_eq!(stdout(&daemon.ctl(&["log-level", "debug"])), "log level: debug -> debug, as before\n");
-    assert_eq!(setting(&daemon, "log.level")["setBy"], first, "nothing has changed");
+    assert_eq!(setting(&daemon, "log.level")["overriddenBy"], first, "nothing has changed");
     assert_eq!(events(&daemon).iter().filter(|name| *name == "logLevelSet").count(), 1);
     assert_eq!(daemon.client().ask("GET /no HTTP/1.1\r\nhost: h\r\n\r\n").status, 404);
     daemon.wait_for_event("requestRejected", &[("status", "404")]);
     daemon.configure("[log]\nlevel = \"warn\"");
     daemon.ctl(&["reload"]);
-    assert!(stdout(&daemon.ctl(&["log-level"])).starts_with("debug, configured warn\nset by "));
+    assert!(stdout(&daemon.ctl(&["log-level"])).starts_with("debug, configured warn\nruntime override by "));
     assert_eq!(daemon.ctl_json(&["log-level", "auto"]), json!({ "from": "debug", "to": "warn" }));
     assert_eq!(stdout(&daemon.ctl(&["log-level"])), "warn\n");
     assert_eq!(code(&daemon.ctl(&["log-level", "loud"])), 64);
@@ -225,7 +225,7 @@ fn inherited_sockets_are_shown_in_config() {
 fn dry_run_lists_changes_and_makes_none() {
     let daemon = Daemon::start("workers = 2");
     daemon.configure("workers = 3\n[log]\ntarget = \"stderr\"");
-    let change = |key, from, to, needs_restart| json!({ "key": key, "from": from, "to": to, "needsRestart": needs_restart, "setByHand": false });
+    let change = |key, from, to, needs_restart| json!({ "key": key, "from": from, "to": to, "needsRestart": needs_restart, "overridden": false });
     let changes = [change("workers", "2", "3", false), change("log.target", "\"auto\"", "\"stderr\"", true)];
     let reply = daemon.ctl_json(&["reload", "--dry-run"]);
     assert_eq!(reply, json!({ "applied": false, "changes": changes }));

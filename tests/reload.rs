@@ -46,7 +46,7 @@ const CASES: &[Case] = &[
     ("timeouts.write", "\"100ms\"", |daemon| {
         let mut client = daemon.unix_client();
         client.send_until_full(post(PIXEL).as_bytes());
-        eventually("it is cut off", || (daemon.stats()["connections"]["cut"] == 1).then_some(()));
+        eventually("it is cut off", || (daemon.stats()["connections"]["writeTimeouts"] == 1).then_some(()));
     }),
     ("timeouts.keep-alive", "\"100ms\"", |daemon| daemon.client().expect_end()),
     ("timeouts.drain", "\"100ms\"", |mut daemon| {
@@ -82,7 +82,7 @@ fn every_key_applies_or_needs_a_restart() {
         daemon.configure(&format!("{key} = {value}"));
         let waits =
             KEYS.iter().any(|known| known.name == *key && known.takes_effect == TakesEffect::AtRestart);
-        let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits, "setByHand": false });
+        let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits, "overridden": false });
         assert_eq!(daemon.ctl_json(&["reload"]), json!({ "applied": true, "changes": [change] }));
         let after = setting(&daemon, key);
         assert_eq!(after["value"] == *value, !waits, "{after}");
@@ -113,7 +113,7 @@ fn shorter_timeouts_apply_to_open_connections() {
     assert_eq!(in_head.answer().status, 408);
     assert_eq!(in_body.answer().status, 408);
     eventually("the one that does not read is cut off", || {
-        (daemon.stats()["connections"]["cut"] == 1).then_some(())
+        (daemon.stats()["connections"]["writeTimeouts"] == 1).then_some(())
     });
 }
 
@@ -160,7 +160,7 @@ fn reload_counts_cpus_again() {
     let mut one = CpuSet::new();
     one.set(first).unwrap();
     sched_setaffinity(Pid::from_raw(daemon.pid().try_into().unwrap()), &one).unwrap();
-    let change = json!({ "key": "workers", "from": before.to_string(), "to": "1", "needsRestart": false, "setByHand": false });
+    let change = json!({ "key": "workers", "from": before.to_string(), "to": "1", "needsRestart": false, "overridden": false });
     assert_eq!(daemon.ctl_json(&["reload", "--dry-run"])["changes"], json!([change]));
     assert_eq!(daemon.stats()["workers"], before);
     assert_eq!(daemon.ctl_json(&["reload"])["changes"], json!([change]));

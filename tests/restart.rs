@@ -246,7 +246,7 @@ fn client_that_reads_no_response_delays_no_restart() {
     first.wait_for_event("stopped", &[("handed_off", "1"), ("closed", "1")]);
     let second = successor(&first, PATIENT);
     assert_eq!(idle.ask(post(PIXEL)).body, ECHO);
-    assert_eq!(connections(&second)["cut"], 1);
+    assert_eq!(connections(&second)["writeTimeouts"], 1);
     unread.expect_end_after_responses();
 }
 

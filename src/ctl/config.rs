@@ -14,9 +14,9 @@ fn show(settings: &ConfigReply) -> String {
         vec![setting.key.clone(), setting.value.clone(), origin]
     }));
     let mut text = render::table(&rows);
-    for Setting { key, set_to, set_by, .. } in &settings.settings {
-        if let (Some(value), Some(by)) = (set_to, set_by) {
-            text += &format!("\n{key} is set to {value} {}", render::act(by));
+    for Setting { key, override_value, overridden_by, .. } in &settings.settings {
+        if let (Some(value), Some(by)) = (override_value, overridden_by) {
+            text += &format!("\nruntime override of {key}: {value} {}", render::attribution(by));
         }
     }
     text

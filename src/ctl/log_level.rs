@@ -15,9 +15,10 @@ pub async fn show(options: &Options) -> Result<(), CommandErrors> {
         let level = settings.into_iter().find(|setting| setting.key == "log.level");
         level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
     });
-    replies.await.print_each(options, |level: &Setting| match (&level.set_to, &level.set_by) {
+    replies.await.print_each(options, |level: &Setting| match (&level.override_value, &level.overridden_by) {
         (Some(set), Some(by)) => {
-            format!("{}, configured {}\nset {}", word(set), word(&level.value), render::act(by))
+            let (now, configured) = (word(set), word(&level.value));
+            format!("{now}, configured {configured}\nruntime override {}", render::attribution(by))
         }
         _ => word(&level.value).into(),
     })

@@ -175,7 +175,7 @@ fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
     daemon.gauge(
         "pixeld_counting_since_timestamp_seconds",
         "When the counters began, which outlive restarts, since 1970-01-01 UTC.",
-        milliseconds(stats.counting_since_unix_ms),
+        milliseconds(stats.counters_since_unix_ms),
     );
     write_process(daemon, &stats.process);
     for (state, label) in [(WorkerState::Serving, "serving"), (WorkerState::Leaving, "leaving")] {
@@ -191,15 +191,24 @@ fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
 }
 
 fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) {
-    let ConnectionStats { open, idle, accepted, restored, limit, allowed, evicted, cut, pauses } =
-        connections;
+    let ConnectionStats {
+        open,
+        idle,
+        accepted,
+        restored,
+        limit,
+        effective_limit,
+        evicted,
+        write_timeouts,
+        accept_pauses,
+    } = connections;
     daemon.gauge("pixeld_connections_open", "Client connections that are open.", open);
     daemon.gauge("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
     daemon.gauge("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
     daemon.gauge(
         "pixeld_connections_allowed",
         "The same, or fewer where the limit of open files leaves no room for so many.",
-        allowed,
+        effective_limit,
     );
     daemon.counter("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
     daemon.counter(
@@ -215,12 +224,12 @@ fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) 
     daemon.counter(
         "pixeld_connections_cut_total",
         "Connections cut off because their client did not take its answers in time.",
-        cut,
+        write_timeouts,
     );
     daemon.counter(
         "pixeld_accept_pauses_total",
         "Times that accepting paused, at the limit or for want of descriptors or memory.",
-        pauses,
+        accept_pauses,
     );
 }
 
@@ -288,7 +297,7 @@ fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
         label,
         "pixeld_worker_progress_age_seconds",
         "Time since a worker last came round; more than a few seconds mean that it is stuck.",
-        milliseconds(worker.progress_age_ms),
+        milliseconds(worker.heartbeat_age_ms),
     );
 }
 

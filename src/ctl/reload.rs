@@ -12,9 +12,9 @@ fn show(reloaded: &ReloadReply) -> String {
         .changes
         .iter()
         .map(|change| {
-            let but = match (change.needs_restart, change.set_by_hand) {
+            let but = match (change.needs_restart, change.overridden) {
                 (true, _) => " (only a restart applies it)",
-                (false, true) => " (the value that was set by hand goes on holding)",
+                (false, true) => " (the runtime override stays in effect)",
                 (false, false) => "",
             };
             format!("{}: {} -> {}{but}", change.key, change.from, change.to)

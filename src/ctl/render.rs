@@ -220,8 +220,8 @@ fn zoned(unix_ms: u64, format: &str) -> String {
 }
 
 /// Who did something, and when.
-pub fn act(act: &Attribution) -> String {
-    format!("by {} at {}", act.by, moment(act.at_unix_ms))
+pub fn attribution(attribution: &Attribution) -> String {
+    format!("by {} at {}", attribution.by, moment(attribution.at_unix_ms))
 }
 
 #[cfg(test)]

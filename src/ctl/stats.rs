@@ -54,8 +54,9 @@ fn counted(
     connections: &ConnectionStats,
     (received, sent): (u64, u64),
 ) -> Vec<(&'static str, String)> {
-    let ConnectionStats { open, idle, allowed, accepted, restored, .. } = connections;
-    let mut connections = format!("{open} open ({idle} idle) of {allowed} at most, {accepted} accepted");
+    let ConnectionStats { open, idle, effective_limit, accepted, restored, .. } = connections;
+    let mut connections =
+        format!("{open} open ({idle} idle) of {effective_limit} at most, {accepted} accepted");
     if *restored > 0 {
         connections += &format!(", {restored} restored");
     }

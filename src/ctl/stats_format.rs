@@ -66,7 +66,7 @@ pub fn state(stats: &Stats) -> String {
 
 /// Who has drained it.
 pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
-    stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::act(by))))
+    stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::attribution(by))))
 }
 
 /// Where no connection is accepted, and why.
@@ -82,8 +82,8 @@ pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
     let connections = &stats.connections;
     [
         ("evicted", connections.evicted, "connections closed at the limit"),
-        ("cut", connections.cut, "connections whose answers were not taken in time"),
-        ("paused", connections.pauses, "times that accepting paused"),
+        ("write timeouts", connections.write_timeouts, "connections whose client did not read"),
+        ("paused", connections.accept_pauses, "times that accepting paused"),
         ("log", stats.log_lines_dropped, "lines dropped"),
     ]
     .into_iter()
@@ -147,10 +147,10 @@ impl StatsSum {
                 accepted: sum(|stats| stats.connections.accepted),
                 restored: sum(|stats| stats.connections.restored),
                 limit: sum(|stats| stats.connections.limit),
-                allowed: sum(|stats| stats.connections.allowed),
+                effective_limit: sum(|stats| stats.connections.effective_limit),
                 evicted: sum(|stats| stats.connections.evicted),
-                cut: sum(|stats| stats.connections.cut),
-                pauses: sum(|stats| stats.connections.pauses),
+                write_timeouts: sum(|stats| stats.connections.write_timeouts),
+                accept_pauses: sum(|stats| stats.connections.accept_pauses),
             },
             bytes_received: sum(|stats| stats.bytes_received),
             bytes_sent: sum(|stats| stats.bytes_sent),

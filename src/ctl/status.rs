@@ -41,7 +41,7 @@ fn show(status: &Status) -> String {
     let unknown = || "?".into();
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);
-    let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.progress_age_ms > STUCK_MS).collect();
+    let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.heartbeat_age_ms > STUCK_MS).collect();
     let dot = if render::is_utf8(&render::locale()) { "●" } else { "*" };
     let dot = match stats.state {
         _ if !stuck.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, dot),
@@ -68,7 +68,7 @@ fn show(status: &Status) -> String {
         "Workers",
         format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
     )]);
-    lines.extend(workers::set_by_hand(workers).map(|by| ("", by)));
+    lines.extend(workers::runtime_override(workers).map(|by| ("", by)));
     lines.extend([
         ("Requests", stats_format::requests(&stats.requests)),
         ("Rate", stats_format::rates(&stats.rates)),
@@ -77,7 +77,7 @@ fn show(status: &Status) -> String {
             "Connections",
             format!(
                 "{} open ({} idle) of {} at most",
-                connections.open, connections.idle, connections.allowed
+                connections.open, connections.idle, connections.effective_limit
             ),
         ),
         (
@@ -95,13 +95,13 @@ fn show(status: &Status) -> String {
             "Counting",
             format!(
                 "since {}, over {} of the daemon",
-                render::moment(stats.counting_since_unix_ms),
+                render::moment(stats.counters_since_unix_ms),
                 crate::log::counted(process.starts, "start")
             ),
         ),
     ]);
     lines.extend(stuck.iter().map(|worker| {
-        let since = render::duration(Duration::from_millis(worker.progress_age_ms));
+        let since = render::duration(Duration::from_millis(worker.heartbeat_age_ms));
         ("Stuck", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))
     }));
     lines.extend(stats_format::warnings(stats));

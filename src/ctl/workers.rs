@@ -74,11 +74,11 @@ fn table(workers: &WorkersReply) -> String {
             worker.connections_taken.to_string(),
             render::percent(worker.busy),
             render::cpu(worker.cpu_ms),
-            format!("{} ms ago", worker.progress_age_ms),
+            format!("{} ms ago", worker.heartbeat_age_ms),
         ]
     }));
-    let by_hand = set_by_hand(workers).map_or_else(String::new, |by| format!(", {by}"));
-    format!("{}\n{}{by_hand}", render::table(&rows), summary(workers))
+    let runtime_override = runtime_override(workers).map_or_else(String::new, |by| format!(", {by}"));
+    format!("{}\n{}{runtime_override}", render::table(&rows), summary(workers))
 }
 
 /// How many serve, and how many should.
@@ -86,8 +86,8 @@ pub fn summary(workers: &WorkersReply) -> String {
     format!("{} serving, {} configured", serving(workers), workers.configured)
 }
 
-/// Who has set another number by hand.
-pub fn set_by_hand(workers: &WorkersReply) -> Option<String> {
-    let (count, by) = workers.set_to.zip(workers.set_by.as_ref())?;
-    Some(format!("set to {count} {}", render::act(by)))
+/// The number of workers that replaces the configured one, and who set it.
+pub fn runtime_override(workers: &WorkersReply) -> Option<String> {
+    let (count, by) = workers.override_count.zip(workers.overridden_by.as_ref())?;
+    Some(format!("override {count} {}", render::attribution(by)))
 }

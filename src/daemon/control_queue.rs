@@ -208,8 +208,8 @@ mod tests {
             let snapshot = match pending.query {
                 Query::Workers => Snapshot::Workers(WorkersReply {
                     configured: 1,
-                    set_to: None,
-                    set_by: None,
+                    override_count: None,
+                    overridden_by: None,
                     workers: vec![],
                 }),
                 _ => Snapshot::Config(ConfigReply { settings: vec![] }),

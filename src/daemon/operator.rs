@@ -78,7 +78,7 @@ impl House {
                 descriptors_used: measured(descriptors_used),
                 descriptors_allowed: process::descriptors_allowed(),
             },
-            counting_since_unix_ms: self.memory.since_unix_ms(),
+            counters_since_unix_ms: self.memory.since_unix_ms(),
             listeners: self.doors.borrow().addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
@@ -92,10 +92,10 @@ impl House {
                 accepted: accept.accepted.get(),
                 restored: accept.restored.get(),
                 limit: self.settings.borrow().limits.connections as u64,
-                allowed: pool.connection_limit() as u64,
+                effective_limit: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),
-                cut: totals.connections_cut,
-                pauses: accept.pauses.get(),
+                write_timeouts: totals.connections_cut,
+                accept_pauses: accept.pauses.get(),
             },
             bytes_received: totals.bytes_received,
             bytes_sent: totals.bytes_sent,
@@ -114,13 +114,13 @@ impl House {
             connections_taken: report.taken,
             cpu_ms: millis(report.cpu),
             busy: trend.busy(now, report.number, report.busy),
-            progress_age_ms: millis(report.since_progress),
+            heartbeat_age_ms: millis(report.since_progress),
         };
-        let (set_to, set_by) = self.by_hand.borrow().workers.clone().unzip();
+        let (count, overridden_by) = self.by_hand.borrow().workers.clone().unzip();
         WorkersReply {
             configured: self.settings.borrow().workers.count() as u64,
-            set_to: set_to.map(|count| count as u64),
-            set_by,
+            override_count: count.map(|count| count as u64),
+            overridden_by,
             workers: self.pool.borrow().reports().into_iter().map(worker).collect(),
         }
     }
@@ -128,7 +128,7 @@ impl House {
     fn config(&self) -> ConfigReply {
         let (settings, origins, by_hand) =
             (self.settings.borrow(), self.origins.borrow(), self.by_hand.borrow());
-        let set_by_hand = |key| match key {
+        let runtime_override = |key| match key {
             "workers" => by_hand.workers.as_ref().map(|(count, by)| (count.to_string(), by.clone())),
             "log.level" => {
                 by_hand.log_level.as_ref().map(|(level, by)| (format!("{:?}", level.name()), by.clone()))
@@ -136,7 +136,7 @@ impl House {
             _ => None,
         };
         let setting = |key: &crate::config::Key| {
-            let (set_to, set_by) = set_by_hand(key.name).unzip();
+            let (override_value, overridden_by) = runtime_override(key.name).unzip();
             let inherited = self.doors.borrow().inherited(key.name);
             let origin = || origins.get(key.name).map(ToString::to_string);
             Setting {
@@ -144,8 +144,8 @@ impl House {
                 origin: inherited.as_ref().map_or_else(origin, |_| Some("systemd".into())),
                 value: inherited.unwrap_or_else(|| (key.show)(&settings)),
                 needs_restart: self.needs_restart(key),
-                set_to,
-                set_by,
+                override_value,
+                overridden_by,
             }
         };
         ConfigReply { settings: KEYS.iter().map(setting).collect() }

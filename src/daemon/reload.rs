@@ -134,7 +134,7 @@ impl House {
 
     fn changes(&self, from: &Settings, to: &Settings) -> Vec<SettingChange> {
         let by_hand = self.by_hand.borrow();
-        let is_set_by_hand = |key| match key {
+        let is_overridden = |key| match key {
             "workers" => by_hand.workers.is_some(),
             "log.level" => by_hand.log_level.is_some(),
             _ => false,
@@ -144,7 +144,7 @@ impl House {
             from: (key.show)(from),
             to: (key.show)(to),
             needs_restart: self.needs_restart(key),
-            set_by_hand: is_set_by_hand(key.name),
+            overridden: is_overridden(key.name),
         };
         let mut changes: Vec<_> = config::changes(from, to).into_iter().map(change).collect();
         let (serving, count) = (self.pool.borrow().serving(), to.workers.count());
@@ -156,7 +156,7 @@ impl House {
                     from: serving.to_string(),
                     to: count.to_string(),
                     needs_restart: false,
-                    set_by_hand: false,
+                    overridden: false,
                 },
             );
         }

@@ -75,13 +75,14 @@ fn unread_response_in_the_kernel_is_cut_after_write_timeout() {
     // As long as what the kernel takes, and no longer, and the longest.
     let fits = post(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(600)));
     for request in [fits, long_response()] {
-        let before = daemon.stats()["connections"]["cut"].as_u64().unwrap();
+        let before = daemon.stats()["connections"]["writeTimeouts"].as_u64().unwrap();
         let streams = small(&daemon);
         for stream in &streams {
             (&mut &*stream).write_all(request.as_bytes()).unwrap();
         }
         eventually("both are cut", || {
-            (daemon.stats()["connections"]["cut"].as_u64()? == before + streams.len() as u64).then_some(())
+            (daemon.stats()["connections"]["writeTimeouts"].as_u64()? == before + streams.len() as u64)
+                .then_some(())
         });
     }
     assert_served(&daemon);

@@ -93,7 +93,7 @@ fn failing_accept_is_reported_and_not_spun_on() {
         });
         let cpu = |stats: &Value| stats["process"]["cpuMs"].as_u64().unwrap();
         assert!(cpu(&after) - cpu(&before) < 400, "{before} {after}");
-        assert_eq!(after["connections"]["pauses"], 1);
+        assert_eq!(after["connections"]["acceptPauses"], 1);
         assert_eq!(daemon.logged("acceptPaused").len(), 1, "{}", daemon.log());
     }
 }

@@ -166,7 +166,7 @@ fn worker_override_ends_with_a_restart() {
     c5.run("systemctl reload pixeld");
     assert_eq!(connections(c5).len(), 5);
     let shown = c5.run("pixeldctl workers").stdout;
-    assert!(shown.contains("5 serving, 3 configured, set to 5 by root (pid "), "{shown}");
+    assert!(shown.contains("5 serving, 3 configured, override 5 by root (pid "), "{shown}");
     c5.run("pixeldctl workers auto");
     assert_eq!(connections(c5).len(), 3);
     c5.run("pixeldctl workers 5 && systemctl restart pixeld");

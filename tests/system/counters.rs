@@ -20,7 +20,7 @@ fn expect(host: &Host, requests: u64, starts: u64, since: &Value) {
     assert_eq!(stats["requests"]["ok"], requests, "{stats:#}");
     assert_eq!(stats["latency"]["count"], requests, "{stats:#}");
     assert_eq!(stats["process"]["starts"], starts, "{stats:#}");
-    assert_eq!(&stats["countingSinceUnixMs"], since, "{stats:#}");
+    assert_eq!(&stats["countersSinceUnixMs"], since, "{stats:#}");
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn counters_survive_restarts_and_crashes() {
         let site = Site::boot_release(release);
         let c5 = &site.c5;
         c5.run("systemctl start pixeld");
-        let since = json(c5, "pixeldctl stats --json")["countingSinceUnixMs"].clone();
+        let since = json(c5, "pixeldctl stats --json")["countersSinceUnixMs"].clone();
         expect(c5, 1, 1, &since);
         c5.run("systemctl restart pixeld");
         expect(c5, 2, 2, &since);

@@ -81,7 +81,7 @@ fn remote_user_decides_the_access() {
         }
     }
     assert_eq!(t2.entries("EVENT=workersSet").len(), 1);
-    assert_eq!(json(t2, "pixeldctl workers --json")["setTo"], 2);
+    assert_eq!(json(t2, "pixeldctl workers --json")["override"], 2);
 }
 
 fn ctl_as_alice(c5: &Host, arguments: &str) -> crate::harness::Output {

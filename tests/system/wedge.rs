@@ -49,8 +49,8 @@ fn stalled_worker_restarts_the_service() {
     let is_worker = |event: &Value| event["name"] == "workerStalled" && event["worker"] == 2;
     assert!(events.as_array().unwrap().iter().any(is_worker), "{events:#}");
     let workers = json(c5, "pixeldctl workers --json");
-    assert!(workers["workers"][1]["progressAgeMs"].as_u64().unwrap() > 4_000, "{workers:#}");
-    assert!(workers["workers"][0]["progressAgeMs"].as_u64().unwrap() < 4_000, "{workers:#}");
+    assert!(workers["workers"][1]["heartbeatAgeMs"].as_u64().unwrap() > 4_000, "{workers:#}");
+    assert!(workers["workers"][0]["heartbeatAgeMs"].as_u64().unwrap() < 4_000, "{workers:#}");
 
     c5.wait_for_entry(&format!("EVENT=stopped HANDED_OFF={kept}"));
     // A thread that is traced does not even die by itself.

@@ -113,7 +113,7 @@ fn oneway_call_is_done_without_a_reply() {
     }
     // The first thing that comes back is the reply to the first call that wants one.
     let reply = varlink.call("io.pixeld.Control.GetWorkers", &json!({}));
-    assert_eq!(reply["parameters"]["setTo"], 3);
+    assert_eq!(reply["parameters"]["override"], 3);
 }
 
 #[test]

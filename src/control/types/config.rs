@@ -17,27 +17,29 @@ pub struct Setting {
     pub origin: Option<String>,
     /// Whether a change of it in the files needs a restart.
     pub needs_restart: bool,
-    /// The value that was set by hand and holds instead, as TOML, until it is taken back or the daemon
-    /// ends.
-    pub set_to: Option<String>,
-    /// Who set it by hand.
-    pub set_by: Option<Attribution>,
+    /// The runtime override, as TOML: the value that is in effect instead, until it is removed or the
+    /// daemon ends.
+    #[serde(rename = "override")]
+    #[zlink(rename = "override")]
+    pub override_value: Option<String>,
+    /// Who set the override, and when.
+    pub overridden_by: Option<Attribution>,
 }
 
-/// A key whose value differs between what holds and what the files say.
+/// A key whose value in the files differs from the one in effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct SettingChange {
     /// Its dotted name.
     pub key: String,
-    /// The value that held, as TOML; the number of workers, if workers is the same and "auto" counts
+    /// The value in effect before, as TOML; the number of workers, if workers is the same and "auto" counts
     /// another number of CPUs than before.
     pub from: String,
     /// The value that the files give it, as TOML.
     pub to: String,
     /// Whether only a restart applies it.
     pub needs_restart: bool,
-    /// Whether a value that was set by hand goes on holding instead.
-    pub set_by_hand: bool,
+    /// Whether a runtime override stays in effect instead.
+    pub overridden: bool,
 }

@@ -19,10 +19,12 @@ pub struct StatsReply {
 pub struct WorkersReply {
     /// How many the configuration asks for; "auto" is counted.
     pub configured: u64,
-    /// How many were asked for by hand, which holds until it is taken back or the daemon ends.
-    pub set_to: Option<u64>,
-    /// Who asked for them.
-    pub set_by: Option<Attribution>,
+    /// The runtime override: how many there are instead, until it is removed or the daemon ends.
+    #[serde(rename = "override")]
+    #[zlink(rename = "override")]
+    pub override_count: Option<u64>,
+    /// Who set the override, and when.
+    pub overridden_by: Option<Attribution>,
     /// Each worker, by number.
     pub workers: Vec<WorkerInfo>,
 }
@@ -56,7 +58,7 @@ pub struct ConfigReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct ReloadReply {
-    /// Whether the changes hold from now on; false for a dry run.
+    /// Whether the changes are in effect now; false for a dry run.
     pub applied: bool,
     /// The keys that differ, in the order of pixeld.toml.
     pub changes: Vec<SettingChange>,

@@ -16,7 +16,7 @@ pub enum ServiceState {
     Stopping,
 }
 
-/// Something that was done by hand.
+/// Who changed something at run time, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
@@ -186,13 +186,13 @@ pub struct ConnectionStats {
     /// Open ones at most, as configured (limits.connections).
     pub limit: u64,
     /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.
-    pub allowed: u64,
+    pub effective_limit: u64,
     /// Closed to make room for new ones at the limit: idle ones, or with an incomplete request.
     pub evicted: u64,
     /// Cut off because their client did not take its answers in time (timeouts.write).
-    pub cut: u64,
+    pub write_timeouts: u64,
     /// Times that accepting paused, at the limit or for want of descriptors or memory.
-    pub pauses: u64,
+    pub accept_pauses: u64,
 }
 
 /// What the daemon is doing, and what it has counted.
@@ -207,7 +207,7 @@ pub struct Stats {
     /// The daemon's process.
     pub process: ProcessInfo,
     /// When the counters began.
-    pub counting_since_unix_ms: u64,
+    pub counters_since_unix_ms: u64,
     /// Where requests are taken.
     pub listeners: Vec<String>,
     /// Those at which no connection can be accepted at present, each with the reason.

@@ -35,5 +35,5 @@ pub struct WorkerInfo {
     /// lets requests wait.
     pub busy: f64,
     /// Milliseconds since it last came round; more than a few seconds mean that it is stuck.
-    pub progress_age_ms: u64,
+    pub heartbeat_age_ms: u64,
 }

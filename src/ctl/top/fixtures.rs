@@ -37,7 +37,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
             descriptors_used: Some(20),
             descriptors_allowed: 1024,
         },
-        counting_since_unix_ms: started_unix_ms,
+        counters_since_unix_ms: started_unix_ms,
         listeners: vec!["[::]:8000".into()],
         accept_errors: Vec::new(),
         workers,
@@ -51,10 +51,10 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
             accepted: 20,
             restored: 0,
             limit: 10_000,
-            allowed: 10_000,
+            effective_limit: 10_000,
             evicted: 0,
-            cut: 0,
-            pauses: 0,
+            write_timeouts: 0,
+            accept_pauses: 0,
         },
         bytes_received: 0,
         bytes_sent: 0,
@@ -70,12 +70,12 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
         cpu_ms: seconds * 250,
         #[allow(clippy::cast_precision_loss)] // there are few
         busy: number as f64 / workers as f64,
-        progress_age_ms: 321,
+        heartbeat_age_ms: 321,
     };
     let workers = WorkersReply {
         configured: workers,
-        set_to: None,
-        set_by: None,
+        override_count: None,
+        overridden_by: None,
         workers: (1..=workers).map(worker).collect(),
     };
     let event = EventInfo {

@@ -52,8 +52,10 @@ pub fn daemon(facts: &Facts) -> CheckResult {
 }
 
 fn drained(facts: &Facts, daemon: &DaemonFacts) -> Finding {
-    let by =
-        daemon.drained_by.as_ref().map_or_else(String::new, |by| format!(": drained {}", render::act(by)));
+    let by = daemon
+        .drained_by
+        .as_ref()
+        .map_or_else(String::new, |by| format!(": drained {}", render::attribution(by)));
     Finding::warning("pixeld is drained, and answers each request with 503")
         .evidence(format!("pixeldctl status{by}"))
         .mend(if is_service(facts, daemon) { "sudo pixeldctl resume" } else { "pixeldctl resume" })

@@ -40,11 +40,11 @@ pub fn draw(model: &Model, theme: &Theme, area: Rect, buffer: &mut Buffer) {
 }
 
 fn row<'a>(host: &'a HostState, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<'a>> {
-    let progress = match worker.progress_age_ms {
+    let progress = match worker.heartbeat_age_ms {
         ms @ ..10_000 => format!("{ms} ms ago"),
         ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
     };
-    let progress = if worker.progress_age_ms > STUCK_MS {
+    let progress = if worker.heartbeat_age_ms > STUCK_MS {
         Span::styled(progress, theme.style(BAD))
     } else {
         Span::styled(progress, theme.style(DIM))
