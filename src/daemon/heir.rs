@@ -79,7 +79,7 @@ impl Heir {
         let _ = timeout_at(begun + patience, complete).await;
         let mut pool = house.pool.borrow_mut();
         // Each worker does one after the other.
-        drop(pool.close_entrances());
+        drop(pool.close_acceptors());
         let given_up = pool.hand_over();
         Ok(Some(Self { outbox, given_up, connections: Vec::new(), left: 0 }))
     }

@@ -70,7 +70,7 @@ impl<'a> Stop<'a> {
     /// and lets all workers end.
     pub async fn run(mut self, outbox: io::Result<Option<Outbox>>) {
         if !matches!(outbox, Ok(Some(_))) {
-            let closed = self.house.pool.borrow_mut().close_entrances();
+            let closed = self.house.pool.borrow_mut().close_acceptors();
             closed.await;
         }
         let mut heir = self.find_heir(outbox).await;
@@ -128,7 +128,7 @@ impl<'a> Stop<'a> {
         let mut last_answers = !has_heir;
         if last_answers {
             // Each worker does one after the other.
-            drop(house.pool.borrow_mut().close_entrances());
+            drop(house.pool.borrow_mut().close_acceptors());
             house.pool.borrow().retire();
         }
         self.tell();

@@ -1,11 +1,11 @@
 //! Workers: threads of one runtime each, whose connections never leave them while a request is in
 //! flight, so the request path takes no lock. All accept connections, one at a time.
 
+mod accept_backoff;
+mod acceptor;
 mod dispatcher;
-mod entrance;
 mod handover;
 mod pool;
-mod shortage;
 mod thread;
 
 pub use handover::{Outbox, Received, pair, receive};

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
+    acceptor::Acceptor,
     dispatcher::WorkerHandle,
-    entrance::Entrance,
     thread::{Order, Shared, Worker},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub struct Pool {
     serving: Vec<Worker>,
     leaving: Vec<Worker>,
     /// Where the serving ones accept connections.
-    entrances: Vec<Arc<Entrance>>,
+    acceptors: Vec<Arc<Acceptor>>,
 }
 
 /// What changing the number of workers did.
@@ -78,7 +78,7 @@ impl Pool {
     pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
         shared.dispatcher.configure_limit(connection_limit);
         let mut pool =
-            Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), entrances: Vec::new() };
+            Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), acceptors: Vec::new() };
         // Nothing else waits for the main thread yet.
         pool.resize_within(Duration::from_secs(60), count)?;
         Ok(pool)
@@ -90,31 +90,31 @@ impl Pool {
     /// # Errors
     /// When epoll takes no more descriptors; then everything is as it was.
     pub fn accept(&mut self, added: Vec<Listener>, wanted: &[Address]) -> io::Result<()> {
-        let added = added.into_iter().map(|listener| Arc::new(Entrance::from(listener)));
+        let added = added.into_iter().map(|listener| Arc::new(Acceptor::from(listener)));
         let (kept, unwanted) = self
-            .entrances
+            .acceptors
             .iter()
             .cloned()
             .chain(added)
-            .partition::<Vec<_>, _>(|entrance| wanted.contains(entrance.address()));
+            .partition::<Vec<_>, _>(|acceptor| wanted.contains(acceptor.address()));
         let watched = self.serving.iter().map(|worker| worker.watch(&kept));
         let watched: Vec<_> = watched.collect::<io::Result<_>>()?;
-        self.entrances = kept;
+        self.acceptors = kept;
         for (worker, watched) in self.serving.iter_mut().zip(watched) {
             drop(worker.accept(watched));
         }
-        for entrance in unwanted {
-            entrance.close(&self.shared);
+        for acceptor in unwanted {
+            acceptor.close(&self.shared);
         }
         Ok(())
     }
 
     /// Accepts nothing more, as soon as this is done; a worker that is stuck is not waited for.
-    pub fn close_entrances(&mut self) -> impl Future<Output = ()> + use<> {
+    pub fn close_acceptors(&mut self) -> impl Future<Output = ()> + use<> {
         const PATIENCE: Duration = Duration::from_secs(1);
 
-        for entrance in self.entrances.drain(..) {
-            entrance.close(&self.shared);
+        for acceptor in self.acceptors.drain(..) {
+            acceptor.close(&self.shared);
         }
         let accepting: Vec<_> = self.serving.iter_mut().map(|worker| worker.accept(Vec::new())).collect();
         async move {
@@ -162,7 +162,7 @@ impl Pool {
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
         let mut worker = Worker::start(self.free_number(), policy, shared, deadline)?;
-        match worker.watch(&self.entrances) {
+        match worker.watch(&self.acceptors) {
             Ok(watched) => {
                 drop(worker.accept(watched));
                 self.serving.push(worker);
@@ -295,8 +295,8 @@ impl Pool {
     /// The addresses at which no connection can be accepted at present, each with the reason.
     pub fn accept_errors(&self) -> Vec<String> {
         let failing =
-            |entrance: &Arc<Entrance>| Some(format!("{}: {}", entrance.address(), entrance.failure()?));
-        self.entrances.iter().filter_map(failing).collect()
+            |acceptor: &Arc<Acceptor>| Some(format!("{}: {}", acceptor.address(), acceptor.failure()?));
+        self.acceptors.iter().filter_map(failing).collect()
     }
 
     /// Workers that finish what they have.

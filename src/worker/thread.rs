@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use super::{
+    acceptor::{Acceptor, RegisteredAcceptor, accept},
     dispatcher::{Dispatched, Dispatcher},
-    entrance::{Entrance, Watched, accept},
 };
 use crate::{
     http::{self, Context, Incomplete, Parked, Policy, Recall, Registry},
@@ -41,7 +41,7 @@ pub enum Order {
     /// Serve this connection.
     Serve(Parked),
     /// Accept connections at these entrances from now on, and at no others; then drop the other end.
-    Accept(Vec<Arc<Watched>>, oneshot::Sender<()>),
+    Accept(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
     /// Treat clients like this from now on.
     Adopt(Policy),
     /// Give so many connections to other workers, as they become idle.
@@ -99,7 +99,7 @@ pub struct Worker {
     pub thread: ThreadId,
     runtime: runtime::Handle,
     /// Where it accepts.
-    watched: Vec<Arc<Watched>>,
+    watched: Vec<Arc<RegisteredAcceptor>>,
 }
 
 impl Worker {
@@ -155,20 +155,20 @@ impl Worker {
     ///
     /// # Errors
     /// When epoll takes no more descriptors; then nothing has changed.
-    pub fn watch(&self, entrances: &[Arc<Entrance>]) -> io::Result<Vec<Arc<Watched>>> {
+    pub fn watch(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<Arc<RegisteredAcceptor>>> {
         // epoll is told here, so that nobody has to wait for the thread.
         let _entered = self.runtime.enter();
         let watch =
-            |entrance: &Arc<Entrance>| match self.watched.iter().find(|watched| watched.is_of(entrance)) {
+            |acceptor: &Arc<Acceptor>| match self.watched.iter().find(|watched| watched.is_of(acceptor)) {
                 Some(watched) => Ok(watched.clone()),
-                None => Watched::new(entrance.clone()).map(Arc::new),
+                None => RegisteredAcceptor::new(acceptor.clone()).map(Arc::new),
             };
-        entrances.iter().map(watch).collect()
+        acceptors.iter().map(watch).collect()
     }
 
     /// Accepts connections at what [`Self::watch`] returned, and nowhere else: from the moment when what
     /// is returned is closed.
-    pub fn accept(&mut self, watched: Vec<Arc<Watched>>) -> oneshot::Receiver<()> {
+    pub fn accept(&mut self, watched: Vec<Arc<RegisteredAcceptor>>) -> oneshot::Receiver<()> {
         let (done, accepts) = oneshot::channel();
         self.watched.clone_from(&watched);
         self.order(Order::Accept(watched, done));

@@ -41,13 +41,13 @@ fn numbers(pool: &Pool, leaving: bool) -> Vec<usize> {
 fn worker_that_cannot_start_leaves_the_others() {
     let (mut pool, mut ended_workers) = pool(1);
     let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
-    let entrance = Arc::new(Entrance::from(listener));
+    let acceptor = Arc::new(Acceptor::from(listener));
     // epoll takes no descriptor twice.
-    pool.entrances = vec![entrance.clone(), entrance.clone()];
+    pool.acceptors = vec![acceptor.clone(), acceptor.clone()];
     assert!(pool.resize(2).is_err());
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1], vec![2]));
 
-    pool.entrances = vec![entrance];
+    pool.acceptors = vec![acceptor];
     pool.resize(2).unwrap();
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![2]));
     let ended = ended_workers.blocking_recv().unwrap();
