@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{house::House, process};
+use super::{process, state::Daemon};
 use crate::control::{Change, Changed, ControlBackend, ControlError, PeerCredentials, Query, Snapshot};
 
 /// Requests of one socket that wait for the main loop. A client has one at a time.
@@ -55,23 +55,23 @@ pub fn channel() -> (ControlHandle, ControlQueue) {
 impl ControlQueue {
     /// Answers for as long as it is polled. Between two requests everything else of the main thread has
     /// its turn: signals, the watchdog, workers that have ended.
-    pub async fn serve(mut self, house: Rc<House>) {
+    pub async fn serve(mut self, daemon: Rc<Daemon>) {
         loop {
             // A task each: a panic costs the client that has asked, and a change may take its time.
-            let house = house.clone();
+            let daemon = daemon.clone();
             tokio::select! {
                 biased;
                 Some(command) = self.commands.recv() => match command {
-                    Command::Read(query) => drop(spawn_local(async move { house.answer(query) })),
+                    Command::Read(query) => drop(spawn_local(async move { daemon.answer(query) })),
                     Command::Change { change, caller, mut reply } => drop(spawn_local(async move {
                         tokio::select! {
-                            changed = house.change(change, caller) => drop(reply.send(changed)),
+                            changed = daemon.change(change, caller) => drop(reply.send(changed)),
                             // The client has gone, or has lost its place.
                             () = reply.closed() => {}
                         }
                     })),
                 },
-                Some(query) = self.queries.recv() => drop(spawn_local(async move { house.answer(query) })),
+                Some(query) = self.queries.recv() => drop(spawn_local(async move { daemon.answer(query) })),
                 else => return,
             }
             yield_now().await;
@@ -79,7 +79,7 @@ impl ControlQueue {
     }
 }
 
-impl House {
+impl Daemon {
     fn answer(&self, pending: PendingQuery) {
         let snapshot = self.snapshot(pending.query, pending.descriptors_used);
         // The client may have gone.

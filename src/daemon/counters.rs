@@ -1,6 +1,6 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use super::house::now_unix_ms;
+use super::state::now_unix_ms;
 use crate::{
     control::PeerCredentials,
     log::{Event, Log},

@@ -1,21 +1,21 @@
 //! The daemon, as a list of steps: read the configuration, take the sockets, start the workers,
-//! say that it is ready; then follow signals and control clients until it is told to stop.
+//! notify systemd; then serve signals and control clients until a signal stops the daemon.
 
 mod args;
 mod config_reader;
 mod control_queue;
+mod control_service;
 mod counters;
-mod doors;
-mod heir;
-mod house;
-mod operator;
-mod panics;
+mod handoff;
+mod listeners;
+mod main_loop;
+mod panic_hook;
 mod process;
+mod rate_window;
 mod reload;
-mod run;
+mod shutdown;
 mod sockets;
-mod stop;
-mod trend;
+mod state;
 
 use std::{
     io::{IsTerminal, Write},
@@ -59,14 +59,14 @@ pub fn main() -> Exit {
     let inherited = take_inherited();
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(errors) => return refuse(&errors),
+        Err(errors) => return fail_config(&errors),
     };
     let log = match open_log(loaded.settings.log.target, loaded.settings.log.level) {
         Ok(log) => log,
         Err(exit) => return exit,
     };
     let exit = run_to_end(&log, || match inherited {
-        Ok(inherited) => run::run(&args, inherited, sources, loaded, &log),
+        Ok(inherited) => main_loop::run(&args, inherited, sources, loaded, &log),
         Err(error) => {
             let reason = format!("what systemd says about the sockets that it passed is wrong: {error}");
             log.send(Event::SocketFailed { reason });
@@ -106,7 +106,7 @@ const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
     Log::start(Sink::open(target), level).map_err(|error| {
-        tell(&format!("pixeld: cannot start the thread of the log: {error}"));
+        report(&format!("pixeld: cannot start the thread of the log: {error}"));
         Exit::OsErr
     })
 }
@@ -128,13 +128,13 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
             match written {
                 Ok(()) => Exit::Ok,
                 Err(error) => {
-                    tell(&format!("pixeld: the result cannot be written: {error}"));
+                    report(&format!("pixeld: the result cannot be written: {error}"));
                     Exit::IoErr
                 }
             }
         }
         Err(errors) => {
-            tell(&errors);
+            report(&errors);
             Exit::Config
         }
     }
@@ -144,7 +144,7 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
 const MAX_STATUS: usize = 1000;
 
 /// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
-fn refuse(errors: &ConfigErrors) -> Exit {
+fn fail_config(errors: &ConfigErrors) -> Exit {
     let lines = errors.lines();
     let status = format!("The configuration is refused: {}", lines.join("; "));
     let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
@@ -155,13 +155,13 @@ fn refuse(errors: &ConfigErrors) -> Exit {
     // Who started it by hand sees the log; who looks at `systemctl status` sees this.
     let _ = Notifier::open().status(&status);
     if std::io::stderr().is_terminal() {
-        tell(&"pixeld: mend the files and try `pixeld --check`");
+        report(&"pixeld: mend the files and try `pixeld --check`");
     }
     Exit::Config
 }
 
 /// Says something on stderr. Where nobody can be told, the exit code still tells.
-fn tell(text: &dyn std::fmt::Display) {
+fn report(text: &dyn std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

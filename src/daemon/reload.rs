@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
 
 use super::{
     config_reader::ReadError,
-    doors::{Closed, Opened},
-    house::{House, policy},
+    listeners::{BindFailure, PreparedListeners},
+    state::{Daemon, policy},
 };
 use crate::{
     config::{self, ConfigError, Key, Loaded, Origin, Settings, TakesEffect},
@@ -11,20 +11,20 @@ use crate::{
     log::Event,
 };
 
-impl House {
+impl Daemon {
     /// Reads the configuration again. Either all of it holds afterwards or nothing has changed.
     ///
     /// # Errors
     /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
     pub async fn reload(&self, by: &str) -> Result<ReloadReply, ControlError> {
-        self.is_to_change()?;
-        let turn = self.config_reader.turn().await.map_err(|error| self.not_read(&error, by))?;
-        self.is_to_change()?;
-        let _reloading = Reloading::begin(self);
+        self.ensure_running()?;
+        let turn = self.config_reader.turn().await.map_err(|error| self.reload_error(&error, by))?;
+        self.ensure_running()?;
+        let _reloading = ReloadGuard::begin(self);
         let read = self.config_reader.read(turn, &self.sources).await;
         // The daemon may have begun to stop meanwhile.
-        self.is_to_change()?;
-        let (_turn, loaded) = read.map_err(|error| self.not_read(&error, by))?;
+        self.ensure_running()?;
+        let (_turn, loaded) = read.map_err(|error| self.reload_error(&error, by))?;
         self.apply(loaded, by)
     }
 
@@ -32,11 +32,11 @@ impl House {
     ///
     /// # Errors
     /// Every fault of every file, or a socket that could not be opened.
-    pub async fn try_reload(&self) -> Result<ReloadReply, ControlError> {
-        let turn = self.config_reader.turn().await.map_err(|error| not_read(&error))?;
+    pub async fn dry_run_reload(&self) -> Result<ReloadReply, ControlError> {
+        let turn = self.config_reader.turn().await.map_err(|error| reload_error(&error))?;
         let read = self.config_reader.read(turn, &self.sources).await;
-        let (_turn, loaded) = read.map_err(|error| not_read(&error))?;
-        let openable = self.doors.borrow().try_to_prepare(&loaded.settings.listen);
+        let (_turn, loaded) = read.map_err(|error| reload_error(&error))?;
+        let openable = self.listeners.borrow().ensure_bindable(&loaded.settings.listen);
         openable.map_err(|closed| ControlError::InvalidConfiguration {
             faults: vec![fault(closed, &loaded.origins)],
         })?;
@@ -48,24 +48,24 @@ impl House {
     pub fn needs_restart(&self, key: &Key) -> bool {
         match key.takes_effect {
             TakesEffect::AtReload => false,
-            TakesEffect::AtReloadIfBound => !self.doors.borrow().are_own(key.name),
+            TakesEffect::AtReloadIfBound => !self.listeners.borrow().is_own(key.name),
             TakesEffect::AtRestart => true,
         }
     }
 
     /// Why a reload did nothing, logged unless the caller before is the reason.
-    fn not_read(&self, error: &ReadError, by: &str) -> ControlError {
+    fn reload_error(&self, error: &ReadError, by: &str) -> ControlError {
         match error {
-            ReadError::Config(errors) => self.refuse(errors.lines(), by),
-            ReadError::Busy => not_read(error),
+            ReadError::Config(errors) => self.reject(errors.lines(), by),
+            ReadError::Busy => reload_error(error),
             _ => {
                 self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.into() });
-                not_read(error)
+                reload_error(error)
             }
         }
     }
 
-    fn refuse(&self, errors: Vec<String>, by: &str) -> ControlError {
+    fn reject(&self, errors: Vec<String>, by: &str) -> ControlError {
         self.log.send(Event::ReloadFailed { faults: errors.clone(), by: by.into() });
         ControlError::InvalidConfiguration { faults: errors }
     }
@@ -73,14 +73,14 @@ impl House {
     fn apply(&self, loaded: Loaded, by: &str) -> Result<ReloadReply, ControlError> {
         let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
         let changes = self.changes(&self.settings.borrow(), &next);
-        let opened = self.doors.borrow().prepare(&next.listen);
-        let opened = opened.map_err(|closed| self.refuse(vec![fault(closed, &next_origins)], by))?;
-        self.apply_what_may_fail(opened, &next)?;
-        self.pool.borrow_mut().adopt(&policy(&next), next.limits.connections);
-        if self.by_hand.borrow().log_level.is_none() {
+        let prepared = self.listeners.borrow().prepare(&next.listen);
+        let prepared = prepared.map_err(|closed| self.reject(vec![fault(closed, &next_origins)], by))?;
+        self.apply_fallible(prepared, &next)?;
+        self.pool.borrow_mut().set_policy(&policy(&next), next.limits.connections);
+        if self.overrides.borrow().log_level.is_none() {
             self.log.set_level(next.log.level);
         }
-        self.keep_what_waits(&mut next, &mut next_origins);
+        self.retain_until_restart(&mut next, &mut next_origins);
         self.settings.replace(next);
         self.origins.replace(next_origins);
         let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.needs_restart);
@@ -94,19 +94,18 @@ impl House {
     }
 
     /// All of it, or nothing.
-    fn apply_what_may_fail(&self, opened: Opened, next: &Settings) -> Result<(), ControlError> {
+    fn apply_fallible(&self, prepared: PreparedListeners, next: &Settings) -> Result<(), ControlError> {
         let before = self.pool.borrow().serving();
         // "auto" is counted again: the CPU quota or the affinity may have changed.
-        if before != next.workers.count() && self.by_hand.borrow().workers.is_none() {
+        if before != next.workers.count() && self.overrides.borrow().workers.is_none() {
             let resized = self.pool.borrow_mut().resize(next.workers.count());
-            resized.map_err(|error| self.no_workers(&error))?;
+            resized.map_err(|error| self.log_resize_failure(&error))?;
         }
-        let house = self.shared().ok_or_else(|| io::Error::other("the daemon ends"));
-        let changed = house.and_then(|house| self.doors.borrow_mut().change(opened, &house));
+        let changed = self.listeners.borrow_mut().replace(prepared, self);
         changed.map_err(|error| {
             // What fails leaves the number of workers as it is, which is told.
             if let Err(error) = self.pool.borrow_mut().resize(before) {
-                self.no_workers(&error);
+                self.log_resize_failure(&error);
             }
             let reason = format!("cannot serve the sockets that listen asks for: {error}");
             self.log.send(Event::OsError { reason: reason.clone() });
@@ -115,7 +114,7 @@ impl House {
     }
 
     /// What waits for a restart is reported as changed again by the next reload.
-    fn keep_what_waits(&self, next: &mut Settings, origins: &mut BTreeMap<&'static str, Origin>) {
+    fn retain_until_restart(&self, next: &mut Settings, origins: &mut BTreeMap<&'static str, Origin>) {
         let (settings, before) = (self.settings.borrow(), self.origins.borrow());
         for key in config::KEYS.iter().filter(|key| self.needs_restart(key)) {
             match key.name {
@@ -133,10 +132,10 @@ impl House {
     }
 
     fn changes(&self, from: &Settings, to: &Settings) -> Vec<SettingChange> {
-        let by_hand = self.by_hand.borrow();
+        let overrides = self.overrides.borrow();
         let is_overridden = |key| match key {
-            "workers" => by_hand.workers.is_some(),
-            "log.level" => by_hand.log_level.is_some(),
+            "workers" => overrides.workers.is_some(),
+            "log.level" => overrides.log_level.is_some(),
             _ => false,
         };
         let change = |key: &Key| SettingChange {
@@ -148,7 +147,7 @@ impl House {
         };
         let mut changes: Vec<_> = config::changes(from, to).into_iter().map(change).collect();
         let (serving, count) = (self.pool.borrow().serving(), to.workers.count());
-        if from.workers == to.workers && by_hand.workers.is_none() && serving != count {
+        if from.workers == to.workers && overrides.workers.is_none() && serving != count {
             changes.insert(
                 0,
                 SettingChange {
@@ -164,7 +163,7 @@ impl House {
     }
 }
 
-fn not_read(error: &ReadError) -> ControlError {
+fn reload_error(error: &ReadError) -> ControlError {
     match error {
         ReadError::Config(errors) => ControlError::InvalidConfiguration { faults: errors.lines() },
         ReadError::Busy => ControlError::Busy { method: "Reload".into() },
@@ -173,16 +172,16 @@ fn not_read(error: &ReadError) -> ControlError {
 }
 
 /// A reload, for the service manager: it ends with its value, also if the caller goes away.
-struct Reloading<'h>(&'h House);
+struct ReloadGuard<'h>(&'h Daemon);
 
-impl<'h> Reloading<'h> {
-    fn begin(house: &'h House) -> Self {
-        house.notify(|notifier| notifier.reloading());
-        Self(house)
+impl<'h> ReloadGuard<'h> {
+    fn begin(daemon: &'h Daemon) -> Self {
+        daemon.notify(|notifier| notifier.reloading());
+        Self(daemon)
     }
 }
 
-impl Drop for Reloading<'_> {
+impl Drop for ReloadGuard<'_> {
     fn drop(&mut self) {
         if !self.0.stopping.get() {
             let status = self.0.status();
@@ -192,8 +191,8 @@ impl Drop for Reloading<'_> {
 }
 
 /// With the line that asks for it, unless nothing but a default does.
-fn fault(closed: Closed, origins: &BTreeMap<&'static str, Origin>) -> String {
-    let Closed { key, reason } = closed;
+fn fault(closed: BindFailure, origins: &BTreeMap<&'static str, Origin>) -> String {
+    let BindFailure { key, reason } = closed;
     match origins.get(key).cloned() {
         Some(Origin { path, line }) => {
             ConfigError { path, line: Some(line), key: Some(key.into()), message: reason }.to_string()

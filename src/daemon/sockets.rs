@@ -22,7 +22,7 @@ pub struct Sockets {
 ///
 /// # Errors
 /// The code to exit with: 78 for a socket that had to be passed, 71 for one that cannot be opened.
-pub fn gather(
+pub fn acquire(
     mut inherited: Inherited,
     mode: SocketMode,
     listen: &Listen,

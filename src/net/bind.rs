@@ -188,16 +188,16 @@ mod tests {
         let wrong = ["taken", "file", "link", "file/s", "no/s"].map(|name| unix(&path(name)));
         let elsewhere = Address::Tcp("192.0.2.1:1".parse().unwrap());
         for address in wrong.into_iter().chain([Address::Tcp(tcp.local_addr().unwrap()), elsewhere]) {
-            let [tried, opened] = [Listener::try_bind(&address), Listener::bind(&address).map(drop)];
+            let [tried, opened] = [Listener::ensure_bindable(&address), Listener::bind(&address).map(drop)];
             assert_eq!(tried.unwrap_err().to_string(), opened.unwrap_err().to_string());
         }
         drop((tcp, taken));
         let abandoned = FileId::of(&path("taken")).unwrap();
         for name in ["taken", "new"] {
-            Listener::try_bind(&unix(&path(name))).unwrap();
+            Listener::ensure_bindable(&unix(&path(name))).unwrap();
         }
         assert!(FileId::of(&path("taken")).unwrap() == abandoned && !path("new").exists());
-        Listener::try_bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+        Listener::ensure_bindable(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     }
 
     #[test]

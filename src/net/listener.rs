@@ -67,7 +67,7 @@ impl Listener {
     ///
     /// # Errors
     /// As [`Self::bind`].
-    pub fn try_bind(address: &Address) -> Result<(), BindError> {
+    pub fn ensure_bindable(address: &Address) -> Result<(), BindError> {
         let tried = match address {
             Address::Tcp(ip) => bind::bind_tcp(&SockaddrStorage::from(*ip)).map(drop),
             Address::Unix(path) => bind::try_unix(path),

@@ -4,10 +4,8 @@
 mod accept_backoff;
 mod acceptor;
 mod dispatcher;
-mod handover;
 mod pool;
 mod thread;
 
-pub use handover::{Outbox, Received, pair, receive};
 pub use pool::{Pool, Resized, WorkerReport};
 pub use thread::Shared;

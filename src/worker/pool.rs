@@ -183,7 +183,7 @@ impl Pool {
     }
 
     /// Makes these the rules for all clients.
-    pub fn adopt(&mut self, policy: &Policy, connection_limit: usize) {
+    pub fn set_policy(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
         self.shared.dispatcher.configure_limit(connection_limit);
         self.refit();
@@ -199,7 +199,7 @@ impl Pool {
     }
 
     /// Takes a connection that a process before has accepted.
-    pub fn restore(&self, connection: Parked) {
+    pub fn adopt_connection(&self, connection: Parked) {
         self.shared.memory.accept.restored.add(1);
         self.shared.dispatcher.dispatch(connection);
     }
@@ -218,7 +218,7 @@ impl Pool {
 
     /// Lets all workers give up their connections at once, with what there is of incomplete requests, and end.
     /// What they give up comes out here.
-    pub fn hand_over(&mut self) -> UnboundedReceiver<Parked> {
+    pub fn detach_all(&mut self) -> UnboundedReceiver<Parked> {
         let (outlet, connections) = unbounded_channel();
         self.shared.dispatcher.set_handoff(outlet);
         self.leaving.append(&mut self.serving);

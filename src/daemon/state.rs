@@ -2,7 +2,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -12,8 +12,8 @@ use hyper::StatusCode;
 use super::{
     config_reader::ConfigReader,
     control_queue::{self, ControlHandle},
-    doors::Doors,
-    trend::{Sample, Trend},
+    listeners::Listeners,
+    rate_window::{RateSample, RateWindow},
 };
 use crate::{
     config::{Loaded, Origin, Settings, Sources},
@@ -27,109 +27,101 @@ use crate::{
 
 /// The running daemon: what signals and control clients act on. It lives on the main thread.
 #[derive(Debug)]
-pub struct House {
+pub struct Daemon {
     pub log: Log,
     pub pool: RefCell<Pool>,
     pub memory: Arc<Memory>,
-    pub doors: RefCell<Doors>,
+    pub listeners: RefCell<Listeners>,
     pub started: Instant,
     pub started_at: SystemTime,
-    /// Requests that processes before have answered.
+    /// Requests that previous processes have answered.
     pub answered_before: u64,
     pub stopping: Cell<bool>,
-    /// As the configuration says; what was set by hand is kept apart.
+    /// As the configuration says; runtime overrides are kept apart.
     pub settings: RefCell<Settings>,
     pub origins: RefCell<BTreeMap<&'static str, Origin>>,
-    pub by_hand: RefCell<ByHand>,
-    pub trend: RefCell<Trend>,
+    pub overrides: RefCell<RuntimeOverrides>,
+    pub rates: RefCell<RateWindow>,
     /// Whether a call of SetWorkers is at it.
     pub resizing: Cell<bool>,
     pub sources: Sources,
     pub config_reader: ConfigReader,
     /// Where the threads of the control sockets ask.
     pub control: ControlHandle,
-    me: Weak<Self>,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
-    stuck_worker: Cell<Option<usize>>,
-    /// When workers were last looked at, and whether that was late.
-    last_look: Cell<(Instant, bool)>,
-    lines_dropped_told: Cell<u64>,
+    stalled_worker: Cell<Option<usize>>,
+    /// When workers were last checked, and whether that was late.
+    last_check: Cell<(Instant, bool)>,
+    lines_dropped_flushed: Cell<u64>,
 }
 
 /// A worker that makes no progress.
 #[derive(Debug, Clone, Copy)]
-pub struct Stuck {
+pub struct StalledWorker {
     pub since: Duration,
-    /// Whether it was already when somebody looked before.
+    /// Whether the previous check found it as well.
     pub is_known: bool,
 }
 
-/// What was set by hand and holds in place of the configuration, until it is taken back or the daemon
-/// ends.
+/// Settings that an operator has overridden, until the override is reset or the daemon exits.
 #[derive(Debug, Default)]
-pub struct ByHand {
+pub struct RuntimeOverrides {
     pub workers: Option<(usize, Attribution)>,
     pub log_level: Option<(Level, Attribution)>,
 }
 
 /// What the daemon consists of once it has started.
 #[derive(Debug)]
-pub struct Parts {
+pub struct DaemonParts {
     pub sources: Sources,
     pub loaded: Loaded,
     pub pool: Pool,
     pub memory: Arc<Memory>,
-    pub doors: Doors,
+    pub listeners: Listeners,
     pub log: Log,
     pub started: Instant,
     pub answered_before: u64,
 }
 
-impl House {
-    /// Receives control clients from now on.
+impl Daemon {
+    /// Starts to serve control clients.
     ///
     /// # Errors
     /// When there is no descriptor or no thread left.
-    pub fn open(parts: Parts) -> io::Result<Rc<Self>> {
+    pub fn open(parts: DaemonParts) -> io::Result<Rc<Self>> {
         let (control, queue) = control_queue::channel();
-        let house = Rc::new_cyclic(|me| Self::new(parts, control, me));
-        house.doors.borrow_mut().receive(&house)?;
-        tokio::task::spawn_local(queue.serve(house.clone()));
-        Ok(house)
+        let daemon = Rc::new(Self::new(parts, control));
+        daemon.listeners.borrow_mut().serve_control(&daemon)?;
+        tokio::task::spawn_local(queue.serve(daemon.clone()));
+        Ok(daemon)
     }
 
-    fn new(parts: Parts, control: ControlHandle, me: &Weak<Self>) -> Self {
-        let trend = Trend::new(sample(&parts.memory, &parts.pool));
+    fn new(parts: DaemonParts, control: ControlHandle) -> Self {
+        let rates = RateWindow::new(sample(&parts.memory, &parts.pool));
         Self {
             log: parts.log,
             pool: RefCell::new(parts.pool),
             memory: parts.memory,
-            doors: RefCell::new(parts.doors),
+            listeners: RefCell::new(parts.listeners),
             started: parts.started,
             started_at: SystemTime::now() - parts.started.elapsed(),
             answered_before: parts.answered_before,
             stopping: Cell::new(false),
             settings: RefCell::new(parts.loaded.settings),
             origins: RefCell::new(parts.loaded.origins),
-            by_hand: RefCell::default(),
-            trend: RefCell::new(trend),
+            overrides: RefCell::default(),
+            rates: RefCell::new(rates),
             resizing: Cell::new(false),
             sources: parts.sources,
             config_reader: ConfigReader::default(),
             control,
-            me: me.clone(),
             notifier: RefCell::new(Notifier::open()),
             notify_failed: Cell::new(false),
-            stuck_worker: Cell::new(None),
-            last_look: Cell::new((Instant::now(), false)),
-            lines_dropped_told: Cell::new(0),
+            stalled_worker: Cell::new(None),
+            last_check: Cell::new((Instant::now(), false)),
+            lines_dropped_flushed: Cell::new(0),
         }
-    }
-
-    /// As those have it who act on it for longer than a call.
-    pub fn shared(&self) -> Option<Rc<Self>> {
-        self.me.upgrade()
     }
 
     /// What the daemon is doing.
@@ -144,7 +136,7 @@ impl House {
     }
 
     /// Refuses changes once the daemon is stopping.
-    pub fn is_to_change(&self) -> Result<(), ControlError> {
+    pub fn ensure_running(&self) -> Result<(), ControlError> {
         if self.stopping.get() { Err(ControlError::Stopping) } else { Ok(()) }
     }
 
@@ -153,7 +145,7 @@ impl House {
         self.settings.borrow().timeouts.drain
     }
 
-    /// Tells the service manager something, and the log once when that fails.
+    /// Notifies the service manager; logs the first failure.
     pub fn notify(&self, tell: impl FnOnce(&mut Notifier) -> io::Result<()>) {
         if let Err(error) = tell(&mut self.notifier.borrow_mut())
             && !self.notify_failed.replace(true)
@@ -167,8 +159,8 @@ impl House {
         ask(&mut self.notifier.borrow_mut())
     }
 
-    /// Answers no more changes.
-    pub fn begin_to_stop(&self, cause: &'static str) {
+    /// Rejects changes from now on.
+    pub fn begin_shutdown(&self, cause: &'static str) {
         self.stopping.set(true);
         self.log.send(Event::Stopping { cause, open: self.pool.borrow().open() as u64 });
     }
@@ -176,56 +168,55 @@ impl House {
     /// For how long the whole process did not run, if that was longer than `limit`: it was frozen or stopped,
     /// or the host had no CPU time for it. Workers are not to blame then, and need a moment to come round.
     /// Said of two looks in a row, it would be no pause, so it is not.
-    pub fn find_pause(&self, limit: Duration) -> Option<Duration> {
+    pub fn detect_pause(&self, limit: Duration) -> Option<Duration> {
         let now = Instant::now();
-        let (before, was_late) = self.last_look.get();
+        let (before, was_late) = self.last_check.get();
         let since = now - before;
         let is_late = since > limit;
-        self.last_look.set((now, is_late));
+        self.last_check.set((now, is_late));
         (is_late && !was_late).then_some(since)
     }
 
-    /// The worker that has not come round for longest, where that is longer than `limit`; the log is told
-    /// of it, once.
-    pub fn find_stuck(&self, limit: Duration) -> Option<Stuck> {
+    /// The worker with the oldest heartbeat, if that is older than `limit`; logged once.
+    pub fn detect_stalled_worker(&self, limit: Duration) -> Option<StalledWorker> {
         let reports = self.pool.borrow().reports().into_iter();
         let stuck = reports.filter(|report| report.since_progress > limit);
         let stuck = stuck.max_by_key(|report| report.since_progress);
-        let before = self.stuck_worker.replace(stuck.as_ref().map(|report| report.number));
+        let before = self.stalled_worker.replace(stuck.as_ref().map(|report| report.number));
         stuck.map(|report| {
             let (worker, since) = (report.number, report.since_progress);
             let is_known = before == Some(worker);
             if !is_known {
                 self.log.send(Event::WorkerStalled { worker, since });
             }
-            Stuck { since, is_known }
+            StalledWorker { since, is_known }
         })
     }
 
-    /// Takes note of what is counted by now, for the rates.
-    pub fn remember(&self) {
-        let mut trend = self.trend.borrow_mut();
-        if trend.is_due(Instant::now()) {
-            trend.add(self.sample());
+    /// Records the counters, for the rates.
+    pub fn record_sample(&self) {
+        let mut rates = self.rates.borrow_mut();
+        if rates.is_due(Instant::now()) {
+            rates.add(self.sample());
         }
-        self.keep_lines_dropped();
+        self.flush_lines_dropped();
     }
 
     /// What is counted by now.
-    pub fn sample(&self) -> Sample {
+    pub fn sample(&self) -> RateSample {
         sample(&self.memory, &self.pool.borrow())
     }
 
     /// The log counts for this process; what it counted goes to the counters that outlive it.
-    pub fn keep_lines_dropped(&self) {
+    pub fn flush_lines_dropped(&self) {
         let dropped = self.log.dropped();
-        self.memory.log_lines_dropped.add(dropped - self.lines_dropped_told.replace(dropped));
+        self.memory.log_lines_dropped.add(dropped - self.lines_dropped_flushed.replace(dropped));
     }
 
     /// One line on how it goes.
     pub fn status(&self) -> String {
         let now = self.sample();
-        let rate = self.trend.borrow().rate(&now, Duration::from_secs(1));
+        let rate = self.rates.borrow().rate(&now, Duration::from_secs(1));
         let pool = self.pool.borrow();
         let workers = counted(pool.serving(), "worker");
         let connections = counted(pool.open(), "connection");
@@ -238,15 +229,15 @@ impl House {
         format!("{state}: {workers}, {connections}, {}, {rate:.0}/s", counted(now.total, "request"))
     }
 
-    pub fn no_workers(&self, error: &io::Error) -> ControlError {
+    pub fn log_resize_failure(&self, error: &io::Error) -> ControlError {
         let reason = format!("cannot start another worker: {error}");
         self.log.send(Event::OsError { reason: reason.clone() });
         ControlError::Failed { reason }
     }
 }
 
-fn sample(memory: &Memory, pool: &Pool) -> Sample {
-    Sample {
+fn sample(memory: &Memory, pool: &Pool) -> RateSample {
+    RateSample {
         at: Instant::now(),
         total: answered(memory),
         latency: latency(memory.workers()),

@@ -7,7 +7,7 @@ use crate::stats::Distribution;
 
 /// What was counted at some moment of the last minute.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub struct RateSample {
     pub at: Instant,
     /// Requests.
     pub total: u64,
@@ -18,40 +18,40 @@ pub struct Sample {
 
 /// The samples of the last minute, from which rates are made.
 #[derive(Debug)]
-pub struct Trend(VecDeque<Sample>);
+pub struct RateWindow(VecDeque<RateSample>);
 
-/// The longest that anybody asks about.
-const KEPT: Duration = Duration::from_secs(60);
-/// Between two samples, whatever the tick.
-const APART: Duration = Duration::from_millis(900);
+/// The longest period of a rate.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Least time between two samples.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(900);
 
-impl Trend {
+impl RateWindow {
     /// Begins with what is counted at the start.
-    pub fn new(first: Sample) -> Self {
+    pub fn new(first: RateSample) -> Self {
         Self(VecDeque::from([first]))
     }
 
     /// Whether the last sample is old enough for another one.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.0.back().is_none_or(|last| now - last.at >= APART)
+        self.0.back().is_none_or(|last| now - last.at >= SAMPLE_INTERVAL)
     }
 
-    /// Adds one, and forgets those that nobody needs any more.
-    pub fn add(&mut self, sample: Sample) {
-        while self.0.get(1).is_some_and(|second| sample.at - second.at >= KEPT) {
+    /// Adds one, and drops those that are too old.
+    pub fn add(&mut self, sample: RateSample) {
+        while self.0.get(1).is_some_and(|second| sample.at - second.at >= WINDOW) {
             self.0.pop_front();
         }
         self.0.push_back(sample);
     }
 
     /// The youngest sample that is at least so old, or else the oldest.
-    pub fn before(&self, now: Instant, age: Duration) -> &Sample {
+    pub fn before(&self, now: Instant, age: Duration) -> &RateSample {
         let old_enough = self.0.iter().rev().find(|sample| now - sample.at >= age);
         old_enough.unwrap_or(&self.0[0])
     }
 
     /// Requests for each second, over at least the last `age`, if the samples reach back so far.
-    pub fn rate(&self, now: &Sample, age: Duration) -> f64 {
+    pub fn rate(&self, now: &RateSample, age: Duration) -> f64 {
         let before = self.before(now.at, age);
         let seconds = (now.at - before.at).as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
@@ -75,33 +75,33 @@ impl Trend {
 mod tests {
     use super::*;
 
-    fn sample(start: Instant, second: u64, total: u64) -> Sample {
+    fn sample(start: Instant, second: u64, total: u64) -> RateSample {
         let at = start + Duration::from_secs(second);
         let busy = vec![(1, Duration::from_millis(500 * second))];
-        Sample { at, total, latency: Distribution::default(), busy }
+        RateSample { at, total, latency: Distribution::default(), busy }
     }
 
     #[test]
     fn rate_covers_its_window() {
         let start = Instant::now();
-        let mut trend = Trend::new(sample(start, 0, 0));
+        let mut rates = RateWindow::new(sample(start, 0, 0));
         for second in 1..=100 {
             // 10 a second at first, 100 a second in the last ten seconds.
-            trend.add(sample(start, second, second * 10 + second.saturating_sub(90) * 90));
+            rates.add(sample(start, second, second * 10 + second.saturating_sub(90) * 90));
         }
         let now = sample(start, 100, 1_900);
-        let rate = |seconds| trend.rate(&now, Duration::from_secs(seconds));
+        let rate = |seconds| rates.rate(&now, Duration::from_secs(seconds));
         assert!((rate(1) - 100.0).abs() < 0.1 && (rate(10) - 100.0).abs() < 0.1);
         assert!((rate(60) - 25.0).abs() < 0.1, "{}", rate(60));
-        assert!(trend.0.len() <= 62);
-        assert!((trend.busy(now.at, 1, Duration::from_secs(50)) - 0.5).abs() < 0.01);
-        assert!(trend.busy(now.at, 2, Duration::ZERO) < 0.01);
+        assert!(rates.0.len() <= 62);
+        assert!((rates.busy(now.at, 1, Duration::from_secs(50)) - 0.5).abs() < 0.01);
+        assert!(rates.busy(now.at, 2, Duration::ZERO) < 0.01);
     }
 
     #[test]
     fn rate_right_after_start_is_zero() {
         let start = Instant::now();
-        let trend = Trend::new(sample(start, 0, 0));
-        assert!(trend.rate(&sample(start, 0, 5), Duration::from_secs(1)) < 0.1);
+        let rates = RateWindow::new(sample(start, 0, 0));
+        assert!(rates.rate(&sample(start, 0, 5), Duration::from_secs(1)) < 0.1);
     }
 }

@@ -17,13 +17,12 @@ use tokio::{
 
 use super::{
     args::Args,
-    counters,
-    doors::Doors,
-    heir,
-    house::{House, Parts, answered, policy},
-    panics, process,
-    sockets::{Sockets, gather},
-    stop::Stop,
+    counters, handoff,
+    listeners::Listeners,
+    panic_hook, process,
+    shutdown::Shutdown,
+    sockets::{Sockets, acquire},
+    state::{Daemon, DaemonParts, answered, policy},
 };
 use crate::{
     config::{Loaded, Sources},
@@ -31,25 +30,27 @@ use crate::{
     log::{Event, Log},
     net::Files,
     systemd::{self, Inherited},
-    worker::{self, Pool, Received, Shared},
+    worker::{Pool, Shared},
 };
 
-/// How often the status is told and everything is looked after.
+/// Interval of the status, the watchdog and the check for stalled workers.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// A worker that has not come round for so long is stuck, where no watchdog says how long that is.
-const STUCK: Duration = Duration::from_secs(5);
+/// A worker whose heartbeat is older is stalled, if no watchdog sets a timeout.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop, or until it cannot start.
 pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
-    let left =
-        Left { counters: take(&mut inherited.counters), connections: take(&mut inherited.connections) };
-    let sockets = match gather(inherited, args.sockets, &loaded.settings.listen, log) {
+    let left = PreviousState {
+        counters: take(&mut inherited.counters),
+        connections: take(&mut inherited.connections),
+    };
+    let sockets = match acquire(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
     };
-    panics::tell_log(log.clone());
+    panic_hook::install(log.clone());
     process::raise_descriptor_limit();
     let workers = loaded.settings.workers.count();
     if let Err(error) = process::ensure_descriptors(Files::for_start(workers)) {
@@ -61,7 +62,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {
-            let life = live(sources, loaded, sockets, left, log, started);
+            let life = main_loop(sources, loaded, sockets, left, log, started);
             LocalSet::new()
                 .block_on(&runtime, life)
                 .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}")))
@@ -75,17 +76,17 @@ fn cannot_start(log: &Log, reason: String) -> Exit {
     Exit::OsErr
 }
 
-/// What the process before has left in the hands of the service manager.
-struct Left {
+/// What the previous process has stored with the service manager.
+struct PreviousState {
     counters: Vec<OwnedFd>,
     connections: Vec<OwnedFd>,
 }
 
-async fn live(
+async fn main_loop(
     sources: Sources,
     loaded: Loaded,
     sockets: Sockets,
-    left: Left,
+    left: PreviousState,
     log: &Log,
     started: Instant,
 ) -> io::Result<Exit> {
@@ -108,25 +109,34 @@ async fn live(
     };
     let mut pool =
         Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
-    restore(&pool, left.connections, log);
-    let doors = Doors::open(sockets, &settings.listen, &mut pool)?;
+    handoff::adopt_connections(&pool, left.connections, log);
+    let listeners = Listeners::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();
-    let house = House::open(Parts { sources, loaded, pool, memory, doors, log, started, answered_before })?;
-    house.notify(|notifier| counters.keep(notifier));
-    house.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
+    let daemon = Daemon::open(DaemonParts {
+        sources,
+        loaded,
+        pool,
+        memory,
+        listeners,
+        log,
+        started,
+        answered_before,
+    })?;
+    daemon.notify(|notifier| counters.keep(notifier));
+    daemon.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     // What goes wrong is told if connections are lost by it.
-    let outbox = heir::open_outbox(&house);
+    let sender = handoff::open_sender(&daemon);
 
-    house.log.send(Event::Ready {
-        listeners: house.doors.borrow().addresses(),
-        workers: house.pool.borrow().serving(),
-        takes_changes: house.doors.borrow().take_changes(),
+    daemon.log.send(Event::Ready {
+        listeners: daemon.listeners.borrow().addresses(),
+        workers: daemon.pool.borrow().serving(),
+        takes_changes: daemon.listeners.borrow().has_admin(),
         took: started.elapsed(),
     });
-    let status = house.status();
-    house.notify(|notifier| notifier.ready(&status));
+    let status = daemon.status();
+    daemon.notify(|notifier| notifier.ready(&status));
 
-    let reloader = house.clone();
+    let reloader = daemon.clone();
     spawn_local(async move {
         while hangup.recv().await.is_some() {
             // The log has the result.
@@ -137,60 +147,40 @@ async fn live(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (cause, limit, exit) = loop {
         tokio::select! {
-            cause = stop_signals.recv() => break (cause, house.drain_limit(), Exit::Ok),
-            Some(worker) = ended_workers.recv() => house.pool.borrow_mut().ended(worker),
-            _ = ticks.tick() => if let Some(limit) = look_after(&house, watchdog, tick) {
-                break ("a worker stands still", limit.min(house.drain_limit()), Exit::Software);
+            cause = stop_signals.recv() => break (cause, daemon.drain_limit(), Exit::Ok),
+            Some(worker) = ended_workers.recv() => daemon.pool.borrow_mut().ended(worker),
+            _ = ticks.tick() => if let Some(limit) = on_tick(&daemon, watchdog, tick) {
+                break ("a worker stands still", limit.min(daemon.drain_limit()), Exit::Software);
             }
         }
     };
-    house.begin_to_stop(cause);
-    Stop::begin(&house, &mut ended_workers, &mut stop_signals, limit).run(outbox).await;
+    daemon.begin_shutdown(cause);
+    Shutdown::begin(&daemon, &mut ended_workers, &mut stop_signals, limit).run(sender).await;
     Ok(exit)
 }
 
-/// Goes on with the connections of the process before, as many as there are descriptors for. The sockets that
-/// they were left in are closed then, and with them whatever is still inside.
-fn restore(pool: &Pool, left: Vec<OwnedFd>, log: &Log) {
-    let mut restored = 0;
-    for socket in left {
-        let capacity = Files::allowed().connections(pool.serving()).saturating_sub(pool.open());
-        let Received { connections, closed } = worker::receive(&socket, capacity);
-        restored += connections.len() as u64;
-        for connection in connections {
-            pool.restore(connection);
-        }
-        for (reason, connections) in closed {
-            log.send(Event::AdoptFailed { connections, reason });
-        }
-    }
-    if restored > 0 {
-        log.send(Event::ConnectionsAdopted { connections: restored });
-    }
-}
-
 /// Keeps the status current, and feeds the watchdog while every worker makes progress. When one has made
-/// none for as long as the watchdog waits, it would bite soon, and all connections would be lost: returns
-/// how long stopping may take instead, which leaves those of the other workers for the next process.
-fn look_after(house: &House, watchdog: Option<Duration>, tick: Duration) -> Option<Duration> {
-    house.remember();
-    let status = house.status();
-    house.notify(|notifier| notifier.status(&status));
-    let limit = watchdog.map_or(STUCK, |timeout| timeout / 2);
+/// none for as long as the watchdog waits, systemd would kill the process, and all connections would be lost:
+/// returns how long a shutdown may take instead, which hands off the connections of the other workers.
+fn on_tick(daemon: &Daemon, watchdog: Option<Duration>, tick: Duration) -> Option<Duration> {
+    daemon.record_sample();
+    let status = daemon.status();
+    daemon.notify(|notifier| notifier.status(&status));
+    let limit = watchdog.map_or(STALL_TIMEOUT, |timeout| timeout / 2);
     // Half of the limit, so that workers have the rest of it to come round; and never just a late tick.
-    if let Some(since) = house.find_pause((limit / 2).max(tick * 3 / 2)) {
-        house.log.send(Event::ProcessPaused { since });
+    if let Some(since) = daemon.detect_pause((limit / 2).max(tick * 3 / 2)) {
+        daemon.log.send(Event::ProcessPaused { since });
         if watchdog.is_some() {
-            house.notify(|notifier| notifier.alive());
+            daemon.notify(|notifier| notifier.alive());
         }
         return None;
     }
-    let stuck = house.find_stuck(limit);
+    let stuck = daemon.detect_stalled_worker(limit);
     let timeout = watchdog?;
     // Known: where the whole process stood still, no worker has had time to come round yet.
     let is_hopeless = stuck.is_some_and(|stuck| stuck.is_known && stuck.since > timeout);
     if is_hopeless || stuck.is_none() {
-        house.notify(|notifier| notifier.alive());
+        daemon.notify(|notifier| notifier.alive());
     }
     is_hopeless.then_some(timeout / 4)
 }

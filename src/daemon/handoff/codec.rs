@@ -1,3 +1,5 @@
+//! Encoding of connections that are handed off: SCM_RIGHTS messages over a SOCK_SEQPACKET socket.
+
 use std::{
     collections::BTreeMap,
     fmt::Display,
@@ -23,32 +25,32 @@ use crate::{
 };
 
 /// Connections in one message: SCM_MAX_FD (unix(7)).
-const MOST_CONNECTIONS: usize = 253;
+const MAX_CONNECTIONS: usize = 253;
 /// Bytes of a message beside the descriptors; little enough for any socket's buffer.
-const MOST_BYTES: usize = 64 << 10;
-const _: () = assert!(FORMAT.len() + Message::NUMBERS + Parked::MAX_UNREAD <= MOST_BYTES);
+const MAX_BYTES: usize = 64 << 10;
+const _: () = assert!(FORMAT.len() + OutgoingFrame::HEADER_LEN + Parked::MAX_UNREAD <= MAX_BYTES);
 /// "pxho", and the version of what follows: for each connection the requests that were answered on it
 /// and the length of what was read and not answered (64 bits each, little endian), and that itself.
 const FORMAT: &[u8; 8] = b"pxho\0\0\0\x01";
 
-/// The near end of a socket in which connections lie until the next process takes them. All of them
-/// go into one, for systemd compares each descriptor that it is to keep with all that it keeps.
+/// The near end of a socket whose buffer holds connections until the next process receives them. All of them
+/// go into one, because systemd compares each descriptor that it is to store with all that it has.
 #[derive(Debug)]
-pub struct Outbox(OwnedFd);
+pub struct HandoffSender(OwnedFd);
 
-/// Makes a pair: what goes into the outbox comes out of the other end, in this process or the next.
+/// Makes a pair: what is sent comes out of the other end, in this process or the next.
 ///
 /// # Errors
 /// When the operating system has no descriptor left.
-pub fn pair() -> io::Result<(Outbox, OwnedFd)> {
+pub fn socket_pair() -> io::Result<(HandoffSender, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    Ok((Outbox(near), far))
+    Ok((HandoffSender(near), far))
 }
 
-impl Outbox {
+impl HandoffSender {
     /// Whether somebody has the other end.
-    pub fn is_kept(&self) -> bool {
+    pub fn is_stored(&self) -> bool {
         let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready == 0)
     }
@@ -60,7 +62,7 @@ impl Outbox {
     /// others are sent, for those of which no message could hold what was read.
     pub fn send(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
         // Set aside first: one of them holds up nobody.
-        let too_large: Vec<_> = connections.extract_if(.., |parked| !Message::holds(parked)).collect();
+        let too_large: Vec<_> = connections.extract_if(.., |parked| !OutgoingFrame::fits(parked)).collect();
         let sent = self.send_all(connections);
         let all_fit = too_large.is_empty();
         connections.extend(too_large);
@@ -74,10 +76,10 @@ impl Outbox {
 
     fn send_all(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
         while !connections.is_empty() {
-            let message = Message::of(connections);
+            let message = OutgoingFrame::of(connections);
             let sockets: Vec<BorrowedFd<'_>> =
                 connections[..message.count].iter().map(|parked| parked.socket.as_fd()).collect();
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_CONNECTIONS))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_CONNECTIONS))];
             let mut passed = SendAncillaryBuffer::new(&mut space);
             passed.push(SendAncillaryMessage::ScmRights(&sockets));
             let flags = SendFlags::NOSIGNAL;
@@ -88,27 +90,27 @@ impl Outbox {
     }
 }
 
-/// What goes along with the descriptors.
-struct Message {
+/// A message to send: connections, and the bytes that accompany their descriptors.
+struct OutgoingFrame {
     bytes: Vec<u8>,
     count: usize,
 }
 
-impl Message {
+impl OutgoingFrame {
     /// Bytes before what was read of a connection.
-    const NUMBERS: usize = 16;
+    const HEADER_LEN: usize = 16;
 
-    /// Whether a message has room for this one.
-    fn holds(parked: &Parked) -> bool {
-        FORMAT.len() + Self::NUMBERS + parked.unread.len() <= MOST_BYTES
+    /// Whether a message can hold this one.
+    fn fits(parked: &Parked) -> bool {
+        FORMAT.len() + Self::HEADER_LEN + parked.unread.len() <= MAX_BYTES
     }
 
     /// The first of these connections, as many as one message holds: at least one, where it
-    /// [`Self::holds`] each.
+    /// [`Self::fits`] each.
     fn of(connections: &[Parked]) -> Self {
         let mut message = Self { bytes: FORMAT.to_vec(), count: 0 };
-        for parked in connections.iter().take(MOST_CONNECTIONS) {
-            if message.bytes.len() + Self::NUMBERS + parked.unread.len() > MOST_BYTES {
+        for parked in connections.iter().take(MAX_CONNECTIONS) {
+            if message.bytes.len() + Self::HEADER_LEN + parked.unread.len() > MAX_BYTES {
                 break;
             }
             message.bytes.extend_from_slice(&(parked.requests as u64).to_le_bytes());
@@ -122,14 +124,14 @@ impl Message {
 
 /// What came out of a stored socket.
 #[derive(Debug, Default)]
-pub struct Received {
+pub struct ReceivedConnections {
     /// Connections to go on with.
     pub connections: Vec<Parked>,
     /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
     pub closed: BTreeMap<String, u64>,
 }
 
-impl Received {
+impl ReceivedConnections {
     fn close(&mut self, connections: usize, reason: impl Display) {
         if connections > 0 {
             *self.closed.entry(reason.to_string()).or_default() += connections as u64;
@@ -137,8 +139,8 @@ impl Received {
     }
 
     /// Takes the connections of one message, but no more than `capacity` in all.
-    fn take(&mut self, frame: Frame<'_>, capacity: usize) {
-        let Frame { sockets, bytes, is_short_of_files } = frame;
+    fn take(&mut self, frame: IncomingFrame<'_>, capacity: usize) {
+        let IncomingFrame { sockets, bytes, is_truncated } = frame;
         let Some(bytes) = bytes.strip_prefix(FORMAT) else {
             self.close(sockets.len(), "they were left by another version");
             return;
@@ -157,7 +159,7 @@ impl Received {
                     Err(error) => self.close(1, error),
                 },
                 // Those that found no descriptor the kernel has closed.
-                None if is_short_of_files => self.close(1, no_files()),
+                None if is_truncated => self.close(1, no_files()),
                 None => self.close(1, "its socket is missing"),
             }
         }
@@ -165,11 +167,11 @@ impl Received {
     }
 }
 
-/// Takes everything that a process before has left, but no more than `capacity` connections; all others are
-/// closed.
-pub fn receive(far: &OwnedFd, capacity: usize) -> Received {
-    let mut received = Received::default();
-    let mut buffer = vec![0; MOST_BYTES];
+/// Receives everything that a previous process has sent, but no more than `capacity` connections; closes all
+/// others.
+pub fn receive(far: &OwnedFd, capacity: usize) -> ReceivedConnections {
+    let mut received = ReceivedConnections::default();
+    let mut buffer = vec![0; MAX_BYTES];
     loop {
         match receive_frame(far, &mut buffer) {
             Ok(Some(frame)) => received.take(frame, capacity),
@@ -183,17 +185,17 @@ pub fn receive(far: &OwnedFd, capacity: usize) -> Received {
     received
 }
 
-/// One message.
-struct Frame<'b> {
+/// A message that was received.
+struct IncomingFrame<'b> {
     sockets: Vec<OwnedFd>,
     bytes: &'b [u8],
     /// Whether there was no descriptor left for more sockets.
-    is_short_of_files: bool,
+    is_truncated: bool,
 }
 
 /// `None` at the end.
-fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<Frame<'b>>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_CONNECTIONS))];
+fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<IncomingFrame<'b>>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_CONNECTIONS))];
     let mut passed = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received = loop {
@@ -217,10 +219,10 @@ fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<F
         })
         .flatten()
         .collect();
-    let is_short_of_files = received.flags.contains(ReturnFlags::CTRUNC);
+    let is_truncated = received.flags.contains(ReturnFlags::CTRUNC);
     // One that another version has made longer than the buffer is not understood either.
     let bytes = &buffer[..received.bytes.min(buffer.len())];
-    Ok(Some(Frame { sockets, bytes, is_short_of_files }))
+    Ok(Some(IncomingFrame { sockets, bytes, is_truncated }))
 }
 
 /// Requests that were answered on a connection, and what is unread of it.
@@ -262,12 +264,12 @@ mod tests {
 
     #[test]
     fn connections_survive_a_round_trip() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let (mut connections, mut clients): (Vec<_>, Vec<_>) =
             (0..600).map(|n| parked(n, if n % 7 == 0 { b"POST /pi" } else { b"" })).unzip();
-        outbox.send(&mut connections).unwrap();
+        sender.send(&mut connections).unwrap();
         assert!(connections.is_empty());
-        drop(outbox);
+        drop(sender);
 
         let received = receive_all(&far).unwrap();
         assert_eq!(received.len(), 600);
@@ -283,25 +285,25 @@ mod tests {
 
     #[test]
     fn unstored_connections_are_an_error() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         drop(far);
         let (connection, _client) = parked(1, b"");
         let mut connections = vec![connection];
-        assert!(outbox.send(&mut connections).is_err());
+        assert!(sender.send(&mut connections).is_err());
         assert_eq!(connections.len(), 1);
     }
 
     #[test]
     fn oversized_connection_blocks_no_other() {
-        let (outbox, far) = pair().unwrap();
-        let most = MOST_BYTES - FORMAT.len() - Message::NUMBERS;
+        let (sender, far) = socket_pair().unwrap();
+        let most = MAX_BYTES - FORMAT.len() - OutgoingFrame::HEADER_LEN;
         let lengths = [0, most + 1, most, 1 << 20, 1];
         let (mut connections, _clients): (Vec<_>, Vec<_>) =
             lengths.iter().enumerate().map(|(n, length)| parked(n, &vec![b' '; *length])).unzip();
-        let reason = outbox.send(&mut connections).unwrap_err().to_string();
+        let reason = sender.send(&mut connections).unwrap_err().to_string();
         assert!(reason.contains("too much"), "{reason}");
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
-        drop(outbox);
+        drop(sender);
         let received = receive_all(&far).unwrap();
         let received: Vec<_> = received.iter().map(|parked| (parked.requests, parked.unread.len())).collect();
         assert_eq!(received, [(0, 0), (2, most), (4, 1)]);
@@ -309,12 +311,12 @@ mod tests {
 
     #[test]
     fn full_socket_keeps_its_frames() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let mut sent = 0;
         loop {
             let (mut connections, _clients): (Vec<_>, Vec<_>) =
                 (0..4).map(|n| parked(n, &[b'x'; 15_000])).unzip();
-            match outbox.send(&mut connections) {
+            match sender.send(&mut connections) {
                 Ok(()) => sent += 4,
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -328,33 +330,33 @@ mod tests {
     }
 
     fn receive_all(far: &OwnedFd) -> Result<Vec<Parked>, BTreeMap<String, u64>> {
-        let Received { connections, closed } = receive(far, usize::MAX);
+        let ReceivedConnections { connections, closed } = receive(far, usize::MAX);
         if closed.is_empty() { Ok(connections) } else { Err(closed) }
     }
 
-    fn send_frame(outbox: &Outbox, bytes: &[u8], sockets: &[BorrowedFd<'_>]) {
+    fn send_frame(sender: &HandoffSender, bytes: &[u8], sockets: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
         let mut passed = SendAncillaryBuffer::new(&mut space);
         passed.push(SendAncillaryMessage::ScmRights(sockets));
-        sendmsg(&outbox.0, &[IoSlice::new(bytes)], &mut passed, SendFlags::NOSIGNAL).unwrap();
+        sendmsg(&sender.0, &[IoSlice::new(bytes)], &mut passed, SendFlags::NOSIGNAL).unwrap();
     }
 
     /// So many entries of connections on which nothing was read or answered.
     fn frame(entries: usize) -> Vec<u8> {
-        [FORMAT.as_slice(), &vec![0; entries * Message::NUMBERS]].concat()
+        [FORMAT.as_slice(), &vec![0; entries * OutgoingFrame::HEADER_LEN]].concat()
     }
 
     #[test]
     fn frame_of_another_version_is_closed_alone() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let (first, _one) = parked(1, b"");
         let (other, mut two) = UnixStream::pair().unwrap();
         let (last, _three) = parked(3, b"x");
-        outbox.send(&mut vec![first]).unwrap();
-        send_frame(&outbox, b"pxho\0\0\0\x02?", &[other.as_fd()]);
+        sender.send(&mut vec![first]).unwrap();
+        send_frame(&sender, b"pxho\0\0\0\x02?", &[other.as_fd()]);
         drop(other);
-        outbox.send(&mut vec![last]).unwrap();
-        let Received { connections, closed } = receive(&far, usize::MAX);
+        sender.send(&mut vec![last]).unwrap();
+        let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(closed.into_iter().collect::<Vec<_>>(), [("they were left by another version".into(), 1)]);
         assert_eq!(two.read(&mut [0]).unwrap(), 0, "it is closed");
@@ -362,24 +364,24 @@ mod tests {
 
     #[test]
     fn connections_above_the_capacity_are_closed() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let (mut connections, mut clients): (Vec<_>, Vec<_>) = (0..600).map(|n| parked(n, b"")).unzip();
-        outbox.send(&mut connections).unwrap();
-        let Received { connections, closed } = receive(&far, 260);
+        sender.send(&mut connections).unwrap();
+        let ReceivedConnections { connections, closed } = receive(&far, 260);
         assert_eq!((connections.len(), closed.into_values().collect::<Vec<_>>()), (260, vec![340]));
         assert_eq!(clients[260].read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
     fn unconnected_sockets_are_closed_with_reason() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         let (blocking, _client) = UnixStream::pair().unwrap();
         let sockets = [datagram.as_fd(), listener.as_fd(), file.as_fd(), blocking.as_fd()];
-        send_frame(&outbox, &frame(4), &sockets);
-        let Received { connections, closed } = receive(&far, usize::MAX);
+        send_frame(&sender, &frame(4), &sockets);
+        let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         let reasons: Vec<_> = closed.into_iter().collect();
         assert!(matches!(&reasons[..], [(_, 1), (_, 1), (_, 1)]), "{reasons:?}");
         for reason in ["no connection", "not connected", "socket"] {
@@ -392,12 +394,12 @@ mod tests {
 
     #[test]
     fn count_mismatch_of_a_frame_is_reported() {
-        let (outbox, far) = pair().unwrap();
+        let (sender, far) = socket_pair().unwrap();
         let (socket, _client) = UnixStream::pair().unwrap();
-        send_frame(&outbox, &frame(2), &[socket.as_fd()]);
-        send_frame(&outbox, &frame(1), &[socket.as_fd(), socket.as_fd()]);
-        send_frame(&outbox, &[&frame(1)[..], b"cut"].concat(), &[socket.as_fd(), socket.as_fd()]);
-        let Received { connections, closed } = receive(&far, usize::MAX);
+        send_frame(&sender, &frame(2), &[socket.as_fd()]);
+        send_frame(&sender, &frame(1), &[socket.as_fd(), socket.as_fd()]);
+        send_frame(&sender, &[&frame(1)[..], b"cut"].concat(), &[socket.as_fd(), socket.as_fd()]);
+        let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         assert_eq!(connections.len(), 3);
         assert_eq!(closed.into_values().collect::<Vec<_>>(), [2, 1]);
     }

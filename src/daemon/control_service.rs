@@ -3,8 +3,8 @@ use std::{cell::Cell, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    house::{House, now_unix_ms},
     process,
+    state::{Daemon, now_unix_ms},
 };
 use crate::{
     config::KEYS,
@@ -19,14 +19,14 @@ use crate::{
     worker::WorkerReport,
 };
 
-/// Workers that leave are waited for so long, for whoever asked waits too.
-const LEAVES: Duration = Duration::from_secs(5);
-/// Connections that were asked to move are waited for so long, for a request may be in flight on them.
-const MOVES: Duration = Duration::from_secs(1);
+/// A call waits so long for workers to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A call waits so long for connections to migrate: a request may be in flight on them.
+const MIGRATE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often to look whether a change has come true.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-impl House {
+impl Daemon {
     /// Answers a method that only reads.
     pub fn snapshot(&self, query: Query, descriptors_used: u64) -> Snapshot {
         match query {
@@ -43,7 +43,7 @@ impl House {
     pub async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
-            Change::Reload { dry_run: true } => self.try_reload().await.map(Changed::Reloaded),
+            Change::Reload { dry_run: true } => self.dry_run_reload().await.map(Changed::Reloaded),
             Change::Reload { dry_run: false } => {
                 self.reload(&caller.to_string()).await.map(Changed::Reloaded)
             }
@@ -54,11 +54,11 @@ impl House {
     }
 
     fn stats(&self, descriptors_used: u64) -> Stats {
-        self.keep_lines_dropped();
+        self.flush_lines_dropped();
         let now = self.sample();
-        let trend = self.trend.borrow();
-        let rate = |seconds| trend.rate(&now, Duration::from_secs(seconds));
-        let recent = now.latency.since(&trend.before(now.at, Duration::from_secs(10)).latency);
+        let rates = self.rates.borrow();
+        let rate = |seconds| rates.rate(&now, Duration::from_secs(seconds));
+        let recent = now.latency.since(&rates.before(now.at, Duration::from_secs(10)).latency);
         let totals = Totals::sum(self.memory.workers());
         let (pool, accept) = (self.pool.borrow(), &self.memory.accept);
         Stats {
@@ -79,7 +79,7 @@ impl House {
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counters_since_unix_ms: self.memory.since_unix_ms(),
-            listeners: self.doors.borrow().addresses(),
+            listeners: self.listeners.borrow().addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
             requests: RequestCounts::new(|outcome| totals.outcomes.get(outcome)),
@@ -104,7 +104,7 @@ impl House {
     }
 
     fn workers(&self) -> WorkersReply {
-        let (now, trend) = (std::time::Instant::now(), self.trend.borrow());
+        let (now, rates) = (std::time::Instant::now(), self.rates.borrow());
         let worker = |report: WorkerReport| WorkerInfo {
             number: report.number as u64,
             state: if report.leaving { WorkerState::Leaving } else { WorkerState::Serving },
@@ -113,10 +113,10 @@ impl House {
             idle_connections: report.idle,
             connections_taken: report.taken,
             cpu_ms: millis(report.cpu),
-            busy: trend.busy(now, report.number, report.busy),
+            busy: rates.busy(now, report.number, report.busy),
             heartbeat_age_ms: millis(report.since_progress),
         };
-        let (count, overridden_by) = self.by_hand.borrow().workers.clone().unzip();
+        let (count, overridden_by) = self.overrides.borrow().workers.clone().unzip();
         WorkersReply {
             configured: self.settings.borrow().workers.count() as u64,
             override_count: count.map(|count| count as u64),
@@ -126,18 +126,18 @@ impl House {
     }
 
     fn config(&self) -> ConfigReply {
-        let (settings, origins, by_hand) =
-            (self.settings.borrow(), self.origins.borrow(), self.by_hand.borrow());
+        let (settings, origins, overrides) =
+            (self.settings.borrow(), self.origins.borrow(), self.overrides.borrow());
         let runtime_override = |key| match key {
-            "workers" => by_hand.workers.as_ref().map(|(count, by)| (count.to_string(), by.clone())),
+            "workers" => overrides.workers.as_ref().map(|(count, by)| (count.to_string(), by.clone())),
             "log.level" => {
-                by_hand.log_level.as_ref().map(|(level, by)| (format!("{:?}", level.name()), by.clone()))
+                overrides.log_level.as_ref().map(|(level, by)| (format!("{:?}", level.name()), by.clone()))
             }
             _ => None,
         };
         let setting = |key: &crate::config::Key| {
             let (override_value, overridden_by) = runtime_override(key.name).unzip();
-            let inherited = self.doors.borrow().inherited(key.name);
+            let inherited = self.listeners.borrow().inherited(key.name);
             let origin = || origins.get(key.name).map(ToString::to_string);
             Setting {
                 key: key.name.into(),
@@ -156,8 +156,8 @@ impl House {
         count: Option<usize>,
         caller: PeerCredentials,
     ) -> Result<SetWorkersReply, ControlError> {
-        self.is_to_change()?;
-        let _turn = Turn::take(&self.resizing, "SetWorkers")?;
+        self.ensure_running()?;
+        let _guard = ResizeGuard::take(&self.resizing, "SetWorkers")?;
         self.resize(count, caller).await
     }
 
@@ -166,12 +166,12 @@ impl House {
         level: Option<Level>,
         caller: PeerCredentials,
     ) -> Result<SetLogLevelReply, ControlError> {
-        self.is_to_change()?;
+        self.ensure_running()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
-        let before = self.by_hand.borrow().log_level.as_ref().map(|(level, _)| *level);
+        let before = self.overrides.borrow().log_level.as_ref().map(|(level, _)| *level);
         // Who has set it first stays noted.
         if before != level {
-            self.by_hand.borrow_mut().log_level = level.map(|level| (level, act(caller)));
+            self.overrides.borrow_mut().log_level = level.map(|level| (level, act(caller)));
             self.log.set_level(from.max(to));
             self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
             self.log.set_level(to);
@@ -180,30 +180,30 @@ impl House {
     }
 
     fn drain(&self, caller: PeerCredentials) -> Result<DrainReply, ControlError> {
-        self.is_to_change()?;
+        self.ensure_running()?;
         let already = self.memory.is_drained();
         if !already {
             let by = DrainedBy { unix_ms: now_unix_ms(), pid: caller.pid, uid: caller.uid };
             self.memory.set_drained(Some(by));
             self.log.send(Event::Drained { by: caller.to_string() });
-            self.tell_status();
+            self.notify_status();
         }
         Ok(DrainReply { already })
     }
 
     fn resume(&self, caller: PeerCredentials) -> Result<ResumeReply, ControlError> {
-        self.is_to_change()?;
+        self.ensure_running()?;
         let already = !self.memory.is_drained();
         if !already {
             self.memory.set_drained(None);
             self.log.send(Event::Resumed { by: caller.to_string() });
-            self.tell_status();
+            self.notify_status();
         }
         Ok(ResumeReply { already })
     }
 }
 
-impl House {
+impl Daemon {
     async fn resize(
         &self,
         count: Option<usize>,
@@ -211,17 +211,18 @@ impl House {
     ) -> Result<SetWorkersReply, ControlError> {
         let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
         let moved_before = self.pool.borrow().moved();
-        let resized = self.pool.borrow_mut().resize(target).map_err(|error| self.no_workers(&error))?;
-        self.by_hand.borrow_mut().workers = count.map(|count| (count, act(caller)));
+        let resized =
+            self.pool.borrow_mut().resize(target).map_err(|error| self.log_resize_failure(&error))?;
+        self.overrides.borrow_mut().workers = count.map(|count| (count, act(caller)));
         self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.to_string() });
 
         let begun = Instant::now();
         let moved = || self.pool.borrow().moved() - moved_before;
         let has_left =
-            || self.pool.borrow().leaving() == 0 || begun.elapsed() >= LEAVES.min(self.drain_limit());
-        let has_moved = || moved() >= resized.moving || begun.elapsed() >= MOVES;
+            || self.pool.borrow().leaving() == 0 || begun.elapsed() >= EXIT_TIMEOUT.min(self.drain_limit());
+        let has_moved = || moved() >= resized.moving || begun.elapsed() >= MIGRATE_TIMEOUT;
         while !(has_left() && has_moved()) {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(SetWorkersReply {
             from: resized.from as u64,
@@ -231,23 +232,23 @@ impl House {
         })
     }
 
-    fn tell_status(&self) {
+    fn notify_status(&self) {
         let status = self.status();
         self.notify(|notifier| notifier.status(&status));
     }
 }
 
-/// One call at a time. A turn ends with its value, for a call may be cut off at any moment.
-struct Turn<'b>(&'b Cell<bool>);
+/// Lets one call of SetWorkers resize the pool at a time. Released on drop, because a call may be cancelled.
+struct ResizeGuard<'b>(&'b Cell<bool>);
 
-impl<'b> Turn<'b> {
+impl<'b> ResizeGuard<'b> {
     fn take(is_busy: &'b Cell<bool>, method: &str) -> Result<Self, ControlError> {
         let before = is_busy.replace(true);
         if before { Err(ControlError::Busy { method: method.into() }) } else { Ok(Self(is_busy)) }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ResizeGuard<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }

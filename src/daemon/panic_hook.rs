@@ -2,9 +2,9 @@ use std::panic::{self, PanicHookInfo};
 
 use crate::log::{Event, Log};
 
-/// Tells the log of every panic, with its message and its place, instead of stderr. A panic of the log's
+/// Logs every panic, with its message and its place, instead of printing it to stderr. A panic of the log's
 /// own thread goes to stderr: the line about it could be the next that panics.
-pub fn tell_log(log: Log) {
+pub fn install(log: Log) {
     let show = panic::take_hook();
     panic::set_hook(Box::new(
         move |info| {
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Settings,
-        daemon::house::policy,
+        daemon::state::policy,
         http::{Parked, STUMBLING_BLOCK},
         log::{Level, Sink},
         net::Socket,
@@ -56,7 +56,7 @@ mod tests {
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
             far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            pool.restore(Parked::new(Socket::adopt(near.into()).unwrap(), None));
+            pool.adopt_connection(Parked::new(Socket::adopt(near.into()).unwrap(), None));
             Self(far)
         }
 
