@@ -5,19 +5,18 @@ mod support;
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
-    net::{SocketAddr, TcpListener, TcpStream},
+    fs::{self, OpenOptions},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::Signal,
 };
-use tempfile::TempDir;
 
-use support::{Client, Daemon, ECHO, PIXEL, Setup, eventually, post, run, stdout};
+use support::{Daemon, ECHO, PIXEL, Proxy, Setup, eventually, post, run, stdout};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 const REQUIREMENTS: &str = include_str!("clients/requirements.txt");
@@ -101,52 +100,6 @@ fn ab_is_served_with_and_without_keep_alive() {
     }
 }
 
-/// A proxy in front of two daemons. It is killed and reaped when the test ends.
-struct Proxy {
-    process: Child,
-    address: SocketAddr,
-    folder: TempDir,
-}
-
-impl Proxy {
-    fn start(program: &str, arguments: &[&str], configuration: impl FnOnce(SocketAddr) -> String) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("configuration");
-        fs::write(&file, configuration(address)).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let process = Command::new(program)
-            .args(arguments)
-            .arg(&file)
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let mut proxy = Self { process, address, folder };
-        eventually(program, || {
-            if let Some(status) = proxy.process.try_wait().unwrap() {
-                let log = fs::read_to_string(proxy.folder.path().join("log")).unwrap();
-                panic!("{program} ended with {status}: {log}");
-            }
-            TcpStream::connect(address).ok()
-        });
-        proxy
-    }
-
-    fn client(&self) -> Client {
-        Client::tcp(self.address)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// Both daemons serve. If the proxy repeats a POST, one is drained, serves again, and is killed. No client of the
 /// proxy gets anything but a response of 200.
 fn served_behind(repeats: bool, start: impl FnOnce([SocketAddr; 2]) -> Proxy) {
@@ -180,7 +133,7 @@ fn served_behind(repeats: bool, start: impl FnOnce([SocketAddr; 2]) -> Proxy) {
 #[ignore = "needs HAProxy: make test-all"]
 fn host_lost_behind_haproxy_costs_no_request() {
     served_behind(true, |[first, second]| {
-        Proxy::start("haproxy", &["-db", "-f"], |address| {
+        Proxy::start("haproxy", &["-db", "-f"], |address, _| {
             format!(
                 "defaults\n mode http\n timeout connect 1s\n timeout client 10s\n timeout server 5s\n \
                  option http-buffer-request\n option redispatch 1\n retries 3\n \
@@ -200,7 +153,7 @@ fn host_lost_behind_haproxy_costs_no_request() {
 #[ignore = "needs Caddy: make test-all"]
 fn caddy_as_proxy_is_served() {
     served_behind(false, |[first, second]| {
-        Proxy::start("caddy", &["run", "--adapter", "caddyfile", "--config"], |address| {
+        Proxy::start("caddy", &["run", "--adapter", "caddyfile", "--config"], |address, _| {
             format!(
                 "{{\n admin off\n auto_https off\n}}\n\
                  http://:{} {{\n bind 127.0.0.1\n reverse_proxy {first} {second} {{\n  lb_policy round_robin\n }}\n}}\n",

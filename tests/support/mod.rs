@@ -8,6 +8,7 @@ mod daemon;
 mod log;
 mod manager;
 mod program;
+mod proxy;
 mod tmux;
 mod varlink;
 
@@ -20,6 +21,7 @@ pub use client::{Answer, Client, ECHO, PIXEL, post, post_in_two, request};
 pub use daemon::{Daemon, Setup};
 pub use log::LogLine;
 pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
+pub use proxy::Proxy;
 pub use tmux::Tmux;
 pub use varlink::Varlink;
 
