@@ -64,7 +64,7 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
 }
 
 /// Has these signals do nothing from now on. Programs that this one runs are born with their defaults.
-pub fn disarm(signals: &[Signal]) {
+pub fn ignore_signals(signals: &[Signal]) {
     extern "C" fn nothing(_: c_int) {}
 
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
@@ -102,7 +102,7 @@ static LOOK_AT_STDOUT: extern "C" fn() = {
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
-pub fn watch(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
+pub fn register_listener(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
     // SAFETY: a Listener owns its descriptor and returns the same one until it is dropped, which
     // AsyncFd, having a share in it, lets happen only after it has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
@@ -112,7 +112,7 @@ pub fn watch(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
-pub fn watch_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn register_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is the same descriptor until it is dropped, which AsyncFd does only after it
     // has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
@@ -171,7 +171,7 @@ fn set_pass_rights(socket: &impl AsFd, pass: bool) -> nix::Result<()> {
 /// Whether the other end has taken everything that was sent: over TCP, whether its host has acknowledged it;
 /// over a Unix socket, whether it was read (`SIOCOUTQ`, tcp(7), unix(7)). If that cannot be found out, yes.
 #[allow(clippy::cast_possible_truncation)] // a small constant, of another type with each C library
-pub fn is_output_taken(socket: BorrowedFd<'_>) -> bool {
+pub fn is_send_queue_empty(socket: BorrowedFd<'_>) -> bool {
     // SAFETY: SIOCOUTQ, by its other name, writes an int and reads nothing.
     let unsent = unsafe { ioctl::Getter::<{ libc::TIOCOUTQ as ioctl::Opcode }, libc::c_int>::new() };
     // SAFETY: as above, for any descriptor.
@@ -186,7 +186,7 @@ const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW
 ///
 /// # Errors
 /// When memory or descriptors are short.
-pub fn shareable_file(name: &str, bytes: usize) -> io::Result<OwnedFd> {
+pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     ftruncate(&file, i64::try_from(bytes).map_err(io::Error::other)?)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(FIXED_SIZE | SealFlag::F_SEAL_SEAL))?;
@@ -202,7 +202,7 @@ pub unsafe trait Shareable: Sync {}
 // SAFETY: it is made of atomic words and nothing else.
 unsafe impl Shareable for Region {}
 
-/// A `T` in a [`shareable_file`].
+/// A `T` in a [`create_memfd`].
 #[derive(Debug)]
 pub struct Mapping<T>(NonNull<T>);
 
@@ -212,7 +212,7 @@ impl<T: Shareable> Mapping<T> {
     /// Maps the whole file.
     ///
     /// # Errors
-    /// When the file is not a [`shareable_file`] of this size, or memory is short.
+    /// When the file is not a [`create_memfd`] of this size, or memory is short.
     pub fn new(file: &OwnedFd) -> io::Result<Self> {
         let not_ours = |_| io::Error::other("that is no memory to share");
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;

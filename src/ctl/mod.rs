@@ -69,7 +69,7 @@ pub const EXITS: &[Exit] = &[
 /// The whole life of `pixeldctl`, from its command line to its exit code.
 pub fn main() -> Exit {
     // What fails says so by itself.
-    sys::disarm(&[Signal::SIGXFSZ]);
+    sys::ignore_signals(&[Signal::SIGXFSZ]);
     render::choose_colours();
     let args = match Args::try_parse() {
         Ok(args) => args,

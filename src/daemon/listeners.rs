@@ -10,7 +10,7 @@ use super::{sockets::Sockets, state::Daemon};
 use crate::{
     config::Listen,
     control::{self, Access},
-    net::{Address, BindError, Files, Listener},
+    net::{Address, BindError, FdBudget, Listener},
     worker::Pool,
 };
 
@@ -247,7 +247,7 @@ impl ControlListener {
 
 /// Serves control clients in a thread of its own; when the other end of this is dropped, no new ones.
 fn serve(listener: &Listener, access: Access, daemon: &Daemon) -> io::Result<oneshot::Sender<()>> {
-    let (listener, max_clients) = (listener.try_clone()?, Files::allowed().control_clients());
+    let (listener, max_clients) = (listener.try_clone()?, FdBudget::from_rlimit().control_clients());
     let (control, log) = (&daemon.control, daemon.log.clone());
     match access.refusal() {
         Some(refusal) => control::serve(listener, access, max_clients, control.read_only(refusal), log),

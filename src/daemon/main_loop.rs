@@ -28,7 +28,7 @@ use crate::{
     config::{Loaded, Sources},
     exit::Exit,
     log::{Event, Log},
-    net::Files,
+    net::FdBudget,
     systemd::{self, Inherited},
     worker::{Pool, Shared},
 };
@@ -53,7 +53,7 @@ pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Load
     panic_hook::install(log.clone());
     process::raise_descriptor_limit();
     let workers = loaded.settings.workers.count();
-    if let Err(error) = process::ensure_descriptors(Files::for_start(workers)) {
+    if let Err(error) = process::ensure_descriptors(FdBudget::for_start(workers)) {
         return cannot_start(log, error.to_string());
     }
     process::open_figures();

@@ -44,7 +44,7 @@ pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr,
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
     let started = Instant::now();
-    sys::disarm(&DISARMED);
+    sys::ignore_signals(&IGNORED_SIGNALS);
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return Exit::after_usage("pixeld", &error, sys::stdout_was_closed()),
@@ -98,7 +98,7 @@ fn pause_before_restart(exit: Exit, started: Instant) {
 
 /// Signals that would end or stop the process, and mean nothing here: operators of other servers use some of
 /// them, and SIGXFSZ only says again what the failed write says.
-pub const DISARMED: [Signal; 5] =
+pub const IGNORED_SIGNALS: [Signal; 5] =
     [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ];
 
 /// A log that nobody reads does not keep the daemon from ending.

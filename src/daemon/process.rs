@@ -20,7 +20,7 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
-use crate::net::Files;
+use crate::net::FdBudget;
 
 static STATM: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/statm").ok());
 static DESCRIPTORS: LazyLock<Mutex<Option<Descriptors>>> = LazyLock::new(|| {
@@ -104,7 +104,7 @@ pub fn descriptors_used() -> u64 {
 
 /// Descriptors that may be open.
 pub fn descriptors_allowed() -> u64 {
-    Files::allowed().number() as u64
+    FdBudget::from_rlimit().limit() as u64
 }
 
 /// Each connection is a descriptor, so as many as the hard limit allows may be open.

@@ -367,7 +367,7 @@ impl Lane<'_> {
             if self.track.unsent_since().is_none()
                 && (is_late(write_deadline) || is_late(deadline))
                 && self.track.requests() > 0
-                && !self.io.stream.is_output_taken()
+                && !self.io.stream.is_send_queue_empty()
             {
                 if is_late(write_deadline) {
                     return Poll::Ready(Leaves::Stuck);

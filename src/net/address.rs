@@ -52,7 +52,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         /// What `sockaddr_un` holds, less its terminating NUL (unix(7)).
-        const LONGEST_PATH: usize = 107;
+        const MAX_PATH_LEN: usize = 107;
 
         let invalid = |reason| InvalidAddress { text: sanitize::quoted(text), reason };
         let Some(path) = text.strip_prefix("unix:") else {
@@ -73,7 +73,7 @@ impl FromStr for Address {
         };
         if !path.starts_with('/') {
             Err(invalid("the path of a Unix socket starts with /"))
-        } else if path.len() > LONGEST_PATH {
+        } else if path.len() > MAX_PATH_LEN {
             Err(invalid("the path of a Unix socket has at most 107 bytes"))
         } else if path.ends_with('/') {
             Err(invalid("this names a folder: name a file in it"))

@@ -43,7 +43,7 @@ impl FileId {
     }
 }
 
-const NEW: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+const SOCKET_FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
     let fd = bind_tcp(address)?;
@@ -54,23 +54,23 @@ pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
 /// Takes an address without listening there: who connects is refused as before.
 pub fn bind_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
     let family = address.family().unwrap_or(AddressFamily::Inet);
-    let fd = socket::socket(family, SockType::Stream, NEW, None)?;
+    let fd = socket::socket(family, SockType::Stream, SOCKET_FLAGS, None)?;
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if family == AddressFamily::Inet6 {
         // "[::]:8000" and "0.0.0.0:8000" can stand side by side, and each means what it says.
         socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
-    send_at_once(&fd)?;
+    set_nodelay(&fd)?;
     limit_tcp_send_buffer(&fd)?;
     socket::bind(fd.as_raw_fd(), address)?;
     Ok(fd)
 }
 
 pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, NEW, None)?;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SOCKET_FLAGS, None)?;
     let address = UnixAddr::new(path)?;
     match socket::bind(fd.as_raw_fd(), &address) {
-        Err(nix::Error::EADDRINUSE) if is_abandoned(path) => {
+        Err(nix::Error::EADDRINUSE) if is_stale(path) => {
             fs::remove_file(path)?;
             socket::bind(fd.as_raw_fd(), &address)?;
         }
@@ -85,9 +85,9 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
 }
 
 /// Whether a Unix socket could be opened here, by what is here already.
-pub fn try_unix(path: &Path) -> io::Result<()> {
+pub fn check_unix(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
-        Ok(_) if !is_abandoned(path) => return Err(Errno::EADDRINUSE.into()),
+        Ok(_) if !is_stale(path) => return Err(Errno::EADDRINUSE.into()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -96,10 +96,10 @@ pub fn try_unix(path: &Path) -> io::Result<()> {
 }
 
 /// Whether `path` is a socket left behind by a process that is gone.
-fn is_abandoned(path: &Path) -> bool {
+fn is_stale(path: &Path) -> bool {
     // A process that does not accept has a full backlog, which a blocking socket would wait for.
     let connect = || {
-        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, NEW, None)?;
+        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SOCKET_FLAGS, None)?;
         socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
     };
     is_socket(path) && connect() == Err(Errno::ECONNREFUSED)
@@ -110,7 +110,7 @@ fn is_socket(path: &Path) -> bool {
 }
 
 /// Accepted sockets inherit this: an answer is one write, so holding it back gains nothing.
-pub fn send_at_once(fd: &OwnedFd) -> io::Result<()> {
+pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
     Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
 }
 
@@ -192,11 +192,11 @@ mod tests {
             assert_eq!(tried.unwrap_err().to_string(), opened.unwrap_err().to_string());
         }
         drop((tcp, taken));
-        let abandoned = FileId::of(&path("taken")).unwrap();
+        let stale = FileId::of(&path("taken")).unwrap();
         for name in ["taken", "new"] {
             Listener::ensure_bindable(&unix(&path(name))).unwrap();
         }
-        assert!(FileId::of(&path("taken")).unwrap() == abandoned && !path("new").exists());
+        assert!(FileId::of(&path("taken")).unwrap() == stale && !path("new").exists());
         Listener::ensure_bindable(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     }
 

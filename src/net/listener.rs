@@ -35,7 +35,7 @@ pub enum AdoptError {
     NotAStreamListener(&'static str),
     /// Its address family is neither IP nor Unix.
     #[error("its address family is neither IPv4, IPv6 nor Unix")]
-    OtherFamily,
+    UnsupportedFamily,
     /// The operating system refused to look at it or to change it.
     #[error("{0}")]
     Os(#[from] io::Error),
@@ -70,7 +70,7 @@ impl Listener {
     pub fn ensure_bindable(address: &Address) -> Result<(), BindError> {
         let tried = match address {
             Address::Tcp(ip) => bind::bind_tcp(&SockaddrStorage::from(*ip)).map(drop),
-            Address::Unix(path) => bind::try_unix(path),
+            Address::Unix(path) => bind::check_unix(path),
         };
         tried.map_err(|cause| BindError { address: address.clone(), cause })
     }
@@ -95,7 +95,7 @@ impl Listener {
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         match address {
             Address::Tcp(_) => {
-                bind::send_at_once(&fd)?;
+                bind::set_nodelay(&fd)?;
                 bind::limit_tcp_send_buffer(&fd)?;
             }
             Address::Unix(_) => sys::reject_descriptors(&fd)?,
@@ -182,7 +182,7 @@ fn local_address(fd: &OwnedFd) -> Result<Address, AdoptError> {
     } else if let Some(unix) = address.as_unix_addr() {
         Ok(Address::Unix(unix.path().unwrap_or(Path::new("(unnamed)")).into()))
     } else {
-        Err(AdoptError::OtherFamily)
+        Err(AdoptError::UnsupportedFamily)
     }
 }
 

@@ -1,11 +1,11 @@
 mod address;
 mod bind;
-mod files;
+mod fd_budget;
 mod listener;
 mod stream;
 
 pub use address::{Address, InvalidAddress};
 pub use bind::BindError;
-pub use files::Files;
+pub use fd_budget::FdBudget;
 pub use listener::{AdoptError, Listener};
 pub use stream::{Socket, Stream};

@@ -73,7 +73,7 @@ impl Socket {
 
     /// The connection for the runtime of the thread that serves it.
     pub fn into_stream(self) -> Stream {
-        Stream(State::Unwatched(self.0))
+        Stream(Registration::None(self.0))
     }
 }
 
@@ -85,17 +85,17 @@ impl Socket {
 /// other end has read something, so epoll would wake the thread for each answer that a client reads, to
 /// do nothing; behind a proxy on the same host that nearly doubled what a request costs.
 #[derive(Debug)]
-pub struct Stream(State);
+pub struct Stream(Registration);
 
 #[derive(Debug)]
-enum State {
-    Unwatched(OwnedFd),
+enum Registration {
+    None(OwnedFd),
     /// epoll tells when there is something to read.
-    ForInput(AsyncFd<OwnedFd>),
+    Read(AsyncFd<OwnedFd>),
     /// And when there is room to write, from the first time on that there was none.
-    ForInputAndRoom(AsyncFd<OwnedFd>),
+    ReadWrite(AsyncFd<OwnedFd>),
     /// epoll did not take it.
-    Lost,
+    Failed,
 }
 
 impl Stream {
@@ -114,38 +114,41 @@ impl Stream {
     }
 
     /// Whether the client has taken everything that was sent.
-    pub fn is_output_taken(&self) -> bool {
-        self.0.fd().is_ok_and(sys::is_output_taken)
+    pub fn is_send_queue_empty(&self) -> bool {
+        self.0.fd().is_ok_and(sys::is_send_queue_empty)
     }
 
-    fn watch(&mut self, interest: Interest) -> io::Result<()> {
-        let fd = std::mem::replace(&mut self.0, State::Lost).into_fd()?;
-        let watched = sys::watch_socket(fd, interest)?;
-        self.0 =
-            if interest.is_writable() { State::ForInputAndRoom(watched) } else { State::ForInput(watched) };
+    fn register(&mut self, interest: Interest) -> io::Result<()> {
+        let fd = std::mem::replace(&mut self.0, Registration::Failed).into_fd()?;
+        let watched = sys::register_socket(fd, interest)?;
+        self.0 = if interest.is_writable() {
+            Registration::ReadWrite(watched)
+        } else {
+            Registration::Read(watched)
+        };
         Ok(())
     }
 }
 
-impl State {
+impl Registration {
     fn into_fd(self) -> io::Result<OwnedFd> {
         match self {
-            Self::Unwatched(fd) => Ok(fd),
-            Self::ForInput(watched) | Self::ForInputAndRoom(watched) => Ok(watched.into_inner()),
-            Self::Lost => Err(lost()),
+            Self::None(fd) => Ok(fd),
+            Self::Read(watched) | Self::ReadWrite(watched) => Ok(watched.into_inner()),
+            Self::Failed => Err(not_registered()),
         }
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
-            Self::Unwatched(fd) => Ok(fd.as_fd()),
-            Self::ForInput(watched) | Self::ForInputAndRoom(watched) => Ok(watched.as_fd()),
-            Self::Lost => Err(lost()),
+            Self::None(fd) => Ok(fd.as_fd()),
+            Self::Read(watched) | Self::ReadWrite(watched) => Ok(watched.as_fd()),
+            Self::Failed => Err(not_registered()),
         }
     }
 }
 
-fn lost() -> io::Error {
+fn not_registered() -> io::Error {
     io::Error::other("epoll has not taken the connection")
 }
 
@@ -154,20 +157,20 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         loop {
             match &this.0 {
-                State::Unwatched(fd) => {
-                    let turn = ready!(coop::poll_proceed(cx));
+                Registration::None(fd) => {
+                    let budget = ready!(coop::poll_proceed(cx));
                     match sys::receive(fd, buf) {
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                            this.watch(Interest::READABLE)?;
+                            this.register(Interest::READABLE)?;
                         }
                         Err(error) if error.kind() == ErrorKind::Interrupted => {}
                         result => {
-                            turn.made_progress();
+                            budget.made_progress();
                             return Poll::Ready(result.map(drop));
                         }
                     }
                 }
-                State::ForInput(watched) | State::ForInputAndRoom(watched) => {
+                Registration::Read(watched) | Registration::ReadWrite(watched) => {
                     let mut ready = ready!(watched.poll_read_ready(cx))?;
                     match ready.try_io(|fd| sys::receive(fd, buf)) {
                         Ok(Ok(length)) => {
@@ -182,7 +185,7 @@ impl AsyncRead for Stream {
                         Err(_would_block) => {}
                     }
                 }
-                State::Lost => return Poll::Ready(Err(lost())),
+                Registration::Failed => return Poll::Ready(Err(not_registered())),
             }
         }
     }
@@ -194,17 +197,17 @@ impl Stream {
         cx: &mut Context<'_>,
         send: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if !matches!(self.0, State::ForInputAndRoom(_)) {
+        if !matches!(self.0, Registration::ReadWrite(_)) {
             match send(self.0.fd()?) {
                 Err(Errno::WOULDBLOCK) => {
-                    self.watch(Interest::READABLE | Interest::WRITABLE)?;
+                    self.register(Interest::READABLE | Interest::WRITABLE)?;
                     // Whoever waited for something to read has to do so anew.
                     cx.waker().wake_by_ref();
                 }
                 result => return Poll::Ready(Ok(result?)),
             }
         }
-        let State::ForInputAndRoom(watched) = &self.0 else { return Poll::Ready(Err(lost())) };
+        let Registration::ReadWrite(watched) = &self.0 else { return Poll::Ready(Err(not_registered())) };
         loop {
             let mut ready = ready!(watched.poll_write_ready(cx))?;
             if let Ok(result) = ready.try_io(|fd| Ok(send(fd.as_fd())?)) {
@@ -288,7 +291,7 @@ mod tests {
         near.read_exact(&mut question).await.unwrap();
         near.write_all(b"answer").await.unwrap();
         near.shutdown().await.unwrap();
-        assert!(matches!(near.0, State::Unwatched(_)), "{near:?}");
+        assert!(matches!(near.0, Registration::None(_)), "{near:?}");
         let mut answer = String::new();
         far.read_to_string(&mut answer).unwrap();
         assert_eq!((&question, answer.as_str()), (b"question", "answer"));
@@ -305,7 +308,7 @@ mod tests {
             received
         });
         near.write_all(&sent).await.unwrap();
-        assert!(matches!(near.0, State::ForInputAndRoom(_)), "all of it has fit");
+        assert!(matches!(near.0, Registration::ReadWrite(_)), "all of it has fit");
         let mut begin = [0; 5];
         near.read_exact(&mut begin).await.unwrap();
         near.shutdown().await.unwrap();
@@ -335,7 +338,7 @@ mod tests {
         let mut near = near;
         let reader = tokio::time::timeout(std::time::Duration::ZERO, near.read_u8());
         assert!(reader.await.is_err());
-        assert!(matches!(near.0, State::ForInput(_)), "{near:?}");
+        assert!(matches!(near.0, Registration::Read(_)), "{near:?}");
         let mut near = near.into_socket().unwrap().into_stream();
         far.write_all(b"!").unwrap();
         assert_eq!(near.read_u8().await.unwrap(), b'!');

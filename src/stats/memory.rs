@@ -21,7 +21,7 @@ impl Memory {
     /// # Errors
     /// When the operating system has no memory or no descriptor left.
     pub fn create(unix_ms: u64) -> io::Result<Self> {
-        let file = sys::shareable_file("pixeld-counters", size_of::<Region>())?;
+        let file = sys::create_memfd("pixeld-counters", size_of::<Region>())?;
         let mapping = sys::Mapping::<Region>::new(&file)?;
         mapping.begin(unix_ms);
         Ok(Self { mapping, file })
@@ -92,9 +92,9 @@ mod tests {
     fn foreign_memory_is_rejected() {
         let reason = |file: OwnedFd| Memory::adopt(file).unwrap_err().to_string();
         assert!(reason(File::open("/dev/null").unwrap().into()).contains("memory"));
-        let short = sys::shareable_file("short", 4096).unwrap();
+        let short = sys::create_memfd("short", 4096).unwrap();
         assert!(reason(short).contains("bytes"));
-        let other = sys::shareable_file("other", size_of::<Region>()).unwrap();
+        let other = sys::create_memfd("other", size_of::<Region>()).unwrap();
         assert!(reason(other).contains("another version"));
     }
 }

@@ -185,7 +185,7 @@ impl RegisteredAcceptor {
     /// # Errors
     /// When epoll takes no more descriptors, or has this one already.
     pub fn new(acceptor: Arc<Acceptor>) -> io::Result<Self> {
-        let listener = sys::watch(acceptor.listener.clone())?;
+        let listener = sys::register_listener(acceptor.listener.clone())?;
         Ok(Self { acceptor, listener })
     }
 

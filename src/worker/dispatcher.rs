@@ -12,7 +12,7 @@ use super::thread::Order;
 use crate::{
     http::{Evicted, EvictionQueue, Parked},
     log::Event,
-    net::Files,
+    net::FdBudget,
     stats::WorkerStats,
 };
 
@@ -73,12 +73,12 @@ impl Dispatcher {
     /// Lets as many connections be open as are wanted, or as there are descriptors for by now. Returns
     /// what to log when that has become too few.
     pub fn update_limit(&self) -> Option<Event> {
-        let (files, wanted) = (Files::allowed(), self.configured_limit.load(Relaxed));
-        let fit = files.connections(self.lock().workers.len());
+        let (budget, wanted) = (FdBudget::from_rlimit(), self.configured_limit.load(Relaxed));
+        let fit = budget.connections(self.lock().workers.len());
         let before = self.effective_limit.swap(wanted.min(fit), Relaxed);
         self.capacity.notify_one();
         let is_news = fit < wanted && fit != before;
-        is_news.then(|| Event::FdLimitTooLow { files: files.number(), limit: fit, wanted })
+        is_news.then(|| Event::FdLimitTooLow { files: budget.limit(), limit: fit, wanted })
     }
 
     /// Whether it is descriptors that limit the connections, and not the configuration.

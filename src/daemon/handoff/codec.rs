@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::{
     http::Parked,
-    net::{Files, Socket},
+    net::{FdBudget, Socket},
 };
 
 /// Connections in one message: SCM_MAX_FD (unix(7)).
@@ -146,7 +146,8 @@ impl ReceivedConnections {
             return;
         };
         let (mut sockets, mut rest) = (sockets.into_iter(), bytes);
-        let no_files = || format!("the open-file limit is {}; raise LimitNOFILE=", Files::allowed().number());
+        let no_files =
+            || format!("the open-file limit is {}; raise LimitNOFILE=", FdBudget::from_rlimit().limit());
         while !rest.is_empty() {
             let Ok((requests, unread)) = take_entry(&mut rest) else { break };
             match sockets.next() {

@@ -21,7 +21,7 @@ use super::state::Daemon;
 use crate::{
     http::Parked,
     log::{Event, Log},
-    net::Files,
+    net::FdBudget,
     systemd,
     worker::Pool,
 };
@@ -149,7 +149,7 @@ impl Handoff {
 pub fn adopt_connections(pool: &Pool, stored: Vec<OwnedFd>, log: &Log) {
     let mut adopted = 0;
     for socket in stored {
-        let capacity = Files::allowed().connections(pool.serving()).saturating_sub(pool.open());
+        let capacity = FdBudget::from_rlimit().connections(pool.serving()).saturating_sub(pool.open());
         let ReceivedConnections { connections, closed } = codec::receive(&socket, capacity);
         adopted += connections.len() as u64;
         for connection in connections {

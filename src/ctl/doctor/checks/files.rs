@@ -4,7 +4,7 @@ use crate::{
         finding::Finding,
         probe::{Facts, units},
     },
-    net::Files,
+    net::FdBudget,
 };
 
 /// Whether as many files may be open as there may be connections, and then some.
@@ -13,7 +13,7 @@ pub fn file_limit(facts: &Facts) -> CheckResult {
     let limit = facts.files.as_ref().map_err(Clone::clone)?;
     let connections = daemon.connection_limit;
     let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    let needed = Files::needed(number(connections), number(daemon.workers)) as u64;
+    let needed = FdBudget::needed(number(connections), number(daemon.workers)) as u64;
     if limit.soft >= needed {
         let summary = format!("{} open files are allowed, {connections} connections too", limit.soft);
         return Ok(vec![Finding::ok(summary)]);
