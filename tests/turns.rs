@@ -14,7 +14,7 @@ use pixeld::{
     http::{Context, Parked, Policy, serve},
     log::{Level, Log, Sink},
     net::Socket,
-    stats::{Memory, Totals, WorkerStats},
+    stats::{SharedStats, Totals, WorkerStats},
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -68,7 +68,7 @@ fn is_answered(client: &mut UnixStream) -> bool {
     }
 }
 
-fn context(memory: &Arc<Memory>) -> Rc<Context> {
+fn context(memory: &Arc<SharedStats>) -> Rc<Context> {
     let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
     let log = Log::start(Sink::function(|_| {}), Level::Warn).unwrap();
     Rc::new(Context::new(1, stats, log, policy()))
@@ -83,7 +83,7 @@ fn pipelining_client_does_not_starve_others() {
 }
 
 fn others_are_answered_before(fifty: &str) {
-    let memory = Arc::new(Memory::create(0).unwrap());
+    let memory = Arc::new(SharedStats::create(0).unwrap());
     let context = context(&memory);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
     runtime.block_on(async {
@@ -110,7 +110,7 @@ fn others_are_answered_before(fifty: &str) {
 
 #[test]
 fn idle_connection_is_small() {
-    let context = context(&Arc::new(Memory::create(0).unwrap()));
+    let context = context(&Arc::new(SharedStats::create(0).unwrap()));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
     let (server, _client) = UnixStream::pair().unwrap();

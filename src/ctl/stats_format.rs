@@ -3,7 +3,7 @@
 use super::render::{self, ODD, styled};
 use crate::{
     control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, ServiceState, Stats},
-    stats::{self, Distribution, Outcome},
+    stats::{self, HistogramSnapshot, Outcome},
 };
 
 /// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
@@ -120,9 +120,9 @@ impl StatsSum {
         let sum = |count: fn(&Stats) -> u64| stats::sum(all.iter().map(|stats| count(stats)));
         let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();
         let latency = |latency: fn(&Stats) -> &LatencyStats| {
-            let mut together = Distribution::default();
+            let mut together = HistogramSnapshot::default();
             for stats in all {
-                together += &Distribution::from(latency(stats));
+                together += &HistogramSnapshot::from(latency(stats));
             }
             LatencyStats::from(&together)
         };

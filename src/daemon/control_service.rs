@@ -94,7 +94,7 @@ impl Daemon {
                 limit: self.settings.borrow().limits.connections as u64,
                 effective_limit: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),
-                write_timeouts: totals.connections_cut,
+                write_timeouts: totals.write_timeouts,
                 accept_pauses: accept.pauses.get(),
             },
             bytes_received: totals.bytes_received,
@@ -114,7 +114,7 @@ impl Daemon {
             connections_taken: report.taken,
             cpu_ms: millis(report.cpu),
             busy: rates.busy(now, report.number, report.busy),
-            heartbeat_age_ms: millis(report.since_progress),
+            heartbeat_age_ms: millis(report.heartbeat_age),
         };
         let (count, overridden_by) = self.overrides.borrow().workers.clone().unzip();
         WorkersReply {

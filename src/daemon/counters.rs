@@ -4,14 +4,14 @@ use super::state::now_unix_ms;
 use crate::{
     control::PeerCredentials,
     log::{Event, Log},
-    stats::{Memory, drained_in},
+    stats::{SharedStats, read_drained},
     systemd::{COUNTERS, Notifier},
 };
 
 /// The counters that count from now on.
 #[derive(Debug)]
 pub struct Opened {
-    pub memory: Arc<Memory>,
+    pub memory: Arc<SharedStats>,
     /// Whether the service manager keeps others, too, that nobody will go on with.
     has_remains: bool,
 }
@@ -24,7 +24,7 @@ pub struct Opened {
 pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
     let count = kept.len();
     // Of the newest, whatever its version: an upgrade puts no host back into service.
-    let drained = kept.iter().find_map(drained_in);
+    let drained = kept.iter().find_map(read_drained);
     let (memory, has_remains) = match adopt(kept) {
         Ok(memory) => (memory, count > 1),
         Err(error) => {
@@ -32,7 +32,7 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
             if let Some(error) = error {
                 log.send(Event::CountersReset { reason: error.to_string() });
             }
-            (Memory::create(now_unix_ms())?, count > 0)
+            (SharedStats::create(now_unix_ms())?, count > 0)
         }
     };
     if let Some(drained) = drained {
@@ -46,10 +46,10 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
 }
 
 /// The first that can be gone on with, or why the newest cannot; `None` where there are none.
-fn adopt(kept: Vec<OwnedFd>) -> Result<Memory, Option<io::Error>> {
+fn adopt(kept: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
     let mut newest = None;
     for file in kept {
-        match Memory::adopt(file) {
+        match SharedStats::adopt(file) {
             Ok(memory) => return Ok(memory),
             Err(error) => newest = newest.or(Some(error)),
         }

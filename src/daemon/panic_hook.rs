@@ -34,7 +34,7 @@ mod tests {
         http::{Parked, STUMBLING_BLOCK},
         log::{Level, Sink},
         net::Socket,
-        stats::{Memory, Outcome, Totals},
+        stats::{Outcome, SharedStats, Totals},
         worker::{Pool, Shared},
     };
 
@@ -88,7 +88,7 @@ mod tests {
             hooked.send(event(info));
             before(info);
         }));
-        let memory = Arc::new(Memory::create(0).unwrap());
+        let memory = Arc::new(SharedStats::create(0).unwrap());
         let (ended, mut ended_workers) = tokio::sync::mpsc::unbounded_channel();
         let heartbeat = Duration::from_millis(100);
         let shared =

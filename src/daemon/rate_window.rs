@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stats::Distribution;
+use crate::stats::HistogramSnapshot;
 
 /// What was counted at some moment of the last minute.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct RateSample {
     pub at: Instant,
     /// Requests.
     pub total: u64,
-    pub latency: Distribution,
+    pub latency: HistogramSnapshot,
     /// For how long each worker had been busy, by its number.
     pub busy: Vec<(usize, Duration)>,
 }
@@ -78,7 +78,7 @@ mod tests {
     fn sample(start: Instant, second: u64, total: u64) -> RateSample {
         let at = start + Duration::from_secs(second);
         let busy = vec![(1, Duration::from_millis(500 * second))];
-        RateSample { at, total, latency: Distribution::default(), busy }
+        RateSample { at, total, latency: HistogramSnapshot::default(), busy }
     }
 
     #[test]

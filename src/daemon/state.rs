@@ -20,7 +20,7 @@ use crate::{
     control::{Attribution, ControlError, ServiceState, unix_ms},
     http::Policy,
     log::{Event, Level, Log, counted},
-    stats::{Memory, Totals, latency},
+    stats::{SharedStats, Totals, latency},
     systemd::Notifier,
     worker::Pool,
 };
@@ -30,7 +30,7 @@ use crate::{
 pub struct Daemon {
     pub log: Log,
     pub pool: RefCell<Pool>,
-    pub memory: Arc<Memory>,
+    pub memory: Arc<SharedStats>,
     pub listeners: RefCell<Listeners>,
     pub started: Instant,
     pub started_at: SystemTime,
@@ -77,7 +77,7 @@ pub struct DaemonParts {
     pub sources: Sources,
     pub loaded: Loaded,
     pub pool: Pool,
-    pub memory: Arc<Memory>,
+    pub memory: Arc<SharedStats>,
     pub listeners: Listeners,
     pub log: Log,
     pub started: Instant,
@@ -180,11 +180,11 @@ impl Daemon {
     /// The worker with the oldest heartbeat, if that is older than `limit`; logged once.
     pub fn detect_stalled_worker(&self, limit: Duration) -> Option<StalledWorker> {
         let reports = self.pool.borrow().reports().into_iter();
-        let stuck = reports.filter(|report| report.since_progress > limit);
-        let stuck = stuck.max_by_key(|report| report.since_progress);
+        let stuck = reports.filter(|report| report.heartbeat_age > limit);
+        let stuck = stuck.max_by_key(|report| report.heartbeat_age);
         let before = self.stalled_worker.replace(stuck.as_ref().map(|report| report.number));
         stuck.map(|report| {
-            let (worker, since) = (report.number, report.since_progress);
+            let (worker, since) = (report.number, report.heartbeat_age);
             let is_known = before == Some(worker);
             if !is_known {
                 self.log.send(Event::WorkerStalled { worker, since });
@@ -236,7 +236,7 @@ impl Daemon {
     }
 }
 
-fn sample(memory: &Memory, pool: &Pool) -> RateSample {
+fn sample(memory: &SharedStats, pool: &Pool) -> RateSample {
     RateSample {
         at: Instant::now(),
         total: answered(memory),
@@ -246,7 +246,7 @@ fn sample(memory: &Memory, pool: &Pool) -> RateSample {
 }
 
 /// Requests that were answered, by this process or by those before.
-pub fn answered(memory: &Memory) -> u64 {
+pub fn answered(memory: &SharedStats) -> u64 {
     Totals::sum(memory.workers()).outcomes.total()
 }
 

@@ -249,7 +249,7 @@ async fn refuse(mut io: Io, context: &Context, track: &Track, outcome: Outcome) 
     match timeout(context.policy().write_timeout, send).await {
         Ok(Ok(())) => {
             context.stats.sent(bytes.len());
-            context.stats.took(track.begun().elapsed(), 1);
+            context.stats.record_latency(track.begun().elapsed(), 1);
             close(io, track).await;
         }
         Ok(Err(error)) => tell(context, client(None, track), &error),
@@ -268,7 +268,7 @@ fn evict(mut io: Io, context: &Context, track: &Track) {
     let bytes = answer.into_last_bytes();
     if let Some(Ok(sent)) = io.stream.write(&bytes).now_or_never() {
         context.stats.sent(sent);
-        context.stats.took(track.begun().elapsed(), 1);
+        context.stats.record_latency(track.begun().elapsed(), 1);
     }
     // What is left unread would become a reset, which may overtake the response.
     let mut sink = tokio::io::sink();
@@ -276,7 +276,7 @@ fn evict(mut io: Io, context: &Context, track: &Track) {
 }
 
 fn count_refusal(context: &Context, track: &Track, answer: &Answer) {
-    context.stats.answered(answer.outcome);
+    context.stats.record_outcome(answer.outcome);
     tell_refusal(context, || client(None, track), answer);
 }
 
@@ -421,7 +421,7 @@ async fn close(mut io: Io, track: &Track) {
 }
 
 fn cut(context: &Context, track: &Track) {
-    context.stats.cut();
+    context.stats.write_timed_out();
     tell(context, client(None, track), &"the client did not take its answers in time");
 }
 

@@ -296,7 +296,7 @@ impl Lane<'_> {
                     let length = pixel::accepted_len(&pixel);
                     self.context.heads.write(now, StatusCode::OK, length, request.is_last, &mut output.bytes);
                     pixel::write_accepted(&pixel, &mut output.bytes);
-                    self.context.stats.answered(Outcome::Ok);
+                    self.context.stats.record_outcome(Outcome::Ok);
                 }
                 Some(Err(refusal)) => {
                     self.refuse(&request, &Answer::to_refused(refusal, &policy), now, output);
@@ -318,7 +318,7 @@ impl Lane<'_> {
         let is_last = request.is_last || answer.close;
         self.context.heads.write(now, answer.status, answer.body.remaining(), is_last, &mut output.bytes);
         output.push_body(&answer.body);
-        self.context.stats.answered(answer.outcome);
+        self.context.stats.record_outcome(answer.outcome);
         tell_refusal(self.context, || client(request.real_ip(), self.track), answer);
     }
 

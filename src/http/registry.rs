@@ -174,10 +174,10 @@ impl Drop for Entered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Memory;
+    use crate::stats::SharedStats;
 
     fn registry(queue: &Arc<EvictionQueue>) -> (Rc<Registry>, std::sync::mpsc::Receiver<usize>) {
-        let memory = Arc::new(Memory::create(0).unwrap());
+        let memory = Arc::new(SharedStats::create(0).unwrap());
         let (notify, chosen) = std::sync::mpsc::channel();
         let notify = move |id| notify.send(id).unwrap();
         (Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1)), queue.clone(), notify)), chosen)

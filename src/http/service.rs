@@ -157,7 +157,7 @@ impl Future for Exchange<'_> {
         };
         answer.close |=
             this.persistence == Persistence::Close || this.context.is_retiring() || this.track.is_to_close();
-        this.context.stats.answered(answer.outcome);
+        this.context.stats.record_outcome(answer.outcome);
         tell_refusal(this.context, || client(this.real_ip, &this.track), &answer);
         if answer.body.remaining() > Self::LONGEST_THROUGH_HYPER {
             this.send_without_hyper(&answer);

@@ -247,7 +247,7 @@ impl Track {
             return;
         }
         let now = Instant::now();
-        self.registry.stats.took(now - self.begun.get(), answers as u64);
+        self.registry.stats.record_latency(now - self.begun.get(), answers as u64);
         self.begun.set(now);
         self.unsent.set(None);
         if self.is_input_held.take() {
@@ -266,7 +266,7 @@ impl Track {
     pub fn answered_at_once(&self, begun: Instant, answers: usize) {
         let now = Instant::now();
         self.requests.set(self.requests.get() + answers);
-        self.registry.stats.took(now - begun, answers as u64);
+        self.registry.stats.record_latency(now - begun, answers as u64);
         self.since.set(now);
         self.place.publish_later(self.place.idle(now));
     }

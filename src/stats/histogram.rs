@@ -4,14 +4,14 @@ use super::counter::{self, Counter};
 
 /// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
 const SUB_BITS: u32 = 4;
-const SUB: usize = 1 << SUB_BITS;
-/// What takes 2^27 µs (134 s) or longer falls into a last bucket of its own.
+const SUB_BUCKETS: usize = 1 << SUB_BITS;
+/// Durations of 2^27 µs (134 s) or longer share the last bucket.
 const OCTAVES: usize = 23;
-const LAST: usize = SUB + OCTAVES * SUB;
-const BUCKETS: usize = LAST + 1;
+const OVERFLOW: usize = SUB_BUCKETS + OCTAVES * SUB_BUCKETS;
+const BUCKETS: usize = OVERFLOW + 1;
 
-/// How often something took how long: buckets of microseconds, exact up to 16 and a sixteenth of their
-/// value wide above. One thread writes, any may read.
+/// A log-linear histogram of durations, as HdrHistogram: buckets of microseconds, exact up to 16, and above at most
+/// a sixteenth of their value wide. One thread writes, any may read.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Histogram {
@@ -29,15 +29,15 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts `times` events that took so long each.
-    pub fn record(&self, took: Duration, times: u64) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    pub fn record(&self, duration: Duration, times: u64) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(us)].add(times);
         self.sum_us.add(us.saturating_mul(times));
         self.max_us.raise(us);
     }
 
     /// Adds what was recorded so far to `sum`.
-    pub fn add_to(&self, sum: &mut Distribution) {
+    pub fn add_to(&self, sum: &mut HistogramSnapshot) {
         for (total, counter) in sum.buckets.iter_mut().zip(&self.buckets) {
             *total = total.saturating_add(counter.get());
         }
@@ -48,28 +48,28 @@ impl Histogram {
 
 /// What histograms held at one moment; several can be added up, and an earlier one taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distribution {
+pub struct HistogramSnapshot {
     buckets: Box<[u64; BUCKETS]>,
     sum_us: u64,
     max_us: u64,
 }
 
-impl Default for Distribution {
+impl Default for HistogramSnapshot {
     fn default() -> Self {
         Self { buckets: Box::new([0; BUCKETS]), sum_us: 0, max_us: 0 }
     }
 }
 
-impl Distribution {
+impl HistogramSnapshot {
     /// Puts one together from its [`Self::buckets`]; bounds that are none of a bucket's go into the
     /// bucket that they fall into.
     pub fn from_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum_us: u64, max_us: u64) -> Self {
-        let mut distribution = Self { sum_us, max_us, ..Self::default() };
+        let mut snapshot = Self { sum_us, max_us, ..Self::default() };
         for (below_us, count) in buckets {
-            let total = &mut distribution.buckets[bucket(below_us.saturating_sub(1))];
+            let total = &mut snapshot.buckets[bucket(below_us.saturating_sub(1))];
             *total = total.saturating_add(count);
         }
-        distribution
+        snapshot
     }
 
     /// How many events.
@@ -123,7 +123,7 @@ impl Distribution {
     }
 }
 
-impl std::ops::AddAssign<&Self> for Distribution {
+impl std::ops::AddAssign<&Self> for HistogramSnapshot {
     fn add_assign(&mut self, other: &Self) {
         for (mine, its) in self.buckets.iter_mut().zip(other.buckets.iter()) {
             *mine = mine.saturating_add(*its);
@@ -133,23 +133,23 @@ impl std::ops::AddAssign<&Self> for Distribution {
     }
 }
 
-/// Where so many microseconds belong.
+/// The bucket of so many microseconds.
 fn bucket(us: u64) -> usize {
     let Some(octave) = us.checked_ilog2().and_then(|log| log.checked_sub(SUB_BITS)) else {
         return usize::try_from(us).unwrap_or(0);
     };
-    // Within SUB, whatever the octave.
-    let sub = usize::try_from(us >> octave).unwrap_or(0) - SUB;
-    (SUB + octave as usize * SUB + sub).min(LAST)
+    // Within SUB_BUCKETS, whatever the octave.
+    let sub = usize::try_from(us >> octave).unwrap_or(0) - SUB_BUCKETS;
+    (SUB_BUCKETS + octave as usize * SUB_BUCKETS + sub).min(OVERFLOW)
 }
 
-/// The microseconds that a bucket ends before.
+/// The bound of a bucket, in microseconds, which it does not include.
 fn bound(bucket: usize) -> u64 {
-    match bucket.checked_sub(SUB) {
+    match bucket.checked_sub(SUB_BUCKETS) {
         None => bucket as u64 + 1,
         // The longest that Varlink has an integer for.
-        Some(_) if bucket == LAST => i64::MAX as u64,
-        Some(above) => ((SUB + above % SUB + 1) as u64) << (above / SUB),
+        Some(_) if bucket == OVERFLOW => i64::MAX as u64,
+        Some(above) => ((SUB_BUCKETS + above % SUB_BUCKETS + 1) as u64) << (above / SUB_BUCKETS),
     }
 }
 
@@ -157,14 +157,14 @@ fn bound(bucket: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn of(times: &[u64]) -> Distribution {
+    fn of(times: &[u64]) -> HistogramSnapshot {
         let histogram = Histogram::default();
         for us in times {
             histogram.record(Duration::from_micros(*us), 1);
         }
-        let mut distribution = Distribution::default();
-        histogram.add_to(&mut distribution);
-        distribution
+        let mut snapshot = HistogramSnapshot::default();
+        histogram.add_to(&mut snapshot);
+        snapshot
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
             assert!((low..high).contains(&us), "{us} is not in {low}..{high}");
             assert!(high - low <= 1 + us / 16, "{us}: {low}..{high} is too wide");
         }
-        assert_eq!((bucket(1 << 27), bucket(u64::MAX)), (LAST, LAST));
-        assert_eq!((bucket((1 << 27) - 1), bound(LAST - 1)), (LAST - 1, 1 << 27));
+        assert_eq!((bucket(1 << 27), bucket(u64::MAX)), (OVERFLOW, OVERFLOW));
+        assert_eq!((bucket((1 << 27) - 1), bound(OVERFLOW - 1)), (OVERFLOW - 1, 1 << 27));
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
     fn sums_beyond_64_bits_stay_at_the_largest_number() {
         let half = u64::MAX / 2 + 1;
         let buckets = [(1, half), (1, half), (5, half), (9, half)];
-        let mut sum = Distribution::from_buckets(buckets, half, 8);
+        let mut sum = HistogramSnapshot::from_buckets(buckets, half, 8);
         sum += &sum.clone();
         assert_eq!((sum.count(), sum.sum_us()), (u64::MAX, u64::MAX));
         assert_eq!(sum.buckets().collect::<Vec<_>>(), [(1, u64::MAX), (5, u64::MAX), (9, u64::MAX)]);
@@ -219,6 +219,6 @@ mod tests {
     #[test]
     fn buckets_have_every_sample() {
         let all = of(&[1, 1, 40, 41, 12_345, 1 << 40]);
-        assert_eq!(Distribution::from_buckets(all.buckets(), all.sum_us(), all.max_us()), all);
+        assert_eq!(HistogramSnapshot::from_buckets(all.buckets(), all.sum_us(), all.max_us()), all);
     }
 }

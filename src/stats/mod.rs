@@ -1,17 +1,17 @@
 //! What is counted. One worker writes its own [`WorkerStats`]; anybody may read them at any time,
 //! so a snapshot of several counters is only as exact as they are together at that moment. The
-//! counters lie in [`Memory`] that can outlive the process.
+//! counters lie in [`SharedStats`] that can outlive the process.
 
 mod counter;
 mod histogram;
-mod memory;
 mod outcome;
 mod region;
+mod shared_stats;
 mod worker;
 
 pub use counter::{Counter, SharedCounter, sum};
-pub use histogram::{Distribution, Histogram};
-pub use memory::{Memory, drained_in};
+pub use histogram::{Histogram, HistogramSnapshot};
 pub use outcome::{Outcome, Outcomes};
 pub use region::{AcceptStats, DrainedBy, Region, WorkerCounters};
+pub use shared_stats::{SharedStats, read_drained};
 pub use worker::{Totals, WorkerStats, latency};

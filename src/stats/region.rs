@@ -62,7 +62,7 @@ pub struct WorkerCounters {
     /// Bytes that went out on client connections.
     pub bytes_sent: Counter,
     /// Connections that were cut off because their client did not take its answers in time.
-    pub connections_cut: Counter,
+    pub write_timeouts: Counter,
     /// How long requests took.
     pub latency: Histogram,
 }
@@ -95,7 +95,7 @@ impl Region {
 
     /// Whether a daemon was drained, from the first bytes of its counters in whatever layout; `None` where these
     /// are no counters.
-    pub fn drained_in(prefix: &[u8; Self::PREFIX]) -> Option<Option<DrainedBy>> {
+    pub fn read_drained(prefix: &[u8; Self::PREFIX]) -> Option<Option<DrainedBy>> {
         const ANY_LAYOUT: u64 = 0xff;
 
         let (words, _) = prefix.as_chunks::<8>();
@@ -126,7 +126,7 @@ impl Region {
     }
 
     /// From now on the counters of this worker count.
-    pub fn use_worker(&self, number: usize) {
+    pub fn register_worker(&self, number: usize) {
         self.slots_used.fetch_max(number.min(SLOTS) as u64, Relaxed);
     }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn daemon_is_drained_also_at_the_beginning_of_1970() {
-        let region = crate::stats::Memory::create(0).unwrap();
+        let region = crate::stats::SharedStats::create(0).unwrap();
         region.set_drained(Some(DrainedBy { unix_ms: 0, pid: 1, uid: 2 }));
         assert!(region.is_drained() && region.drained_by().is_some_and(|by| (by.pid, by.uid) == (1, 2)));
     }
@@ -190,17 +190,17 @@ mod tests {
         let places = [offset_of!(Region, drained_unix_ms), offset_of!(Region, drained_by)];
         assert_eq!((places, Region::PREFIX), ([32, 40], 48));
         let mut prefix = [0; Region::PREFIX];
-        assert_eq!(Region::drained_in(&prefix), None, "those are no counters");
+        assert_eq!(Region::read_drained(&prefix), None, "those are no counters");
         for layout in [0, 1, 2, 0xff] {
             prefix[..8].copy_from_slice(
                 &u64::from_be_bytes([b'p', b'i', b'x', b'e', b'l', b'd', 0, layout]).to_ne_bytes(),
             );
             prefix[32..40].fill(0);
-            assert_eq!(Region::drained_in(&prefix), Some(None));
+            assert_eq!(Region::read_drained(&prefix), Some(None));
             prefix[32..40].copy_from_slice(&5_u64.to_ne_bytes());
             prefix[40..].copy_from_slice(&((4711_u64 << 32) + 1000).to_ne_bytes());
             let by = DrainedBy { unix_ms: 5, pid: 4711, uid: 1000 };
-            assert_eq!(Region::drained_in(&prefix), Some(Some(by)));
+            assert_eq!(Region::read_drained(&prefix), Some(Some(by)));
         }
     }
 }

@@ -8,50 +8,50 @@ use std::{
 
 use super::{
     counter::Counter,
-    histogram::Distribution,
-    memory::Memory,
+    histogram::HistogramSnapshot,
     outcome::{Outcome, Outcomes},
     region::WorkerCounters,
+    shared_stats::SharedStats,
 };
 
 /// What one worker counts, and how it is doing. Its own thread writes, any thread reads.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerStats {
-    memory: Arc<Memory>,
+    memory: Arc<SharedStats>,
     number: usize,
     /// What was counted under this number before this worker started.
     before: Totals,
     /// Connections that were dealt to this worker, moved ones included.
-    pub connections_taken: Counter,
+    pub connections_assigned: Counter,
     /// Connections that this worker gave to another one.
-    pub connections_moved: Counter,
+    pub connections_migrated: Counter,
     /// Connections that this worker gave up for the next process.
-    pub connections_left: Counter,
+    pub connections_handed_off: Counter,
     open: AtomicI64,
     idle: AtomicU64,
     cpu_us: AtomicU64,
-    born: Instant,
-    last_progress: AtomicU64,
+    started: Instant,
+    last_heartbeat: AtomicU64,
 }
 
 impl WorkerStats {
     /// The counters of a worker, by its number from 1, which go on where those of an earlier worker
     /// of this number ended.
-    pub fn new(memory: Arc<Memory>, number: usize) -> Self {
-        memory.use_worker(number);
+    pub fn new(memory: Arc<SharedStats>, number: usize) -> Self {
+        memory.register_worker(number);
         Self {
             before: Totals::of(memory.worker(number)),
             memory,
             number,
-            connections_taken: Counter::default(),
-            connections_moved: Counter::default(),
-            connections_left: Counter::default(),
+            connections_assigned: Counter::default(),
+            connections_migrated: Counter::default(),
+            connections_handed_off: Counter::default(),
             open: AtomicI64::new(0),
             idle: AtomicU64::new(0),
             cpu_us: AtomicU64::new(0),
-            born: Instant::now(),
-            last_progress: AtomicU64::new(0),
+            started: Instant::now(),
+            last_heartbeat: AtomicU64::new(0),
         }
     }
 
@@ -61,12 +61,12 @@ impl WorkerStats {
 
     /// Counts one answered request. This and what follows is to be called by the worker's own thread
     /// only.
-    pub fn answered(&self, outcome: Outcome) {
+    pub fn record_outcome(&self, outcome: Outcome) {
         self.counters().outcomes[outcome as usize].add(1);
     }
 
     /// Counts `times` requests that were answered to the last byte, and took so long each.
-    pub fn took(&self, time: Duration, times: u64) {
+    pub fn record_latency(&self, time: Duration, times: u64) {
         self.counters().latency.record(time, times);
     }
 
@@ -81,8 +81,8 @@ impl WorkerStats {
     }
 
     /// Counts a connection that was cut off because its client did not take its answers in time.
-    pub fn cut(&self) {
-        self.counters().connections_cut.add(1);
+    pub fn write_timed_out(&self) {
+        self.counters().write_timeouts.add(1);
     }
 
     /// So many connections wait for their next request.
@@ -91,18 +91,18 @@ impl WorkerStats {
     }
 
     /// The worker's runtime has come round once more, and its thread has used so much CPU time.
-    pub fn progressed(&self, cpu: Duration) {
+    pub fn heartbeat(&self, cpu: Duration) {
         self.cpu_us.store(cpu.as_micros().try_into().unwrap_or(u64::MAX), Relaxed);
-        self.last_progress.store(millis(self.born.elapsed()), Relaxed);
+        self.last_heartbeat.store(millis(self.started.elapsed()), Relaxed);
     }
 
     /// A connection was sent to this worker; from any thread.
-    pub fn dealt(&self) {
+    pub fn connection_assigned(&self) {
         self.open.fetch_add(1, Relaxed);
     }
 
     /// A connection of this worker ended or moved away; from any thread.
-    pub fn gone(&self) {
+    pub fn connection_closed(&self) {
         self.open.fetch_sub(1, Relaxed);
     }
 
@@ -127,8 +127,8 @@ impl WorkerStats {
     }
 
     /// For how long the worker's runtime has not come round.
-    pub fn since_progress(&self) -> Duration {
-        self.born.elapsed().saturating_sub(Duration::from_millis(self.last_progress.load(Relaxed)))
+    pub fn heartbeat_age(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.last_heartbeat.load(Relaxed)))
     }
 
     /// Requests that this worker has answered.
@@ -147,7 +147,7 @@ pub struct Totals {
     /// Bytes that went out on client connections.
     pub bytes_sent: u64,
     /// Connections that were cut off because their client did not take its answers in time.
-    pub connections_cut: u64,
+    pub write_timeouts: u64,
 }
 
 impl Totals {
@@ -157,7 +157,7 @@ impl Totals {
             outcomes: Outcomes::new(|outcome| counters.outcomes[outcome as usize].get()),
             bytes_received: counters.bytes_received.get(),
             bytes_sent: counters.bytes_sent.get(),
-            connections_cut: counters.connections_cut.get(),
+            write_timeouts: counters.write_timeouts.get(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Totals {
             for (sum, count) in [
                 (&mut sum.bytes_received, totals.bytes_received),
                 (&mut sum.bytes_sent, totals.bytes_sent),
-                (&mut sum.connections_cut, totals.connections_cut),
+                (&mut sum.write_timeouts, totals.write_timeouts),
             ] {
                 *sum = sum.saturating_add(count);
             }
@@ -178,8 +178,8 @@ impl Totals {
 }
 
 /// How long the requests of all workers took, those included that have ended.
-pub fn latency(workers: &[WorkerCounters]) -> Distribution {
-    let mut sum = Distribution::default();
+pub fn latency(workers: &[WorkerCounters]) -> HistogramSnapshot {
+    let mut sum = HistogramSnapshot::default();
     for worker in workers {
         worker.latency.add_to(&mut sum);
     }
@@ -196,17 +196,17 @@ mod tests {
 
     #[test]
     fn totals_include_exited_workers() {
-        let memory = Arc::new(Memory::create(0).unwrap());
+        let memory = Arc::new(SharedStats::create(0).unwrap());
         let worker = |number| WorkerStats::new(memory.clone(), number);
         let (one, two) = (worker(1), worker(2));
-        one.answered(Outcome::Ok);
-        one.answered(Outcome::Invalid);
+        one.record_outcome(Outcome::Ok);
+        one.record_outcome(Outcome::Invalid);
         one.sent(180);
-        two.answered(Outcome::Ok);
-        two.took(Duration::from_micros(30), 1);
+        two.record_outcome(Outcome::Ok);
+        two.record_latency(Duration::from_micros(30), 1);
         drop(two);
         let again = worker(2);
-        again.answered(Outcome::Ok);
+        again.record_outcome(Outcome::Ok);
         assert_eq!((one.requests(), again.requests()), (2, 1));
         let sum = Totals::sum(memory.workers());
         assert_eq!((sum.outcomes.get(Outcome::Ok), sum.outcomes.get(Outcome::Invalid)), (3, 1));

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         log::{Level, Log, Sink},
-        stats::Memory,
+        stats::SharedStats,
     };
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let (lines, logged) = std::sync::mpsc::channel();
         let log =
             Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
-        let memory = Arc::new(Memory::create(0).unwrap());
+        let memory = Arc::new(SharedStats::create(0).unwrap());
         let (ended, _) = unbounded_channel();
         let shared = Shared { dispatcher: Arc::default(), memory, log, heartbeat: Duration::MAX, ended };
         let mut backoff = AcceptBackoff::default();

@@ -144,7 +144,7 @@ impl Dispatcher {
         let mut order = Order::Serve(connection);
         while let Some(i) = choose(&mut set) {
             let worker = &set.workers[i];
-            worker.stats.dealt();
+            worker.stats.connection_assigned();
             match worker.orders.send(order) {
                 Ok(()) => return Dispatched::ToWorker,
                 Err(returned) => {
@@ -254,7 +254,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
-    use crate::stats::Memory;
+    use crate::stats::SharedStats;
 
     fn connection() -> Parked {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -263,7 +263,7 @@ mod tests {
 
     fn handles<const N: usize>() -> ([WorkerHandle; N], [UnboundedReceiver<Order>; N]) {
         let mut receivers = Vec::new();
-        let memory = Arc::new(Memory::create(0).unwrap());
+        let memory = Arc::new(SharedStats::create(0).unwrap());
         let handles = std::array::from_fn(|i| {
             let (orders, receiver) = unbounded_channel();
             receivers.push(receiver);
@@ -288,7 +288,7 @@ mod tests {
         spread.sort_unstable();
         assert_eq!(spread, [21, 21, 22]);
         for _ in 0..10 {
-            handles[1].stats.gone();
+            handles[1].stats.connection_closed();
         }
         for _ in 0..10 {
             dispatcher.dispatch(connection());
@@ -305,7 +305,7 @@ mod tests {
             dispatcher.dispatch_preferring(2, connection());
         }
         assert_eq!(counts(&handles), [2, 2, 2]);
-        handles[1].stats.gone();
+        handles[1].stats.connection_closed();
         dispatcher.dispatch_preferring(2, connection());
         dispatcher.dispatch_preferring(3, connection());
         assert_eq!(counts(&handles), [2, 2, 3]);

@@ -67,7 +67,7 @@ pub struct WorkerReport {
     /// For how long it has had something to do, since it started.
     pub busy: Duration,
     /// For how long it has not come round.
-    pub since_progress: Duration,
+    pub heartbeat_age: Duration,
 }
 
 impl Pool {
@@ -316,11 +316,11 @@ impl Pool {
             leaving,
             open: worker.stats.open(),
             idle: worker.stats.idle(),
-            taken: worker.stats.connections_taken.get(),
+            taken: worker.stats.connections_assigned.get(),
             requests: worker.stats.requests(),
             cpu: worker.stats.cpu(),
             busy: worker.busy(),
-            since_progress: worker.stats.since_progress(),
+            heartbeat_age: worker.stats.heartbeat_age(),
         };
         let serving = self.serving.iter().map(|worker| report(worker, false));
         let mut reports: Vec<_> = serving.chain(self.leaving.iter().map(|w| report(w, true))).collect();

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     http::{self, Context, Incomplete, Parked, Policy, Recall, Registry},
     log::{Event, Log},
-    stats::{Memory, Outcome, WorkerStats},
+    stats::{Outcome, SharedStats, WorkerStats},
 };
 
 /// How often to look whether requests and responses are complete.
@@ -68,7 +68,7 @@ pub struct Shared {
     /// Where connections come from and go back to.
     pub dispatcher: Arc<Dispatcher>,
     /// Where they count.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<SharedStats>,
     /// Where they tell what happens.
     pub log: Log,
     /// How often each shows that it makes progress.
@@ -198,7 +198,7 @@ async fn work(
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut handing_off: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut leaving = false;
-    context.stats.progressed(cpu_time());
+    context.stats.heartbeat(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
     // Whoever started this thread waits for it.
     ready();
@@ -207,7 +207,7 @@ async fn work(
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Serve(connection)) => {
-                    context.stats.connections_taken.add(1);
+                    context.stats.connections_assigned.add(1);
                     connections.spawn_local(serve(connection, context.clone(), shared.dispatcher.clone()));
                 }
                 Some(Order::Accept(watched, _done)) => {
@@ -242,21 +242,22 @@ async fn work(
             Some(ended) = connections.join_next() => {
                 // Nothing could be answered; the panic hook has told why.
                 if ended.is_err_and(|error| error.is_panic()) {
-                    context.stats.answered(Outcome::Failed);
+                    context.stats.record_outcome(Outcome::Failed);
                 }
             }
             () = &mut accepting => accepting = Box::pin(pending()),
             () = &mut handing_off => {
                 let (unsent, unread) = context.connections.cut_by_closing();
-                (0..unsent).for_each(|_| context.stats.cut());
+                (0..unsent).for_each(|_| context.stats.write_timed_out());
                 shared.dispatcher.count_cut_off(unsent + unread);
                 break;
             }
-            _ = heartbeat.tick() => context.stats.progressed(cpu_time()),
+            _ = heartbeat.tick() => context.stats.heartbeat(cpu_time()),
         }
     }
     connections.shutdown().await;
-    let (moved, left) = (context.stats.connections_moved.get(), context.stats.connections_left.get());
+    let (moved, left) =
+        (context.stats.connections_migrated.get(), context.stats.connections_handed_off.get());
     shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
 }
 
@@ -294,8 +295,8 @@ fn serve(connection: Parked, context: Rc<Context>, dispatcher: Arc<Dispatcher>) 
             let context = open.context.clone();
             drop(open);
             match dispatcher.redispatch(connection) {
-                Dispatched::ToWorker => context.stats.connections_moved.add(1),
-                Dispatched::HandedOff => context.stats.connections_left.add(1),
+                Dispatched::ToWorker => context.stats.connections_migrated.add(1),
+                Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
                 Dispatched::Closed => {}
             }
         }
@@ -310,7 +311,7 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.context.stats.gone();
+        self.context.stats.connection_closed();
         self.dispatcher.connection_closed();
     }
 }

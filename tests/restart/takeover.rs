@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::sys::stat::fstat;
-use pixeld::stats::{Memory, Outcome};
+use pixeld::stats::{Outcome, SharedStats};
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
     io::{pread, pwrite},
@@ -179,8 +179,8 @@ fn newest_counters_decide_whether_it_is_drained() {
 #[test]
 fn counters_beyond_two_to_the_53_are_exact() {
     const COUNT: u64 = (1 << 53) + 1;
-    let memory = Memory::create(1_700_000_000_000).unwrap();
-    memory.use_worker(1);
+    let memory = SharedStats::create(1_700_000_000_000).unwrap();
+    memory.register_worker(1);
     memory.worker(1).outcomes[Outcome::Ok as usize].add(COUNT);
     memory.worker(1).bytes_sent.add(1 << 62);
     memory.accept.accepted.add(COUNT);

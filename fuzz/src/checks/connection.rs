@@ -10,7 +10,7 @@ use pixeld::{
     http::{self, Context, Ended, Parked, Policy},
     log::{Level, Log, Sink},
     net::Socket,
-    stats::{Memory, WorkerStats},
+    stats::{SharedStats, WorkerStats},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,8 +94,8 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
     thread_local! {
         static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     }
-    static MEMORY: LazyLock<Arc<Memory>> =
-        LazyLock::new(|| Arc::new(Memory::create(0).expect("memory for counters")));
+    static MEMORY: LazyLock<Arc<SharedStats>> =
+        LazyLock::new(|| Arc::new(SharedStats::create(0).expect("memory for counters")));
     static LOG: LazyLock<Log> =
         LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Debug).expect("a thread for the log"));
 

@@ -44,7 +44,7 @@ pub fn express(input: &[u8]) {
         let common = answers[0].len().min(answers[1].len());
         let [short_text, long_text] = answers.map(|answers| text(&answers[..common]));
         assert_eq!(short_text, long_text, "until it is given up");
-        let cut = [short.totals.connections_cut, long.totals.connections_cut];
+        let cut = [short.totals.write_timeouts, long.totals.write_timeouts];
         if cut == [1, 1] && is_sent_at_once(&steps) {
             assert_eq!(short.took.as_secs(), long.took.as_secs(), "the time until it is cut off");
         }
@@ -62,7 +62,7 @@ pub fn express(input: &[u8]) {
 
 /// Whether its client was too slow.
 fn is_given_up(seen: &Seen) -> bool {
-    seen.totals.connections_cut > 0 || seen.totals.outcomes.get(Outcome::TimedOut) > 0
+    seen.totals.write_timeouts > 0 || seen.totals.outcomes.get(Outcome::TimedOut) > 0
 }
 
 /// The answers up to that to a request which did not arrive in time, the last one if there is any.

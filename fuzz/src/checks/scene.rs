@@ -17,7 +17,7 @@ use pixeld::{
     http::{self, Context, Ended, Parked, Policy, Recall},
     log::{Level, Log, Sink},
     net::Socket,
-    stats::{self, Memory, Totals, WorkerStats},
+    stats::{self, SharedStats, Totals, WorkerStats},
 };
 use tokio::{
     runtime::Builder,
@@ -90,7 +90,7 @@ impl Scene<'_> {
         static LOG: LazyLock<Log> =
             LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Info).expect("a thread for the log"));
 
-        let memory = Arc::new(Memory::create(0).expect("memory for counters"));
+        let memory = Arc::new(SharedStats::create(0).expect("memory for counters"));
         let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
         let mut context = Context::new(1, stats.clone(), LOG.clone(), self.policies[0].clone());
         context.express = express;
@@ -108,7 +108,11 @@ impl Scene<'_> {
         }
     }
 
-    async fn run(&self, context: &Rc<Context>, memory: &Memory) -> (Vec<u8>, Option<ErrorKind>, Duration) {
+    async fn run(
+        &self,
+        context: &Rc<Context>,
+        memory: &SharedStats,
+    ) -> (Vec<u8>, Option<ErrorKind>, Duration) {
         let (server, client) = UnixStream::pair().expect("a pair of sockets");
         server.set_nonblocking(true).expect("a socket that does not block");
         client.set_nonblocking(true).expect("a socket that does not block");

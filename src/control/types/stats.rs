@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-use crate::stats::{Distribution, Outcome};
+use crate::stats::{HistogramSnapshot, Outcome};
 
 /// What the daemon is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
@@ -233,8 +233,8 @@ pub struct Stats {
     pub log_lines_dropped: u64,
 }
 
-impl From<&Distribution> for LatencyStats {
-    fn from(distribution: &Distribution) -> Self {
+impl From<&HistogramSnapshot> for LatencyStats {
+    fn from(distribution: &HistogramSnapshot) -> Self {
         let buckets = distribution.buckets().map(|(below_us, count)| LatencyBucket { below_us, count });
         Self {
             count: distribution.count(),
@@ -249,7 +249,7 @@ impl From<&Distribution> for LatencyStats {
     }
 }
 
-impl From<&LatencyStats> for Distribution {
+impl From<&LatencyStats> for HistogramSnapshot {
     fn from(latency: &LatencyStats) -> Self {
         let buckets = latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count));
         Self::from_buckets(buckets, latency.sum_us, latency.max_us)

@@ -9,7 +9,7 @@ use crate::{
         ConnectionStats, EventInfo, EventLevel, LatencyStats, ProcessInfo, RequestCounts, RequestRates,
         ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply,
     },
-    stats::Distribution,
+    stats::HistogramSnapshot,
 };
 
 /// A daemon that started at a moment and has worked for so many seconds: 100 requests each, one of
@@ -20,7 +20,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
         count: total,
         p50_us: 120,
         p99_us: 1234,
-        ..LatencyStats::from(&Distribution::default())
+        ..LatencyStats::from(&HistogramSnapshot::default())
     };
     let requests = RequestCounts { total, ok: total - seconds, invalid: seconds, ..RequestCounts::default() };
     let stats = Stats {

@@ -6,14 +6,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::{
     log::{Level, Log, Sink},
-    stats::Memory,
+    stats::SharedStats,
 };
 
 fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
     let (ended, ended_workers) = unbounded_channel();
     let shared = Shared {
         dispatcher: Arc::default(),
-        memory: Arc::new(Memory::create(0).unwrap()),
+        memory: Arc::new(SharedStats::create(0).unwrap()),
         log: Log::start(Sink::function(|_| {}), Level::Info).unwrap(),
         heartbeat: Duration::from_millis(100),
         ended,

@@ -10,12 +10,12 @@ use crate::sys;
 /// The memory that counters live in. It is a file without a name, so that it can outlive the process
 /// in the hands of the service manager.
 #[derive(Debug)]
-pub struct Memory {
+pub struct SharedStats {
     mapping: sys::Mapping<Region>,
     file: OwnedFd,
 }
 
-impl Memory {
+impl SharedStats {
     /// Counters that begin now.
     ///
     /// # Errors
@@ -42,13 +42,13 @@ impl Memory {
 
 /// Whether a daemon that counted in this file was drained, whatever its version; `None` where nobody has counted
 /// in it.
-pub fn drained_in(file: &OwnedFd) -> Option<Option<DrainedBy>> {
+pub fn read_drained(file: &OwnedFd) -> Option<Option<DrainedBy>> {
     let mut prefix = [0; Region::PREFIX];
     let length = rustix::io::pread(file, &mut prefix, 0).ok()?;
-    if length < prefix.len() { None } else { Region::drained_in(&prefix) }
+    if length < prefix.len() { None } else { Region::read_drained(&prefix) }
 }
 
-impl Deref for Memory {
+impl Deref for SharedStats {
     type Target = Region;
 
     fn deref(&self) -> &Region {
@@ -56,7 +56,7 @@ impl Deref for Memory {
     }
 }
 
-impl AsFd for Memory {
+impl AsFd for SharedStats {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -71,16 +71,16 @@ mod tests {
 
     #[test]
     fn counters_continue_in_the_next_process() {
-        let first = Memory::create(1_700_000_000_000).unwrap();
+        let first = SharedStats::create(1_700_000_000_000).unwrap();
         first.starts.add(1);
-        first.use_worker(3);
+        first.register_worker(3);
         first.worker(3).bytes_sent.add(80);
         let by = DrainedBy { unix_ms: 1_700_000_000_500, pid: 4711, uid: 1000 };
         first.set_drained(Some(by));
 
         let kept = first.as_fd().try_clone_to_owned().unwrap();
         drop(first);
-        let second = Memory::adopt(kept).unwrap();
+        let second = SharedStats::adopt(kept).unwrap();
         assert_eq!((second.since_unix_ms(), second.starts.get()), (1_700_000_000_000, 1));
         assert_eq!(second.workers().iter().map(|worker| worker.bytes_sent.get()).sum::<u64>(), 80);
         assert_eq!((second.is_drained(), second.drained_by()), (true, Some(by)));
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn foreign_memory_is_rejected() {
-        let reason = |file: OwnedFd| Memory::adopt(file).unwrap_err().to_string();
+        let reason = |file: OwnedFd| SharedStats::adopt(file).unwrap_err().to_string();
         assert!(reason(File::open("/dev/null").unwrap().into()).contains("memory"));
         let short = sys::create_memfd("short", 4096).unwrap();
         assert!(reason(short).contains("bytes"));
