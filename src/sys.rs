@@ -187,7 +187,13 @@ const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW
 /// # Errors
 /// When memory or descriptors are short.
 pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    // Linux 6.3 warns without it, and up to 6.5 refuses with vm.memfd_noexec=2. Earlier kernels do not know it.
+    let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let file = memfd_create(name, flags | no_exec).or_else(|error| match error {
+        Errno::EINVAL => memfd_create(name, flags),
+        error => Err(error),
+    })?;
     ftruncate(&file, i64::try_from(bytes).map_err(io::Error::other)?)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(FIXED_SIZE | SealFlag::F_SEAL_SEAL))?;
     Ok(file)

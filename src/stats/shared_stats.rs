@@ -64,7 +64,7 @@ impl AsFd for SharedStats {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::{fs::File, os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
     use crate::stats::DrainedBy;
@@ -96,5 +96,12 @@ mod tests {
         assert!(reason(short).contains("bytes"));
         let other = sys::create_memfd("other", size_of::<Region>()).unwrap();
         assert!(reason(other).contains("another version"));
+    }
+
+    #[test]
+    fn counters_cannot_be_executed() {
+        let file = File::from(sys::create_memfd("counters", 4096).unwrap());
+        let executable = file.metadata().unwrap().permissions().mode() & 0o111 != 0;
+        assert_eq!(executable, !Path::new("/proc/sys/vm/memfd_noexec").exists(), "Linux 6.3 and later");
     }
 }
