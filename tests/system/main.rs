@@ -11,6 +11,7 @@ mod drop_ins;
 mod failover;
 mod first_run;
 mod harness;
+mod kernel;
 mod metrics;
 mod nginx;
 mod package;
