@@ -16,6 +16,8 @@ use super::root::Release;
 /// How long a boot may take.
 pub const BOOT: Duration = Duration::from_secs(60);
 
+type RootChange = Box<dyn FnOnce(&Path) + Send>;
+
 /// A host that is to be booted.
 pub struct Plan {
     name: String,
@@ -25,7 +27,7 @@ pub struct Plan {
     pixeld: bool,
     files: Vec<(String, String)>,
     folders: Vec<Folder>,
-    before_boot: Option<Box<dyn FnOnce(&Path) + Send>>,
+    before_boot: Option<RootChange>,
     bound: Duration,
     bpf: bool,
 }
