@@ -1,9 +1,9 @@
-"""Many connections, and a Unix socket: what press is for."""
+"""Many connections, and a Unix socket: what loadgen is for."""
 
 from pathlib import Path
 
 from . import paths, peers
-from .load import Press, SERVER_CPU
+from .load import Loadgen, SERVER_CPU
 from .process import Server
 from .rounds import in_turn, served
 
@@ -31,7 +31,7 @@ def step(rounds, seconds):
         floor = [paths.PEERS / "floor", *([SOCKET] if target == UNIX else [])]
         Path(SOCKET).unlink(missing_ok=True)
         with Server(peers.pixeld(target) if name == "pixeld" else floor, SERVER_CPU, address) as server:
-            with Press(target, busy, idle, seconds) as press:
-                return served(server, lambda _: press.result(), seconds)
+            with Loadgen(target, busy, idle, seconds) as loadgen:
+                return served(server, lambda _: loadgen.result(), seconds)
 
     return in_turn(rounds, cases, measure)

@@ -24,18 +24,18 @@ def wrk(connections, seconds, url=URL, cpus=LOAD_CPU, threads=1, headers=(), bod
     return {**found, "rate": found["answers"] / found["seconds"]}
 
 
-class Press:
-    """press, whose connections are there before the measurement begins."""
+class Loadgen:
+    """loadgen, whose connections are there before the measurement begins."""
 
     def __init__(self, target, busy, idle, seconds):
-        command = ["taskset", "-c", LOAD_CPU, paths.PEERS / "press", target, busy, idle, seconds]
+        command = ["taskset", "-c", LOAD_CPU, paths.PEERS / "loadgen", target, busy, idle, seconds]
         self.seconds = seconds
         self.process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
         if self.process.stdout.readline().strip() != "ready":
-            raise OSError("press could not open its connections")
+            raise OSError("loadgen could not open its connections")
         return self
 
     def __exit__(self, *_):

@@ -1,6 +1,6 @@
 //! A load generator for what wrk cannot do: Unix sockets, and connections that only lie there.
 //!
-//!     press (TCP-ADDRESS | unix:PATH) BUSY IDLE SECONDS
+//!     loadgen (TCP-ADDRESS | unix:PATH) BUSY IDLE SECONDS
 //!
 //! Each of the BUSY connections sends its next request when the answer to the last one has come; each of
 //! the IDLE ones has had one answer. Prints one line of JSON.
@@ -26,7 +26,7 @@ const REQUEST: &[u8] = b"POST /pixel HTTP/1.1\r\nhost: localhost\r\ncontent-type
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [target, busy, idle, seconds] = arguments.as_slice() else {
-        eprintln!("usage: press (TCP-ADDRESS | unix:PATH) BUSY IDLE SECONDS");
+        eprintln!("usage: loadgen (TCP-ADDRESS | unix:PATH) BUSY IDLE SECONDS");
         std::process::exit(64);
     };
     let (busy, idle) = (number(busy)?, number(idle)?);
