@@ -20,7 +20,7 @@ def write(samples):
     pieces = {
         "machine": machine(samples), "versions": versions(samples), "peers": all_peers(samples),
         "leaves_out": leaves_out(samples), "worse": worse(samples), "connections": connections(samples),
-        "crowd": table(samples, "crowd", ["cpu", "user", "system", "rate", "memory"]),
+        "many_clients": table(samples, "many-clients", ["cpu", "user", "system", "rate", "memory"]),
         "workers": workers(samples), "closing": table(samples, "closing", ["rate", "cpu", "p50", "p99"]),
         "refused": refused(samples), "start": start(samples), "proxy": proxy(samples), "directives": directives(samples),
         "keepalive": keepalive(samples), "seed": seed(samples), "ramp": ramp(samples),

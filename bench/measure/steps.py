@@ -2,7 +2,7 @@
 
 import sys
 
-from . import crowd, peers, proxied, starting
+from . import many_clients, peers, proxied, starting
 from .load import LOAD_CPU, SERVER_CPU, URL, WRONG, wrk
 from .rounds import in_turn, served
 
@@ -72,7 +72,7 @@ def workers_step(rounds, seconds):
 ALL = {
     "peers": peers_step,
     "connections": connections_step,
-    "crowd": crowd.step,
+    "many-clients": many_clients.step,
     "workers": workers_step,
     "closing": closing_step,
     "refused": refused_step,
