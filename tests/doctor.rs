@@ -78,7 +78,7 @@ fn doctor_without_a_daemon_has_a_finding() {
         ),
         "{text}"
     );
-    assert!(text.contains("mend:  sudo systemctl start pixeld\n"), "{text}");
+    assert!(text.contains("fix:  sudo systemctl start pixeld\n"), "{text}");
     assert!(!text.contains('\x1b'), "no colour without a terminal: {text}");
 }
 
@@ -106,7 +106,7 @@ fn drained_daemon_is_not_healthy() {
     assert!(drained["summary"].as_str().unwrap().contains("is drained"), "{drained}");
     let by = daemon.stats()["drainedBy"]["by"].as_str().unwrap().to_owned();
     assert!(drained["evidence"].as_str().unwrap().contains(&format!("drained by {by} at ")), "{drained}");
-    assert_eq!(drained["mend"][0], "pixeldctl resume");
+    assert_eq!(drained["fix"][0], "pixeldctl resume");
     daemon.ctl(&["resume"]);
     assert_found(&Programs::silent().findings(&daemon.control_socket()), "daemon", "ok", "runs");
     let output = Programs::silent().doctor(&daemon.control_socket(), &[]);
@@ -133,13 +133,13 @@ fn foreground_daemon_is_probed_by_its_process() {
     let daemon = Setup::new("workers = 2").before("ulimit -n 1000").start();
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "file-limit", "problem", "1000 open files");
-    assert_eq!(of(&findings, "file-limit")["mend"][0], "ulimit -n 65536");
+    assert_eq!(of(&findings, "file-limit")["fix"][0], "ulimit -n 65536");
 
     let many = 2 * available_parallelism().unwrap().get() + 1;
     let daemon = Daemon::start(&format!("workers = {many}"));
     let findings = Programs::silent().findings(&daemon.control_socket());
     assert_found(&findings, "workers", "warning", &format!("{many} workers share"));
-    assert_eq!(of(&findings, "workers")["mend"][1], "pixeldctl reload");
+    assert_eq!(of(&findings, "workers")["fix"][1], "pixeldctl reload");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub enum CtlCommand {
     Drain,
     /// Answer requests again
     Resume,
-    /// Look at the host for what makes a load test fail, and say how to mend it
+    /// Look at the host for what makes a load test fail, and say how to fix it
     Doctor,
     /// Connect stdin and stdout to a control socket; what -H runs on the other host
     Bridge {

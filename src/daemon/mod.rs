@@ -155,7 +155,7 @@ fn fail_config(errors: &ConfigErrors) -> Exit {
     // Who started it by hand sees the log; who looks at `systemctl status` sees this.
     let _ = Notifier::open().status(&status);
     if std::io::stderr().is_terminal() {
-        report(&"pixeld: mend the files and try `pixeld --check`");
+        report(&"pixeld: fix the files and try `pixeld --check`");
     }
     Exit::Config
 }

@@ -71,7 +71,7 @@ fn remote_stderr_is_sanitized() {
 
 #[test]
 fn doctor_of_another_host_does_not_suggest_sudo_here() {
-    let report = r#"{"ok":true,"findings":[{"check":"daemon","state":"skipped","summary":"you may not connect to /run/x: use sudo, or `sudo usermod -aG pixeld $USER`","evidence":"","mend":[]}]}"#;
+    let report = r#"{"ok":true,"findings":[{"check":"daemon","state":"skipped","summary":"you may not connect to /run/x: use sudo, or `sudo usermod -aG pixeld $USER`","evidence":"","fix":[]}]}"#;
     let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));
     let text = hosts.text(&["doctor", "-H", "t2"]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -105,7 +105,7 @@ fn unexpected_remote_stdout_is_shown() {
 
 #[test]
 fn remote_report_is_sanitized() {
-    let report = r#"{"ok":false,"findings":[{"check":"a\u001b[2J","state":"problem","summary":"b\u202ec","evidence":"d\u2028e","mend":["f\nFORGED"]}]}"#;
+    let report = r#"{"ok":false,"findings":[{"check":"a\u001b[2J","state":"problem","summary":"b\u202ec","evidence":"d\u2028e","fix":["f\nFORGED"]}]}"#;
     let hosts = Hosts::new().script("t2", &format!("cat <<'END'\n{report}\nEND"));
     let output = hosts.ctl(&["doctor", "-H", "t2"]);
     let printed = stdout(&output);
@@ -115,7 +115,7 @@ fn remote_report_is_sanitized() {
     assert!(!printed.contains(is_unsafe), "{printed:?}");
     let json = hosts.ctl(&["doctor", "-H", "t2", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
-    assert_eq!(json["hosts"][0]["reply"]["findings"][0]["mend"][0], "f\nFORGED");
+    assert_eq!(json["hosts"][0]["reply"]["findings"][0]["fix"][0], "f\nFORGED");
 }
 
 #[test]

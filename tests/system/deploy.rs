@@ -186,7 +186,7 @@ fn package_with_a_wrong_checksum_is_rejected() {
         ));
     }
 
-    // The same script with the right sums mends it.
+    // The same script with the right sums fixes it.
     host.run("pixeld-deploy");
     assert_eq!(cloud.web.put()[expected.len()..], [success("second")]);
     assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);

@@ -51,10 +51,10 @@ fn finds(host: &Host, check: &str, state: &str, part: &str) -> Value {
     finding
 }
 
-/// Runs what a finding says mends it, as an operator would paste it; these hosts have no sudo.
+/// Runs what a finding says fixes it, as an operator would paste it; these hosts have no sudo.
 #[track_caller]
-fn mend(host: &Host, finding: &Value) {
-    shell(host, finding["mend"].as_array().unwrap().iter().map(text));
+fn fix(host: &Host, finding: &Value) {
+    shell(host, finding["fix"].as_array().unwrap().iter().map(text));
     assert_is_well(host);
 }
 
@@ -95,7 +95,7 @@ fn fresh_site_has_no_problem() {
     for line in ["skipped  daemon", "skipped  file-limit", "ok       sockets"] {
         assert!(nobodys.contains(line), "{line}: {nobodys}");
     }
-    let mut sentences = nobodys.lines().filter(|line| !line.contains("mend:"));
+    let mut sentences = nobodys.lines().filter(|line| !line.contains("fix:"));
     assert!(sentences.all(|line| line.chars().count() <= 80), "{nobodys}");
     site.c5.run("usermod -aG systemd-journal reader");
     assert!(seen_by("reader").contains("ok       journal"));
@@ -143,19 +143,19 @@ fn faulty_service_is_found_and_fixed() {
     let c5 = &site.c5;
 
     c5.run("systemctl disable --quiet pixeld.socket");
-    mend(c5, &finds(c5, "sockets", "warning", "pixeld.socket is not enabled"));
+    fix(c5, &finds(c5, "sockets", "warning", "pixeld.socket is not enabled"));
 
     c5.run("systemctl stop pixeld.socket pixeld-control.socket pixeld-admin.socket pixeld");
     let report = doctor(c5);
     assert_eq!(report.wrong(), ["daemon", "sockets", "sockets", "sockets", "upstreams"]);
-    mend(c5, report.of("daemon"));
+    fix(c5, report.of("daemon"));
 
     c5.write("/etc/systemd/system/pixeld.service.d/few.conf", "[Service]\nLimitNOFILE=4096\n");
     c5.run("systemctl daemon-reload && systemctl restart pixeld");
-    mend(c5, &finds(c5, "file-limit", "problem", "Max open files 4096"));
+    fix(c5, &finds(c5, "file-limit", "problem", "Max open files 4096"));
 
     c5.run("pixeldctl workers 64");
-    mend(c5, &finds(c5, "workers", "warning", "64 workers share"));
+    fix(c5, &finds(c5, "workers", "warning", "64 workers share"));
 
     let noisy = "[Service]\nLogRateLimitIntervalSec=1s\nLogRateLimitBurst=3\n";
     c5.write("/etc/systemd/system/pixeld.service.d/noisy.conf", noisy);
@@ -166,7 +166,7 @@ fn faulty_service_is_found_and_fixed() {
     c5.wait_for(&format!(
         "for i in 1 2 3 4 5 6 7 8; do {refused}; done; journalctl -b | grep 'Suppressed .* pixeld.service'"
     ));
-    mend(c5, &finds(c5, "journal", "warning", "thrown away"));
+    fix(c5, &finds(c5, "journal", "warning", "thrown away"));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn faulty_nginx_is_found() {
     let finding = finds(c5, "upstreams", "warning", "10.77.0.20:8000, which does not answer");
     site.t2.run("systemctl start pixeld");
     assert_is_well(c5);
-    assert!(finding["mend"][1].as_str().unwrap().contains("pixeld-tcp.socket"), "{finding:#}");
+    assert!(finding["fix"][1].as_str().unwrap().contains("pixeld-tcp.socket"), "{finding:#}");
 
     for (line, said) in [
         ("keepalive 256;", "upstream pixeld has no keepalive"),
@@ -232,11 +232,11 @@ fn wrong_socket_access_is_found() {
     let site = deployment::start();
     let c5 = &site.c5;
     c5.run("gpasswd --delete www-data pixeld-proxy");
-    mend(c5, &finds(c5, "access", "problem", "nginx's user www-data may not connect"));
+    fix(c5, &finds(c5, "access", "problem", "nginx's user www-data may not connect"));
     assert_eq!(site.client.send(C5_OUTSIDE, &Request::pixel("{}")).unwrap().status, 422);
 
     c5.run("chmod 0666 /run/pixeld/http.sock");
-    mend(c5, &finds(c5, "access", "warning", "every local user may connect"));
+    fix(c5, &finds(c5, "access", "warning", "every local user may connect"));
 
     c5.run("sed -i '/backup;/d' /etc/nginx/pixeld-upstreams.conf");
     finds(c5, "failover", "warning", "no backup of unix:/run/pixeld/http.sock, 10.77.0.20:8000");
@@ -255,7 +255,7 @@ fn address_filter_not_in_effect_is_a_problem() {
         assert_eq!(stranger.send(port, &pixel).expect("the port is open").status, 200, "{release:?}");
 
         let finding = finds(&t2, "exposure", "problem", "IPIngressBytes=[no data]");
-        let lines = finding["mend"].as_array().unwrap().iter().map(text);
+        let lines = finding["fix"].as_array().unwrap().iter().map(text);
         let lines: Vec<_> = lines.map(|line| line.replace("10.0.0.20:8000", "127.0.0.1:8000")).collect();
         shell(&t2, lines.iter().map(String::as_str));
         assert_is_well(&t2);
@@ -269,7 +269,7 @@ fn open_port_and_short_queue_are_found() {
 
     t2.write("/etc/systemd/system/pixeld-tcp.socket.d/open.conf", "[Socket]\nIPAddressAllow=any\n");
     t2.run("systemctl daemon-reload && systemctl restart pixeld-tcp.socket");
-    mend(t2, &finds(t2, "exposure", "problem", "open.conf"));
+    fix(t2, &finds(t2, "exposure", "problem", "open.conf"));
 
     t2.sysctl("net.core.somaxconn", "128");
     finds(t2, "backlog", "warning", "net.core.somaxconn = 128");
@@ -281,7 +281,7 @@ fn open_port_and_short_queue_are_found() {
     for finding in short {
         assert_eq!(finding["state"], "problem");
         // Only from outside can the parameter be set on such a host.
-        let lines = finding["mend"].as_array().unwrap().iter().filter(|line| !text(line).contains("sysctl"));
+        let lines = finding["fix"].as_array().unwrap().iter().filter(|line| !text(line).contains("sysctl"));
         shell(t2, lines.map(text));
     }
     assert_is_well(t2);
@@ -297,5 +297,5 @@ fn open_port_and_short_queue_are_found() {
     t2.run("systemctl stop eager lazy.socket lazy.service");
 
     t2.run("systemctl disable --quiet pixeld-tcp.socket");
-    mend(t2, &finds(t2, "sockets", "warning", "pixeld-tcp.socket is not enabled"));
+    fix(t2, &finds(t2, "sockets", "warning", "pixeld-tcp.socket is not enabled"));
 }

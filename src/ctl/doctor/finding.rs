@@ -34,7 +34,7 @@ pub struct Finding {
     /// What was read, and where; empty when the summary says it all.
     pub evidence: String,
     /// What to run, in this order. Lines that begin with # say what to edit before.
-    pub mend: Vec<String>,
+    pub fix: Vec<String>,
 }
 
 /// Everything that `pixeldctl doctor` has to say about one host.
@@ -69,8 +69,8 @@ impl Finding {
     }
 
     fn new(state: FindingState, summary: impl Into<String>) -> Self {
-        let (check, evidence, mend) = (String::new(), String::new(), Vec::new());
-        Self { check, state, summary: summary.into(), evidence, mend }
+        let (check, evidence, fix) = (String::new(), String::new(), Vec::new());
+        Self { check, state, summary: summary.into(), evidence, fix }
     }
 
     /// With what was read.
@@ -82,8 +82,8 @@ impl Finding {
 
     /// With one more line of what to run.
     #[must_use]
-    pub fn mend(mut self, line: impl Into<String>) -> Self {
-        self.mend.push(line.into());
+    pub fn fix(mut self, line: impl Into<String>) -> Self {
+        self.fix.push(line.into());
         self
     }
 
@@ -113,8 +113,8 @@ impl Report {
     /// another one.
     #[must_use]
     pub fn sanitized(mut self) -> Self {
-        for Finding { check, state: _, summary, evidence, mend } in &mut self.findings {
-            for text in [check].into_iter().chain(mend) {
+        for Finding { check, state: _, summary, evidence, fix } in &mut self.findings {
+            for text in [check].into_iter().chain(fix) {
                 *text = sanitize::escape(text);
             }
             // These are broken into lines where they are shown, wherever they have one.
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn report_survives_a_round_trip() {
-        let report = Report::new(vec![Finding::problem("a").evidence("b").mend("c")]);
+        let report = Report::new(vec![Finding::problem("a").evidence("b").fix("c")]);
         let text = serde_json::to_string(&report).unwrap();
         assert!(text.contains(r#""ok":false"#) && text.contains(r#""state":"problem""#), "{text}");
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);

@@ -25,7 +25,7 @@ fn one(finding: &Finding) -> String {
             text += &format!("{:>19}  {}\n", "evidence:", wrap(&finding.evidence));
         }
         // A line that is to be copied stays whole.
-        text += &finding.mend.iter().map(|line| format!("{:>19}  {line}\n", "mend:")).collect::<String>();
+        text += &finding.fix.iter().map(|line| format!("{:>19}  {line}\n", "fix:")).collect::<String>();
     }
     text
 }
@@ -64,15 +64,15 @@ mod tests {
     fn problems_have_a_fix_and_the_rest_one_line() {
         let report = Report::new(vec![
             named(Finding::ok("fine").evidence("not shown")),
-            named(Finding::problem("broken").evidence("seen").mend("run this").mend("and that")),
+            named(Finding::problem("broken").evidence("seen").fix("run this").fix("and that")),
             named(Finding::skipped("dark")),
         ]);
         let expected = "\
 ok       sockets     fine
 problem  sockets     broken
           evidence:  seen
-              mend:  run this
-              mend:  and that
+               fix:  run this
+               fix:  and that
 skipped  sockets     dark
 
 1 problem; 1 not looked at.
@@ -84,7 +84,7 @@ skipped  sockets     dark
     #[test]
     fn prose_is_wrapped_and_commands_are_not() {
         let (long, command) = ("word ".repeat(40), "c".repeat(100));
-        let finding = named(Finding::warning(long.clone()).evidence(long).mend(command.clone()));
+        let finding = named(Finding::warning(long.clone()).evidence(long).fix(command.clone()));
         let text = show(&Report::new(vec![finding]));
         let text = anstream::adapter::strip_str(&text).to_string();
         assert!(text.contains(&command));

@@ -77,7 +77,7 @@ impl CommandError {
                     format!("leave --socket out, or use --socket {socket}")
                 }
                 ControlError::InvalidConfiguration { .. } => {
-                    "nothing was changed; mend the files, try `pixeld --check`, then reload again".into()
+                    "nothing was changed; fix the files, try `pixeld --check`, then reload again".into()
                 }
                 ControlError::Busy { .. } => "wait until that is done, and try again".into(),
                 ControlError::TooManyClients { .. } => "end other clients, such as `pixeldctl top`".into(),

@@ -38,25 +38,25 @@ fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
             Finding::problem(format!("nginx's user {user} may not connect to {path}")).evidence(evidence);
         return Some(match group.as_str() {
             GROUP => finding
-                .mend(format!("sudo usermod -aG {GROUP} {user}"))
-                .mend("# its processes get the group when they start:")
-                .mend("sudo systemctl reload nginx"),
+                .fix(format!("sudo usermod -aG {GROUP} {user}"))
+                .fix("# its processes get the group when they start:")
+                .fix("sudo systemctl reload nginx"),
             _ => finding
-                .mend("# where systemd opens the socket:")
-                .mend_all(drop_in(units::NEEDED[0], "Socket", &format!("SocketGroup={GROUP}")))
-                .mend(format!("sudo usermod -aG {GROUP} {user}"))
-                .mend(reopen(units::NEEDED[0]))
-                .mend("sudo systemctl reload nginx"),
+                .fix("# where systemd opens the socket:")
+                .fix_all(drop_in(units::NEEDED[0], "Socket", &format!("SocketGroup={GROUP}")))
+                .fix(format!("sudo usermod -aG {GROUP} {user}"))
+                .fix(reopen(units::NEEDED[0]))
+                .fix("sudo systemctl reload nginx"),
         });
     }
     (mode & 0o002 != 0).then(|| {
         Finding::warning(format!("every local user may connect to {path}, and stall pixeld"))
             .evidence(evidence)
-            .mend(format!("# once each proxy that uses it is in the group {GROUP}:"))
-            .mend(format!("sudo rm -f {KEPT_OPEN}"))
-            .mend("sudo systemctl daemon-reload")
-            .mend(format!("sudo chgrp {GROUP} {path}"))
-            .mend(format!("sudo chmod 0660 {path}"))
+            .fix(format!("# once each proxy that uses it is in the group {GROUP}:"))
+            .fix(format!("sudo rm -f {KEPT_OPEN}"))
+            .fix("sudo systemctl daemon-reload")
+            .fix(format!("sudo chgrp {GROUP} {path}"))
+            .fix(format!("sudo chmod 0660 {path}"))
     })
 }
 
@@ -78,10 +78,10 @@ mod tests {
         only(access(&facts), FindingState::Ok);
         socket(&mut facts).groups = vec!["www-data".into()];
         let finding = only(access(&facts), FindingState::Problem);
-        assert_eq!(finding.mend[0], "sudo usermod -aG pixeld-proxy www-data");
+        assert_eq!(finding.fix[0], "sudo usermod -aG pixeld-proxy www-data");
         socket(&mut facts).group = "root".into();
         let finding = only(access(&facts), FindingState::Problem);
-        assert!(finding.mend.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{finding:?}");
+        assert!(finding.fix.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{finding:?}");
         socket(&mut facts).owner = "www-data".into();
         only(access(&facts), FindingState::Ok);
         socket(&mut facts).owner = "root".into();
@@ -94,6 +94,6 @@ mod tests {
         let mut facts = healthy();
         socket(&mut facts).mode = 0o666;
         let finding = only(access(&facts), FindingState::Warning);
-        assert!(finding.mend.contains(&"sudo chmod 0660 /run/pixeld/http.sock".into()), "{finding:?}");
+        assert!(finding.fix.contains(&"sudo chmod 0660 /run/pixeld/http.sock".into()), "{finding:?}");
     }
 }

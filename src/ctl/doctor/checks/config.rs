@@ -10,9 +10,9 @@ pub fn config(facts: &Facts) -> CheckResult {
     }
     let finding = Finding::warning("pixeld rejects the configuration files: its next start fails")
         .evidence(faults.join("\n"))
-        .mend("# correct each line that is named; the user of pixeld must be able to read each file")
-        .mend("sudo pixeldctl reload --dry-run")
-        .mend(reload(facts, daemon));
+        .fix("# correct each line that is named; the user of pixeld must be able to read each file")
+        .fix("sudo pixeldctl reload --dry-run")
+        .fix(reload(facts, daemon));
     Ok(vec![finding])
 }
 
@@ -32,6 +32,6 @@ mod tests {
         facts.configuration_faults = Ok(vec![fault.into()]);
         let finding = only(config(&facts), FindingState::Warning);
         assert_eq!(finding.evidence, fault);
-        assert_eq!(finding.mend.last().unwrap(), "sudo systemctl reload pixeld");
+        assert_eq!(finding.fix.last().unwrap(), "sudo systemctl reload pixeld");
     }
 }

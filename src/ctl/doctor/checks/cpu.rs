@@ -23,9 +23,9 @@ pub fn steal(facts: &Facts) -> CheckResult {
     let finding = if percent < SEVERE { Finding::warning(summary) } else { Finding::problem(summary) };
     let finding = finding
         .evidence(evidence)
-        .mend("# a burstable instance (t2, t3) is out of CPU credits: wait, or allow it more:")
-        .mend("# aws ec2 modify-instance-credit-specification --instance-credit-specification \\")
-        .mend("#     InstanceId=ID,CpuCredits=unlimited");
+        .fix("# a burstable instance (t2, t3) is out of CPU credits: wait, or allow it more:")
+        .fix("# aws ec2 modify-instance-credit-specification --instance-credit-specification \\")
+        .fix("#     InstanceId=ID,CpuCredits=unlimited");
     Ok(vec![finding])
 }
 
@@ -50,10 +50,10 @@ pub fn workers(facts: &Facts) -> CheckResult {
     ));
     Ok(vec![if is_far(daemon.configured_workers) {
         finding
-            .mend("# in pixeld.toml, or in the file below pixeld.toml.d that sets it: workers = \"auto\"")
-            .mend(reload(facts, daemon))
+            .fix("# in pixeld.toml, or in the file below pixeld.toml.d that sets it: workers = \"auto\"")
+            .fix(reload(facts, daemon))
     } else {
-        finding.mend("sudo pixeldctl workers auto")
+        finding.fix("sudo pixeldctl workers auto")
     }])
 }
 
@@ -86,11 +86,11 @@ mod tests {
         facts.daemon.as_mut().unwrap().workers = 64;
         let finding = only(workers(&facts), FindingState::Warning);
         assert!(finding.summary.contains("64 workers share 2 CPUs"), "{finding:?}");
-        assert_eq!(finding.mend, ["sudo pixeldctl workers auto"]);
+        assert_eq!(finding.fix, ["sudo pixeldctl workers auto"]);
         facts.daemon.as_mut().unwrap().workers = 2;
         facts.cpus = Ok(Cpus { allowed: 8, quota: None });
         let finding = only(workers(&facts), FindingState::Warning);
-        assert!(finding.mend[0].contains("workers = \"auto\""), "{finding:?}");
+        assert!(finding.fix[0].contains("workers = \"auto\""), "{finding:?}");
         facts.cpus = Ok(Cpus { allowed: 8, quota: Some(2) });
         only(workers(&facts), FindingState::Ok);
     }

@@ -19,13 +19,13 @@ pub fn daemon(facts: &Facts) -> CheckResult {
         Ok(daemon) => Finding::ok(format!("pixeld {} runs as process {}", daemon.version, daemon.pid)),
         Err(DaemonError::NotRunning(reason)) => Finding::problem("pixeld is not running")
             .evidence(format!("{reason}{state}"))
-            .mend("sudo journalctl -u pixeld -n 20")
-            .mend("sudo systemctl start pixeld"),
+            .fix("sudo journalctl -u pixeld -n 20")
+            .fix("sudo systemctl start pixeld"),
         Err(DaemonError::Unusable(reason)) => {
             Finding::problem("pixeld runs and does not answer as it should")
                 .evidence(format!("{reason}{state}"))
-                .mend("sudo journalctl -u pixeld -n 20")
-                .mend("sudo systemctl restart pixeld")
+                .fix("sudo journalctl -u pixeld -n 20")
+                .fix("sudo systemctl restart pixeld")
         }
         Err(DaemonError::NoPermission(reason)) => {
             return Err(Unavailable(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
@@ -37,16 +37,16 @@ pub fn daemon(facts: &Facts) -> CheckResult {
     findings.extend(errors.map(|error| {
         Finding::problem(format!("pixeld accepts no connections at {error}"))
             .evidence("pixeldctl stats: acceptErrors")
-            .mend("# look for what forbids accept4(2): SystemCallFilter= of the unit, or a security module")
-            .mend("systemctl show -P SystemCallFilter pixeld.service")
-            .mend("sudo journalctl -k -g 'audit|apparmor|avc' -n 20")
+            .fix("# look for what forbids accept4(2): SystemCallFilter= of the unit, or a security module")
+            .fix("systemctl show -P SystemCallFilter pixeld.service")
+            .fix("sudo journalctl -k -g 'audit|apparmor|avc' -n 20")
     }));
     let is_stale = |unit: &&units::Unit| unit.value("NeedDaemonReload") == "yes";
     findings.extend(service.filter(is_stale).map(|unit| {
         Finding::warning("the unit was changed on disk, and systemd still has it as it was")
             .evidence(unit.shown("NeedDaemonReload"))
-            .mend("sudo systemctl daemon-reload")
-            .mend("sudo systemctl restart pixeld")
+            .fix("sudo systemctl daemon-reload")
+            .fix("sudo systemctl restart pixeld")
     }));
     Ok(findings)
 }
@@ -58,7 +58,7 @@ fn drained(facts: &Facts, daemon: &DaemonFacts) -> Finding {
         .map_or_else(String::new, |by| format!(": drained {}", render::attribution(by)));
     Finding::warning("pixeld is drained, and answers each request with 503")
         .evidence(format!("pixeldctl status{by}"))
-        .mend(if is_service(facts, daemon) { "sudo pixeldctl resume" } else { "pixeldctl resume" })
+        .fix(if is_service(facts, daemon) { "sudo pixeldctl resume" } else { "pixeldctl resume" })
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
         let by_whom = |facts: &Facts| {
             let findings = daemon(facts).unwrap();
             assert_eq!((findings.len(), findings[1].state), (2, FindingState::Warning), "{findings:#?}");
-            assert_eq!(findings[1].mend, ["sudo pixeldctl resume"]);
+            assert_eq!(findings[1].fix, ["sudo pixeldctl resume"]);
             findings[1].evidence.clone()
         };
         assert_eq!(by_whom(&facts), "pixeldctl status");
@@ -116,6 +116,6 @@ mod tests {
         change_units(&mut facts, "ActiveState", "NeedDaemonReload=yes\nActiveState");
         let findings = daemon(&facts).unwrap();
         assert_eq!(findings[1].state, FindingState::Warning);
-        assert_eq!(findings[1].mend[0], "sudo systemctl daemon-reload");
+        assert_eq!(findings[1].fix[0], "sudo systemctl daemon-reload");
     }
 }

@@ -106,8 +106,8 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
     let setting = "IPAddressDeny=any\\nIPAddressAllow=\\nIPAddressAllow=localhost 10.0.0.0/8 \
                    172.16.0.0/12 192.168.0.0/16 fc00::/7";
     let finding = Finding::problem(format!("{TCP} lets {whom} in at {address}, past nginx"));
-    let finding = finding.evidence(evidence).mend_all(drop_in(TCP, "Socket", setting));
-    Some(finding.mend(reopen(TCP)))
+    let finding = finding.evidence(evidence).fix_all(drop_in(TCP, "Socket", setting));
+    Some(finding.fix(reopen(TCP)))
 }
 
 /// A unit whose settings are not in effect: systemd sets up the address filter, and with it the counters of
@@ -135,17 +135,16 @@ fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
         unit.shown("IPAddressDeny")
     ));
     let private = drop_in(TCP, "Socket", "ListenStream=\\nListenStream=10.0.0.20:8000");
-    let finding =
-        finding.mend("# allow BPF on this host or in this container, close the port by a firewall,");
-    let finding = finding.mend("# or listen on the private address of this host, here 10.0.0.20:");
-    Ok(Some(finding.mend_all(private).mend(reopen(TCP))))
+    let finding = finding.fix("# allow BPF on this host or in this container, close the port by a firewall,");
+    let finding = finding.fix("# or listen on the private address of this host, here 10.0.0.20:");
+    Ok(Some(finding.fix_all(private).fix(reopen(TCP))))
 }
 
 fn by_hand(address: SocketAddr) -> Finding {
     Finding::problem(format!("pixeld answers everybody at {address}, past nginx"))
         .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit of systemd's guards it"))
-        .mend(format!("# in the [listen] section of pixeld.toml: http = [\"127.0.0.1:{}\"]", address.port()))
-        .mend("# and start pixeld again")
+        .fix(format!("# in the [listen] section of pixeld.toml: http = [\"127.0.0.1:{}\"]", address.port()))
+        .fix("# and start pixeld again")
 }
 
 #[cfg(test)]
@@ -165,7 +164,7 @@ mod tests {
         for open in ["0.0.0.0/0 ::/0", "127.0.0.0/8 128.0.0.0/1", "2000::/3"] {
             change_units(&mut facts, ALLOW, &format!("IPAddressAllow={open}"));
             let finding = only(exposure(&facts), FindingState::Problem);
-            assert!(finding.evidence.contains(open) && finding.mend[1].contains("IPAddressDeny=any"));
+            assert!(finding.evidence.contains(open) && finding.fix[1].contains("IPAddressDeny=any"));
         }
         change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
         assert!(only(exposure(&facts), FindingState::Problem).summary.contains("everybody"));

@@ -29,9 +29,9 @@ pub fn file_limit(facts: &Facts) -> CheckResult {
     let enough = needed.max(65_536);
     Ok(vec![if is_service(facts, daemon) {
         let setting = format!("LimitNOFILE={enough}");
-        finding.mend_all(drop_in(units::SERVICE, "Service", &setting)).mend("sudo systemctl restart pixeld")
+        finding.fix_all(drop_in(units::SERVICE, "Service", &setting)).fix("sudo systemctl restart pixeld")
     } else {
-        finding.mend(format!("ulimit -n {enough}")).mend("# and start pixeld again from this shell")
+        finding.fix(format!("ulimit -n {enough}")).fix("# and start pixeld again from this shell")
     }])
 }
 
@@ -51,7 +51,7 @@ mod tests {
         facts.files = Ok(FileLimit { soft: 10_000, hard: 10_000 });
         let finding = only(file_limit(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("10200 descriptors"), "{finding:?}");
-        assert!(finding.mend[1].contains("LimitNOFILE=65536"), "{finding:?}");
+        assert!(finding.fix[1].contains("LimitNOFILE=65536"), "{finding:?}");
         facts.files = Ok(FileLimit { soft: 10_200, hard: 10_200 });
         only(file_limit(&facts), FindingState::Ok);
     }
@@ -60,7 +60,7 @@ mod tests {
     fn suggested_limit_exceeds_the_units_if_needed() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().connection_limit = 100_000;
-        assert!(only(file_limit(&facts), FindingState::Problem).mend[1].contains("LimitNOFILE=100200"));
+        assert!(only(file_limit(&facts), FindingState::Problem).fix[1].contains("LimitNOFILE=100200"));
     }
 
     #[test]
@@ -68,6 +68,6 @@ mod tests {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().pid = 9;
         facts.files = Ok(FileLimit { soft: 1024, hard: 1024 });
-        assert_eq!(only(file_limit(&facts), FindingState::Problem).mend[0], "ulimit -n 65536");
+        assert_eq!(only(file_limit(&facts), FindingState::Problem).fix[0], "ulimit -n 65536");
     }
 }

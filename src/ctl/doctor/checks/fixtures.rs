@@ -129,14 +129,14 @@ pub fn change_units(facts: &mut Facts, from: &str, to: &str) {
     facts.units = Ok(units::parse(&UNITS.replacen(from, to, 1)));
 }
 
-/// The only finding, which is in this state, and mends itself if it is wrong.
+/// The only finding, which is in this state, with evidence and a fix if it is wrong.
 pub fn only(result: CheckResult, state: FindingState) -> Finding {
     let mut findings = result.expect("it could be looked at");
     assert_eq!(findings.len(), 1, "{findings:#?}");
     let finding = findings.remove(0);
     assert_eq!(finding.state, state, "{finding:#?}");
     if finding.is_wrong() {
-        assert!(!finding.evidence.is_empty() && !finding.mend.is_empty(), "{finding:#?}");
+        assert!(!finding.evidence.is_empty() && !finding.fix.is_empty(), "{finding:#?}");
     }
     finding
 }

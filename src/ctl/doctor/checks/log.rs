@@ -26,9 +26,9 @@ pub fn journal(facts: &Facts) -> CheckResult {
     let since = if facts.daemon.is_ok() { "since it started" } else { "in the last hour" };
     let finding = Finding::warning(format!("journald has thrown away {lines} lines of pixeld's"))
         .evidence(format!("journalctl: \"Suppressed … messages from pixeld.service\" {since}"))
-        .mend("# less is logged with log.level = \"info\" in pixeld.toml; or let journald take all:")
-        .mend_all(drop_in(units::SERVICE, "Service", "LogRateLimitIntervalSec=0"))
-        .mend("sudo systemctl restart pixeld");
+        .fix("# less is logged with log.level = \"info\" in pixeld.toml; or let journald take all:")
+        .fix_all(drop_in(units::SERVICE, "Service", "LogRateLimitIntervalSec=0"))
+        .fix("sudo systemctl restart pixeld");
     Ok(vec![finding])
 }
 
@@ -41,9 +41,9 @@ pub fn daemon_lines(facts: &Facts) -> CheckResult {
     }
     let finding = Finding::warning(format!("pixeld has dropped {dropped} lines of its log"))
         .evidence("pixeldctl stats; pixeldctl events says why they were not written")
-        .mend("# where they were not taken fast enough, log less: log.level = \"info\" in pixeld.toml")
-        .mend(reload(facts, daemon))
-        .mend("# where the journal could not be reached: sudo systemctl status systemd-journald");
+        .fix("# where they were not taken fast enough, log less: log.level = \"info\" in pixeld.toml")
+        .fix(reload(facts, daemon))
+        .fix("# where the journal could not be reached: sudo systemctl status systemd-journald");
     Ok(vec![finding])
 }
 

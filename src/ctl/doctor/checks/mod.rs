@@ -107,8 +107,8 @@ fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
 }
 
 impl Finding {
-    fn mend_all(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        lines.into_iter().fold(self, Self::mend)
+    fn fix_all(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        lines.into_iter().fold(self, Self::fix)
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
         let report = run(&fixtures::healthy());
         assert!(report.ok);
         for finding in &report.findings {
-            assert_eq!((finding.state, finding.mend.len()), (FindingState::Ok, 0), "{finding:#?}");
+            assert_eq!((finding.state, finding.fix.len()), (FindingState::Ok, 0), "{finding:#?}");
         }
         assert_eq!(report.findings.len(), CHECKS.len());
     }

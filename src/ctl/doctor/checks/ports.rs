@@ -40,13 +40,13 @@ pub fn time_wait(facts: &Facts) -> CheckResult {
     let finding = finding.evidence(format!("{count} sockets in TIME_WAIT {whose}; {total}"));
     if is_foreign {
         let line = "# whoever connects there from here should keep its connections open";
-        return Ok(vec![finding.mend(line)]);
+        return Ok(vec![finding.fix(line)]);
     }
     let finding = finding
-        .mend("# nginx opens a connection for each request. On its host, let it keep them:")
-        .mend("#   upstream: keepalive 256;")
-        .mend("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
-        .mend("sudo nginx -t && sudo systemctl reload nginx");
+        .fix("# nginx opens a connection for each request. On its host, let it keep them:")
+        .fix("#   upstream: keepalive 256;")
+        .fix("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
+        .fix("sudo nginx -t && sudo systemctl reload nginx");
     Ok(vec![finding])
 }
 
@@ -75,7 +75,7 @@ mod tests {
         let mut facts = healthy();
         facts.time_wait.as_mut().unwrap().outgoing.insert("127.0.0.1:80".parse().unwrap(), 20_000);
         let finding = only(time_wait(&facts), FindingState::Problem);
-        assert!(finding.mend.iter().all(|line| !line.contains("nginx")), "{finding:?}");
+        assert!(finding.fix.iter().all(|line| !line.contains("nginx")), "{finding:?}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn backlog(facts: &Facts) -> CheckResult {
                 "sockets that are opened from now on let only {somaxconn} clients wait"
             ))
             .evidence(format!("net.core.somaxconn = {somaxconn}; the open sockets have {most_wanted}"))
-            .mend_all(raise_somaxconn(most_wanted)),
+            .fix_all(raise_somaxconn(most_wanted)),
         );
     }
     Ok(or_ok(findings, || Finding::ok(format!("{shortest} clients can wait in each of pixeld's sockets"))))
@@ -78,27 +78,27 @@ fn clamped(
             "ss: Send-Q {}; asked for {wanted}; net.core.somaxconn = {somaxconn}",
             queue.backlog
         ));
-    let finding = if somaxconn < wanted { finding.mend_all(raise_somaxconn(wanted)) } else { finding };
-    finding.mend(reopened(unit))
+    let finding = if somaxconn < wanted { finding.fix_all(raise_somaxconn(wanted)) } else { finding };
+    finding.fix(reopened(unit))
 }
 
 fn short(listener: &str, queue: &Queue, unit: Option<&units::Unit>, somaxconn: u64) -> Finding {
     let finding = Finding::warning(format!("only {} clients can wait at {listener}", queue.backlog));
     let Some(unit) = unit.filter(|_| somaxconn >= LEAST) else {
         let evidence = format!("ss: Send-Q {}; net.core.somaxconn = {somaxconn}", queue.backlog);
-        return finding.evidence(evidence).mend_all(raise_somaxconn(USUAL)).mend(reopened(unit));
+        return finding.evidence(evidence).fix_all(raise_somaxconn(USUAL)).fix(reopened(unit));
     };
     let evidence = format!("{}; drop-ins: {}", unit.shown("Backlog"), unit.value("DropInPaths"));
-    let mend = drop_in(unit.name(), "Socket", &format!("Backlog={USUAL}"));
-    finding.evidence(evidence).mend_all(mend).mend(reopened(Some(unit)))
+    let fix = drop_in(unit.name(), "Socket", &format!("Backlog={USUAL}"));
+    finding.evidence(evidence).fix_all(fix).fix(reopened(Some(unit)))
 }
 
 fn full(listener: &str, queue: &Queue) -> Finding {
     Finding::problem(format!("the queue at {listener} is full, and clients are turned away"))
         .evidence(format!("ss: Recv-Q {} of Send-Q {}", queue.waiting, queue.backlog))
-        .mend("# pixeld does not accept as fast as clients come: see why")
-        .mend("pixeldctl stats")
-        .mend("pixeldctl workers")
+        .fix("# pixeld does not accept as fast as clients come: see why")
+        .fix("pixeldctl stats")
+        .fix("pixeldctl workers")
 }
 
 /// Whether clients are being turned away by a full queue.
@@ -116,9 +116,9 @@ pub fn overflows(facts: &Facts) -> CheckResult {
     let full = full.map_or_else(String::new, |queue| format!("; {} is full", queue.address));
     let finding = Finding::problem("listening sockets turn clients away")
         .evidence(format!("{overflows} overflows and {drops} drops while probing{full}; {total}"))
-        .mend("# find the socket whose Recv-Q comes near its Send-Q, and let more wait there:")
-        .mend("# Backlog= in pixeld's socket units, `listen … backlog=4096` in nginx")
-        .mend("ss -ltn");
+        .fix("# find the socket whose Recv-Q comes near its Send-Q, and let more wait there:")
+        .fix("# Backlog= in pixeld's socket units, `listen … backlog=4096` in nginx")
+        .fix("ss -ltn");
     Ok(vec![finding])
 }
 
@@ -139,8 +139,8 @@ mod tests {
         facts.queues.as_mut().unwrap()[0].backlog = 128;
         let finding = only(backlog(&facts), FindingState::Problem);
         assert!(finding.summary.contains("/run/pixeld/http.sock"), "{finding:?}");
-        assert!(finding.mend[0].contains("net.core.somaxconn=4096"), "{finding:?}");
-        assert_eq!(finding.mend.last().unwrap(), "sudo systemctl restart pixeld.socket");
+        assert!(finding.fix[0].contains("net.core.somaxconn=4096"), "{finding:?}");
+        assert_eq!(finding.fix.last().unwrap(), "sudo systemctl restart pixeld.socket");
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
         facts.queues.as_mut().unwrap()[0].backlog = 16;
         let finding = only(backlog(&facts), FindingState::Warning);
         assert!(finding.evidence.contains("Backlog=16") && finding.evidence.contains("/etc/x.conf"));
-        assert!(finding.mend[1].contains("pixeld.socket.d"), "{finding:?}");
+        assert!(finding.fix[1].contains("pixeld.socket.d"), "{finding:?}");
     }
 
     #[test]

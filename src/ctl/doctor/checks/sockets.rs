@@ -39,22 +39,22 @@ fn needed_socket(unit: &Unit) -> Option<Finding> {
         return Some(
             // Debian's packages open it, others leave that to the operator.
             finding
-                .mend("# it comes with the package pixeld: install that again, with apt or dnf,")
-                .mend("# or in a checkout of pixeld: sudo make install")
-                .mend("sudo systemctl daemon-reload")
-                .mend(format!("sudo systemctl enable {name}"))
-                .mend("sudo systemctl restart pixeld.service"),
+                .fix("# it comes with the package pixeld: install that again, with apt or dnf,")
+                .fix("# or in a checkout of pixeld: sudo make install")
+                .fix("sudo systemctl daemon-reload")
+                .fix(format!("sudo systemctl enable {name}"))
+                .fix("sudo systemctl restart pixeld.service"),
         );
     }
     broken(unit).or_else(|| not_enabled(unit)).map(|finding| {
         if unit.value("UnitFileState").starts_with("masked") {
-            finding.mend(format!("sudo systemctl unmask {name}"))
+            finding.fix(format!("sudo systemctl unmask {name}"))
         } else {
             finding
         }
         // Enabling the service enables all that it needs, and restarting it opens them.
-        .mend("sudo systemctl enable pixeld.service")
-        .mend("sudo systemctl restart pixeld.service")
+        .fix("sudo systemctl enable pixeld.service")
+        .fix("sudo systemctl restart pixeld.service")
     })
 }
 
@@ -71,7 +71,7 @@ fn broken(unit: &Unit) -> Option<Finding> {
     if !starts.split_whitespace().any(|unit| unit == SERVICE) {
         let finding = Finding::problem(format!("{name} belongs to another service than pixeld"));
         let evidence = format!("{}; drop-ins: {}", unit.shown("Triggers"), unit.value("DropInPaths"));
-        return Some(finding.evidence(evidence).mend(format!("sudo systemctl revert {name}")));
+        return Some(finding.evidence(evidence).fix(format!("sudo systemctl revert {name}")));
     }
     None
 }
@@ -86,9 +86,9 @@ fn not_enabled(unit: &Unit) -> Option<Finding> {
 fn optional_socket(unit: &Unit) -> Option<Finding> {
     let enable = || format!("sudo systemctl enable {}", unit.name());
     match (unit.is_active(), unit.is_enabled()) {
-        (true, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
-        (true, false) => not_enabled(unit).map(|finding| finding.mend(enable())),
-        (false, true) => broken(unit).map(|finding| finding.mend("sudo systemctl restart pixeld.service")),
+        (true, true) => broken(unit).map(|finding| finding.fix("sudo systemctl restart pixeld.service")),
+        (true, false) => not_enabled(unit).map(|finding| finding.fix(enable())),
+        (false, true) => broken(unit).map(|finding| finding.fix("sudo systemctl restart pixeld.service")),
         (false, false) => None,
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         change_units(&mut facts, SOCKET, &SOCKET.replace("enabled", "disabled"));
         let finding = only(sockets(&facts), FindingState::Warning);
         assert_eq!(finding.evidence, "pixeld.socket: UnitFileState=disabled");
-        assert_eq!(finding.mend[0], "sudo systemctl enable pixeld.service");
+        assert_eq!(finding.fix[0], "sudo systemctl enable pixeld.service");
     }
 
     #[test]
@@ -124,12 +124,12 @@ mod tests {
         change_units(&mut facts, SOCKET, &SOCKET.replace("=loaded", "=not-found"));
         let missing = only(sockets(&facts), FindingState::Problem);
         assert!(missing.summary.contains("not installed"));
-        assert!(missing.mend[0].contains("the package pixeld"), "{:?}", missing.mend);
-        assert!(missing.mend.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.mend);
+        assert!(missing.fix[0].contains("the package pixeld"), "{:?}", missing.fix);
+        assert!(missing.fix.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.fix);
         let masked = SOCKET.replace("=active", "=inactive").replace("enabled", "masked");
         change_units(&mut facts, SOCKET, &masked);
         assert_eq!(
-            only(sockets(&facts), FindingState::Problem).mend[0],
+            only(sockets(&facts), FindingState::Problem).fix[0],
             "sudo systemctl unmask pixeld.socket"
         );
     }
@@ -166,10 +166,10 @@ mod tests {
         }
         change_units(&mut facts, &socket, &state("active", "disabled"));
         let finding = only(sockets(&facts), FindingState::Warning);
-        assert_eq!(finding.mend, ["sudo systemctl enable pixeld-admin.socket"]);
+        assert_eq!(finding.fix, ["sudo systemctl enable pixeld-admin.socket"]);
         change_units(&mut facts, &socket, &state("inactive", "enabled"));
         let finding = only(sockets(&facts), FindingState::Problem);
-        assert_eq!(finding.mend, ["sudo systemctl restart pixeld.service"]);
+        assert_eq!(finding.fix, ["sudo systemctl restart pixeld.service"]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub fn clock(facts: &Facts) -> CheckResult {
     if jump > JUMP {
         let finding = Finding::problem("the clock was set while probing")
             .evidence(format!("it is {} ms off what it was a second before", jump.as_millis()))
-            .mend("# find out who sets it: one of these at most should run")
-            .mend("systemctl status systemd-timesyncd chronyd ntpd");
+            .fix("# find out who sets it: one of these at most should run")
+            .fix("systemctl status systemd-timesyncd chronyd ntpd");
         return Ok(vec![finding]);
     }
     let clock = facts.clock.as_ref().map_err(Clone::clone)?;
@@ -24,8 +24,8 @@ pub fn clock(facts: &Facts) -> CheckResult {
     let finding = Finding::warning("nobody keeps the clock right: times in logs do not match other hosts'")
         .evidence("timedatectl: NTPSynchronized=no");
     let install = "sudo apt install systemd-timesyncd || sudo dnf install chrony";
-    let finding = if clock.can_synchronize { finding } else { finding.mend(install) };
-    Ok(vec![finding.mend("sudo timedatectl set-ntp true")])
+    let finding = if clock.can_synchronize { finding } else { finding.fix(install) };
+    Ok(vec![finding.fix("sudo timedatectl set-ntp true")])
 }
 
 #[cfg(test)]
@@ -43,9 +43,9 @@ mod tests {
         let mut facts = healthy();
         only(clock(&facts), FindingState::Ok);
         facts.clock = Ok(Clock { synchronized: false, can_synchronize: true });
-        assert_eq!(only(clock(&facts), FindingState::Warning).mend, ["sudo timedatectl set-ntp true"]);
+        assert_eq!(only(clock(&facts), FindingState::Warning).fix, ["sudo timedatectl set-ntp true"]);
         facts.clock = Ok(Clock { synchronized: false, can_synchronize: false });
-        assert!(only(clock(&facts), FindingState::Warning).mend[0].contains("install"));
+        assert!(only(clock(&facts), FindingState::Warning).fix[0].contains("install"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn upstreams(facts: &Facts) -> CheckResult {
     if let Some(fault) = &nginx.fault {
         let finding = Finding::problem("nginx refuses its configuration, and will not start again with it");
         return Ok(vec![
-            finding.evidence(fault).mend("sudo nginx -t").mend("# mend what it says, and:").mend(RELOAD),
+            finding.evidence(fault).fix("sudo nginx -t").fix("# fix what it says, and:").fix(RELOAD),
         ]);
     }
     let mut findings = Vec::new();
@@ -50,9 +50,9 @@ fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding
     };
     let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
         .evidence(format!("nginx -T: upstream {}: server unix:{path}", group.name))
-        .mend(format!("sudo grep -rnF unix:{path} /etc/nginx"))
-        .mend(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
-        .mend(RELOAD);
+        .fix(format!("sudo grep -rnF unix:{path} /etc/nginx"))
+        .fix(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
+        .fix(RELOAD);
     Ok(Some(finding))
 }
 
@@ -64,9 +64,9 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
         return Some(
             finding
                 .evidence(evidence(error))
-                .mend("# on that host:")
-                .mend("sudo systemctl enable pixeld-tcp.socket")
-                .mend("sudo systemctl restart pixeld.service"),
+                .fix("# on that host:")
+                .fix("sudo systemctl enable pixeld-tcp.socket")
+                .fix("sudo systemctl restart pixeld.service"),
         );
     }
     let address: SocketAddr = server.parse().ok()?;
@@ -81,9 +81,9 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
     Some(
         finding
             .evidence(evidence(&format!("pixeld listens on {}", own.join(", "))))
-            .mend(format!("sudo grep -rnF {server} /etc/nginx"))
-            .mend(format!("# write there: {}", own.last().map_or("", String::as_str)))
-            .mend(RELOAD),
+            .fix(format!("sudo grep -rnF {server} /etc/nginx"))
+            .fix(format!("# write there: {}", own.last().map_or("", String::as_str)))
+            .fix(RELOAD),
     )
 }
 
@@ -108,9 +108,9 @@ fn lacks_backups(group: &Group) -> Option<Finding> {
     Some(
         finding
             .evidence(format!("nginx -T: upstream {}: no backup of {}", group.name, lacking.join(", ")))
-            .mend(format!("# in upstream {}, beside the servers that are there:", group.name))
-            .mend_all(lines)
-            .mend(RELOAD),
+            .fix(format!("# in upstream {}, beside the servers that are there:", group.name))
+            .fix_all(lines)
+            .fix(RELOAD),
     )
 }
 
@@ -126,30 +126,30 @@ pub fn keepalive(facts: &Facts) -> CheckResult {
 
 fn closes(nginx: &Nginx, group: &Group) -> Option<Finding> {
     let mut lacking = Vec::new();
-    let mut mend = Vec::new();
+    let mut fix = Vec::new();
     if !group.is_block {
         if nginx.keeps_by_default {
             return None;
         }
         lacking.push(format!("proxy_pass to {} without an upstream block", group.name));
-        mend.push(format!("# upstream pixeld {{ server {}; keepalive 256; }}", group.name));
-        mend.push("# and in the location: proxy_pass http://pixeld;".to_owned());
+        fix.push(format!("# upstream pixeld {{ server {}; keepalive 256; }}", group.name));
+        fix.push("# and in the location: proxy_pass http://pixeld;".to_owned());
     } else if group.keepalive == Some(0) || (group.keepalive.is_none() && !nginx.keeps_by_default) {
         lacking.push(format!("upstream {} has no keepalive", group.name));
-        mend.push(format!("# in upstream {}, after its servers: keepalive 256;", group.name));
+        fix.push(format!("# in upstream {}, after its servers: keepalive 256;", group.name));
     }
     for location in &group.locations {
         let lines = missing(location, nginx.keeps_by_default);
         if !lines.is_empty() {
             lacking.push(format!("location {} lacks {}", location.name, lines.join(" and ")));
-            mend.push(format!("# in location {}: {VERSION}; {CONNECTION};", location.name));
+            fix.push(format!("# in location {}: {VERSION}; {CONNECTION};", location.name));
         }
     }
     if lacking.is_empty() {
         return None;
     }
     let finding = Finding::warning("nginx opens a connection to pixeld for each request");
-    Some(finding.evidence(format!("nginx -T: {}", lacking.join("; "))).mend_all(mend).mend(RELOAD))
+    Some(finding.evidence(format!("nginx -T: {}", lacking.join("; "))).fix_all(fix).fix(RELOAD))
 }
 
 const VERSION: &str = "proxy_http_version 1.1";
@@ -187,7 +187,7 @@ mod tests {
         group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
         let finding = only(upstreams(&facts), FindingState::Problem);
         assert!(finding.summary.contains("/run/pixel.sock, where nobody listens"), "{finding:?}");
-        assert!(finding.mend[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
+        assert!(finding.fix[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         group(&mut facts).backups.pop();
         let finding = only(failover(&facts), FindingState::Warning);
         assert!(finding.evidence.ends_with("no backup of 10.77.0.20:8000"), "{finding:?}");
-        assert_eq!(finding.mend[1], "# server 10.77.0.20:8000 max_fails=0 backup;");
+        assert_eq!(finding.fix[1], "# server 10.77.0.20:8000 max_fails=0 backup;");
         group(&mut facts).is_block = false;
         only(failover(&facts), FindingState::Ok);
     }

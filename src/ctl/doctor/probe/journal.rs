@@ -20,7 +20,7 @@ pub struct Suppressed {
 /// Asks the journal for journald's own words on lines of pixeld's that it did not take.
 pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Probe<Suppressed> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // A part of a second matters: what a restart has mended may have been written just before.
+    // A part of a second matters: what a restart has fixed may have been written just before.
     let since = now.saturating_sub(uptime.unwrap_or(RECENTLY)).as_secs_f64();
     let since = format!("--since=@{since:.6}");
     // SD_MESSAGE_JOURNAL_DROPPED: written by journald when it takes a unit's lines again.
