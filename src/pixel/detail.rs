@@ -1,5 +1,6 @@
-//! The body of a response to an invalid pixel. The document that was sent stands in it once for each
-//! field that is missing; it is written once, kept once, and the response refers to it.
+//! The body of the response to an invalid pixel.
+//!
+//! It repeats the document of the request for each missing field. The document is kept in memory once.
 
 use std::{fmt, ops::Range};
 
@@ -10,7 +11,7 @@ use super::{
     python_json,
 };
 
-/// `{"detail":[…]}`, in pieces that share their memory.
+/// `{"detail":[…]}` in pieces that share their memory.
 #[derive(Debug, Clone)]
 pub struct Detail {
     pieces: Vec<Bytes>,
@@ -18,14 +19,14 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// A body that is in one piece.
+    /// Takes a complete body.
     pub(super) fn from_text(text: Vec<u8>) -> Self {
         let mut builder = DetailBuilder { text, ..DetailBuilder::default() };
         builder.push_written(0);
         builder.build()
     }
 
-    /// One entry, about the body as a whole, of which `length` bytes were sent.
+    /// Builds a single entry about the body as a whole, which has `length` bytes.
     pub(super) fn for_body(kind: &str, message: &str, input: &Document<'_>, length: usize) -> Self {
         let mut builder = DetailBuilder::default();
         builder.text.reserve(length + DetailBuilder::FIXED_CAPACITY);
@@ -35,13 +36,13 @@ impl Detail {
         builder.finish()
     }
 
-    /// How many bytes it has.
-    #[allow(clippy::len_without_is_empty)] // it never is
+    /// Returns the number of bytes.
+    #[allow(clippy::len_without_is_empty)] // never empty
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// The pieces, in order.
+    /// Returns the pieces in their order.
     pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
         self.pieces.into_iter()
     }
@@ -61,18 +62,18 @@ impl PartialEq for Detail {
 
 impl Eq for Detail {}
 
-/// The entries of a [`Detail`] that is being written.
+/// Builds a [`Detail`] with an entry for each error.
 #[derive(Debug, Default)]
 pub struct DetailBuilder {
-    /// Everything that is written, in any order, and nothing twice.
+    /// The bytes of all parts. Parts may overlap.
     text: Vec<u8>,
     /// The parts of `text`, in the order of the response.
     parts: Vec<Range<usize>>,
-    /// The document, if an entry shows all of it.
+    /// Set if a field is missing.
     document: Option<WrittenDocument>,
 }
 
-/// Where in the text the document stands, and in it the fields that it has.
+/// Where the document and its fields are in `text`.
 #[derive(Debug)]
 struct WrittenDocument {
     range: Range<usize>,
@@ -81,10 +82,10 @@ struct WrittenDocument {
 
 impl DetailBuilder {
     const FIELDS: [&'static str; 4] = ["x", "y", "channel", "value"];
-    /// More bytes than four entries have without what was sent.
+    /// Exceeds the length of four entries without their inputs.
     const FIXED_CAPACITY: usize = 640;
 
-    /// No entries yet, about a document that is an object with these members.
+    /// Starts without an entry. The root of `document` is an object with these members.
     pub fn new(members: &Range<usize>, document: &Document<'_>) -> Self {
         let mut builder = Self::default();
         let has = |field: &&str| document.members(members).iter().any(|(name, _)| name == field);
@@ -101,7 +102,7 @@ impl DetailBuilder {
         builder
     }
 
-    /// The field is missing: shows the whole document.
+    /// Adds an entry for a missing field, with the whole document as its input.
     pub fn push_missing(&mut self, field: &'static str) {
         self.begin_entry("missing", Some(field), "Field required");
         if let Some(document) = &self.document {
@@ -111,7 +112,7 @@ impl DetailBuilder {
         self.end_entry(None);
     }
 
-    /// There is something wrong with the value of a field.
+    /// Adds an entry for an invalid field.
     pub fn push_error(
         &mut self,
         kind: &str,
@@ -129,7 +130,7 @@ impl DetailBuilder {
         self.end_entry(context);
     }
 
-    /// The response with these entries.
+    /// Ends the list and returns the body.
     pub fn finish(mut self) -> Detail {
         self.write(&["]}"]);
         self.build()
@@ -169,7 +170,7 @@ impl DetailBuilder {
         self.push_part(begin..self.text.len());
     }
 
-    /// The next part of the response; what follows directly on the one before is no part of its own.
+    /// Appends a range of `text` to the body. Adjacent ranges are merged.
     fn push_part(&mut self, part: Range<usize>) {
         match self.parts.last_mut() {
             Some(last) if last.end == part.start => last.end = part.end,
@@ -179,7 +180,7 @@ impl DetailBuilder {
 
     fn build(self) -> Detail {
         let Self { mut text, parts, .. } = self;
-        // It may be kept for long, where its client does not read.
+        // A client that does not read keeps it in memory.
         text.shrink_to_fit();
         let text = Bytes::from(text);
         let length = parts.iter().map(ExactSizeIterator::len).sum();
@@ -200,7 +201,7 @@ mod tests {
         }
     }
 
-    /// How many bytes of memory the pieces take together, each counted once.
+    /// Returns the bytes of memory from the first to the last piece.
     fn memory_len(detail: &Detail) -> usize {
         let ends = detail.pieces.iter().map(|piece| piece.as_ptr_range());
         let (begin, end) =

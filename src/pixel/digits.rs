@@ -5,17 +5,17 @@ use std::{borrow::Cow, fmt};
 pub struct Digits<'a>(Cow<'a, [u8]>);
 
 impl<'a> Digits<'a> {
-    /// From ASCII digits that are canonical already.
+    /// Borrows ASCII digits, which must be canonical.
     pub(super) fn borrowed(digits: &'a [u8]) -> Self {
         Self(Cow::Borrowed(digits))
     }
 
-    /// From digits that are canonical already.
+    /// Takes digits, which must be canonical.
     pub(super) fn owned(digits: String) -> Self {
         Self(Cow::Owned(digits.into_bytes()))
     }
 
-    /// The digits, in ASCII.
+    /// Returns the digits in ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

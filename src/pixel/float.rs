@@ -1,16 +1,16 @@
-//! Decimal numbers to the nearest float.
+//! Parses decimal numbers to the nearest float, in bounded time.
 //!
-//! The standard library does so too, but a number of twenty digits that is close to the midpoint between
-//! two floats takes it up to 150,000 instructions, and a body has room for hundreds of those.
+//! The standard library needs up to 150,000 instructions for a number of twenty digits that is close to the
+//! midpoint of two floats, and a body can contain hundreds of them.
 
 use std::cmp::Ordering;
 
-/// Up to so many digits the standard library is always quick.
+/// Up to this number of digits, the standard library is always fast.
 const MAX_STD_DIGITS: usize = 19;
-/// No midpoint between two floats has more digits; of those behind it matters only whether all are zero.
+/// No midpoint of two floats has more digits. Of further digits it matters only whether all are zero.
 const MAX_MIDPOINT_DIGITS: usize = 770;
 
-/// Reads a number as JSON spells it, to the nearest float and of two to the even one.
+/// Parses a JSON number to the nearest float, and a midpoint to the even one.
 pub fn parse(text: &str) -> Option<f64> {
     if text.len() <= MAX_STD_DIGITS {
         return text.parse().ok();
@@ -22,13 +22,13 @@ pub fn parse(text: &str) -> Option<f64> {
 
 /// `0.DIGITS` times ten to a power.
 struct Decimal<'t> {
-    /// The digits, in two parts, the first of them no zero, and more than [`MAX_STD_DIGITS`].
+    /// More than [`MAX_STD_DIGITS`] digits in two parts. The first digit is not zero.
     digits: (&'t [u8], &'t [u8]),
     power: i64,
 }
 
 impl<'t> Decimal<'t> {
-    /// `None` if the number has so few digits that this is not needed.
+    /// Returns `None` if the standard library is fast for this number.
     fn parse(text: &'t str) -> Option<Self> {
         let text = text.as_bytes();
         let text = text.strip_prefix(b"-").unwrap_or(text);
@@ -48,7 +48,7 @@ impl<'t> Decimal<'t> {
     fn nearest(&self) -> Option<f64> {
         let mut begin = 0;
         self.for_each_digit(MAX_STD_DIGITS, |digit| begin = begin * 10 + digit);
-        // What is far out of range stays so, and no exponent is too long to be read.
+        // Keeps what is far out of range there, with an exponent that std can parse.
         let power = (self.power - 19).clamp(-9999, 9999);
         let mut text = String::with_capacity(32);
         let mut parse = |begin: u64| {
@@ -71,7 +71,7 @@ impl<'t> Decimal<'t> {
         })
     }
 
-    /// As numbers, at most so many.
+    /// Visits the values of the first `most` digits.
     fn for_each_digit(&self, most: usize, mut visit: impl FnMut(u64)) {
         let (first, second) = self.digits;
         let first = &first[..most.min(first.len())];
@@ -81,7 +81,7 @@ impl<'t> Decimal<'t> {
         }
     }
 
-    /// Compares with the midpoint between a float and the next greater one, exactly.
+    /// Compares exactly with the midpoint of a float and the next greater one.
     fn cmp_with_midpoint_above(&self, low: f64) -> Ordering {
         const FRACTION: u32 = f64::MANTISSA_DIGITS - 1;
 
@@ -94,12 +94,12 @@ impl<'t> Decimal<'t> {
         let tens = self.power - i64::from(digits);
         let mut midpoint = BigUint::new(2 * mantissa + 1);
         if tens < 0 { &mut midpoint } else { &mut this }.multiply_by_power_of_5(tens.unsigned_abs());
-        // Of ten, a factor of two is left on this side.
+        // 10^tens is 5^tens * 2^tens, and the powers of two are compared as a shift.
         if tens < twos { &mut midpoint } else { &mut this }.shift((twos - tens).unsigned_abs());
         this.cmp(&midpoint).then(if is_more { Ordering::Greater } else { Ordering::Equal })
     }
 
-    /// The digits as one number, how many of them are in it, and whether the others are not all zero.
+    /// Returns the first digits as one number, how many they are, and whether a further digit is not zero.
     fn to_biguint(&self) -> (BigUint, u32, bool) {
         let mut number = BigUint::new(0);
         let (mut count, mut value, mut power) = (0, 0, 1);
@@ -119,7 +119,7 @@ impl<'t> Decimal<'t> {
     }
 }
 
-/// What is before and behind the first such byte.
+/// Splits at the first matching byte, which is in neither part.
 fn split_at(text: &[u8], is_split: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     match text.iter().position(|byte| is_split(*byte)) {
         Some(at) => (&text[..at], &text[at + 1..]),
@@ -127,7 +127,7 @@ fn split_at(text: &[u8], is_split: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     }
 }
 
-/// Saturates far from where it matters.
+/// Parses an exponent. Saturates far beyond the range of floats.
 fn parse_exponent(text: &[u8]) -> i64 {
     const SATURATED_EXPONENT: i64 = 1 << 40;
 
@@ -140,21 +140,21 @@ fn parse_exponent(text: &[u8]) -> i64 {
     if is_negative { -size } else { size }
 }
 
-/// The greatest power of ten in 64 bits.
+/// The greatest power of 10 in 64 bits.
 const MAX_POWER_OF_10: u64 = 10_000_000_000_000_000_000;
 
-/// A natural number of any size: 64 bits in each item, the lowest first, the last one not zero.
+/// A natural number of any size: little-endian, 64 bits in each item, the last one not zero.
 struct BigUint(Vec<u64>);
 
 impl BigUint {
     fn new(number: u64) -> Self {
-        // More than any that is compared here needs.
+        // Exceeds the size of all numbers that are compared here.
         let mut items = Vec::with_capacity(48);
         items.push(number);
         Self(items)
     }
 
-    #[allow(clippy::cast_possible_truncation)] // what is left is small
+    #[allow(clippy::cast_possible_truncation)] // a remainder below MAX_EXPONENT
     fn multiply_by_power_of_5(&mut self, power: u64) {
         /// The greatest power of 5 in 64 bits.
         const MAX_EXPONENT: u32 = 27;
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// The exact decimal digits of the midpoint above a float that is at least 2^53: an integer.
+    /// Returns the exact digits of the midpoint above a float of at least 2^53, which is an integer.
     fn midpoint_above(low: f64) -> String {
         let next = low.next_up();
         let [low, next] = [low, next].map(|float| format!("{float:.0}"));

@@ -1,16 +1,16 @@
-//! What pydantic takes for an integer in its lax mode.
+//! Integers as pydantic accepts them in its lax mode.
 
-/// Python converts no longer number between text and int (`sys.int_info.default_max_str_digits`).
+/// Python converts no longer integers from or to text (`sys.int_info.default_max_str_digits`).
 pub const MAX_DIGITS: usize = 4300;
 
-/// Why a number or a text is no integer; each has pydantic's type and message.
+/// Why a value is not an integer, by pydantic's error types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntegerError {
-    /// Neither a number, nor a text, nor a truth value.
+    /// Neither a number, nor a string, nor a boolean.
     Type,
-    /// A text that does not read as one.
+    /// A string that is not an integer.
     Parsing,
-    /// More than fits.
+    /// A string that is too long, or a float beyond 64 bits.
     ParsingSize,
     /// A number with a fractional part.
     FromFloat,
@@ -18,7 +18,7 @@ pub enum IntegerError {
     NotFinite,
 }
 
-/// An integral float is taken for the integer, as long as that fits 64 bits.
+/// Converts an integral float of less than 2^63 to canonical digits.
 pub fn from_float(number: f64) -> Result<String, IntegerError> {
     /// 2^63, the first float that an i64 cannot hold.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
@@ -36,24 +36,24 @@ pub fn from_float(number: f64) -> Result<String, IntegerError> {
     }
 }
 
-/// A text is taken for the integer that it spells: blanks around it, a sign, leading zeros,
-/// single underscores between digits and a fraction of zeros do not matter.
+/// Converts a string to canonical digits. White space around them, a sign, leading zeros, single underscores
+/// between digits and a fraction of zeros are accepted.
 pub fn from_text(text: &str) -> Result<String, IntegerError> {
-    // pydantic looks at the length of plain numbers only; what it has to clean up just fails.
+    // pydantic checks the length before it cleans the string. What is too long only then is no integer.
     if json_digits(text) > MAX_DIGITS {
         return Err(IntegerError::ParsingSize);
     }
     clean_int_str(text.trim()).ok_or(IntegerError::Parsing)
 }
 
-/// How many digits a text begins with, if they begin as JSON's do.
+/// Returns the number of digits of the JSON integer that `text` begins with.
 fn json_digits(text: &str) -> usize {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.starts_with('0') { 1 } else { digits.bytes().take_while(u8::is_ascii_digit).count() }
 }
 
-/// The steps of pydantic (`clean_int_str`), because their order shows: `0__1` and `0-1` are
-/// integers, `1__0` and `1-0` are not.
+/// Follows the steps of pydantic-core's `clean_int_str`, because their order has an effect: `0__1` and `0-1`
+/// are integers, `1__0` and `1-0` are not.
 fn clean_int_str(text: &str) -> Option<String> {
     let (negative, text) = match text.strip_prefix('+') {
         Some(unsigned) => (false, unsigned),
@@ -75,7 +75,7 @@ fn split_sign(text: &str) -> (bool, &str) {
     text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned))
 }
 
-/// Underscores among the zeros go with them; the last zero stays where nothing else would.
+/// Strips zeros and the underscores among them, but not the only digit.
 fn strip_leading_zeros(text: &str) -> Option<&str> {
     if !text.starts_with('0') {
         return text.starts_with(|c: char| c.is_ascii_digit()).then_some(text);
@@ -102,7 +102,7 @@ fn strip_underscores(text: &str) -> Option<String> {
     (!misplaced).then(|| text.replace('_', ""))
 }
 
-/// The one way to write the integer with these decimal digits: no leading zeros, no `-0`.
+/// Returns the canonical form of an integer: no leading zeros, no `-0`.
 pub fn canonical(negative: bool, digits: &str) -> String {
     match digits.trim_start_matches('0') {
         "" => "0".into(),
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(from_float(f64::INFINITY), Err(IntegerError::NotFinite));
     }
 
-    /// The digits of a number with single underscores between some of them.
+    /// Returns the digits of a number with single underscores between some of them.
     fn grouped(number: u128, underscores: &[bool]) -> String {
         let mut text = String::new();
         for (i, digit) in number.to_string().chars().enumerate() {
@@ -254,7 +254,7 @@ mod tests {
         }
 
         #[test]
-        fn any_string_is_judged_without_panic(text in any::<String>()) {
+        fn any_string_agrees_with_the_standard_library(text in any::<String>()) {
             let plain = text.trim().parse::<i128>().ok().map(|number| number.to_string());
             if let Some(plain) = plain {
                 prop_assert_eq!(from_text(&text), Ok(plain));
@@ -273,7 +273,7 @@ mod tests {
         }
 
         #[test]
-        fn fractional_float_is_rejected(number in any::<f64>()) {
+        fn fractional_or_huge_float_is_rejected(number in any::<f64>()) {
             let expected = match number {
                 _ if !number.is_finite() => Some(IntegerError::NotFinite),
                 _ if number % 1.0 != 0.0 => Some(IntegerError::FromFloat),

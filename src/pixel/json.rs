@@ -1,12 +1,12 @@
-//! JSON as Python's `json.loads` reads it, errors and positions included: it takes `NaN` and the
-//! infinities, and of equal keys the last value wins at the place of the first.
+//! Parses JSON as Python's `json.loads` does, with its errors and their positions. `NaN` and the infinities
+//! are numbers. Of equal keys, the last value replaces the first.
 
 use std::{borrow::Cow, ops::Range};
 
 use super::{float, integer::MAX_DIGITS, object_builder::ObjectBuilder};
 
-/// A JSON document. Arrays and objects are not values of their own memory, because a body may consist of
-/// nothing else: what is in them stands in two lists, in the order in which they end.
+/// A JSON document. Arrays and objects have no memory of their own, because a body may consist of nothing
+/// else. Their contents are in two lists, in the order in which they end.
 #[derive(Debug)]
 pub struct Document<'d> {
     /// The outermost value.
@@ -16,23 +16,23 @@ pub struct Document<'d> {
 }
 
 impl<'d> Document<'d> {
-    /// A document that is this text and nothing else.
+    /// Makes a document that is a string.
     pub fn of_text(text: Cow<'d, str>) -> Self {
         Self { root: Value::Text(text), items: Vec::new(), members: Vec::new() }
     }
 
-    /// What is in an array of this document.
+    /// Returns the items of an array of this document.
     pub fn items(&self, array: &Range<usize>) -> &[Value<'d>] {
         &self.items[array.clone()]
     }
 
-    /// What is in an object of this document, each name once.
+    /// Returns the members of an object of this document. Their names differ.
     pub fn members(&self, object: &Range<usize>) -> &[Member<'d>] {
         &self.members[object.clone()]
     }
 }
 
-/// A JSON value. What the document spells as it would be written here is borrowed from it.
+/// A JSON value. Borrows from the body what needs no conversion.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'d> {
     Null,
@@ -41,29 +41,29 @@ pub enum Value<'d> {
     Integer(Cow<'d, str>),
     Float(f64),
     Text(Cow<'d, str>),
-    /// Which of the document's items.
+    /// The range of [`Document::items`].
     Array(Range<usize>),
-    /// Which of the document's members.
+    /// The range of [`Document::members`].
     Object(Range<usize>),
 }
 
 /// A member of an object: its name and its value.
 pub type Member<'d> = (Cow<'d, str>, Value<'d>);
 
-/// Why a body is no JSON.
+/// Why a body is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonError {
-    /// It breaks the grammar; `at` counts characters, not bytes.
+    /// A syntax error. `at` counts characters.
     Syntax { message: &'static str, at: usize },
-    /// Not UTF-8, nested too deep, or a number too long: the Python application reads no further.
+    /// Not UTF-8, nested too deep, or with a number that is too long.
     Unreadable,
 }
 
-/// How deep arrays and objects may nest before the Python application gives up: Python's recursion
-/// limit of 1000, less the calls that it has come through under uvicorn.
+/// The greatest depth of arrays and objects that the Python application accepts: Python's recursion limit of
+/// 1000, less the calls that uvicorn and FastAPI need.
 const MAX_DEPTH: usize = 960;
 
-/// Reads one JSON document, the text that [`decode_utf8`] has found in a body.
+/// Parses one JSON document, which [`decode_utf8`] has decoded.
 pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     let mut parser = Parser::new(text);
     parser.skip_white_space();
@@ -75,8 +75,10 @@ pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     Ok(Document { root, items: parser.items, members: parser.members })
 }
 
-/// Python takes surrogates that are encoded in UTF-8, though it cannot answer with them; here they
-/// become U+FFFD. Where it guesses UTF-16 or UTF-32 from NUL bytes, nothing is read: JSON is UTF-8.
+/// Decodes UTF-8 with or without a byte order mark.
+///
+/// Python accepts encoded surrogates, but cannot write a response with them. Here they become U+FFFD. Python
+/// also detects UTF-16 and UTF-32 by their NUL bytes, which are an error here (RFC 8259 section 8.1).
 pub fn decode_utf8(body: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     if matches!(body, [0, _] | [_, 0] | [0, _, _, _, ..] | [_, 0, _, _, ..]) {
         return Err(JsonError::Unreadable);
@@ -96,22 +98,22 @@ pub fn decode_utf8(body: &[u8]) -> Result<Cow<'_, str>, JsonError> {
 
 struct Parser<'a> {
     text: &'a str,
-    /// In bytes, always at a character boundary.
+    /// The position in bytes, at a character boundary.
     at: usize,
-    /// The arrays and objects around `at`, the innermost last. They are not on the stack, because
-    /// the client decides how many they are.
+    /// The arrays and objects around `at`, the innermost last. They are not on the stack, because the client
+    /// decides how many they are.
     open: Vec<Container<'a>>,
-    /// What is in them so far.
+    /// The contents of `open`.
     open_items: Vec<Value<'a>>,
     open_members: Vec<Member<'a>>,
-    /// What is in those that have ended.
+    /// The contents of arrays and objects that have ended.
     items: Vec<Value<'a>>,
     members: Vec<Member<'a>>,
 }
 
-/// An array or object that is being read.
+/// An array or object that is being parsed.
 enum Container<'a> {
-    /// From which of the open items on.
+    /// The index of its first item in `open_items`.
     Array(usize),
     Object(ObjectBuilder<'a>),
 }
@@ -129,12 +131,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Python makes this exception where the error is, in three calls, which count as nesting.
+    /// Python raises this exception in three nested calls, which count for the recursion limit.
     fn error(&self, message: &'static str, at: usize) -> JsonError {
         if self.can_nest(3) { self.syntax(message, at) } else { JsonError::Unreadable }
     }
 
-    /// This one is made at the outermost level.
+    /// Python raises this exception at the outermost level.
     fn expecting_value(&self) -> JsonError {
         self.syntax("Expecting value", self.at)
     }
@@ -179,7 +181,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// An array or object, if it is empty; else its first value is next.
+    /// Begins an array or object. Returns it if it is empty. Otherwise its first value is next.
     fn open(&mut self, open: Container<'a>, end: u8) -> Result<Option<Value<'a>>, JsonError> {
         if !self.can_nest(1) {
             return Err(JsonError::Unreadable);
@@ -195,8 +197,8 @@ impl<'a> Parser<'a> {
         Ok(None)
     }
 
-    /// Adds a value to what is around it. The outermost value, if that is whole now; else another
-    /// value is next.
+    /// Adds a value to the array or object around it. Returns the outermost value if that is complete.
+    /// Otherwise another value is next.
     fn insert(&mut self, mut value: Value<'a>) -> Result<Option<Value<'a>>, JsonError> {
         while let Some(around) = self.open.last_mut() {
             let end = match around {
@@ -235,7 +237,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Behind an item: whether a comma promises another, or `end` closes the list.
+    /// Consumes a comma and returns true, or consumes `end` and returns false.
     fn comma_or_end(&mut self, end: u8) -> Result<bool, JsonError> {
         self.skip_white_space();
         let next = self.peek();
@@ -250,7 +252,7 @@ impl<'a> Parser<'a> {
         Ok(more)
     }
 
-    /// In an object, the name of the next member and the colon.
+    /// In an object, reads the name of the next member and the colon.
     fn key(&mut self) -> Result<(), JsonError> {
         if let Some(Container::Array(_)) = self.open.last() {
             return Ok(());
@@ -293,12 +295,12 @@ impl<'a> Parser<'a> {
             return Err(self.expecting_value());
         }
         self.at += literal.len();
-        // Python calls a function for those that are no JSON.
+        // Python calls a function for constants that are not JSON.
         let is_call = matches!(value, Value::Float(_));
         if is_call && !self.can_nest(1) { Err(JsonError::Unreadable) } else { Ok(value) }
     }
 
-    /// What begins with a digit, or with a sign and a digit.
+    /// Reads a number whose first byte is known to be a digit, or a sign before a digit.
     fn number(&mut self) -> Result<Value<'a>, JsonError> {
         let bytes = self.rest().as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -321,12 +323,11 @@ impl<'a> Parser<'a> {
         }
         let text = &self.rest()[..end];
         let value = if end > integral {
-            // Every float that this grammar allows is read, and as Python does: to the nearest.
             Value::Float(float::parse(text).ok_or(JsonError::Unreadable)?)
         } else if whole > MAX_DIGITS {
             return Err(JsonError::Unreadable);
         } else {
-            // Only zero has two spellings here.
+            // Only zero has two forms here.
             Value::Integer(Cow::Borrowed(if text == "-0" { "0" } else { text }))
         };
         self.at += end;
@@ -358,7 +359,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The part of a string that stands for itself, up to what does not.
+    /// Reads the part of a string up to the next quote, backslash or control character.
     fn unescaped(&mut self, begin: usize) -> Result<&'a str, JsonError> {
         let rest = self.rest();
         let Some(length) = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < b' ') else {
@@ -386,7 +387,7 @@ impl<'a> Parser<'a> {
         Ok(character)
     }
 
-    /// `\uXXXX`, or two of them that make one character; a lone surrogate becomes U+FFFD.
+    /// Reads `\uXXXX`, or two of them that are a surrogate pair. A lone surrogate becomes U+FFFD.
     fn unicode_escape(&mut self) -> Result<char, JsonError> {
         let Some(first) = self.hex_at(self.at + 2) else {
             return Err(self.error("Invalid \\uXXXX escape", self.at + 1));
@@ -406,7 +407,7 @@ impl<'a> Parser<'a> {
         Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    /// Four hexadecimal digits that are not the end of the text.
+    /// Returns the value of four hexadecimal digits that are not the end of the text.
     fn hex_at(&self, at: usize) -> Option<u32> {
         let digits = self.text.get(at..at + 4).filter(|_| at + 4 < self.text.len())?;
         digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
@@ -466,16 +467,16 @@ mod tests {
             let body = format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
             assert_eq!(parse(body.as_bytes()).is_ok(), readable, "{inner} {depth} deep");
         }
-        for (depth, inner, told) in
+        for (depth, inner, has_position) in
             [(MAX_DEPTH, "x", true), (MAX_DEPTH - 3, "1 1", true), (MAX_DEPTH - 2, "1 1", false)]
         {
             let error = parse(("[".repeat(depth) + inner).as_bytes()).unwrap_err();
-            assert_eq!(error != JsonError::Unreadable, told, "{inner} {depth} deep");
+            assert_eq!(error != JsonError::Unreadable, has_position, "{inner} {depth} deep");
         }
     }
 
     #[test]
-    fn surrogate_pair_is_one_character() {
+    fn encoded_surrogate_is_one_character() {
         let error = JsonError::Syntax { message: "Extra data", at: 3 };
         assert_eq!(parse(b"\"\xED\xA0\x80\"x"), Err(error));
     }

@@ -1,9 +1,8 @@
-//! From the bytes of a body to an answer, as the Python application that pixeld replaces gave it
-//! (pydantic's lax mode over Python's JSON).
+//! Reads the body of a request and writes the body of its response, as the Python application does that
+//! pixeld replaces: pydantic's lax mode over Python's `json`.
 //!
-//! Nearly every body takes the short way: [`fast_decode`] reads it once and copies nothing. What it
-//! does not recognise goes to [`validate`], which reads the same bytes slowly and completely, and
-//! either accepts them after all or says what is wrong with each field.
+//! [`fast_decode`] reads usual bodies in one pass and copies nothing. All others go to [`validate`], which
+//! accepts them or reports an error for each invalid field.
 
 mod detail;
 mod digits;
@@ -22,7 +21,7 @@ pub use fast_decode::fast_decode;
 pub use response::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{Rejection, reject_text, validate};
 
-/// Reads a body that was sent as JSON, the short way where that is enough.
+/// Reads a body that was sent as JSON.
 ///
 /// # Errors
 /// As [`validate`].
@@ -33,21 +32,20 @@ pub fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
     validate(body)
 }
 
-/// One colour value at one place. Coordinates are integers of any size, because they are echoed digit for
-/// digit.
+/// One colour value at one place. The response repeats coordinates of any size digit for digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixel<'a> {
     /// The column.
     pub x: Digits<'a>,
     /// The row.
     pub y: Digits<'a>,
-    /// Which colour.
+    /// The colour that `value` is for.
     pub channel: Channel,
-    /// How much of it.
+    /// The intensity.
     pub value: u8,
 }
 
-/// The colour that a [`Pixel`] gives a value for.
+/// A colour channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     /// Red.
@@ -69,6 +67,6 @@ impl Channel {
     }
 }
 
-/// A body of the right shape whose `value` is not in 0..=255.
+/// The body is valid except that its `value` is not in 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfRange;

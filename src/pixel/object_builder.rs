@@ -1,4 +1,4 @@
-//! The members of an object: of equal names, the last value wins at the place of the first.
+//! Collects the members of an object. Of equal names, the last value replaces the first.
 
 use std::{
     borrow::Cow,
@@ -7,25 +7,25 @@ use std::{
 
 use super::json::{Member, Value};
 
-/// An object that is being read.
+/// An object that is being parsed.
 pub struct ObjectBuilder<'a> {
-    /// From which of the open members on.
+    /// The index of its first member among the open members.
     pub begin: usize,
-    /// Of the member that is read next.
+    /// The name of the next member.
     pub name: Cow<'a, str>,
     index: Option<Box<NameIndex>>,
 }
 
 impl<'a> ObjectBuilder<'a> {
-    /// Up to so many names are compared one by one.
+    /// Up to this number of members, a comparison of all names is faster than the index.
     const MAX_LINEAR_SEARCH: usize = 8;
 
-    /// One whose members follow the first `begin` open ones.
+    /// Begins an object whose members follow the first `begin` open ones.
     pub fn new(begin: usize) -> Self {
         Self { begin, name: Cow::Borrowed(""), index: None }
     }
 
-    /// Adds the member whose name was read last; of equal names, the last value wins at the place of the first.
+    /// Adds the member with the name that was read last.
     pub fn add(&mut self, value: Value<'a>, open_members: &mut Vec<Member<'a>>) {
         let name = std::mem::take(&mut self.name);
         let members = &open_members[self.begin..];
@@ -41,16 +41,16 @@ impl<'a> ObjectBuilder<'a> {
     }
 }
 
-/// Finds members by name. The names stay where they are: to own them here too would double their cost.
+/// Finds members by name. It does not own the names, because a copy would double their cost.
 #[derive(Default)]
 struct NameIndex {
     hasher: RandomState,
-    /// By hash, from there on: the place of a member plus one, or zero. At most half of them are taken.
+    /// Open addressing by hash: the position of a member plus one, or zero. At most half of them are in use.
     slots: Vec<usize>,
 }
 
 impl NameIndex {
-    /// The place of a name among the members; one that is new is to be added behind them.
+    /// Returns the position of a member, or `None` if the name is new. The caller then appends that member.
     fn find_or_insert(&mut self, name: &str, members: &[Member<'_>]) -> Option<usize> {
         if self.slots.len() < 2 * (members.len() + 1) {
             self.slots = vec![0; (4 * (members.len() + 1)).next_power_of_two()];
@@ -61,7 +61,7 @@ impl NameIndex {
         self.find_or_insert_slot(name, members.len(), members)
     }
 
-    #[allow(clippy::cast_possible_truncation)] // the low bits are as good as the others
+    #[allow(clippy::cast_possible_truncation)] // the low bits are enough
     fn find_or_insert_slot(&mut self, name: &str, next: usize, members: &[Member<'_>]) -> Option<usize> {
         let mask = self.slots.len() - 1;
         let mut at = self.hasher.hash_one(name) as usize & mask;

@@ -1,12 +1,13 @@
-//! JSON as FastAPI answers with it.
+//! Writes JSON as FastAPI does in a response.
 
 use std::ops::Range;
 
 use super::json::{Document, Value};
 
-/// Writes a value that a client sent: Python's `json.dumps` without spaces and without escaping what
-/// is not ASCII. What that cannot write (NaN, infinities) is null; members whose name begins with
-/// `_sa` are left out, because FastAPI takes them for SQLAlchemy's.
+/// Writes a value as Python's `json.dumps` does without spaces and with `ensure_ascii=False`.
+///
+/// NaN and the infinities are null. Members whose name begins with `_sa` are left out, because FastAPI takes
+/// them for attributes of SQLAlchemy.
 pub fn write(value: &Value<'_>, document: &Document<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -29,7 +30,7 @@ pub fn write(value: &Value<'_>, document: &Document<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes an object and reports where in `out` the value of each member is.
+/// Writes an object. Calls `place` with the name of each member and the range of its value in `out`.
 pub fn write_object(
     members: &Range<usize>,
     document: &Document<'_>,
@@ -78,8 +79,8 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// As `repr(float)`: the shortest digits, of equally near ones the even, and an exponent below 1e-4 and
-/// from 1e16 on.
+/// Writes a float as `repr(float)` does: the shortest digits, the even ones of two equally near, and an
+/// exponent below 1e-4 and from 1e16 on.
 fn write_float(number: f64, out: &mut Vec<u8>) {
     if !number.is_finite() {
         return out.extend_from_slice(b"null");
@@ -93,7 +94,7 @@ fn write_float(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Below 1e-4, zmij writes an exponent from 1e-5 on, and with one digit where one is enough.
+/// Converts what zmij writes below 1e-4: no exponent down to 1e-5, and one digit in the exponent down to 1e-9.
 fn write_tiny(text: &[u8], out: &mut Vec<u8>) {
     let (sign, digits) = text.split_at(usize::from(text[0] == b'-'));
     out.extend_from_slice(sign);

@@ -3,10 +3,10 @@ use super::{Channel, Pixel};
 /// The body of the response to a `value` outside 0..=255.
 pub const VALUE_OUT_OF_RANGE: &str = r#"{"error":"value must be between 0 and 255"}"#;
 
-/// The body of the response to what cannot be read at all.
+/// The body of the response to a body that cannot be parsed.
 pub const UNREADABLE_BODY: &str = r#"{"detail":"There was an error parsing the body"}"#;
 
-/// Appends the body of the response to an accepted pixel: no spaces, in this order of keys.
+/// Appends the body of the response to an accepted pixel.
 pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"status":"ok","received":{"x":"#);
     out.extend_from_slice(pixel.x.as_bytes());
@@ -17,7 +17,7 @@ pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
         Channel::G => br#","channel":"G","value":"#,
         Channel::B => br#","channel":"B","value":"#,
     });
-    // Arrays of constant length, because a call of memcpy takes longer than this.
+    // Arrays of constant length are copied without a call of memcpy.
     let [hundreds, tens, ones] =
         [pixel.value / 100, pixel.value / 10 % 10, pixel.value % 10].map(|n| b'0' + n);
     match value_len(pixel.value) {
@@ -27,7 +27,7 @@ pub fn write_accepted(pixel: &Pixel<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The number of bytes that [`write_accepted`] appends.
+/// Returns the number of bytes that [`write_accepted`] appends.
 pub fn accepted_len(pixel: &Pixel<'_>) -> usize {
     const FIXED_LEN: usize = r#"{"status":"ok","received":{"x":,"y":,"channel":"R","value":}}"#.len();
 

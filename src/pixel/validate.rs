@@ -8,14 +8,14 @@ use super::{
     python_json,
 };
 
-/// Why a body was rejected, as a client gets to see it.
+/// Why a body is rejected, and the response to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
-    /// 422: `{"detail":[…]}` with an entry for each fault.
+    /// 422 `{"detail":[…]}` with an entry for each error.
     Invalid(Detail),
-    /// 422 (or as configured): the right shape, but `value` is not in 0..=255.
+    /// 422 or `pixel.range-error-status`: only the range of `value` is wrong.
     OutOfRange,
-    /// 400: the body cannot be read at all.
+    /// 400: the body cannot be parsed.
     Unreadable,
 }
 
@@ -25,10 +25,10 @@ impl From<OutOfRange> for Rejection {
     }
 }
 
-/// Reads any body that was sent as JSON, slowly and completely.
+/// Validates any body that was sent as JSON.
 ///
 /// # Errors
-/// The reason for its rejection, one entry for each field at fault in the order x, y, channel, value.
+/// [`Rejection::Invalid`] has one entry for each invalid field, in the order x, y, channel, value.
 pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     if body.is_empty() {
         return Err(reject_empty());
@@ -53,7 +53,7 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     }
 }
 
-/// Rejects a body that was not sent as JSON; the client gets it back as a text.
+/// Rejects a body that was not sent as JSON. The response repeats it as a string.
 pub fn reject_text(body: &[u8]) -> Rejection {
     if body.is_empty() {
         return reject_empty();
@@ -86,7 +86,7 @@ fn reject_json(error: JsonError) -> Rejection {
     }
 }
 
-/// An object whose fields are looked at one by one.
+/// Validates the fields of an object one by one.
 struct FieldValidator<'d> {
     document: &'d Document<'d>,
     members: &'d Range<usize>,
@@ -124,7 +124,10 @@ impl<'d> FieldValidator<'d> {
     fn channel(&mut self, field: &'static str) -> Option<Channel> {
         let value = self.member(field)?;
         let channel = match value {
-            Value::Text(name) if name.len() == 1 => Channel::from_letter(name.as_bytes()[0]),
+            Value::Text(name) => match name.as_bytes() {
+                [letter] => Channel::from_letter(*letter),
+                _ => None,
+            },
             _ => None,
         };
         if channel.is_none() {
@@ -136,7 +139,7 @@ impl<'d> FieldValidator<'d> {
     }
 }
 
-/// pydantic's type and message.
+/// Returns pydantic's type and message.
 fn kind_and_message(reason: IntegerError) -> (&'static str, &'static str) {
     match reason {
         IntegerError::Type => ("int_type", "Input should be a valid integer"),
