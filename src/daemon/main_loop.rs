@@ -148,7 +148,7 @@ async fn main_loop(
     let (cause, limit, exit) = loop {
         tokio::select! {
             cause = stop_signals.recv() => break (cause, daemon.drain_limit(), Exit::Ok),
-            Some(worker) = ended_workers.recv() => daemon.pool.borrow_mut().ended(worker),
+            Some(worker) = ended_workers.recv() => daemon.pool.borrow_mut().on_worker_exit(worker),
             _ = ticks.tick() => if let Some(limit) = on_tick(&daemon, watchdog, tick) {
                 break ("a worker stands still", limit.min(daemon.drain_limit()), Exit::Software);
             }

@@ -126,7 +126,7 @@ impl<'a> Shutdown<'a> {
         if last_answers {
             // Each worker does one after the other.
             drop(daemon.pool.borrow_mut().close_acceptors());
-            daemon.pool.borrow().retire();
+            daemon.pool.borrow().close_after_response();
         }
         self.notify_status();
         while !self.is_urgent && !daemon.pool.borrow().is_empty() {
@@ -159,7 +159,7 @@ impl<'a> Shutdown<'a> {
     /// What goes on all the time.
     async fn process_events(&mut self) {
         tokio::select! {
-            Some(worker) = self.ended_workers.recv() => self.daemon.pool.borrow_mut().ended(worker),
+            Some(worker) = self.ended_workers.recv() => self.daemon.pool.borrow_mut().on_worker_exit(worker),
             _ = self.ticks.tick() => self.notify_status(),
             _ = self.signals.recv() => self.is_urgent = true,
         }

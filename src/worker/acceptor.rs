@@ -221,6 +221,6 @@ impl RegisteredAcceptor {
 }
 
 /// Accepts at all of them, for this worker first, for as long as this is polled.
-pub async fn accept(watched: Vec<Arc<RegisteredAcceptor>>, worker: usize, shared: Shared) {
-    join_all(watched.iter().map(|watched| watched.accept(worker, &shared))).await;
+pub async fn accept(registered: Vec<Arc<RegisteredAcceptor>>, worker: usize, shared: Shared) {
+    join_all(registered.iter().map(|registered| registered.accept(worker, &shared))).await;
 }

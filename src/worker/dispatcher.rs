@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::thread::Order;
+use super::thread::Command;
 use crate::{
     http::{Evicted, EvictionQueue, Parked},
     log::Event,
@@ -44,7 +44,7 @@ struct WorkerSet {
 #[derive(Debug, Clone)]
 pub struct WorkerHandle {
     pub number: usize,
-    pub orders: UnboundedSender<Order>,
+    pub commands: UnboundedSender<Command>,
     pub stats: Arc<WorkerStats>,
 }
 
@@ -141,16 +141,16 @@ impl Dispatcher {
         }
         // It counts for its peer at once, however long its worker takes to serve it.
         connection.place = Some(self.evictions.add(connection.peer.into(), Instant::now()));
-        let mut order = Order::Serve(connection);
+        let mut command = Command::Serve(connection);
         while let Some(i) = choose(&mut set) {
             let worker = &set.workers[i];
             worker.stats.connection_assigned();
-            match worker.orders.send(order) {
+            match worker.commands.send(command) {
                 Ok(()) => return Dispatched::ToWorker,
                 Err(returned) => {
                     // That worker's thread is gone; it is not asked again.
                     set.workers.remove(i);
-                    order = returned.0;
+                    command = returned.0;
                 }
             }
         }
@@ -217,7 +217,7 @@ impl Dispatcher {
             }
             if open > fair {
                 // A worker that is gone has nothing to move.
-                let _ = worker.orders.send(Order::MoveAway(open - fair));
+                let _ = worker.commands.send(Command::Migrate(open - fair));
                 surplus += (open - fair) as u64;
             }
         }
@@ -261,13 +261,13 @@ mod tests {
         Parked::new(crate::net::Socket::adopt(fd.into()).unwrap(), None)
     }
 
-    fn handles<const N: usize>() -> ([WorkerHandle; N], [UnboundedReceiver<Order>; N]) {
+    fn handles<const N: usize>() -> ([WorkerHandle; N], [UnboundedReceiver<Command>; N]) {
         let mut receivers = Vec::new();
         let memory = Arc::new(SharedStats::create(0).unwrap());
         let handles = std::array::from_fn(|i| {
-            let (orders, receiver) = unbounded_channel();
+            let (commands, receiver) = unbounded_channel();
             receivers.push(receiver);
-            WorkerHandle { number: i + 1, orders, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
+            WorkerHandle { number: i + 1, commands, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
         });
         (handles, receivers.try_into().unwrap())
     }
@@ -322,9 +322,9 @@ mod tests {
         dispatcher.set_workers(handles.to_vec());
         let mut moved: Vec<_> = receivers[..2]
             .iter_mut()
-            .filter_map(|orders| {
-                std::iter::from_fn(|| orders.try_recv().ok()).find_map(|order| match order {
-                    Order::MoveAway(count) => Some(count),
+            .filter_map(|commands| {
+                std::iter::from_fn(|| commands.try_recv().ok()).find_map(|command| match command {
+                    Command::Migrate(count) => Some(count),
                     _ => None,
                 })
             })

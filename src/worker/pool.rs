@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     acceptor::Acceptor,
     dispatcher::WorkerHandle,
-    thread::{Order, Shared, Worker},
+    thread::{Command, Shared, Worker},
 };
 use crate::{
     http::{Parked, Policy},
@@ -25,7 +25,7 @@ use crate::{
     net::{Address, Listener},
 };
 
-/// All workers, and what is left of those that have ended.
+/// All workers: those that serve, and those that are about to exit.
 #[derive(Debug)]
 pub struct Pool {
     shared: Shared,
@@ -97,11 +97,11 @@ impl Pool {
             .cloned()
             .chain(added)
             .partition::<Vec<_>, _>(|acceptor| wanted.contains(acceptor.address()));
-        let watched = self.serving.iter().map(|worker| worker.watch(&kept));
-        let watched: Vec<_> = watched.collect::<io::Result<_>>()?;
+        let registered = self.serving.iter().map(|worker| worker.register(&kept));
+        let registered: Vec<_> = registered.collect::<io::Result<_>>()?;
         self.acceptors = kept;
-        for (worker, watched) in self.serving.iter_mut().zip(watched) {
-            drop(worker.accept(watched));
+        for (worker, registered) in self.serving.iter_mut().zip(registered) {
+            drop(worker.set_acceptors(registered));
         }
         for acceptor in unwanted {
             acceptor.close(&self.shared);
@@ -111,14 +111,15 @@ impl Pool {
 
     /// Accepts nothing more, as soon as this is done; a worker that is stuck is not waited for.
     pub fn close_acceptors(&mut self) -> impl Future<Output = ()> + use<> {
-        const PATIENCE: Duration = Duration::from_secs(1);
+        const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
         for acceptor in self.acceptors.drain(..) {
             acceptor.close(&self.shared);
         }
-        let accepting: Vec<_> = self.serving.iter_mut().map(|worker| worker.accept(Vec::new())).collect();
+        let accepting: Vec<_> =
+            self.serving.iter_mut().map(|worker| worker.set_acceptors(Vec::new())).collect();
         async move {
-            let _ = timeout(PATIENCE, join_all(accepting)).await;
+            let _ = timeout(COMMAND_TIMEOUT, join_all(accepting)).await;
         }
     }
 
@@ -145,13 +146,13 @@ impl Pool {
         let leaving = self.serving.split_off(count.min(self.serving.len()));
         let hands = self.serving.iter().map(|w| WorkerHandle {
             number: w.number,
-            orders: w.orders.clone(),
+            commands: w.commands.clone(),
             stats: w.stats.clone(),
         });
         let surplus = self.shared.dispatcher.set_workers(hands.collect());
         let given_up: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
-            worker.order(Order::Leave);
+            worker.send(Command::MigrateAllAndExit);
         }
         self.leaving.extend(leaving);
         self.refit();
@@ -162,15 +163,15 @@ impl Pool {
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
         let mut worker = Worker::start(self.free_number(), policy, shared, deadline)?;
-        match worker.watch(&self.acceptors) {
-            Ok(watched) => {
-                drop(worker.accept(watched));
+        match worker.register(&self.acceptors) {
+            Ok(registered) => {
+                drop(worker.set_acceptors(registered));
                 self.serving.push(worker);
                 Ok(())
             }
             Err(error) => {
                 // It has its number until it has ended.
-                worker.order(Order::Leave);
+                worker.send(Command::MigrateAllAndExit);
                 self.leaving.push(worker);
                 Err(error)
             }
@@ -182,13 +183,13 @@ impl Pool {
         (1..=self.all().count()).find(|number| !taken(*number)).unwrap_or(self.all().count() + 1)
     }
 
-    /// Makes these the rules for all clients.
+    /// Applies this policy to all clients.
     pub fn set_policy(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
         self.shared.dispatcher.configure_limit(connection_limit);
         self.refit();
         for worker in self.all() {
-            worker.order(Order::Adopt(policy.clone()));
+            worker.send(Command::SetPolicy(policy.clone()));
         }
     }
 
@@ -198,7 +199,7 @@ impl Pool {
         }
     }
 
-    /// Takes a connection that a process before has accepted.
+    /// Adopts a connection that a previous process has accepted.
     pub fn adopt_connection(&self, connection: Parked) {
         self.shared.memory.accept.restored.add(1);
         self.shared.dispatcher.dispatch(connection);
@@ -209,27 +210,27 @@ impl Pool {
     pub fn await_incomplete(&self) -> impl Future<Output = ()> + use<> {
         let ask = |worker: &Worker| {
             let (reply, complete) = oneshot::channel();
-            worker.order(Order::AwaitIncomplete(reply));
+            worker.send(Command::AwaitIncomplete(reply));
             complete
         };
         // A worker that has ended has none.
         join_all(self.all().map(ask).collect::<Vec<_>>()).map(drop)
     }
 
-    /// Lets all workers give up their connections at once, with what there is of incomplete requests, and end.
-    /// What they give up comes out here.
+    /// Lets all workers detach their connections at once, with what there is of incomplete requests, and exit.
+    /// Returns the receiver of the connections.
     pub fn detach_all(&mut self) -> UnboundedReceiver<Parked> {
         let (outlet, connections) = unbounded_channel();
         self.shared.dispatcher.set_handoff(outlet);
         self.leaving.append(&mut self.serving);
-        self.order_leaving(|| Order::HandOff);
+        self.send_to_leaving(|| Command::DetachAllAndExit);
         connections
     }
 
-    /// Has each connection close with its next answer.
-    pub fn retire(&self) {
+    /// Closes each connection after its next response.
+    pub fn close_after_response(&self) {
         for worker in self.all() {
-            worker.order(Order::Retire);
+            worker.send(Command::CloseAfterResponse);
         }
     }
 
@@ -237,23 +238,23 @@ impl Pool {
     pub fn drain(&mut self) {
         self.shared.dispatcher.set_workers(Vec::new());
         self.leaving.append(&mut self.serving);
-        self.order_leaving(|| Order::Drain);
+        self.send_to_leaving(|| Command::CloseIdleAndExit);
     }
 
     /// Ends all workers that are leaving, whatever they do. They are not waited for.
     pub fn abort(&self) {
-        self.order_leaving(|| Order::Abort);
+        self.send_to_leaving(|| Command::Abort);
     }
 
-    fn order_leaving(&self, order: impl Fn() -> Order) {
+    fn send_to_leaving(&self, command: impl Fn() -> Command) {
         for worker in &self.leaving {
-            worker.order(order());
+            worker.send(command());
         }
     }
 
-    /// Takes note that a worker has ended. One that was not asked to, because its thread has panicked,
-    /// is replaced.
-    pub fn ended(&mut self, thread: ThreadId) {
+    /// Removes a worker that has exited. One that was not asked to, because its thread has panicked, is
+    /// replaced.
+    pub fn on_worker_exit(&mut self, thread: ThreadId) {
         let is_it = |worker: &Worker| worker.thread == thread;
         if let Some(i) = self.leaving.iter().position(is_it) {
             self.leaving.swap_remove(i);

@@ -33,31 +33,31 @@ use crate::{
 };
 
 /// How often to look whether requests and responses are complete.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a worker is asked to do.
+/// A command to a worker.
 #[derive(Debug)]
-pub enum Order {
+pub enum Command {
     /// Serve this connection.
     Serve(Parked),
-    /// Accept connections at these entrances from now on, and at no others; then drop the other end.
-    Accept(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
+    /// Accept connections at these listeners from now on, and at no others; then drop the sender.
+    SetAcceptors(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
     /// Treat clients like this from now on.
-    Adopt(Policy),
+    SetPolicy(Policy),
     /// Give so many connections to other workers, as they become idle.
-    MoveAway(usize),
+    Migrate(usize),
     /// Close this connection, by its number, for another client needs its place.
     Evict(usize),
     /// Give all connections to other workers, as they become idle, and end.
-    Leave,
+    MigrateAllAndExit,
     /// Say when the requests and responses that are incomplete now are complete.
     AwaitIncomplete(oneshot::Sender<()>),
     /// Give all connections to the next process, with what there is of incomplete requests, and end.
-    HandOff,
+    DetachAllAndExit,
     /// Close each connection with its next answer.
-    Retire,
+    CloseAfterResponse,
     /// Close all connections, as they become idle, and end.
-    Drain,
+    CloseIdleAndExit,
     /// End now; requests in flight are cut off.
     Abort,
 }
@@ -69,21 +69,21 @@ pub struct Shared {
     pub dispatcher: Arc<Dispatcher>,
     /// Where they count.
     pub memory: Arc<SharedStats>,
-    /// Where they tell what happens.
+    /// Where they log.
     pub log: Log,
     /// How often each shows that it makes progress.
     pub heartbeat: Duration,
-    /// Where each tells that it has ended.
+    /// Where each sends its thread when it exits.
     pub ended: UnboundedSender<ThreadId>,
 }
 
-/// Tells that a worker's thread is at its end, also when it has panicked; and which one, by what no other
-/// thread will ever have. Another worker may have its number by then.
-struct Ended(UnboundedSender<ThreadId>);
+/// Sends the id of a worker's thread when that exits, also after a panic. No other thread will ever have the id;
+/// another worker may have its number by then.
+struct ExitNotifier(UnboundedSender<ThreadId>);
 
-impl Drop for Ended {
+impl Drop for ExitNotifier {
     fn drop(&mut self) {
-        // Nobody waits for this any more when the daemon itself is about to end.
+        // The main loop has ended if the daemon is about to exit.
         let _ = self.0.send(thread::current().id());
     }
 }
@@ -93,13 +93,12 @@ impl Drop for Ended {
 pub struct Worker {
     pub number: usize,
     pub stats: Arc<WorkerStats>,
-    pub orders: UnboundedSender<Order>,
-    /// Nobody joins the thread: it has told that it has ended, and what it still has to close may take
-    /// time.
+    pub commands: UnboundedSender<Command>,
+    /// The thread is not joined: what it still has to close when it exits may take time.
     pub thread: ThreadId,
     runtime: runtime::Handle,
     /// Where it accepts.
-    watched: Vec<Arc<RegisteredAcceptor>>,
+    registered: Vec<Arc<RegisteredAcceptor>>,
 }
 
 impl Worker {
@@ -109,14 +108,14 @@ impl Worker {
     /// When the operating system has no thread or no epoll instance left.
     pub fn start(number: usize, policy: Policy, shared: Shared, deadline: Instant) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
-        let (orders, received) = unbounded_channel();
+        let (commands, received) = unbounded_channel();
         let (ready, is_ready) = sync_channel(1);
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
-            // One that keeps no orders coming when everybody else has gone.
-            let orders = orders.downgrade();
+            // Weak: it does not keep the channel open.
+            let commands = commands.downgrade();
             move || {
-                let _ended = Ended(shared.ended.clone());
+                let _ended = ExitNotifier(shared.ended.clone());
                 let mut builder = runtime::Builder::new_current_thread();
                 // A LocalSet on another runtime would be one more queue for each request to go through.
                 match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
@@ -124,15 +123,15 @@ impl Worker {
                         let (log, queue) = (shared.log.clone(), shared.dispatcher.eviction_queue());
                         let notify = move |connection| {
                             // A worker that is gone has closed it already.
-                            let orders: Option<UnboundedSender<Order>> = orders.upgrade();
-                            let _ = orders.map(|orders| orders.send(Order::Evict(connection)));
+                            let commands: Option<UnboundedSender<Command>> = commands.upgrade();
+                            let _ = commands.map(|commands| commands.send(Command::Evict(connection)));
                         };
                         let context = Context::with_queue(number, stats, log, policy, queue, notify);
                         let context = Rc::new(context);
                         let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
-                        runtime.block_on(work(received, &context, &shared, ready));
+                        runtime.block_on(run(received, &context, &shared, ready));
                     }
-                    // Whoever started this thread waits for it.
+                    // The starting thread waits for it.
                     Err(error) => drop(ready.send(Err(error))),
                 }
             }
@@ -140,7 +139,7 @@ impl Worker {
         // A thread that does not come this far has panicked, which drops its end.
         let runtime = is_ready.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(
             |error| match error {
-                // Without its orders it ends as soon as it begins.
+                // Its channel is closed, so it exits at once.
                 RecvTimeoutError::Timeout => {
                     let reason = "the worker's thread did not start in time";
                     io::Error::new(io::ErrorKind::TimedOut, reason)
@@ -148,30 +147,33 @@ impl Worker {
                 RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
             },
         )??;
-        Ok(Self { number, stats, orders, thread: thread.thread().id(), runtime, watched: Vec::new() })
+        Ok(Self { number, stats, commands, thread: thread.thread().id(), runtime, registered: Vec::new() })
     }
 
-    /// Watches these entrances, too, on behalf of its thread; those that it does not watch yet.
+    /// Registers these listeners with the runtime of its thread, if they are not yet.
     ///
     /// # Errors
     /// When epoll takes no more descriptors; then nothing has changed.
-    pub fn watch(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<Arc<RegisteredAcceptor>>> {
-        // epoll is told here, so that nobody has to wait for the thread.
+    pub fn register(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<Arc<RegisteredAcceptor>>> {
+        // It is done here, so that the caller need not wait for the thread.
         let _entered = self.runtime.enter();
-        let watch =
-            |acceptor: &Arc<Acceptor>| match self.watched.iter().find(|watched| watched.is_of(acceptor)) {
-                Some(watched) => Ok(watched.clone()),
-                None => RegisteredAcceptor::new(acceptor.clone()).map(Arc::new),
-            };
-        acceptors.iter().map(watch).collect()
+        let register = |acceptor: &Arc<Acceptor>| match self
+            .registered
+            .iter()
+            .find(|registered| registered.is_of(acceptor))
+        {
+            Some(registered) => Ok(registered.clone()),
+            None => RegisteredAcceptor::new(acceptor.clone()).map(Arc::new),
+        };
+        acceptors.iter().map(register).collect()
     }
 
-    /// Accepts connections at what [`Self::watch`] returned, and nowhere else: from the moment when what
+    /// Accepts connections at what [`Self::register`] returned, and nowhere else: from the moment when what
     /// is returned is closed.
-    pub fn accept(&mut self, watched: Vec<Arc<RegisteredAcceptor>>) -> oneshot::Receiver<()> {
+    pub fn set_acceptors(&mut self, registered: Vec<Arc<RegisteredAcceptor>>) -> oneshot::Receiver<()> {
         let (done, accepts) = oneshot::channel();
-        self.watched.clone_from(&watched);
-        self.order(Order::Accept(watched, done));
+        self.registered.clone_from(&registered);
+        self.send(Command::SetAcceptors(registered, done));
         accepts
     }
 
@@ -180,14 +182,14 @@ impl Worker {
         self.runtime.metrics().worker_total_busy_duration(0)
     }
 
-    /// A worker that has ended takes no orders, and needs none.
-    pub fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    /// Sends a command; one to a worker that has exited is lost.
+    pub fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
     }
 }
 
-async fn work(
-    mut orders: UnboundedReceiver<Order>,
+async fn run(
+    mut commands: UnboundedReceiver<Command>,
     context: &Rc<Context>,
     shared: &Shared,
     ready: impl FnOnce(),
@@ -196,57 +198,57 @@ async fn work(
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
-    let mut handing_off: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
+    let mut detaching: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut leaving = false;
     context.stats.heartbeat(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
-    // Whoever started this thread waits for it.
+    // The starting thread waits for it.
     ready();
 
-    while !(leaving && connections.is_empty() && orders.is_empty()) {
+    while !(leaving && connections.is_empty() && commands.is_empty()) {
         tokio::select! {
-            order = orders.recv() => match order {
-                Some(Order::Serve(connection)) => {
+            command = commands.recv() => match command {
+                Some(Command::Serve(connection)) => {
                     context.stats.connections_assigned.add(1);
                     connections.spawn_local(serve(connection, context.clone(), shared.dispatcher.clone()));
                 }
-                Some(Order::Accept(watched, _done)) => {
-                    accepting = Box::pin(accept(watched, context.worker, shared.clone()));
+                Some(Command::SetAcceptors(registered, _done)) => {
+                    accepting = Box::pin(accept(registered, context.worker, shared.clone()));
                 }
-                Some(Order::Adopt(policy)) => context.set_policy(policy),
-                Some(Order::MoveAway(count)) => context.connections.move_away(count),
-                Some(Order::Evict(connection)) => context.connections.evict(connection),
-                Some(Order::Leave) => {
+                Some(Command::SetPolicy(policy)) => context.set_policy(policy),
+                Some(Command::Migrate(count)) => context.connections.move_away(count),
+                Some(Command::Evict(connection)) => context.connections.evict(connection),
+                Some(Command::MigrateAllAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::Move);
                 }
-                Some(Order::AwaitIncomplete(reply)) => {
+                Some(Command::AwaitIncomplete(reply)) => {
                     let incomplete = context.connections.incomplete();
                     tokio::task::spawn_local(await_complete(incomplete, reply));
                 }
-                Some(Order::HandOff) => {
+                Some(Command::DetachAllAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::HandOff);
-                    handing_off = Box::pin(hand_off(context.connections.clone()));
+                    detaching = Box::pin(await_detached(context.connections.clone()));
                 }
-                Some(Order::Retire) => context.retire(),
-                Some(Order::Drain) => {
+                Some(Command::CloseAfterResponse) => context.retire(),
+                Some(Command::CloseIdleAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
                     context.connections.recall_all(Recall::Close);
                 }
-                Some(Order::Abort) | None => break,
+                Some(Command::Abort) | None => break,
             },
             Some(ended) = connections.join_next() => {
-                // Nothing could be answered; the panic hook has told why.
+                // No response could be sent; the panic hook has logged why.
                 if ended.is_err_and(|error| error.is_panic()) {
                     context.stats.record_outcome(Outcome::Failed);
                 }
             }
             () = &mut accepting => accepting = Box::pin(pending()),
-            () = &mut handing_off => {
+            () = &mut detaching => {
                 let (unsent, unread) = context.connections.cut_by_closing();
                 (0..unsent).for_each(|_| context.stats.write_timed_out());
                 shared.dispatcher.count_cut_off(unsent + unread);
@@ -264,7 +266,7 @@ async fn work(
 /// Replies when these are complete, at once if there are none.
 async fn await_complete(mut incomplete: Incomplete, reply: oneshot::Sender<()>) {
     while !incomplete.is_over() && !reply.is_closed() {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     // The daemon may have stopped waiting.
     let _ = reply.send(());
@@ -272,13 +274,13 @@ async fn await_complete(mut incomplete: Incomplete, reply: oneshot::Sender<()>) 
 
 /// Waits until all connections are handed off but those whose clients have not taken a response for a while,
 /// and those that cannot be handed off. A worker that is short of CPU time has as long as it needs.
-async fn hand_off(connections: Rc<Registry>) {
+async fn await_detached(connections: Rc<Registry>) {
     /// Responses that are not sent yet have so long.
     const RESPONSE_GRACE: Duration = Duration::from_millis(250);
 
     sleep(RESPONSE_GRACE).await;
     while connections.has_more_to_hand_off() {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -288,12 +290,12 @@ fn cpu_time() -> Duration {
 }
 
 fn serve(connection: Parked, context: Rc<Context>, dispatcher: Arc<Dispatcher>) -> impl Future<Output = ()> {
-    let open = Open { context: context.clone(), dispatcher: dispatcher.clone() };
+    let guard = ConnectionGuard { context: context.clone(), dispatcher: dispatcher.clone() };
     // An async block would have room for what it waits for twice.
     http::serve(connection, context).map(move |ended| {
         if let http::Ended::Parked(connection) = ended {
-            let context = open.context.clone();
-            drop(open);
+            let context = guard.context.clone();
+            drop(guard);
             match dispatcher.redispatch(connection) {
                 Dispatched::ToWorker => context.stats.connections_migrated.add(1),
                 Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
@@ -304,12 +306,12 @@ fn serve(connection: Parked, context: Rc<Context>, dispatcher: Arc<Dispatcher>) 
 }
 
 /// Counts a connection as closed when it ends, also when serving it panics.
-struct Open {
+struct ConnectionGuard {
     context: Rc<Context>,
     dispatcher: Arc<Dispatcher>,
 }
 
-impl Drop for Open {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.context.stats.connection_closed();
         self.dispatcher.connection_closed();

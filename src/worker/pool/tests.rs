@@ -51,15 +51,15 @@ fn worker_that_cannot_start_leaves_the_others() {
     pool.resize(2).unwrap();
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![2]));
     let ended = ended_workers.blocking_recv().unwrap();
-    pool.ended(ended);
+    pool.on_worker_exit(ended);
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![]));
 
     // Its number is free again; and nobody is taken for it who has that by now.
     pool.resize(3).unwrap();
-    pool.ended(ended);
+    pool.on_worker_exit(ended);
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 2, 3], vec![]));
     pool.drain();
     while !pool.is_empty() {
-        pool.ended(ended_workers.blocking_recv().unwrap());
+        pool.on_worker_exit(ended_workers.blocking_recv().unwrap());
     }
 }
