@@ -135,7 +135,7 @@ impl<O: ControlBackend> MethodRouter<O> {
             "GetWorkers" => return self.read(Query::Workers).await,
             "GetConfig" => return self.read(Query::Config).await,
             "GetEvents" => {
-                let (events, _) = self.log.watch();
+                let (events, _) = self.log.subscribe();
                 return Ok(MethodReply::reply(&EventsReply {
                     events: events.iter().map(EventInfo::from).collect(),
                 }));

@@ -11,7 +11,7 @@ use super::{
     router::to_value,
     types::{ControlError, EventInfo, WatchEventsReply},
 };
-use crate::log::{Log, Told};
+use crate::log::{Log, RecordedEvent};
 
 /// The replies of a call that has more than one, without end.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Subscription {
         /// The last events, until the first reply.
         recent: Option<Vec<EventInfo>>,
         /// Those that follow.
-        next: broadcast::Receiver<Told>,
+        next: broadcast::Receiver<RecordedEvent>,
     },
 }
 
@@ -35,7 +35,7 @@ impl Subscription {
     }
 
     pub fn events(log: &Log) -> Self {
-        let (recent, next) = log.watch();
+        let (recent, next) = log.subscribe();
         Self::Events { recent: Some(recent.iter().map(EventInfo::from).collect()), next }
     }
 
@@ -58,7 +58,7 @@ impl Subscription {
 }
 
 /// Waits for one event, and takes those along that are there by then.
-async fn next_events(next: &mut broadcast::Receiver<Told>) -> WatchEventsReply {
+async fn next_events(next: &mut broadcast::Receiver<RecordedEvent>) -> WatchEventsReply {
     let mut more = WatchEventsReply { events: Vec::new(), missed: 0 };
     loop {
         match next.recv().await {

@@ -26,14 +26,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, Clone)]
 pub struct ConfigReader {
     limit: Duration,
-    turn: Arc<AsyncMutex<()>>,
+    lock: Arc<AsyncMutex<()>>,
     /// The file that is being read, or was read last.
     file: Arc<Mutex<PathBuf>>,
 }
 
 /// The right to read the configuration and to apply it; the next caller waits until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct ReadPermit {
     guard: OwnedMutexGuard<()>,
     until: Instant,
 }
@@ -49,13 +49,13 @@ pub enum ReadError {
     TimedOut(Duration, PathBuf),
     /// There is no thread to read it.
     Thread(io::Error),
-    /// The thread has panicked, which the log knows.
+    /// The thread has panicked; the panic hook has logged it.
     Panicked,
 }
 
 impl Default for ConfigReader {
     fn default() -> Self {
-        Self { limit: READ_TIMEOUT, turn: Arc::default(), file: Arc::default() }
+        Self { limit: READ_TIMEOUT, lock: Arc::default(), file: Arc::default() }
     }
 }
 
@@ -64,37 +64,41 @@ impl ConfigReader {
     ///
     /// # Errors
     /// [`ReadError::Busy`] when that takes too long.
-    pub async fn turn(&self) -> Result<Turn, ReadError> {
+    pub async fn acquire(&self) -> Result<ReadPermit, ReadError> {
         let until = Instant::now() + self.limit;
-        let guard = timeout_at(until, self.turn.clone().lock_owned()).await.map_err(|_| ReadError::Busy)?;
-        Ok(Turn { guard, until })
+        let guard = timeout_at(until, self.lock.clone().lock_owned()).await.map_err(|_| ReadError::Busy)?;
+        Ok(ReadPermit { guard, until })
     }
 
-    /// Reads it. A read that takes too long keeps its turn until it ends.
+    /// Reads it. A read that takes too long keeps the permit until it ends.
     ///
     /// # Errors
     /// Its errors, or why it was not read.
-    pub async fn read(&self, turn: Turn, sources: &Sources) -> Result<(Turn, Loaded), ReadError> {
+    pub async fn read(
+        &self,
+        permit: ReadPermit,
+        sources: &Sources,
+    ) -> Result<(ReadPermit, Loaded), ReadError> {
         let sources = sources.clone();
-        self.run(turn, move |reader| sources.load_with(|file| reader.set_file(file.into()))).await
+        self.run(permit, move |reader| sources.load_with(|file| reader.set_file(file.into()))).await
     }
 
     async fn run(
         &self,
-        turn: Turn,
+        permit: ReadPermit,
         load: impl FnOnce(&Self) -> Result<Loaded, ConfigErrors> + Send + 'static,
-    ) -> Result<(Turn, Loaded), ReadError> {
-        let Turn { guard, until } = turn;
+    ) -> Result<(ReadPermit, Loaded), ReadError> {
+        let ReadPermit { guard, until } = permit;
         let (done, result) = oneshot::channel();
         let reader = self.clone();
         self.set_file(PathBuf::new());
         thread::Builder::new()
             .name("pixeld-config".into())
-            // If the caller has given up, the turn ends here.
+            // If the caller has given up, the permit is dropped here.
             .spawn(move || drop(done.send((load(&reader), guard))))
             .map_err(ReadError::Thread)?;
         match timeout_at(until, result).await {
-            Ok(Ok((Ok(loaded), guard))) => Ok((Turn { guard, until }, loaded)),
+            Ok(Ok((Ok(loaded), guard))) => Ok((ReadPermit { guard, until }, loaded)),
             Ok(Ok((Err(errors), _))) => Err(ReadError::Config(errors)),
             Ok(Err(_)) => Err(ReadError::Panicked),
             Err(_) => Err(ReadError::TimedOut(self.limit, self.file())),
@@ -147,8 +151,8 @@ mod tests {
     async fn hanging_file_is_named_and_blocks_reloads() {
         let reader = reader(Duration::from_millis(50));
         let (release, hang) = mpsc::channel::<()>();
-        let turn = reader.turn().await.unwrap();
-        let hung = reader.run(turn, move |reader| {
+        let permit = reader.acquire().await.unwrap();
+        let hung = reader.run(permit, move |reader| {
             reader.set_file("/etc/pixeld/pixeld.toml".into());
             let _ = hang.recv();
             load()
@@ -157,30 +161,30 @@ mod tests {
         assert!(
             matches!(&error, ReadError::TimedOut(_, file) if file == Path::new("/etc/pixeld/pixeld.toml"))
         );
-        assert!(matches!(reader.turn().await, Err(ReadError::Busy)), "one thread at a time");
+        assert!(matches!(reader.acquire().await, Err(ReadError::Busy)), "one thread at a time");
         drop(release);
         let patient = ConfigReader { limit: Duration::from_secs(10), ..reader };
-        let turn = patient.turn().await.expect("the turn ends with the thread");
-        patient.run(turn, |_| load()).await.expect("the next caller is served");
+        let permit = patient.acquire().await.expect("the turn ends with the thread");
+        patient.run(permit, |_| load()).await.expect("the next caller is served");
     }
 
     #[tokio::test]
     async fn reload_callers_are_serialized() {
         let reader = reader(Duration::from_secs(10));
-        let turn = reader.turn().await.unwrap();
-        let (turn, _) = reader.run(turn, |_| load()).await.unwrap();
-        let mut next = std::pin::pin!(reader.turn());
+        let permit = reader.acquire().await.unwrap();
+        let (permit, _) = reader.run(permit, |_| load()).await.unwrap();
+        let mut next = std::pin::pin!(reader.acquire());
         assert!(futures_util::poll!(next.as_mut()).is_pending());
-        drop(turn);
+        drop(permit);
         next.await.unwrap();
     }
 
     #[tokio::test]
     async fn reader_panic_is_an_error() {
         let reader = reader(Duration::from_secs(10));
-        let turn = reader.turn().await.unwrap();
-        let error = reader.run(turn, |_| std::panic::panic_any("on purpose")).await.unwrap_err();
+        let permit = reader.acquire().await.unwrap();
+        let error = reader.run(permit, |_| std::panic::panic_any("on purpose")).await.unwrap_err();
         assert!(matches!(error, ReadError::Panicked));
-        reader.turn().await.expect("the turn has ended");
+        reader.acquire().await.expect("the turn has ended");
     }
 }

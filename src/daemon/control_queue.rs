@@ -1,5 +1,5 @@
-//! How the threads of the control sockets ask the main loop: through two bounded channels, of which that
-//! of the admin socket comes first. What has no way to change anything has no way to ask for it either.
+//! Queues from the threads of the control sockets to the main loop: two bounded channels, of which that of the
+//! admin socket comes first. The read-only socket has no channel for changes.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -19,17 +19,17 @@ const CAPACITY: usize = 16;
 #[derive(Debug, Clone)]
 pub struct ControlHandle {
     queries: mpsc::Sender<PendingQuery>,
-    commands: mpsc::Sender<Command>,
+    requests: mpsc::Sender<AdminRequest>,
 }
 
 /// The receiving ends.
 #[derive(Debug)]
 pub struct ControlQueue {
     queries: mpsc::Receiver<PendingQuery>,
-    commands: mpsc::Receiver<Command>,
+    requests: mpsc::Receiver<AdminRequest>,
 }
 
-/// What a thread asks, and where the answer goes.
+/// A query, and where its reply goes.
 #[derive(Debug)]
 struct PendingQuery {
     query: Query,
@@ -38,9 +38,9 @@ struct PendingQuery {
     reply: oneshot::Sender<Snapshot>,
 }
 
-/// What clients of the admin socket ask for.
+/// A request of a client of the admin socket.
 #[derive(Debug)]
-enum Command {
+enum AdminRequest {
     Read(PendingQuery),
     Change { change: Change, caller: PeerCredentials, reply: oneshot::Sender<Result<Changed, ControlError>> },
 }
@@ -48,22 +48,22 @@ enum Command {
 /// A queue with no request in it.
 pub fn channel() -> (ControlHandle, ControlQueue) {
     let (queries, queries_rx) = mpsc::channel(CAPACITY);
-    let (commands, commands_rx) = mpsc::channel(CAPACITY);
-    (ControlHandle { queries, commands }, ControlQueue { queries: queries_rx, commands: commands_rx })
+    let (requests, requests_rx) = mpsc::channel(CAPACITY);
+    (ControlHandle { queries, requests }, ControlQueue { queries: queries_rx, requests: requests_rx })
 }
 
 impl ControlQueue {
-    /// Answers for as long as it is polled. Between two requests everything else of the main thread has
-    /// its turn: signals, the watchdog, workers that have ended.
+    /// Serves requests. Yields after each, so that signals, the watchdog and exited workers are served in
+    /// between.
     pub async fn serve(mut self, daemon: Rc<Daemon>) {
         loop {
-            // A task each: a panic costs the client that has asked, and a change may take its time.
+            // A task each: a panic affects one client only, and a change may take long.
             let daemon = daemon.clone();
             tokio::select! {
                 biased;
-                Some(command) = self.commands.recv() => match command {
-                    Command::Read(query) => drop(spawn_local(async move { daemon.answer(query) })),
-                    Command::Change { change, caller, mut reply } => drop(spawn_local(async move {
+                Some(request) = self.requests.recv() => match request {
+                    AdminRequest::Read(query) => drop(spawn_local(async move { daemon.answer(query) })),
+                    AdminRequest::Change { change, caller, mut reply } => drop(spawn_local(async move {
                         tokio::select! {
                             changed = daemon.change(change, caller) => drop(reply.send(changed)),
                             // The client has gone, or has lost its place.
@@ -89,35 +89,35 @@ impl Daemon {
 
 /// The backend of the read-only socket.
 #[derive(Debug)]
-pub struct ReadOnly {
+pub struct ReadOnlyBackend {
     queries: mpsc::Sender<PendingQuery>,
-    pace: Pace,
-    /// The answer to a change.
+    throttle: QueryThrottle,
+    /// The reply to a change.
     refusal: ControlError,
 }
 
 /// The backend of the admin socket.
 #[derive(Debug)]
-pub struct ReadWrite {
-    commands: mpsc::Sender<Command>,
-    pace: Pace,
+pub struct ReadWriteBackend {
+    requests: mpsc::Sender<AdminRequest>,
+    throttle: QueryThrottle,
 }
 
 impl ControlHandle {
     /// For a socket whose clients only read; `refusal` names the other one.
-    pub fn read_only(&self, refusal: ControlError) -> ReadOnly {
-        ReadOnly { queries: self.queries.clone(), pace: Pace::default(), refusal }
+    pub fn read_only(&self, refusal: ControlError) -> ReadOnlyBackend {
+        ReadOnlyBackend { queries: self.queries.clone(), throttle: QueryThrottle::default(), refusal }
     }
 
     /// For a socket whose clients may change something.
-    pub fn read_write(&self) -> ReadWrite {
-        ReadWrite { commands: self.commands.clone(), pace: Pace::default() }
+    pub fn read_write(&self) -> ReadWriteBackend {
+        ReadWriteBackend { requests: self.requests.clone(), throttle: QueryThrottle::default() }
     }
 }
 
-impl ControlBackend for ReadOnly {
+impl ControlBackend for ReadOnlyBackend {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
-        self.pace.read(query, |query| self.queries.send(query)).await
+        self.throttle.read(query, |query| self.queries.send(query)).await
     }
 
     async fn change(&self, _: Change, _: PeerCredentials) -> Result<Changed, ControlError> {
@@ -125,14 +125,14 @@ impl ControlBackend for ReadOnly {
     }
 }
 
-impl ControlBackend for ReadWrite {
+impl ControlBackend for ReadWriteBackend {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
-        self.pace.read(query, |query| self.commands.send(Command::Read(query))).await
+        self.throttle.read(query, |query| self.requests.send(AdminRequest::Read(query))).await
     }
 
     async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
         let (reply, changed) = oneshot::channel();
-        let sent = self.commands.send(Command::Change { change, caller, reply }).await;
+        let sent = self.requests.send(AdminRequest::Change { change, caller, reply }).await;
         sent.map_err(|_| ControlError::Stopping)?;
         changed.await.map_err(|_| unanswered())?
     }
@@ -142,21 +142,21 @@ fn unanswered() -> ControlError {
     ControlError::Failed { reason: "the main thread of the daemon did not answer".into() }
 }
 
-/// Holds the queries of one socket apart: one at a time, each after a pause that is a multiple of what the
-/// one before took. So a flood of them takes at most a fifth of the main thread's time, as long as a snapshot
+/// Limits the rate of queries of one socket: one at a time, each after a pause that is a multiple of what the
+/// previous one took. So a flood of them takes at most a fifth of the main thread's time, as long as a snapshot
 /// takes less than 10 ms. All clients that wait when a query is sent share its answer.
 #[derive(Debug, Default)]
-struct Pace(Mutex<Paced>);
+struct QueryThrottle(Mutex<ThrottleState>);
 
 #[derive(Debug, Default)]
-struct Paced {
+struct ThrottleState {
     /// When the next query may be sent; none was, at first.
     next: Option<Instant>,
     /// The last answer to each query, and when the query was sent.
     answers: Vec<(Query, Instant, Arc<Snapshot>)>,
 }
 
-impl Pace {
+impl QueryThrottle {
     const FACTOR: u32 = 4;
     const MIN_PAUSE: Duration = Duration::from_millis(1);
     /// So long where the main thread was busy with something else.
@@ -168,26 +168,26 @@ impl Pace {
         send: impl AsyncFnOnce(PendingQuery) -> Result<(), E>,
     ) -> Result<Arc<Snapshot>, ControlError> {
         let begun = Instant::now();
-        let mut paced = self.0.lock().await;
+        let mut state = self.0.lock().await;
         // Nothing older than the call: what a client has changed, it sees.
         let is_fresh = |(of, sent, _): &&(Query, Instant, _)| *of == query && *sent > begun;
-        if let Some((_, _, snapshot)) = paced.answers.iter().find(is_fresh) {
+        if let Some((_, _, snapshot)) = state.answers.iter().find(is_fresh) {
             return Ok(snapshot.clone());
         }
-        if let Some(next) = paced.next {
+        if let Some(next) = state.next {
             sleep_until(next).await;
         }
         let descriptors_used = if query == Query::Stats { process::descriptors_used() } else { 0 };
         let (reply, snapshot) = oneshot::channel();
         let sent = Instant::now();
         // Also if the client loses its place before the answer.
-        paced.next = Some(sent + Self::MIN_PAUSE);
+        state.next = Some(sent + Self::MIN_PAUSE);
         send(PendingQuery { query, descriptors_used, reply }).await.map_err(|_| ControlError::Stopping)?;
         let snapshot = Arc::new(snapshot.await.map_err(|_| unanswered())?);
         let pause = (sent.elapsed() * Self::FACTOR).clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
-        paced.next = Some(Instant::now() + pause);
-        paced.answers.retain(|(of, ..)| *of != query);
-        paced.answers.push((query, sent, snapshot.clone()));
+        state.next = Some(Instant::now() + pause);
+        state.answers.retain(|(of, ..)| *of != query);
+        state.answers.push((query, sent, snapshot.clone()));
         Ok(snapshot)
     }
 }
@@ -202,7 +202,7 @@ mod tests {
     use crate::control::{ConfigReply, WorkersReply};
 
     /// Answers at once, and counts.
-    async fn ask(pace: &Pace, query: Query, sent: &Cell<u32>) -> Arc<Snapshot> {
+    async fn ask(throttle: &QueryThrottle, query: Query, sent: &Cell<u32>) -> Arc<Snapshot> {
         let send = async |pending: PendingQuery| {
             sent.set(sent.get() + 1);
             let snapshot = match pending.query {
@@ -216,28 +216,28 @@ mod tests {
             };
             pending.reply.send(snapshot)
         };
-        pace.read(query, send).await.unwrap()
+        throttle.read(query, send).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_clients_share_a_reply() {
-        let (pace, sent) = (Pace::default(), Cell::new(0));
+        let (throttle, sent) = (QueryThrottle::default(), Cell::new(0));
         // The first one is asked at once, the others wait for the pause after it.
-        let all = (0..64).map(|_| ask(&pace, Query::Workers, &sent));
+        let all = (0..64).map(|_| ask(&throttle, Query::Workers, &sent));
         let begun = Instant::now();
         join_all(all).await;
         assert!(sent.get() <= 2, "{} queries", sent.get());
-        assert!(begun.elapsed() < Pace::MAX_PAUSE * 2);
+        assert!(begun.elapsed() < QueryThrottle::MAX_PAUSE * 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_query_gets_a_fresh_reply() {
-        let (pace, sent, begun) = (Pace::default(), Cell::new(0), Instant::now());
+        let (throttle, sent, begun) = (QueryThrottle::default(), Cell::new(0), Instant::now());
         for number in 1..=10 {
-            assert!(matches!(*ask(&pace, Query::Workers, &sent).await, Snapshot::Workers(_)));
-            assert!(matches!(*ask(&pace, Query::Config, &sent).await, Snapshot::Config(_)));
+            assert!(matches!(*ask(&throttle, Query::Workers, &sent).await, Snapshot::Workers(_)));
+            assert!(matches!(*ask(&throttle, Query::Config, &sent).await, Snapshot::Config(_)));
             assert_eq!(sent.get(), 2 * number);
         }
-        assert!(begun.elapsed() >= Pace::MIN_PAUSE * 19);
+        assert!(begun.elapsed() >= QueryThrottle::MIN_PAUSE * 19);
     }
 }

@@ -8,12 +8,12 @@ use crate::{
     systemd::{COUNTERS, Notifier},
 };
 
-/// The counters that count from now on.
+/// The counters of this process, adopted or new.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Counters {
     pub memory: Arc<SharedStats>,
-    /// Whether the service manager keeps others, too, that nobody will go on with.
-    has_remains: bool,
+    /// Whether the service manager stores others, too, that no process will adopt.
+    has_stale: bool,
 }
 
 /// Goes on with the newest of the counters that the service manager has kept, as far as they are of
@@ -21,14 +21,14 @@ pub struct Opened {
 ///
 /// # Errors
 /// When there is no memory for new ones.
-pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
-    let count = kept.len();
+pub fn open(stored: Vec<OwnedFd>, log: &Log) -> io::Result<Counters> {
+    let count = stored.len();
     // Of the newest, whatever its version: an upgrade puts no host back into service.
-    let drained = kept.iter().find_map(read_drained);
-    let (memory, has_remains) = match adopt(kept) {
+    let drained = stored.iter().find_map(read_drained);
+    let (memory, has_stale) = match adopt(stored) {
         Ok(memory) => (memory, count > 1),
         Err(error) => {
-            // Told once, however many there are.
+            // Logged once, however many there are.
             if let Some(error) = error {
                 log.send(Event::CountersReset { reason: error.to_string() });
             }
@@ -42,13 +42,13 @@ pub fn open(kept: Vec<OwnedFd>, log: &Log) -> io::Result<Opened> {
     if let Some(by) = memory.drained_by() {
         log.send(Event::DrainedAtStart { by: PeerCredentials { pid: by.pid, uid: by.uid }.to_string() });
     }
-    Ok(Opened { memory: Arc::new(memory), has_remains })
+    Ok(Counters { memory: Arc::new(memory), has_stale })
 }
 
-/// The first that can be gone on with, or why the newest cannot; `None` where there are none.
-fn adopt(kept: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
+/// Adopts the first that can be, or returns why the newest cannot; `None` if there are none.
+fn adopt(stored: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
     let mut newest = None;
-    for file in kept {
+    for file in stored {
         match SharedStats::adopt(file) {
             Ok(memory) => return Ok(memory),
             Err(error) => newest = newest.or(Some(error)),
@@ -57,14 +57,14 @@ fn adopt(kept: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
     Err(newest)
 }
 
-impl Opened {
-    /// Has the service manager keep these counters, and no others: what is left of another version would
-    /// be passed to each process to come, and take up room in a store that has little.
+impl Counters {
+    /// Has the service manager store these counters, and no others: those of another version would be passed to
+    /// each later process, and fill a store that is small.
     ///
     /// # Errors
     /// When it cannot be told.
-    pub fn keep(&self, notifier: &Notifier) -> io::Result<()> {
-        if self.has_remains {
+    pub fn store(&self, notifier: &Notifier) -> io::Result<()> {
+        if self.has_stale {
             // By name, so these go, too; nothing is lost, for this process has them.
             notifier.remove_stored(COUNTERS)?;
         }

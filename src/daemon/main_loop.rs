@@ -122,7 +122,7 @@ async fn main_loop(
         started,
         answered_before,
     })?;
-    daemon.notify(|notifier| counters.keep(notifier));
+    daemon.notify(|notifier| counters.store(notifier));
     daemon.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     // What goes wrong is told if connections are lost by it.
     let sender = handoff::open_sender(&daemon);

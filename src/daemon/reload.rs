@@ -18,13 +18,13 @@ impl Daemon {
     /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
     pub async fn reload(&self, by: &str) -> Result<ReloadReply, ControlError> {
         self.ensure_running()?;
-        let turn = self.config_reader.turn().await.map_err(|error| self.reload_error(&error, by))?;
+        let permit = self.config_reader.acquire().await.map_err(|error| self.reload_error(&error, by))?;
         self.ensure_running()?;
         let _reloading = ReloadGuard::begin(self);
-        let read = self.config_reader.read(turn, &self.sources).await;
+        let read = self.config_reader.read(permit, &self.sources).await;
         // The daemon may have begun to stop meanwhile.
         self.ensure_running()?;
-        let (_turn, loaded) = read.map_err(|error| self.reload_error(&error, by))?;
+        let (_permit, loaded) = read.map_err(|error| self.reload_error(&error, by))?;
         self.apply(loaded, by)
     }
 
@@ -33,9 +33,9 @@ impl Daemon {
     /// # Errors
     /// Every fault of every file, or a socket that could not be opened.
     pub async fn dry_run_reload(&self) -> Result<ReloadReply, ControlError> {
-        let turn = self.config_reader.turn().await.map_err(|error| reload_error(&error))?;
-        let read = self.config_reader.read(turn, &self.sources).await;
-        let (_turn, loaded) = read.map_err(|error| reload_error(&error))?;
+        let permit = self.config_reader.acquire().await.map_err(|error| reload_error(&error))?;
+        let read = self.config_reader.read(permit, &self.sources).await;
+        let (_permit, loaded) = read.map_err(|error| reload_error(&error))?;
         let openable = self.listeners.borrow().ensure_bindable(&loaded.settings.listen);
         openable.map_err(|closed| ControlError::InvalidConfiguration {
             faults: vec![fault(closed, &loaded.origins)],

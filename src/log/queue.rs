@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Event, Level, Sink,
-    news::{News, Told},
+    event_bus::{EventBus, RecordedEvent},
 };
 
 /// Lines that may wait to be written.
@@ -29,15 +29,15 @@ const TOO_FAST: &str = "they come faster than they are taken";
 /// The near end of the queue. Cheap to clone, never waits.
 #[derive(Debug, Clone)]
 pub struct Log {
-    queue: SyncSender<Message>,
+    queue: SyncSender<QueueItem>,
     level: Arc<AtomicU8>,
     dropped: Arc<AtomicU64>,
     is_stalled: Arc<AtomicBool>,
-    news: Arc<News>,
+    bus: Arc<EventBus>,
 }
 
 #[derive(Debug)]
-enum Message {
+enum QueueItem {
     Event(Event),
     /// Everything before this is written: say so.
     Flush(SyncSender<()>),
@@ -56,13 +56,13 @@ impl Log {
             level: Arc::new(AtomicU8::new(level as u8)),
             dropped,
             is_stalled: Arc::default(),
-            news: Arc::default(),
+            bus: Arc::default(),
         };
         let writer = Writer {
             sink,
             dropped: log.dropped.clone(),
             is_stalled: log.is_stalled.clone(),
-            news: log.news.clone(),
+            bus: log.bus.clone(),
             failure: None,
         };
         thread::Builder::new().name(THREAD.into()).spawn(move || writer.write_out(&events))?;
@@ -90,24 +90,24 @@ impl Log {
         Level::ALL.into_iter().find(|level| *level as u8 == self.level.load(Relaxed)).unwrap_or(Level::Debug)
     }
 
-    /// Hands over one event, or counts it as dropped when the queue is full. Those who watch hear of
-    /// it in any case, unless it is for debugging.
+    /// Queues one event, or counts it as dropped when the queue is full. Subscribers receive it in any case,
+    /// unless it is for debugging.
     pub fn send(&self, event: Event) {
         let level = event.level();
         if level < Level::Debug {
-            self.news.tell(&event);
+            self.bus.publish(&event);
         }
-        if self.wants(level) && self.queue.try_send(Message::Event(event)).is_err() {
+        if self.wants(level) && self.queue.try_send(QueueItem::Event(event)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
             if !self.is_stalled.swap(true, Relaxed) {
-                self.news.tell(&Event::LogStalled { reason: TOO_FAST.into() });
+                self.bus.publish(&Event::LogStalled { reason: TOO_FAST.into() });
             }
         }
     }
 
     /// The last events that are not for debugging, whatever the level, and those that follow.
-    pub fn watch(&self) -> (Vec<Told>, broadcast::Receiver<Told>) {
-        self.news.watch()
+    pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
+        self.bus.subscribe()
     }
 
     /// Lines that did not fit into the queue or could not be written, since the start.
@@ -119,7 +119,7 @@ impl Log {
     pub fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let (done, written) = sync_channel(1);
-        let mut flush = Message::Flush(done);
+        let mut flush = QueueItem::Flush(done);
         while let Err(TrySendError::Full(returned)) = self.queue.try_send(flush) {
             if Instant::now() >= deadline {
                 return;
@@ -136,21 +136,21 @@ struct Writer {
     sink: Sink,
     dropped: Arc<AtomicU64>,
     is_stalled: Arc<AtomicBool>,
-    news: Arc<News>,
-    /// Why a line could not be written, until that is told.
+    bus: Arc<EventBus>,
+    /// Why a line could not be written, until that is reported.
     failure: Option<String>,
 }
 
 impl Writer {
-    fn write_out(mut self, events: &Receiver<Message>) {
+    fn write_out(mut self, events: &Receiver<QueueItem>) {
         let mut reported = 0;
         loop {
             // A daemon that is at rest says by itself that it lost lines, once they are taken again.
             let is_to_report = self.dropped.load(Relaxed) > reported;
             let message = events.recv_timeout(if is_to_report { REPORT_INTERVAL } else { Duration::MAX });
             let (is_taken, flushed) = match message {
-                Ok(Message::Event(event)) => (self.write(&event), None),
-                Ok(Message::Flush(done)) => (true, Some(done)),
+                Ok(QueueItem::Event(event)) => (self.write(&event), None),
+                Ok(QueueItem::Flush(done)) => (true, Some(done)),
                 Err(RecvTimeoutError::Timeout) => (true, None),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
@@ -170,7 +170,7 @@ impl Writer {
         let reason = error.to_string();
         self.dropped.fetch_add(1, Relaxed);
         if !self.is_stalled.swap(true, Relaxed) {
-            self.news.tell(&Event::LogStalled { reason: reason.clone() });
+            self.bus.publish(&Event::LogStalled { reason: reason.clone() });
         }
         self.failure = Some(reason);
         false
@@ -182,17 +182,17 @@ impl Writer {
         catch_unwind(AssertUnwindSafe(|| self.sink.write(event))).unwrap_or_else(panicked)
     }
 
-    /// Tells how many lines were lost, if writing works again.
+    /// Writes how many lines were lost, if writing works again.
     fn report(&mut self, lines: u64) -> bool {
         let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
         let event = Event::LogLinesDropped { lines, reason };
-        let is_told = self.write_to_sink(&event).is_ok();
-        if is_told {
+        let is_written = self.write_to_sink(&event).is_ok();
+        if is_written {
             self.is_stalled.store(false, Relaxed);
-            self.news.tell(&event);
+            self.bus.publish(&event);
             self.failure = None;
         }
-        is_told
+        is_written
     }
 }
 
@@ -245,9 +245,15 @@ mod tests {
         }
         log.flush(Duration::from_secs(10));
         assert_eq!(log.dropped(), 3);
-        let told = |log: &Log| log.watch().0.iter().map(|told| told.event.message()).collect::<Vec<_>>();
+        let recorded =
+            |log: &Log| log.subscribe().0.iter().map(|recorded| recorded.event.message()).collect::<Vec<_>>();
         let stalled = "The log is not taken, lines are dropped: no storage space";
-        assert_eq!(told(&log).iter().filter(|message| *message == stalled).count(), 1, "{:?}", told(&log));
+        assert_eq!(
+            recorded(&log).iter().filter(|message| *message == stalled).count(),
+            1,
+            "{:?}",
+            recorded(&log)
+        );
 
         is_full.store(false, Relaxed);
         for worker in [1, 2] {
@@ -258,7 +264,7 @@ mod tests {
             written.try_iter().collect::<Vec<_>>(),
             ["Worker 1 serves", "3 lines not written: no storage space", "Worker 2 serves"]
         );
-        assert!(told(&log).contains(&"3 lines not written: no storage space".into()));
+        assert!(recorded(&log).contains(&"3 lines not written: no storage space".into()));
         assert_eq!(log.dropped(), 3);
     }
 

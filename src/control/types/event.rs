@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-use crate::log::{Level, Told};
+use crate::log::{Level, RecordedEvent};
 
 /// How urgent an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
@@ -35,8 +35,8 @@ pub struct EventInfo {
     pub worker: Option<u64>,
 }
 
-impl From<&Told> for EventInfo {
-    fn from(told: &Told) -> Self {
+impl From<&RecordedEvent> for EventInfo {
+    fn from(told: &RecordedEvent) -> Self {
         Self {
             at_unix_ms: unix_ms(told.at),
             name: told.event.name().into(),

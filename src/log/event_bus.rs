@@ -1,0 +1,75 @@
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::broadcast;
+
+use super::Event;
+
+/// Events that are kept for later subscribers.
+const HISTORY_LEN: usize = 32;
+/// Events that a subscriber may lag behind before it loses some.
+const SUBSCRIBER_LAG: usize = 256;
+
+/// An event, and when it happened.
+#[derive(Debug, Clone)]
+pub struct RecordedEvent {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub event: Event,
+}
+
+/// The last events that are not for debugging, and the subscribers that wait for the next one. It does not
+/// depend on the journal.
+#[derive(Debug)]
+pub(super) struct EventBus {
+    recent: Mutex<VecDeque<RecordedEvent>>,
+    subscribers: broadcast::Sender<RecordedEvent>,
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self { recent: Mutex::default(), subscribers: broadcast::Sender::new(SUBSCRIBER_LAG) }
+    }
+}
+
+impl EventBus {
+    pub fn publish(&self, event: &Event) {
+        let recorded = RecordedEvent { at: SystemTime::now(), event: event.clone() };
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == HISTORY_LEN {
+            recent.pop_front();
+        }
+        recent.push_back(recorded.clone());
+        // There may be no subscriber.
+        let _ = self.subscribers.send(recorded);
+    }
+
+    /// The last events, and a receiver of those that follow.
+    pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        (recent.iter().cloned().collect(), self.subscribers.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriber_gets_history_and_new_events() {
+        let bus = EventBus::default();
+        for worker in 1..=HISTORY_LEN + 5 {
+            bus.publish(&Event::WorkerStarted { worker });
+        }
+        let (recent, mut next) = bus.subscribe();
+        assert_eq!(recent.len(), HISTORY_LEN);
+        assert!(matches!(recent[0].event, Event::WorkerStarted { worker: 6 }));
+        assert!(next.try_recv().is_err());
+        bus.publish(&Event::AcceptResumed);
+        assert!(matches!(next.try_recv().unwrap().event, Event::AcceptResumed));
+    }
+}
