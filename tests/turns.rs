@@ -1,16 +1,19 @@
 //! What connections of one worker share: they take turns, and none of them does everything that it
 //! could at once; and as most of them wait, they are small.
 
+#[allow(dead_code, reason = "only a part is needed")]
+#[path = "support/shared.rs"]
+mod shared;
+
 use std::{
     io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
-use hyper::StatusCode;
 use pixeld::{
+    config::Settings,
     http::{Context, Parked, Policy, serve},
     log::{Level, Log, Sink},
     net::Socket,
@@ -21,7 +24,7 @@ use tokio::{
     task::{spawn_local, yield_now},
 };
 
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
+use self::shared::PIXEL;
 
 fn post_with(fields: &str) -> String {
     let length = PIXEL.len();
@@ -35,17 +38,9 @@ fn post() -> String {
 }
 
 fn policy() -> Policy {
-    let long = Duration::from_secs(60);
-    Policy {
-        body_limit: 16 << 10,
-        head_limit: 16 << 10,
-        requests_limit: usize::MAX,
-        head_timeout: long,
-        body_timeout: long,
-        write_timeout: long,
-        keep_alive_timeout: long,
-        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
-    }
+    let mut settings = Settings::default();
+    settings.limits.requests_per_connection = usize::MAX;
+    Policy::from(&settings)
 }
 
 /// Serves one more connection; its client does not block.

@@ -22,7 +22,7 @@ use super::{
     panic_hook, process,
     shutdown::Shutdown,
     sockets::{Sockets, acquire},
-    state::{Daemon, DaemonParts, answered, policy},
+    state::{Daemon, DaemonParts, answered},
 };
 use crate::{
     config::{Loaded, Sources},
@@ -108,7 +108,7 @@ async fn main_loop(
         ended,
     };
     let mut pool =
-        Pool::start(settings.workers.count(), policy(settings), settings.limits.connections, shared)?;
+        Pool::start(settings.workers.count(), settings.into(), settings.limits.connections, shared)?;
     handoff::adopt_connections(&pool, left.connections, log);
     let listeners = Listeners::open(sockets, &settings.listen, &mut pool)?;
     let log = log.clone();

@@ -30,7 +30,6 @@ mod tests {
     use super::*;
     use crate::{
         config::Settings,
-        daemon::state::policy,
         http::{Parked, STUMBLING_BLOCK},
         log::{Level, Sink},
         net::Socket,
@@ -93,7 +92,7 @@ mod tests {
         let heartbeat = Duration::from_millis(100);
         let shared =
             Shared { dispatcher: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat, ended };
-        let pool = Pool::start(1, policy(&Settings::default()), 100, shared).unwrap();
+        let pool = Pool::start(1, (&Settings::default()).into(), 100, shared).unwrap();
 
         let mut neighbour = Client::of(&pool);
         neighbour.is_served();

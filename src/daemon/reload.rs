@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::{
     config_reader::ReadError,
     listeners::{BindFailure, PreparedListeners},
-    state::{Daemon, policy},
+    state::Daemon,
 };
 use crate::{
     config::{self, ConfigError, Key, Loaded, Origin, Settings, TakesEffect},
@@ -76,7 +76,7 @@ impl Daemon {
         let prepared = self.listeners.borrow().prepare(&next.listen);
         let prepared = prepared.map_err(|closed| self.reject(vec![fault(closed, &next_origins)], by))?;
         self.apply_fallible(prepared, &next)?;
-        self.pool.borrow_mut().set_policy(&policy(&next), next.limits.connections);
+        self.pool.borrow_mut().set_policy(&(&next).into(), next.limits.connections);
         if self.overrides.borrow().log_level.is_none() {
             self.log.set_level(next.log.level);
         }

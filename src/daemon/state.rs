@@ -255,17 +255,18 @@ pub fn now_unix_ms() -> u64 {
     unix_ms(SystemTime::now())
 }
 
-/// What the settings mean for clients.
-pub fn policy(settings: &Settings) -> Policy {
-    Policy {
-        body_limit: settings.limits.body,
-        head_limit: settings.limits.head,
-        requests_limit: settings.limits.requests_per_connection,
-        head_timeout: settings.timeouts.head,
-        body_timeout: settings.timeouts.body,
-        write_timeout: settings.timeouts.write,
-        keep_alive_timeout: settings.timeouts.keep_alive,
-        range_error_status: StatusCode::from_u16(settings.pixel.range_error_status)
-            .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),
+impl From<&Settings> for Policy {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            body_limit: settings.limits.body,
+            head_limit: settings.limits.head,
+            requests_limit: settings.limits.requests_per_connection,
+            head_timeout: settings.timeouts.head,
+            body_timeout: settings.timeouts.body,
+            write_timeout: settings.timeouts.write,
+            keep_alive_timeout: settings.timeouts.keep_alive,
+            range_error_status: StatusCode::from_u16(settings.pixel.range_error_status)
+                .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),
+        }
     }
 }

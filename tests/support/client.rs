@@ -8,11 +8,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType};
 
-use super::PATIENCE;
-
-/// A valid body, and what it is answered with.
-pub const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
-pub const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
+use super::{PATIENCE, PIXEL};
 
 /// A request with these fields, and the length of its body. `fields` are whole lines.
 pub fn request(method: &str, path: &str, fields: &str, body: &str) -> String {

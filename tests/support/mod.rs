@@ -9,34 +9,26 @@ mod log;
 mod manager;
 mod program;
 mod proxy;
+mod shared;
 mod tmux;
 mod varlink;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-pub use client::{Answer, Client, ECHO, PIXEL, post, post_in_two, request};
+pub use client::{Answer, Client, post, post_in_two, request};
 pub use daemon::{Daemon, Setup};
 pub use log::LogLine;
 pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
 pub use proxy::Proxy;
+pub use shared::{ECHO, PIXEL, wait_for_some};
 pub use tmux::Tmux;
 pub use varlink::Varlink;
 
 /// Nothing that works takes as long as this, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks again and again until there is something to see.
+/// Polls until there is a value; panics after [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
+pub fn eventually<T>(what: &str, poll: impl FnMut() -> Option<T>) -> T {
+    wait_for_some(what, PATIENCE, poll)
 }

@@ -2,10 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{C5_OUTSIDE, Request, Site, deployment};
-
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
-const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
+use crate::harness::{C5_OUTSIDE, ECHO, PIXEL, Request, Site, deployment};
 
 #[test]
 fn thousand_posts_are_spread_over_both_hosts() {

@@ -8,12 +8,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::{
-    harness::{C5_OUTSIDE, Client, Host, Network, Plan, Release, Request, Web, deployment, wait_for_some},
+    harness::{
+        C5_OUTSIDE, Client, ECHO, Host, Network, PIXEL, Plan, Release, Request, Web, deployment,
+        wait_for_some,
+    },
     package::deb,
 };
 
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
-const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
 /// Where packages are fetched from, and where hosts say that they are ready.
 const DEPOT: &str = "10.77.0.40:80";
 /// Tells a host's apt to ask there for Debian's lists as well.

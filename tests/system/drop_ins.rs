@@ -1,8 +1,6 @@
 //! Settings of systemd.exec(5) that administrators add to the shipped unit, each of which has its effect.
 
-use crate::harness::{Host, Release, Request, deployment::json};
-
-const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":3}"#;
+use crate::harness::{Host, PIXEL, Release, Request, deployment::json};
 
 /// For both releases.
 const SETTINGS: &str = "\

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Host, Output, Release, wait_for_some};
+use crate::harness::{ECHO, Host, Output, Release, wait_for_some};
 
-const ECHO: &str = r#"{"status":"ok","received":{"x":10,"y":20,"channel":"R","value":255}}"#;
 /// Where the host finds what comes from this machine.
 const TOOLCHAIN: &str = "/opt/toolchain";
 const CRATES: &str = "/opt/crates";

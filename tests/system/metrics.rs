@@ -5,11 +5,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Host, Release, Request, wait_until};
+use crate::harness::{Host, PIXEL, Release, Request, wait_until};
 
 const FOLDER: &str = "/var/lib/prometheus/node-exporter";
 const FILE: &str = "/var/lib/prometheus/node-exporter/pixeld.prom";
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
 fn assert_promtool_agrees(text: &str) {
     let mut promtool = Command::new("promtool")

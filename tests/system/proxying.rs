@@ -1,12 +1,10 @@
 //! What operators do to nginx while it serves, and a setting that they add.
 
 use crate::harness::{
-    C5_OUTSIDE, Load, Site,
+    C5_OUTSIDE, Load, PIXEL, Site,
     deployment::{self, json},
     wait_until,
 };
-
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
 /// nginx closes the connections of clients that it keeps, so a client has to send again on a new one what got no
 /// response. Nothing else is lost.

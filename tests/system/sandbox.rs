@@ -4,11 +4,9 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::harness::{
-    Client, Host, Release, Request, Site,
+    Client, Host, PIXEL, Release, Request, Site,
     deployment::{self, json, stats},
 };
-
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
 /// Whether this machine's kernel filters packets for control groups. Where it does not, says what is
 /// skipped, past the test harness, which shows nothing of tests that pass.

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Endpoint, Host, Load, LoadHandle, Release, Request, Site, deployment};
+use crate::harness::{Endpoint, Host, Load, LoadHandle, PIXEL, Release, Request, Site, deployment};
 
 const STOP: &str = "systemctl stop pixeld.socket";
 const ALL: &str = "pixeld pixeld.socket pixeld-tcp.socket pixeld-control.socket pixeld-admin.socket";
-const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":100}"#;
 
 /// Load on each socket that anybody may open; what the control socket makes of it does not matter.
 fn load_on_each_socket(host: &Host) -> Vec<LoadHandle> {

@@ -4,12 +4,10 @@
 use std::time::Duration;
 
 use crate::harness::{
-    C5_OUTSIDE, Connection, Host, Load, Request, Site,
+    C5_OUTSIDE, Connection, Host, Load, PIXEL, Request, Site,
     deployment::{self, json, stats},
     wait_until,
 };
-
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
 fn post(host: &Host) -> std::io::Result<u16> {
     let answer = host.client().send(host.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));

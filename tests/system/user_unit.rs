@@ -1,8 +1,7 @@
 //! pixeld below a user's own service manager, as pixeld(8) has it.
 
-use crate::harness::{Host, Output, Release, Request};
+use crate::harness::{Host, Output, PIXEL, Release, Request};
 
-const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":3}"#;
 const MANUAL: &str = include_str!("../../man/pixeld.8");
 
 /// The lines of the manual from the first of these words to the end of its example.

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    C5_OUTSIDE, Host, Load, Request, Site,
+    C5_OUTSIDE, Host, Load, PIXEL, Request, Site,
     deployment::{self, json, stats},
     wait_until,
 };
-
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 
 fn property(host: &Host, name: &str) -> String {
     host.run(&format!("systemctl show -P {name} pixeld")).stdout.trim().into()

@@ -47,6 +47,19 @@ impl Host {
         Self::new("/", env::split_paths(&path).chain(system).collect(), limit)
     }
 
+    /// A host with these files, by their paths without the first slash, and no programs.
+    #[cfg(test)]
+    pub fn with_files(files: &[(&str, &str)]) -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let host = Self::new(folder.path(), Vec::new(), Duration::from_secs(5));
+        (folder, host)
+    }
+
     /// A host with its files below `root`, and programs in `tools`.
     pub fn new(root: impl Into<PathBuf>, tools: Vec<PathBuf>, limit: Duration) -> Self {
         Self { root: root.into(), tools, limit }

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use hyper::StatusCode;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::{
+    config::Settings,
     log::{Level, Log, Sink},
     stats::SharedStats,
 };
@@ -18,18 +18,7 @@ fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
         heartbeat: Duration::from_millis(100),
         ended,
     };
-    let timeout = Duration::from_secs(10);
-    let policy = Policy {
-        body_limit: 1 << 10,
-        head_limit: 1 << 10,
-        requests_limit: 10,
-        head_timeout: timeout,
-        body_timeout: timeout,
-        write_timeout: timeout,
-        keep_alive_timeout: timeout,
-        range_error_status: StatusCode::BAD_REQUEST,
-    };
-    (Pool::start(count, policy, 100, shared).unwrap(), ended_workers)
+    (Pool::start(count, (&Settings::default()).into(), 100, shared).unwrap(), ended_workers)
 }
 
 fn numbers(pool: &Pool, leaving: bool) -> Vec<usize> {

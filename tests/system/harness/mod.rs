@@ -26,12 +26,13 @@ mod network;
 mod plan;
 mod root;
 mod scratch;
+#[path = "../../support/shared.rs"]
+mod shared;
 mod site;
 pub mod ssh;
 mod web;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use client::{Client, Connection, Endpoint, Request, Response};
 pub use host::{Host, Output};
@@ -39,6 +40,7 @@ pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};
 pub use plan::Plan;
 pub use root::{Release, cache};
+pub use shared::{ECHO, PIXEL, wait_for_some};
 pub use site::{C5, C5_OUTSIDE, Site, T2};
 pub use web::Web;
 
@@ -49,17 +51,4 @@ pub const SOON: Duration = Duration::from_secs(20);
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for_some(what, SOON, || condition().then_some(()));
-}
-
-/// Polls until there is a value; panics when the time is over.
-#[track_caller]
-pub fn wait_for_some<T>(what: &str, bound: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = poll() {
-            return value;
-        }
-        assert!(start.elapsed() < bound, "not within {bound:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -11,12 +11,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    C5_OUTSIDE, Client, Host, Load, Release, Request, Response, Site,
+    C5_OUTSIDE, Client, Host, Load, PIXEL, Release, Request, Response, Site,
     deployment::{self, change_site},
     wait_until,
 };
 
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const HEAD: &str = "POST /pixel HTTP/1.1\r\nhost: c5\r\ncontent-length: 41\r\n\r\n";
 
 /// What comes back for these bytes, from outside.

@@ -13,13 +13,12 @@ use std::process::Command;
 use std::{env, fs, thread};
 
 use crate::harness::{
-    Host, Load, LoadHandle, Release, Request, cache,
+    Host, Load, LoadHandle, PIXEL, Release, Request, cache,
     deployment::{json, stats},
 };
 
 const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
 const SOCKETS: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const HTTP: &str = "/run/pixeld/http.sock";
 
 /// Where `make deb` has put a package.

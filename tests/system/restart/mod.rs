@@ -14,12 +14,11 @@ use std::{
 use crowd::{allow_descriptors, ask_all, open};
 
 use crate::harness::{
-    C5_OUTSIDE, Host, Load, LoadHandle, Release, Request, Site,
+    C5_OUTSIDE, Host, Load, LoadHandle, PIXEL, Release, Request, Site,
     deployment::{self, json, stats},
     wait_until,
 };
 
-const PIXEL: &str = r#"{"x":10,"y":20,"channel":"R","value":255}"#;
 const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
 /// Where c5's nginx reaches the pixeld of t2.
 const T2_PIXELD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 20)), 8000);

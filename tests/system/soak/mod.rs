@@ -14,9 +14,8 @@ use fault::Fault;
 use random::Random;
 use score::Score;
 
-use crate::harness::{C5_OUTSIDE, Load, LoadHandle, Request, Site, deployment};
+use crate::harness::{C5_OUTSIDE, Load, LoadHandle, PIXEL, Request, Site, deployment};
 
-const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":100}"#;
 const NO_PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":256}"#;
 
 /// How nginx is configured, and what may happen then without anybody losing anything.

@@ -212,16 +212,11 @@ mod tests {
         }
         assert_eq!(tables.len(), 2);
 
-        let folder = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        let host = Host::new(folder.path(), Vec::new(), Duration::from_secs(5));
+        let tables = ("proc/net/tcp", text);
+        let (_folder, host) = Host::with_files(&[tables]);
         assert!(time_wait(&host).unwrap_err().0.contains("ip_local_port_range"));
-        write("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
-        write("proc/net/tcp", text);
+        let range = ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+        let (_folder, host) = Host::with_files(&[tables, range]);
         let time_wait = time_wait(&host).unwrap();
         assert_eq!((time_wait.ports, time_wait.total), (28_232, 2));
         assert_eq!((time_wait.outgoing.len(), time_wait.incoming.len()), (1, 1));
@@ -229,14 +224,11 @@ mod tests {
 
     #[test]
     fn only_accepting_unix_sockets_listen() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("proc/net")).unwrap();
         let text = "Num       RefCount Protocol Flags    Type St Inode Path\n\
                     0000: 00000002 00000000 00010000 0001 01 12 /run/pixeld/http.sock\n\
                     0000: 00000003 00000000 00000000 0001 03 13 /run/pixeld/gone.sock\n\
                     0000: 00000003 00000000 00010000 0001 01 14\n";
-        std::fs::write(folder.path().join("proc/net/unix"), text).unwrap();
-        let host = Host::new(folder.path(), Vec::new(), Duration::from_secs(5));
+        let (_folder, host) = Host::with_files(&[("proc/net/unix", text)]);
         assert_eq!(unix_listeners(&host).unwrap(), ["/run/pixeld/http.sock"]);
     }
 }

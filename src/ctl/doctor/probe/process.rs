@@ -125,17 +125,12 @@ mod tests {
 
     #[test]
     fn quota_of_outer_cgroup_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("proc/7/status", "Cpus_allowed_list:\t0-7\n");
-        write("proc/7/cgroup", "1:cpu:/\n0::/system.slice/pixeld.service\n");
-        write("sys/fs/cgroup/system.slice/pixeld.service/cpu.max", "400000 100000\n");
-        write("sys/fs/cgroup/system.slice/cpu.max", "200000 100000\n");
-        let host = Host::new(folder.path(), Vec::new(), std::time::Duration::from_secs(5));
+        let (_folder, host) = Host::with_files(&[
+            ("proc/7/status", "Cpus_allowed_list:\t0-7\n"),
+            ("proc/7/cgroup", "1:cpu:/\n0::/system.slice/pixeld.service\n"),
+            ("sys/fs/cgroup/system.slice/pixeld.service/cpu.max", "400000 100000\n"),
+            ("sys/fs/cgroup/system.slice/cpu.max", "200000 100000\n"),
+        ]);
         assert_eq!(cpus(&host, 7), Ok(Cpus { allowed: 8, quota: Some(2) }));
         assert!(cpus(&host, 8).unwrap_err().0.contains("/proc/8/status"));
     }
