@@ -10,12 +10,12 @@ use crate::ctl::doctor::{
 
 /// Whether pixeld's socket units listen, now and after the next boot.
 pub fn sockets(facts: &Facts) -> CheckResult {
+    let units = facts.units.as_ref().map_err(Clone::clone)?;
     if facts.daemon.as_ref().is_ok_and(|daemon| !is_service(facts, daemon)) {
         return Err(Unavailable(
             "this pixeld is not the system's pixeld.service, whose sockets these are".into(),
         ));
     }
-    let units = facts.units.as_ref().map_err(Clone::clone)?;
     let needed = NEEDED.iter().filter_map(|name| units.get(name));
     let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
     let optional = [TCP, ADMIN].map(|name| units.get(name).filter(|unit| unit.exists()));
