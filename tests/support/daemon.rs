@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::{
     Client, LogLine, PATIENCE, Varlink, eventually,
-    manager::{Manner, Store, listen},
+    manager::{ManagerBehavior, Store, listen},
     program::{PIXELD, ctl, stderr, stdout},
 };
 
@@ -31,7 +31,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     before: String,
     sockets: Vec<(OwnedFd, String)>,
-    manner: Manner,
+    behavior: ManagerBehavior,
 }
 
 impl Setup {
@@ -48,7 +48,7 @@ impl Setup {
             environment: Vec::new(),
             before: String::new(),
             sockets: Vec::new(),
-            manner: Manner::default(),
+            behavior: ManagerBehavior::default(),
         }
     }
 
@@ -92,13 +92,13 @@ impl Setup {
     /// Keeps the connections that the daemon leaves for the next one, as systemd does; otherwise it
     /// finds that nobody does.
     pub fn keeping_connections(mut self) -> Self {
-        self.manner.keeps_connections = true;
+        self.behavior.keeps_connections = true;
         self
     }
 
     /// The service manager takes so long to say that it has dealt with everything.
     pub fn slowly_answered(mut self, slowness: Duration) -> Self {
-        self.manner.slowness = slowness;
+        self.behavior.slowness = slowness;
         self
     }
 
@@ -141,7 +141,7 @@ impl Setup {
         for (socket, name) in self.sockets.iter().rev().filter(|(_, name)| KEPT.contains(&name.as_str())) {
             stored.add(name, socket.try_clone().unwrap());
         }
-        let notices = listen(&notify, self.manner, stored.clone());
+        let notices = listen(&notify, self.behavior, stored.clone());
         let mut script = self.before;
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().envs(self.environment).env("NOTIFY_SOCKET", &notify);

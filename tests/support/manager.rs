@@ -19,7 +19,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 /// What the service manager of a test does with what it is told.
 #[derive(Clone, Copy, Default)]
-pub struct Manner {
+pub struct ManagerBehavior {
     /// Keeps the connections that a daemon leaves for the next one; otherwise the daemon finds that
     /// nobody does.
     pub keeps_connections: bool,
@@ -67,14 +67,19 @@ fn identity(file: &impl AsFd) -> (u64, u64) {
 
 /// Takes notifications at once, as systemd does: a daemon that nobody listens to would wait. Ends with an
 /// empty one.
-pub fn listen(path: &Path, manner: Manner, store: Store) -> Receiver<String> {
+pub fn listen(path: &Path, behavior: ManagerBehavior, store: Store) -> Receiver<String> {
     let socket = UnixDatagram::bind(path).unwrap();
     let (sender, notices) = channel();
-    thread::spawn(move || while take(&socket, manner, &store, &sender).is_some() {});
+    thread::spawn(move || while take(&socket, behavior, &store, &sender).is_some() {});
     notices
 }
 
-fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<String>) -> Option<()> {
+fn take(
+    socket: &UnixDatagram,
+    behavior: ManagerBehavior,
+    store: &Store,
+    sender: &Sender<String>,
+) -> Option<()> {
     let mut datagram = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut passed = RecvAncillaryBuffer::new(&mut space);
@@ -94,7 +99,7 @@ fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<St
     if has("BARRIER=1") {
         // It is answered when this is closed.
         thread::spawn(move || {
-            thread::sleep(manner.slowness);
+            thread::sleep(behavior.slowness);
             drop(files);
         });
         return sender.send(notice).ok();
@@ -102,7 +107,7 @@ fn take(socket: &UnixDatagram, manner: Manner, store: &Store, sender: &Sender<St
     if let Some(name) = notice.lines().find_map(|line| line.strip_prefix("FDNAME=")) {
         if has("FDSTOREREMOVE=1") {
             store.remove(name);
-        } else if manner.keeps_connections || name != "connections" {
+        } else if behavior.keeps_connections || name != "connections" {
             for file in files {
                 store.add(name, file);
             }

@@ -9,7 +9,7 @@ use crate::harness::{C5_OUTSIDE, Host, Load, Release, Request, Site, T2, wait_un
 #[test]
 fn site_network_joins_hosts_and_hides_t2() {
     let start = Instant::now();
-    let site = Site::boot_with(|plan| plan);
+    let site = Site::boot_with(|builder| builder);
     eprintln!("booted the pair in {:.3?}", start.elapsed());
 
     assert_eq!(site.c5.run("hostname").stdout, "c5\n");
@@ -34,7 +34,7 @@ fn site_network_joins_hosts_and_hides_t2() {
 
 #[test]
 fn load_generator_counts_responses_and_errors() {
-    let site = Site::boot_with(|plan| plan);
+    let site = Site::boot_with(|builder| builder);
     site.c5.run("systemctl start nginx");
     let request = Request::new("GET", "/", "");
     let load = || site.client.load(Load { request: request.clone(), ..Load::on(C5_OUTSIDE) });
@@ -61,7 +61,7 @@ fn services_are_confined_on_both_releases() {
     thread::scope(|scope| {
         for release in [Release::Trixie, Release::Bookworm] {
             scope.spawn(move || {
-                let host = Host::plan("alone").release(release).boot();
+                let host = Host::builder("alone").release(release).boot();
                 for property in
                     ["PrivateNetwork=yes", "PrivateUsers=yes", "IPAddressDeny=any", "ProtectProc=invisible"]
                 {
@@ -84,7 +84,7 @@ fn services_are_confined_on_both_releases() {
 
 #[test]
 fn dropped_host_leaves_nothing() {
-    let host = Host::plan("gone").boot();
+    let host = Host::builder("gone").boot();
     let (leader, network) = (host.leader(), host.network_inode());
     let cgroup = fs::read_to_string(format!("/proc/{leader}/cgroup")).expect("read a control group");
     let id =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     harness::{
-        C5_OUTSIDE, Client, ECHO, Host, Network, PIXEL, Plan, Release, Request, Web, deployment,
+        C5_OUTSIDE, Client, ECHO, Host, HostBuilder, Network, PIXEL, Release, Request, Web, deployment,
         wait_for_some,
     },
     package::deb,
@@ -81,11 +81,11 @@ impl Cloud {
     }
 
     /// A host that has nothing yet but cloud-init, which finds what EC2 would tell it in a folder.
-    fn host(&self, name: &str, address: &str, user_data: String) -> Plan {
+    fn host(&self, name: &str, address: &str, user_data: String) -> HostBuilder {
         let seed = "/var/lib/cloud/seed/nocloud";
-        Host::plan(name)
+        Host::builder(name)
             .release(Release::TrixieImage)
-            .plug(&self.private, "lan0", address)
+            .attach(&self.private, "lan0", address)
             .with_file(
                 &format!("{seed}/meta-data"),
                 format!("instance-id: i-{name}\nlocal-hostname: {name}\n"),
@@ -122,7 +122,7 @@ fn bare_hosts_become_the_deployment() {
     assert_eq!(cloud.web.put(), [success("second")], "{}", log(&t2));
     let front = Instant::now();
     let c5 = cloud.host("c5", "10.77.0.10/24", cloud.user_data("front"));
-    let c5 = c5.plug(&cloud.internet, "wan0", "203.0.113.10/24").boot();
+    let c5 = c5.attach(&cloud.internet, "wan0", "203.0.113.10/24").boot();
     let front = front.elapsed();
     assert_eq!(cloud.web.put()[1..], [success("front")], "{}", log(&c5));
 

@@ -103,7 +103,7 @@ fn fresh_site_has_no_problem() {
 
 #[test]
 fn doctor_works_on_the_oldest_release() {
-    let host = Host::plan("old").release(Release::Bookworm).with_pixeld().boot();
+    let host = Host::builder("old").release(Release::Bookworm).with_pixeld().boot();
     host.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
     assert_is_well(&host);
     let report = doctor(&host);
@@ -123,7 +123,7 @@ fn doctor_works_on_the_oldest_release() {
 
 #[test]
 fn configuration_that_only_root_can_read_is_found() {
-    let host = Host::plan("c5").with_pixeld().boot();
+    let host = Host::builder("c5").with_pixeld().boot();
     host.run("systemctl enable --now --quiet pixeld");
     assert_eq!(doctor(&host).of("config")["state"], "ok");
     let file = "/etc/pixeld/pixeld.toml.d/50.toml";
@@ -246,8 +246,8 @@ fn wrong_socket_access_is_found() {
 fn address_filter_not_in_effect_is_a_problem() {
     for release in [Release::Trixie, Release::Bookworm] {
         let internet = Network::new();
-        let plan = Host::plan("t2").release(release).plug(&internet, "wan0", "203.0.113.20/24");
-        let t2 = plan.without_bpf().with_pixeld().boot();
+        let builder = Host::builder("t2").release(release).attach(&internet, "wan0", "203.0.113.20/24");
+        let t2 = builder.without_bpf().with_pixeld().boot();
         t2.run("systemctl enable --now --quiet pixeld-tcp.socket pixeld");
         let stranger = Client::in_network(&internet, "203.0.113.5/24");
         let port = SocketAddr::from(([203, 0, 113, 20], 8000));

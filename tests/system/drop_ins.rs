@@ -25,7 +25,7 @@ LogExtraFields=SITE=web
 #[test]
 fn drop_ins_of_administrators_have_effect() {
     for release in [Release::Trixie, Release::Bookworm] {
-        let host = Host::plan("c5").release(release).with_pixeld().boot();
+        let host = Host::builder("c5").release(release).with_pixeld().boot();
         host.run("useradd --no-create-home web");
         host.write("/srv/site/file", "a site\n");
         host.write("/etc/systemd/system/pixeld.service.d/x.conf", SETTINGS);
@@ -73,7 +73,7 @@ fn log_namespace_of_the_manual_works() {
     let page = include_str!("../../man/pixeld.8");
     assert!(page.contains(NAMESPACE), "the manual has another one");
     for release in [Release::Trixie, Release::Bookworm] {
-        let host = Host::plan("c5").release(release).with_pixeld().boot();
+        let host = Host::builder("c5").release(release).with_pixeld().boot();
         host.write("/etc/systemd/system/pixeld.service.d/x.conf", NAMESPACE);
         host.run("systemctl daemon-reload && systemctl start pixeld");
         // Over the socket of that namespace, not by standard error.

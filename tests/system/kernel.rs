@@ -13,7 +13,7 @@ const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":3}"#;
 /// What hardened hosts set, from Linux 6.3 on: 1, memory files cannot be executed; 2, nor may anything ask for it.
 #[test]
 fn counters_and_connections_stay_with_memfd_noexec() {
-    let host = Host::plan("c5").with_pixeld().boot();
+    let host = Host::builder("c5").with_pixeld().boot();
     if !host.try_run("test -e /proc/sys/vm/memfd_noexec").success() {
         return;
     }

@@ -50,7 +50,7 @@ fn metrics_timer_works_with_the_oldest_systemd() {
 }
 
 fn the_file_is_whole_and_true(release: Release) {
-    let c5 = &Host::plan("c5").release(release).with_pixeld().boot();
+    let c5 = &Host::builder("c5").release(release).with_pixeld().boot();
     c5.run(
         "systemd-analyze verify --man=no pixeld-metrics.timer pixeld-metrics.service 2>&1 | diff /dev/null -",
     );
@@ -108,7 +108,7 @@ fn a_stopped_daemon_stays_stopped(c5: &Host) {
 
 #[test]
 fn pixeld_stop_ends_the_metrics_job_first() {
-    let c5 = &Host::plan("c5").with_pixeld().boot();
+    let c5 = &Host::builder("c5").with_pixeld().boot();
     c5.run(&format!("mkdir -p {FOLDER} /srv/slow && systemctl start pixeld"));
     // Between what systemd says and the question, so much time passes that pixeld can be stopped.
     let slow = format!("#!/bin/sh\n/usr/bin/systemctl \"$@\" && touch {FOLDER}/told && exec sleep 30\n");
@@ -131,7 +131,7 @@ fn starts(host: &Host) -> usize {
 
 #[test]
 fn missing_collector_folder_fails_nothing() {
-    let c5 = &Host::plan("c5").with_pixeld().boot();
+    let c5 = &Host::builder("c5").with_pixeld().boot();
     c5.run("systemctl start pixeld");
     hurry(c5);
     c5.run("systemctl start pixeld-metrics.timer");

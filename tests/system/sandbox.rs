@@ -129,7 +129,7 @@ fn port_8000_can_be_narrowed_to_one_range() {
 #[test]
 fn systemd_analyze_rates_the_units_as_safe() {
     for release in [Release::Trixie, Release::Bookworm] {
-        let host = Host::plan("c5").release(release).with_pixeld().boot();
+        let host = Host::builder("c5").release(release).with_pixeld().boot();
         // Tenths: more than 0.2 would fail.
         host.run("systemd-analyze security --no-pager --threshold=2 pixeld.service");
         let verify = host.run("systemd-analyze verify --man=no /usr/lib/systemd/system/pixeld* 2>&1");

@@ -13,7 +13,7 @@ fn example(start: &str) -> &'static str {
 #[test]
 fn user_unit_serves_and_pixeldctl_finds_it() {
     for release in [Release::Trixie, Release::Bookworm] {
-        let host = Host::plan("c5").release(release).with_pixeld().boot();
+        let host = Host::builder("c5").release(release).with_pixeld().boot();
         // As pam_systemd has it where that is installed.
         let environment = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n";
         host.write("/etc/systemd/system/user@.service.d/x.conf", environment);

@@ -98,7 +98,7 @@ impl Client {
     /// A client with one interface, with an address (`A.B.C.D/N`) in a network.
     pub fn in_network(network: &Network, address: &str) -> Self {
         let namespace = Namespace::new();
-        network.plug(&namespace, "net0", address);
+        network.attach(&namespace, "net0", address);
         Self::new(Arc::new(namespace))
     }
 

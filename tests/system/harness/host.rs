@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::client::{Client, Endpoint};
 use super::container::Container;
+use super::host_builder::{BOOT, HostBuilder};
 use super::network::Namespace;
-use super::plan::{BOOT, Plan};
 use super::{SOON, wait_for_some};
 
 /// How long a command may take unless a test says otherwise.
@@ -31,8 +31,8 @@ pub struct Host {
 
 impl Host {
     /// A host with this name, Debian 13, and no network yet.
-    pub fn plan(name: &str) -> Plan {
-        Plan::new(name)
+    pub fn builder(name: &str) -> HostBuilder {
+        HostBuilder::new(name)
     }
 
     /// Takes a container that has been started, and waits until its systemd says that everything runs.

@@ -21,9 +21,9 @@ mod client;
 mod container;
 pub mod deployment;
 mod host;
+mod host_builder;
 mod load;
 mod network;
-mod plan;
 mod root;
 mod scratch;
 #[path = "../../support/shared.rs"]
@@ -36,9 +36,9 @@ use std::time::Duration;
 
 pub use client::{Client, Connection, Endpoint, Request, Response};
 pub use host::{Host, Output};
+pub use host_builder::HostBuilder;
 pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};
-pub use plan::Plan;
 pub use root::{Release, cache};
 pub use shared::{ECHO, PIXEL, wait_for_some};
 pub use site::{C5, C5_OUTSIDE, Site, T2};

@@ -81,7 +81,7 @@ impl Network {
     }
 
     /// Connects a namespace with a new interface there, which is up and has the address (`A.B.C.D/N`).
-    pub fn plug(&self, namespace: &Namespace, interface: &str, address: &str) {
+    pub fn attach(&self, namespace: &Namespace, interface: &str, address: &str) {
         let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
         let peer = format!("/proc/{}/fd/{}", std::process::id(), namespace.0.as_raw_fd());
         self.switch.ip(&format!(

@@ -6,8 +6,8 @@ use std::thread;
 
 use super::client::Client;
 use super::host::Host;
+use super::host_builder::HostBuilder;
 use super::network::Network;
-use super::plan::Plan;
 use super::root::Release;
 
 /// c5's HTTP port in the private network.
@@ -37,21 +37,24 @@ pub struct Site {
 impl Site {
     /// Boots Debian 13 hosts with pixeld installed but not enabled.
     pub fn boot() -> Self {
-        Self::boot_with(Plan::with_pixeld)
+        Self::boot_with(HostBuilder::with_pixeld)
     }
 
     /// Boots hosts of another release with pixeld installed but not enabled.
     pub fn boot_release(release: Release) -> Self {
-        Self::boot_with(|plan| plan.release(release).with_pixeld())
+        Self::boot_with(|builder| builder.release(release).with_pixeld())
     }
 
-    /// Boots both hosts at the same time, after a change to the plan of each.
-    pub fn boot_with(change: impl Fn(Plan) -> Plan) -> Self {
+    /// Boots both hosts at the same time, after a change to the builder of each.
+    pub fn boot_with(change: impl Fn(HostBuilder) -> HostBuilder) -> Self {
         let (private, internet) = (Network::new(), Network::new());
-        let plan = |name| change(Host::plan(name).knows("c5", C5).knows("t2", T2));
-        let c5 =
-            plan("c5").plug(&private, "lan0", "10.77.0.10/24").plug(&internet, "wan0", "203.0.113.10/24");
-        let t2 = plan("t2").plug(&private, "lan0", "10.77.0.20/24");
+        let builder = |name| change(Host::builder(name).hosts_entry("c5", C5).hosts_entry("t2", T2));
+        let c5 = builder("c5").attach(&private, "lan0", "10.77.0.10/24").attach(
+            &internet,
+            "wan0",
+            "203.0.113.10/24",
+        );
+        let t2 = builder("t2").attach(&private, "lan0", "10.77.0.20/24");
         let client = Client::in_network(&internet, "203.0.113.50/24");
         let insider = Client::in_network(&private, "10.77.0.30/24");
 

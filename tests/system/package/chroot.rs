@@ -8,7 +8,7 @@ use crate::harness::{Host, Request};
 #[test]
 fn packages_installed_in_a_chroot_work_after_its_boot() {
     on_both_releases(|release| {
-        let host = Host::plan("c5").release(release).before_boot(install_all).boot();
+        let host = Host::builder("c5").release(release).before_boot(install_all).boot();
         for unit in SOCKETS.into_iter().chain(["pixeld.service", "nginx.service"]) {
             host.wait_for(&format!("systemctl is-active {unit}"));
         }

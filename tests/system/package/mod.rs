@@ -72,7 +72,7 @@ fn host_with_release(release: Release) -> Host {
 }
 
 fn host_with_files(release: Release) -> Host {
-    let host = Host::plan("c5").release(release).boot();
+    let host = Host::builder("c5").release(release).boot();
     for name in ["pixeld", "pixeld-nginx"] {
         host.copy(deb(name), &format!("/root/{name}.deb"));
         let old = name.replace("pixeld", "old");

@@ -32,7 +32,7 @@ fn follow(host: &Host, commands: &[&str]) {
 
 #[test]
 fn readme_commands_install_both_hosts() {
-    let host = Host::plan("c5").release(Release::Bookworm).boot();
+    let host = Host::builder("c5").release(Release::Bookworm).boot();
     for name in ["pixeld", "pixeld-nginx"] {
         let local = deb(name);
         let file = local.file_name().unwrap().to_str().unwrap();

@@ -18,7 +18,7 @@ fn rpm(start: &str) -> PathBuf {
 
 /// A host with rpm and nginx, this package installed, the others beside it.
 fn host_with(package: &str) -> Host {
-    let host = Host::plan("c5")
+    let host = Host::builder("c5")
         .release(Release::TrixieFresh)
         .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
         .boot();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{RELEASES, crowd, full_load};
+use super::{RELEASES, full_load, many_clients};
 use crate::harness::{Host, Site, deployment};
 
 /// Of each host.
@@ -30,7 +30,7 @@ fn measure(site: &Site, count: usize) {
         host.write("/etc/pixeld/pixeld.toml.d/patient.toml", "[timeouts]\nkeep-alive = \"10m\"\n");
         host.run("systemctl reload pixeld");
     }
-    let mut connections = crowd::open(site, count);
+    let mut connections = many_clients::open(site, count);
     let load = full_load(site);
     let mut restarts = Vec::new();
     for i in 0..2 * RESTARTS {
@@ -41,7 +41,7 @@ fn measure(site: &Site, count: usize) {
         thread::sleep(Duration::from_millis(50));
     }
     println!("  under load: {}", load.stop());
-    crowd::ask_all(connections.iter_mut());
+    many_clients::ask_all(connections.iter_mut());
     println!("  all {count} idle connections answer");
     tell("systemctl restart, as the shell sees it", restarts);
     for (host, name) in [(&site.c5, "c5"), (&site.t2, "t2")] {

@@ -1,7 +1,7 @@
 //! What clients notice of restarts, on real hosts and with nobody who repeats a request: nothing.
 
-mod crowd;
 mod figures;
+mod many_clients;
 mod sockets;
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crowd::{allow_descriptors, ask_all, open};
+use many_clients::{allow_descriptors, ask_all, open};
 
 use crate::harness::{
     C5_OUTSIDE, Host, Load, LoadHandle, PIXEL, Release, Request, Site,

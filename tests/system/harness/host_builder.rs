@@ -19,7 +19,7 @@ pub const BOOT: Duration = Duration::from_secs(60);
 type RootChange = Box<dyn FnOnce(&Path) + Send>;
 
 /// A host that is to be booted.
-pub struct Plan {
+pub struct HostBuilder {
     name: String,
     release: Release,
     namespace: Arc<Namespace>,
@@ -32,7 +32,7 @@ pub struct Plan {
     bpf: bool,
 }
 
-impl Plan {
+impl HostBuilder {
     /// A host with this name, Debian 13, and no network yet.
     pub fn new(name: &str) -> Self {
         Self {
@@ -58,14 +58,14 @@ impl Plan {
 
     /// Adds an interface with an address (`A.B.C.D/N`) in a network.
     #[must_use]
-    pub fn plug(self, network: &Network, interface: &str, address: &str) -> Self {
-        network.plug(&self.namespace, interface, address);
+    pub fn attach(self, network: &Network, interface: &str, address: &str) -> Self {
+        network.attach(&self.namespace, interface, address);
         self
     }
 
     /// Adds a line to `/etc/hosts`.
     #[must_use]
-    pub fn knows(mut self, name: &str, address: SocketAddr) -> Self {
+    pub fn hosts_entry(mut self, name: &str, address: SocketAddr) -> Self {
         self.known_hosts.extend([&address.ip().to_string(), " ", name, "\n"]);
         self
     }

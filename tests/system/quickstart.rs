@@ -90,13 +90,13 @@ fn serve_and_stop(host: &Host) {
 /// A host with a user who may become root, and who has cloned what is here, committed or not.
 fn host_with_clone() -> Host {
     let crates = cargo_home().join("registry");
-    let host = Host::plan("fresh")
+    let host = Host::builder("fresh")
         .release(Release::TrixieFresh)
         .with_folder(toolchain(), TOOLCHAIN)
         .with_folder(crates.join("cache"), &format!("{CRATES}/cache"))
         .with_folder(crates.join("index"), &format!("{CRATES}/index"))
         // sudo looks for the host's name.
-        .knows("fresh", ([127, 0, 0, 1], 0).into())
+        .hosts_entry("fresh", ([127, 0, 0, 1], 0).into())
         .with_file("/etc/sudoers.d/alice", "alice ALL=(ALL) NOPASSWD: ALL\n")
         // Nobody is there to say yes, and nobody will miss this disk.
         .with_file("/etc/apt/apt.conf.d/99-test", "APT::Get::Assume-Yes \"true\";\n")
