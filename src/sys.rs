@@ -79,7 +79,7 @@ pub fn ignore_signals(signals: &[Signal]) {
 /// before main, so that writing to it succeeds and nothing is written.
 pub fn stdout_was_closed() -> bool {
     // That it is read here keeps the linker from leaving it out.
-    std::hint::black_box(&LOOK_AT_STDOUT);
+    std::hint::black_box(&PROBE_STDOUT);
     STDOUT_WAS_CLOSED.load(Relaxed)
 }
 
@@ -89,13 +89,13 @@ static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 // any may ignore. It only asks the kernel about a number, and stores a flag.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static LOOK_AT_STDOUT: extern "C" fn() = {
-    extern "C" fn look() {
+static PROBE_STDOUT: extern "C" fn() = {
+    extern "C" fn probe() {
         // SAFETY: this call takes any number, whether it is that of a descriptor or not.
         let flags = unsafe { nix::libc::fcntl(nix::libc::STDOUT_FILENO, nix::libc::F_GETFD) };
         STDOUT_WAS_CLOSED.store(flags == -1, Relaxed);
     }
-    look
+    probe
 };
 
 /// Lets the runtime of this thread tell when somebody waits to be accepted.

@@ -7,7 +7,7 @@ use crate::log::{Level, Target};
 
 /// One key of pixeld.toml: how it is read into [`Settings`] and written back.
 #[derive(Debug)]
-pub struct Key {
+pub struct ConfigKey {
     /// The dotted name, such as `limits.body`.
     pub name: &'static str,
     /// When a changed value takes effect.
@@ -37,8 +37,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every key, in the order of pixeld.toml.
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
-    Key {
+pub const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         name: "workers", takes_effect: AtReload,
         set: |s, v| { s.workers = value::workers(v)?; Ok(()) },
         show: |s| match s.workers {
@@ -46,7 +46,7 @@ pub const KEYS: &[Key] = &[
             super::Workers::Count(count) => count.to_string(),
         },
     },
-    Key {
+    ConfigKey {
         name: "listen.http", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
         show: |s| {
@@ -54,72 +54,72 @@ pub const KEYS: &[Key] = &[
             format!("[{}]", addresses.join(", "))
         },
     },
-    Key {
+    ConfigKey {
         name: "listen.control", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.control),
     },
-    Key {
+    ConfigKey {
         name: "listen.admin", takes_effect: AtReloadIfBound,
         set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.admin),
     },
-    Key {
+    ConfigKey {
         name: "limits.body", takes_effect: AtReload,
         set: |s, v| { s.limits.body = value::size(v, 64..=1 << 30)?; Ok(()) },
         show: |s| value::show_size(s.limits.body),
     },
-    Key {
+    ConfigKey {
         name: "limits.head", takes_effect: AtReload,
         set: |s, v| { s.limits.head = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
         show: |s| value::show_size(s.limits.head),
     },
-    Key {
+    ConfigKey {
         name: "limits.connections", takes_effect: AtReload,
         set: |s, v| { s.limits.connections = value::count(v, 1..=1_000_000)?; Ok(()) },
         show: |s| s.limits.connections.to_string(),
     },
-    Key {
+    ConfigKey {
         name: "limits.requests-per-connection", takes_effect: AtReload,
         set: |s, v| { s.limits.requests_per_connection = value::count(v, 1..=1_000_000_000)?; Ok(()) },
         show: |s| s.limits.requests_per_connection.to_string(),
     },
-    Key {
+    ConfigKey {
         name: "timeouts.head", takes_effect: AtReload,
         set: |s, v| { s.timeouts.head = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.head),
     },
-    Key {
+    ConfigKey {
         name: "timeouts.body", takes_effect: AtReload,
         set: |s, v| { s.timeouts.body = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.body),
     },
-    Key {
+    ConfigKey {
         name: "timeouts.write", takes_effect: AtReload,
         set: |s, v| { s.timeouts.write = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.write),
     },
-    Key {
+    ConfigKey {
         name: "timeouts.keep-alive", takes_effect: AtReload,
         set: |s, v| { s.timeouts.keep_alive = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.keep_alive),
     },
-    Key {
+    ConfigKey {
         name: "timeouts.drain", takes_effect: AtReload,
         set: |s, v| { s.timeouts.drain = value::time(v, MS * 100..=DAY)?; Ok(()) },
         show: |s| value::show_time(s.timeouts.drain),
     },
-    Key {
+    ConfigKey {
         name: "pixel.range-error-status", takes_effect: AtReload,
         set: |s, v| { s.pixel.range_error_status = value::status(v, &[200, 400, 422])?; Ok(()) },
         show: |s| s.pixel.range_error_status.to_string(),
     },
-    Key {
+    ConfigKey {
         name: "log.level", takes_effect: AtReload,
         set: |s, v| { s.log.level = value::word::<Level>(v, &["error", "warn", "info", "debug"])?; Ok(()) },
         show: |s| value::show_text(s.log.level.name()),
     },
-    Key {
+    ConfigKey {
         name: "log.target", takes_effect: AtRestart,
         set: |s, v| { s.log.target = value::word::<Target>(v, &["auto", "journal", "stderr"])?; Ok(()) },
         show: |s| value::show_text(match s.log.target {
@@ -128,7 +128,7 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-impl Key {
+impl ConfigKey {
     pub(super) fn find(section: Option<&str>, name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| match section {
             None => key.name == name,
@@ -138,6 +138,6 @@ impl Key {
 }
 
 /// The keys whose values differ.
-pub fn changes(from: &Settings, to: &Settings) -> Vec<&'static Key> {
+pub fn changes(from: &Settings, to: &Settings) -> Vec<&'static ConfigKey> {
     KEYS.iter().filter(|key| (key.show)(from) != (key.show)(to)).collect()
 }

@@ -6,6 +6,6 @@ mod load;
 mod settings;
 mod value;
 
-pub use keys::{KEYS, Key, TakesEffect, changes};
+pub use keys::{ConfigKey, KEYS, TakesEffect, changes};
 pub use load::{ConfigError, ConfigErrors, Loaded, Origin, Sources};
 pub use settings::{Limits, Listen, LogSettings, PixelSettings, Settings, Timeouts, Workers};

@@ -20,7 +20,7 @@ use crate::config::Workers;
                   Reading takes membership of the group pixeld, changing of pixeld-admin.\n\
                   See pixeldctl(1), pixeld(8) and pixeld-control(7)."
 )]
-pub struct Args {
+pub struct CtlArgs {
     /// Do it on this host instead, by way of ssh and the pixeldctl there; may be given several
     /// times. ".host" is this host
     #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true, value_parser = NonEmptyStringValueParser::new())]
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn clap_definition_is_consistent() {
-        Args::command().debug_assert();
+        CtlArgs::command().debug_assert();
     }
 
     #[test]

@@ -29,7 +29,7 @@ use clap::{CommandFactory, Parser};
 use nix::sys::signal::Signal;
 use tokio::runtime;
 
-pub use args::Args;
+pub use args::CtlArgs;
 
 use self::{
     args::CtlCommand,
@@ -71,7 +71,7 @@ pub fn main() -> Exit {
     // What fails says so by itself.
     sys::ignore_signals(&[Signal::SIGXFSZ]);
     render::choose_colours();
-    let args = match Args::try_parse() {
+    let args = match CtlArgs::try_parse() {
         Ok(args) => args,
         Err(error) => return Exit::after_usage("pixeldctl", &error, sys::stdout_was_closed()),
     };
@@ -88,7 +88,7 @@ pub fn main() -> Exit {
     }
 }
 
-async fn run(args: Args) -> Result<Exit, CommandErrors> {
+async fn run(args: CtlArgs) -> Result<Exit, CommandErrors> {
     let options = Options {
         targets: HostTarget::all(&args.hosts, args.socket.clone()),
         several: !args.hosts.is_empty(),
@@ -118,7 +118,7 @@ async fn run(args: Args) -> Result<Exit, CommandErrors> {
         CtlCommand::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
         CtlCommand::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "pixeldctl", &mut script);
+            clap_complete::generate(shell, &mut CtlArgs::command(), "pixeldctl", &mut script);
             Ok(render::print_text(&String::from_utf8_lossy(&script))?)
         }
     }?;

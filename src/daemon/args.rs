@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
     after_help = "Signals: SIGHUP reloads the configuration, SIGTERM and SIGINT finish requests and stop.\n\
                   See pixeld(8), pixeld.toml(5) and pixeldctl(1)."
 )]
-pub struct Args {
+pub struct DaemonArgs {
     /// Read this file and FILE.d/*.toml instead of pixeld/pixeld.toml and pixeld/pixeld.toml.d/*.toml
     /// under /etc, /run and /usr/lib
     #[arg(long, value_name = "FILE")]

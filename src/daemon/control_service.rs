@@ -135,7 +135,7 @@ impl Daemon {
             }
             _ => None,
         };
-        let setting = |key: &crate::config::Key| {
+        let setting = |key: &crate::config::ConfigKey| {
             let (override_value, overridden_by) = runtime_override(key.name).unzip();
             let inherited = self.listeners.borrow().inherited(key.name);
             let origin = || origins.get(key.name).map(ToString::to_string);

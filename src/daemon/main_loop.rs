@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    args::Args,
+    args::DaemonArgs,
     counters, handoff,
     listeners::Listeners,
     panic_hook, process,
@@ -40,7 +40,7 @@ pub const TICK: Duration = Duration::from_secs(1);
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop, or until it cannot start.
-pub fn run(args: &Args, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
+pub fn run(args: &DaemonArgs, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
     let started = Instant::now();
     let left = PreviousState {
         counters: take(&mut inherited.counters),

@@ -36,7 +36,7 @@ use crate::{
     systemd::{Notifier, is_managed, take_inherited},
 };
 
-pub use args::Args;
+pub use args::DaemonArgs;
 
 /// What pixeld may exit with.
 pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr, Exit::IoErr, Exit::Config];
@@ -45,7 +45,7 @@ pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr,
 pub fn main() -> Exit {
     let started = Instant::now();
     sys::ignore_signals(&IGNORED_SIGNALS);
-    let args = match Args::try_parse() {
+    let args = match DaemonArgs::try_parse() {
         Ok(args) => args,
         Err(error) => return Exit::after_usage("pixeld", &error, sys::stdout_was_closed()),
     };

@@ -6,7 +6,7 @@ use super::{
     state::Daemon,
 };
 use crate::{
-    config::{self, ConfigError, Key, Loaded, Origin, Settings, TakesEffect},
+    config::{self, ConfigError, ConfigKey, Loaded, Origin, Settings, TakesEffect},
     control::{ControlError, ReloadReply, SettingChange},
     log::Event,
 };
@@ -45,7 +45,7 @@ impl Daemon {
     }
 
     /// Whether only a restart applies a change of this key.
-    pub fn needs_restart(&self, key: &Key) -> bool {
+    pub fn needs_restart(&self, key: &ConfigKey) -> bool {
         match key.takes_effect {
             TakesEffect::AtReload => false,
             TakesEffect::AtReloadIfBound => !self.listeners.borrow().is_own(key.name),
@@ -138,7 +138,7 @@ impl Daemon {
             "log.level" => overrides.log_level.is_some(),
             _ => false,
         };
-        let change = |key: &Key| SettingChange {
+        let change = |key: &ConfigKey| SettingChange {
             key: key.name.into(),
             from: (key.show)(from),
             to: (key.show)(to),

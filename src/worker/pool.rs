@@ -155,7 +155,7 @@ impl Pool {
             worker.send(Command::MigrateAllAndExit);
         }
         self.leaving.extend(leaving);
-        self.refit();
+        self.update_limit();
         result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
     }
 
@@ -187,13 +187,13 @@ impl Pool {
     pub fn set_policy(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
         self.shared.dispatcher.configure_limit(connection_limit);
-        self.refit();
+        self.update_limit();
         for worker in self.all() {
             worker.send(Command::SetPolicy(policy.clone()));
         }
     }
 
-    fn refit(&self) {
+    fn update_limit(&self) {
         if let Some(event) = self.shared.dispatcher.update_limit() {
             self.shared.log.send(event);
         }

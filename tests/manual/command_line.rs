@@ -12,11 +12,11 @@ fn built(mut command: Command) -> Command {
 }
 
 fn pixeld() -> Command {
-    built(pixeld::daemon::Args::command())
+    built(pixeld::daemon::DaemonArgs::command())
 }
 
 fn pixeldctl() -> Command {
-    built(pixeld::ctl::Args::command())
+    built(pixeld::ctl::CtlArgs::command())
 }
 
 /// The options that a command does not share with all others: each spelling as `Fl` has it, with the
@@ -193,7 +193,7 @@ fn shown_command_lines_parse() {
     for (name, text) in texts {
         for words in shown(text, "pixeldctl") {
             count += 1;
-            assert_given(name, &words, pixeld::ctl::Args::try_parse_from(&words).err());
+            assert_given(name, &words, pixeld::ctl::CtlArgs::try_parse_from(&words).err());
         }
         for words in shown(text, "pixeld")
             .into_iter()
@@ -202,7 +202,7 @@ fn shown_command_lines_parse() {
             // A macro that goes on in the same line.
             let words: Vec<_> = words.into_iter().filter(|word| *word != "Ar").collect();
             count += 1;
-            assert_given(name, &words, pixeld::daemon::Args::try_parse_from(&words).err());
+            assert_given(name, &words, pixeld::daemon::DaemonArgs::try_parse_from(&words).err());
         }
     }
     assert!(count > 60, "only {count}");

@@ -25,7 +25,7 @@ use self::{
     syntax::Syntax,
 };
 use super::{
-    keys::{KEYS, Key},
+    keys::{ConfigKey, KEYS},
     settings::Settings,
 };
 use crate::sanitize;
@@ -302,7 +302,7 @@ impl<'a> File<'a> {
         value: &DeValue<'_>,
         loaded: &mut Loaded,
     ) -> Result<(), AssignError<'d>> {
-        let known = Key::find(section, key).ok_or(AssignError::Unknown { section, key })?;
+        let known = ConfigKey::find(section, key).ok_or(AssignError::Unknown { section, key })?;
         (known.set)(&mut loaded.settings, value)
             .map_err(|message| AssignError::Value { key: known.name, message })?;
         loaded.origins.insert(known.name, Origin { path: self.path.into(), line: self.line(at) });

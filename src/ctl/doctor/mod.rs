@@ -36,7 +36,7 @@ pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
 async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
     let report = match target {
         HostTarget::Local { socket } => {
-            let facts = probe::gather(&Host::here(options.timeout), socket.clone()).await;
+            let facts = probe::collect(&Host::here(options.timeout), socket.clone()).await;
             checks::run(&facts)
         }
         HostTarget::Ssh(host) => probe_over_ssh(host, options.timeout).await?,

@@ -18,7 +18,7 @@ const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 /// Opens the socket for changing where systemd does that, and restarts the service with it.
 const OPEN_ADMIN: &str = "systemctl enable pixeld-admin.socket && systemctl restart pixeld-admin.socket";
 const RELOAD_BY_SIGNAL: &str = "systemctl kill -s HUP pixeld";
-const STUCK: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
+const DAEMON_STALLED: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
 
@@ -43,9 +43,9 @@ impl CommandError {
                 let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
             }
-            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => STUCK.into(),
+            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => DAEMON_STALLED.into(),
             // More wait to be let in than may.
-            Self::Connect(_, error) if error.kind() == ErrorKind::WouldBlock => STUCK.into(),
+            Self::Connect(_, error) if error.kind() == ErrorKind::WouldBlock => DAEMON_STALLED.into(),
             Self::Call(CallError::ChangeTimedOut(_)) => {
                 "it may be done all the same: look at `pixeldctl status`; and if that does not answer \
                  either, at `systemctl status pixeld`"

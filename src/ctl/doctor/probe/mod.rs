@@ -83,7 +83,7 @@ impl CounterSample {
 }
 
 /// Looks at everything, in about a second.
-pub async fn gather(host: &Host, socket: Option<PathBuf>) -> Facts {
+pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
     let first = CounterSample::take(host);
     // Asking the daemon starts it, and its sockets with it: what is missing is seen only before.

@@ -40,8 +40,8 @@ pub fn parse(dump: &str) -> Vec<Directive> {
 
 fn read(path: &str, main: &str, files: &BTreeMap<&str, String>, depth: usize) -> Vec<Directive> {
     /// nginx has refused files that include each other already.
-    const DEEPEST: usize = 16;
-    let Some(text) = files.get(path).filter(|_| depth < DEEPEST) else { return Vec::new() };
+    const MAX_DEPTH: usize = 16;
+    let Some(text) = files.get(path).filter(|_| depth < MAX_DEPTH) else { return Vec::new() };
     let words = split(text);
     let directives = block(&mut words.into_iter());
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
