@@ -19,10 +19,11 @@ pub struct Setting {
     pub needs_restart: bool,
     /// The runtime override, as TOML: the value that is in effect instead, until it is removed or the
     /// daemon ends.
-    #[serde(rename = "override")]
+    #[serde(rename = "override", alias = "setTo")]
     #[zlink(rename = "override")]
     pub override_value: Option<String>,
     /// Who set the override, and when.
+    #[serde(alias = "setBy")]
     pub overridden_by: Option<Attribution>,
 }
 
@@ -41,5 +42,6 @@ pub struct SettingChange {
     /// Whether only a restart applies it.
     pub needs_restart: bool,
     /// Whether a runtime override stays in effect instead.
+    #[serde(alias = "setByHand")]
     pub overridden: bool,
 }

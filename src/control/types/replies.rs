@@ -20,10 +20,11 @@ pub struct WorkersReply {
     /// How many the configuration asks for; "auto" is counted.
     pub configured: u64,
     /// The runtime override: how many there are instead, until it is removed or the daemon ends.
-    #[serde(rename = "override")]
+    #[serde(rename = "override", alias = "setTo")]
     #[zlink(rename = "override")]
     pub override_count: Option<u64>,
     /// Who set the override, and when.
+    #[serde(alias = "setBy")]
     pub overridden_by: Option<Attribution>,
     /// Each worker, by number.
     pub workers: Vec<WorkerInfo>,

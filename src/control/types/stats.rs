@@ -186,12 +186,15 @@ pub struct ConnectionStats {
     /// Open ones at most, as configured (limits.connections).
     pub limit: u64,
     /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.
+    #[serde(alias = "allowed")]
     pub effective_limit: u64,
     /// Closed to make room for new ones at the limit: idle ones, or with an incomplete request.
     pub evicted: u64,
     /// Cut off because their client did not take its answers in time (timeouts.write).
+    #[serde(alias = "cut")]
     pub write_timeouts: u64,
     /// Times that accepting paused, at the limit or for want of descriptors or memory.
+    #[serde(alias = "pauses")]
     pub accept_pauses: u64,
 }
 
@@ -207,6 +210,7 @@ pub struct Stats {
     /// The daemon's process.
     pub process: ProcessInfo,
     /// When the counters began.
+    #[serde(alias = "countingSinceUnixMs")]
     pub counters_since_unix_ms: u64,
     /// Where requests are taken.
     pub listeners: Vec<String>,

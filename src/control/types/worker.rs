@@ -35,5 +35,6 @@ pub struct WorkerInfo {
     /// lets requests wait.
     pub busy: f64,
     /// Milliseconds since it last came round; more than a few seconds mean that it is stuck.
+    #[serde(alias = "progressAgeMs")]
     pub heartbeat_age_ms: u64,
 }

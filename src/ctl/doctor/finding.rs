@@ -34,6 +34,7 @@ pub struct Finding {
     /// What was read, and where; empty when the summary says it all.
     pub evidence: String,
     /// What to run, in this order. Lines that begin with # say what to edit before.
+    #[serde(alias = "mend")]
     pub fix: Vec<String>,
 }
 
