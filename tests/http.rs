@@ -179,7 +179,7 @@ fn head_is_answered_without_a_body() {
 }
 
 #[test]
-fn a_body_that_announces_to_be_too_large_is_refused_before_it_is_sent() {
+fn announced_too_large_body_is_rejected_unsent() {
     let daemon = Daemon::start("");
     let mut client = daemon.client();
     let answer =
@@ -342,7 +342,7 @@ fn who_asks_before_sending_a_body_is_told_to_go_on() {
 }
 
 #[test]
-fn who_asks_before_sending_a_body_that_is_not_wanted_is_refused_at_once() {
+fn unwanted_expect_continue_is_rejected_at_once() {
     let daemon = Daemon::start("");
     for (path, length, status) in [("/nope", 10, 404), ("/pixel", 100_000, 413)] {
         let mut client = daemon.client();
@@ -401,7 +401,7 @@ fn what_is_wrong_with_a_request_does_not_depend_on_its_body() {
 }
 
 #[test]
-fn a_client_that_ends_amid_a_head_is_told_also_behind_another_request() {
+fn client_that_ends_within_a_header_gets_400() {
     let daemon = Daemon::start("");
     for (first, status) in [(post(PIXEL), 200), (request("POST", "/other", "", ""), 404)] {
         for mut client in [daemon.client(), daemon.unix_client()] {

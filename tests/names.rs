@@ -113,6 +113,9 @@ const ITEMS: &[&str] = &["const", "enum", "fn", "mod", "static", "struct", "trai
 /// Of these, those that declare a type.
 const TYPES: &[&str] = &["enum", "struct", "trait", "type", "union"];
 
+/// Characters of a test's name; `cargo test` prints it on a line with its modules.
+const MAX_TEST_NAME: usize = 60;
+
 /// An item that a file declares.
 struct Item {
     keyword: &'static str,
@@ -121,14 +124,11 @@ struct Item {
     place: String,
 }
 
-fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if EXEMPT.iter().any(|exempt| path.starts_with(exempt)) {
-            continue;
-        }
         if path.is_dir() {
-            source_files(&path, files);
+            rust_files(&path, files);
         } else if path.extension() == Some("rs".as_ref()) {
             files.push(path);
         }
@@ -157,7 +157,8 @@ fn items(path: &Path) -> Vec<Item> {
 
 fn all_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    source_files(Path::new("src"), &mut files);
+    rust_files(Path::new("src"), &mut files);
+    files.retain(|path| !EXEMPT.iter().any(|exempt| path.starts_with(exempt)));
     assert!(files.len() > 100, "run in the folder of Cargo.toml: {files:?}");
     files.sort();
     files
@@ -198,4 +199,40 @@ fn type_names_are_declared_once() {
     }
     places.retain(|_, places| places.len() > 1);
     assert!(places.is_empty(), "one name for several types: {places:#?}");
+}
+
+/// The names of the tests in a file: each follows an attribute whose path ends in `test`.
+fn tests(text: &str) -> Vec<&str> {
+    let mut is_test = false;
+    let mut names = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(attribute) = line.strip_prefix("#[") {
+            is_test |= attribute.split([']', '(']).next().is_some_and(|path| path.ends_with("test"));
+        } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
+            names.extend(name.split('(').next());
+            is_test = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn test_names_are_short() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "fuzz/src"] {
+        rust_files(Path::new(folder), &mut files);
+    }
+    let mut count = 0;
+    let mut long = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in tests(&text) {
+            count += 1;
+            if name.len() > MAX_TEST_NAME {
+                long.push(format!("{}: {name} has {} characters", file.display(), name.len()));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+    assert!(count > 700, "only {count} tests were found");
 }

@@ -138,7 +138,7 @@ fn at_the_limit_nobody_is_answered_too_early() {
 }
 
 #[test]
-fn when_descriptors_are_short_idle_clients_make_room_and_busy_ones_stay() {
+fn fd_shortage_evicts_idle_and_keeps_busy_clients() {
     let daemon = Setup::new("workers = 1").before("ulimit -n 96").start();
     let (address, path) = (daemon.address(), daemon.http_socket());
     let (mut busy, rest) = busy(&daemon);

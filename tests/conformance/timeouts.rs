@@ -61,7 +61,7 @@ fn a_slow_field_has_one_deadline() {
 }
 
 #[test]
-fn a_slow_head_that_began_with_the_request_before_has_one_deadline() {
+fn pipelined_slow_header_has_one_deadline() {
     let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
     for (first, status) in [(post(PIXEL), 200), (post(PIXEL).replace("/pixel", "/nope"), 404)] {
         for mut client in both(&daemon) {
