@@ -105,7 +105,7 @@ fn quick_start_prints_what_the_readme_shows() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path());
     let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    eventually("it is ready", || said("stderr").contains("Ready after ").then_some(()));
+    eventually("it is ready", || said("stderr").contains(" event=ready ").then_some(()));
     let examples = commands("Quick start");
     assert_eq!(examples.len(), 2, "{examples:?}");
     let build = Path::new(PIXELD).parent().unwrap().to_str().unwrap();

@@ -146,7 +146,7 @@ const MAX_STATUS: usize = 1000;
 /// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
 fn fail_config(errors: &ConfigErrors) -> Exit {
     let lines = errors.lines();
-    let status = format!("The configuration is refused: {}", lines.join("; "));
+    let status = format!("Configuration rejected: {}", lines.join("; "));
     let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
     if let Ok(log) = open_log(Target::Auto, Level::Info) {
         log.send(Event::ConfigRejected { faults: lines });

@@ -70,7 +70,7 @@ pub enum Event {
     Resumed { by: String },
     /// The daemon was drained before it started, and still is.
     DrainedAtStart { by: String },
-    /// The counters of the process before cannot be gone on with.
+    /// The counters of the previous process cannot be continued.
     CountersReset { reason: String },
     /// As many connections are open as may be, so those of the peer that holds most are closed.
     LimitReached { limit: usize, is_short_of_files: bool, peer: String, held: usize },
@@ -78,7 +78,7 @@ pub enum Event {
     FdLimitTooLow { files: usize, limit: usize, wanted: usize },
     /// Accepting stopped, for the reason given.
     AcceptPaused { reason: String },
-    /// Accepting goes on.
+    /// Accepting resumed.
     AcceptResumed,
     /// A request was refused.
     RequestRejected { worker: usize, client: String, status: u16, reason: &'static str },
@@ -93,12 +93,11 @@ pub enum Event {
     /// The daemon has stopped; it has answered so many `requests` since it started, and `cut` connections
     /// were closed with a request in flight.
     Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
-    /// Connections that the process before has left are served.
+    /// Connections of the previous process are served.
     ConnectionsAdopted { connections: u64 },
-    /// So many connections that the process before has left are closed for this reason; with none, it is what
-    /// they were left in that cannot be read.
+    /// Connections of the previous process are closed. Without a number, the stored socket itself is unusable.
     AdoptFailed { connections: u64, reason: String },
-    /// Connections cannot be left for the next process; they are closed.
+    /// Connections cannot be handed off to the next process and are closed.
     HandoffFailed { connections: u64, reason: String },
     /// Lines are lost at the moment; the log itself cannot be told.
     LogStalled { reason: String },
@@ -142,11 +141,11 @@ impl Event {
                 if *takes_changes { "" } else { "; no admin socket, so pixeldctl can only read" }
             ),
             Self::ConfigRejected { faults } => {
-                format!("The configuration is refused: {}", faults.join("; "))
+                format!("Configuration rejected: {}", faults.join("; "))
             }
             Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
             Self::SocketRejected { name, reason } => {
-                format!("The inherited socket {name:?} is not used: {reason}")
+                format!("Inherited socket {name:?} not used: {reason}")
             }
             Self::SocketFailed { reason } | Self::OsError { reason } | Self::Panicked { reason } => {
                 reason.clone()
@@ -157,18 +156,18 @@ impl Event {
                     changed => format!("Reloaded by {by}: {}", changed.join(", ")),
                 };
                 if !needs_restart.is_empty() {
-                    text += &format!("; only a restart applies {}", needs_restart.join(", "));
+                    text += &format!("; effective at the next restart: {}", needs_restart.join(", "));
                 }
                 text
             }
             Self::ReloadFailed { faults, by } => {
                 let faults = faults.join("; ");
-                format!("A reload by {by} changed nothing, the configuration is refused: {faults}")
+                format!("Reload by {by} failed, nothing changed: {faults}")
             }
-            Self::WorkerStarted { worker } => format!("Worker {worker} serves"),
+            Self::WorkerStarted { worker } => format!("Worker {worker} started"),
             Self::WorkerExited { worker, moved, left } => {
-                let fates = [(*moved, "moved to others"), (*left, "given up for the next start")];
-                with_fates(format!("Worker {worker} has ended"), &fates)
+                let fates = [(*moved, "moved to other workers"), (*left, "handed off to the next process")];
+                with_fates(format!("Worker {worker} exited"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
                 format!("Worker {worker} has made no progress for {} s", since.as_secs())
@@ -187,48 +186,54 @@ impl Event {
                 format!("Still drained, by {by}: requests are answered with 503 until `pixeldctl resume`")
             }
             Self::CountersReset { reason } => {
-                format!("The counters begin anew, those of the process before cannot be used: {reason}")
+                format!("Counters reset: those of the previous process cannot be used: {reason}")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
                 let reached = limit_reached(*limit, *is_short_of_files);
                 format!("{reached}: closing connections of the peer with most ({peer}, {held})")
             }
             Self::FdLimitTooLow { files, limit, wanted } => format!(
-                "At most {} may be open, and not {wanted} (limits.connections), for only {files} files may: \
-                 raise LimitNOFILE=",
-                counted(*limit, "connection")
+                "Connection limit reduced to {limit} (limits.connections = {wanted}): open-file limit is {files}; \
+                 raise LimitNOFILE="
             ),
-            Self::LogStalled { reason } => format!("The log is not taken, lines are dropped: {reason}"),
-            Self::AcceptPaused { reason } => format!("Accepting is paused: {reason}"),
-            Self::AcceptResumed => "Accepting goes on".into(),
-            Self::RequestRejected { status, reason, .. } => format!("Answered {status}: {reason}"),
+            Self::LogStalled { reason } => format!("Log cannot be written, lines are dropped: {reason}"),
+            Self::AcceptPaused { reason } => format!("Accepting paused: {reason}"),
+            Self::AcceptResumed => "Accepting resumed".into(),
+            Self::RequestRejected { status, reason, .. } => {
+                format!("Request rejected with {status}: {reason}")
+            }
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
-            Self::ControlFailed { reason, .. } => format!("Control client: {reason}"),
+            Self::ControlFailed { reason, .. } => format!("Control client disconnected: {reason}"),
             Self::Stopping { cause, open } => {
                 format!("Stopping ({cause}), {} open", counted(*open, "connection"))
             }
             Self::Stopped { requests, handed_over, cut, took } => {
                 let answered = counted(*requests, "request");
                 let text = format!("Stopped after {:.1} s, {answered} answered", took.as_secs_f64());
-                with_fates(text, &[(*handed_over, "left for the next start"), (*cut, "cut off")])
+                with_fates(
+                    text,
+                    &[
+                        (*handed_over, "handed off to the next process"),
+                        (*cut, "closed with a request in progress"),
+                    ],
+                )
             }
             Self::ConnectionsAdopted { connections } => {
-                format!("{} of the process before served on", counted(*connections, "connection"))
+                format!("Adopted {} from the previous process", counted(*connections, "connection"))
             }
             Self::AdoptFailed { connections: 0, reason } => {
-                format!("Connections of the process before are closed: {reason}")
+                format!("Connections of the previous process closed: {reason}")
             }
             Self::AdoptFailed { connections, reason } => {
-                format!("{} of the process before closed: {reason}", counted(*connections, "connection"))
+                format!("{} of the previous process closed: {reason}", counted(*connections, "connection"))
             }
             Self::HandoffFailed { connections, reason } => {
-                let closed = counted(*connections, "connection");
-                format!("{closed} cannot be left for the next start, and closed: {reason}")
+                format!("{} not handed off but closed: {reason}", counted(*connections, "connection"))
             }
             Self::LogLinesDropped { lines, reason } => {
                 format!("{} not written: {reason}", counted(*lines, "line"))
             }
-            Self::NotifyFailed { reason } => format!("The service manager cannot be told: {reason}"),
+            Self::NotifyFailed { reason } => format!("Service manager cannot be notified: {reason}"),
         }
     }
 }
@@ -243,9 +248,9 @@ fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
 
 fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
     if is_short_of_files {
-        format!("The limit of open files leaves room for {}", counted(limit, "connection"))
+        format!("Connection limit {limit} reached, which the open-file limit allows")
     } else {
-        format!("limits.connections ({limit}) is reached")
+        format!("Connection limit reached (limits.connections = {limit})")
     }
 }
 

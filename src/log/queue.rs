@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(log.dropped(), 3);
         let recorded =
             |log: &Log| log.subscribe().0.iter().map(|recorded| recorded.event.message()).collect::<Vec<_>>();
-        let stalled = "The log is not taken, lines are dropped: no storage space";
+        let stalled = "Log cannot be written, lines are dropped: no storage space";
         assert_eq!(
             recorded(&log).iter().filter(|message| *message == stalled).count(),
             1,
@@ -262,7 +262,7 @@ mod tests {
         }
         assert_eq!(
             written.try_iter().collect::<Vec<_>>(),
-            ["Worker 1 serves", "3 lines not written: no storage space", "Worker 2 serves"]
+            ["Worker 1 started", "3 lines not written: no storage space", "Worker 2 started"]
         );
         assert!(recorded(&log).contains(&"3 lines not written: no storage space".into()));
         assert_eq!(log.dropped(), 3);
@@ -281,7 +281,7 @@ mod tests {
         }
         log.flush(Duration::from_secs(10));
         assert_eq!(log.dropped(), 1);
-        assert_eq!(written.try_iter().next(), Some("Worker 2 serves".into()));
+        assert_eq!(written.try_iter().next(), Some("Worker 2 started".into()));
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
         log.set_level(Level::Info);
         log.send(Event::WorkerStarted { worker: 3 });
         log.flush(Duration::from_secs(10));
-        assert_eq!(written.try_iter().collect::<Vec<_>>(), ["Worker 3 serves"]);
+        assert_eq!(written.try_iter().collect::<Vec<_>>(), ["Worker 3 started"]);
         assert_eq!(log.dropped(), 0);
     }
 }

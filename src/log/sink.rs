@@ -364,18 +364,18 @@ mod tests {
         };
         assert_eq!(
             Style::Prefixed.format(&event),
-            "<7>Answered 404: no such path event=requestRejected worker=2 client=[::1]:5000 status=404\n"
+            "<7>Request rejected with 404: no such path event=requestRejected worker=2 client=[::1]:5000 status=404\n"
         );
         let event = Event::ConfigRejected { faults: vec!["a\nb".into(), "c".into()] };
         assert_eq!(
             Style::Prefixed.format(&event),
-            "<3>The configuration is refused: a; b; c event=configRejected\n"
+            "<3>Configuration rejected: a; b; c event=configRejected\n"
         );
         assert!(
             Style::Plain
                 .format(&event)
-                .ends_with("Z error The configuration is refused: a; b; c event=configRejected\n")
+                .ends_with("Z error Configuration rejected: a; b; c event=configRejected\n")
         );
-        assert!(Style::Coloured.format(&event).contains("\x1b[31merror\x1b[0m The"));
+        assert!(Style::Coloured.format(&event).contains("\x1b[31merror\x1b[0m Configuration"));
     }
 }
