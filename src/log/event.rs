@@ -150,16 +150,7 @@ impl Event {
             Self::SocketFailed { reason } | Self::OsError { reason } | Self::Panicked { reason } => {
                 reason.clone()
             }
-            Self::Reloaded { changed, needs_restart, by } => {
-                let mut text = match changed.as_slice() {
-                    [] => format!("Reloaded by {by}: nothing changed"),
-                    changed => format!("Reloaded by {by}: {}", changed.join(", ")),
-                };
-                if !needs_restart.is_empty() {
-                    text += &format!("; effective at the next restart: {}", needs_restart.join(", "));
-                }
-                text
-            }
+            Self::Reloaded { changed, needs_restart, by } => reloaded(changed, needs_restart, by),
             Self::ReloadFailed { faults, by } => {
                 let faults = faults.join("; ");
                 format!("Reload by {by} failed, nothing changed: {faults}")
@@ -236,6 +227,17 @@ impl Event {
             Self::NotifyFailed { reason } => format!("Service manager cannot be notified: {reason}"),
         }
     }
+}
+
+fn reloaded(changed: &[String], needs_restart: &[String], by: &str) -> String {
+    let mut text = match changed {
+        [] => format!("Reloaded by {by}: nothing changed"),
+        changed => format!("Reloaded by {by}: {}", changed.join(", ")),
+    };
+    if !needs_restart.is_empty() {
+        text += &format!("; effective at the next restart: {}", needs_restart.join(", "));
+    }
+    text
 }
 
 /// What became of how many connections, as far as it became of any.
