@@ -45,7 +45,7 @@ use crate::{net::Listener, stats::Region};
 ///
 /// # Errors
 /// When those variables contradict each other, or name descriptors that are not open; and when it is
-/// called again, for then somebody has them.
+/// called again, because they have an owner then.
 pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -59,7 +59,7 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     }
     let passed = sd_notify::listen_fds_with_names()?;
     // SAFETY: the service manager passed these descriptors to this process, setting close-on-exec on
-    // each has shown that it is open, and nobody gets this far twice: nobody else owns them.
+    // each has shown that it is open, and this line runs once: nothing else owns them.
     Ok(passed.map(|(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name)).collect())
 }
 
@@ -98,7 +98,7 @@ static PROBE_STDOUT: extern "C" fn() = {
     probe
 };
 
-/// Lets the runtime of this thread tell when somebody waits to be accepted.
+/// Registers a listener with the runtime of this thread.
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
@@ -178,7 +178,7 @@ pub fn is_send_queue_empty(socket: BorrowedFd<'_>) -> bool {
     unsafe { ioctl::ioctl(socket, unsent) }.map_or(true, |bytes| bytes == 0)
 }
 
-/// Nobody can take pages away under a mapping.
+/// No process can take pages away under a mapping.
 const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
 
 /// A file of zeros that lies in memory and has no path, only descriptors (memfd_create(2)). Its size
@@ -249,7 +249,7 @@ impl<T: Shareable> Deref for Mapping<T> {
 
 impl<T> Drop for Mapping<T> {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this size, and nobody can borrow from it any more.
+        // SAFETY: it was mapped with this size, and no borrow of it is left.
         let unmapped = unsafe { munmap(self.0.cast(), size_of::<T>()) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }

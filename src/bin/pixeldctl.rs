@@ -1,4 +1,4 @@
-//! pixeldctl(1): looks inside a running pixeld, and steers it.
+//! pixeldctl(1): inspects and controls a running pixeld.
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use nix::{
 };
 use tokio::sync::oneshot;
 
-use super::{sockets::Sockets, state::Daemon};
+use super::{startup_sockets::Sockets, state::Daemon};
 use crate::{
     config::Listen,
     control::{self, Access},

@@ -17,11 +17,11 @@ use tokio::{
 
 use super::{
     args::DaemonArgs,
-    counters, handoff,
+    counter_store, handoff,
     listeners::Listeners,
     panic_hook, process,
     shutdown::Shutdown,
-    sockets::{Sockets, acquire},
+    startup_sockets::{Sockets, acquire},
     state::{Daemon, DaemonParts, answered},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub fn run(args: &DaemonArgs, mut inherited: Inherited, sources: Sources, loaded
     if let Err(error) = process::ensure_descriptors(FdBudget::for_start(workers)) {
         return cannot_start(log, error.to_string());
     }
-    process::open_figures();
+    process::open_proc_files();
     if !loaded.files.is_empty() {
         log.send(Event::ConfigLoaded { files: loaded.file_names() });
     }
@@ -97,7 +97,7 @@ async fn main_loop(
     let mut stop_signals = StopSignals::new()?;
     let (ended, mut ended_workers) = unbounded_channel();
 
-    let counters = counters::open(left.counters, log)?;
+    let counters = counter_store::open(left.counters, log)?;
     let memory = counters.memory.clone();
     let answered_before = answered(&memory);
     let shared = Shared {

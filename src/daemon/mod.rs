@@ -5,7 +5,7 @@ mod args;
 mod config_reader;
 mod control_queue;
 mod control_service;
-mod counters;
+mod counter_store;
 mod handoff;
 mod listeners;
 mod main_loop;
@@ -14,7 +14,7 @@ mod process;
 mod rate_window;
 mod reload;
 mod shutdown;
-mod sockets;
+mod startup_sockets;
 mod state;
 
 use std::{
@@ -49,7 +49,7 @@ pub fn main() -> Exit {
         Ok(args) => args,
         Err(error) => return Exit::after_usage("pixeld", &error, sys::stdout_was_closed()),
     };
-    // Absolute, for whoever reads a fault may be in another folder.
+    // Absolute, because the reader of an error may be in another folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
     let sources = file.map_or_else(Sources::system, Sources::File);
     let loaded = sources.load();
@@ -86,7 +86,7 @@ fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
 }
 
 /// A process that fails has lived for so long at least, where a service manager starts it again: without
-/// a start limit, that would be ten times a second (`RestartSec=100ms`). Nobody is waiting for this one.
+/// a start limit, that would be ten times a second (`RestartSec=100ms`).
 const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
 fn pause_before_restart(exit: Exit, started: Instant) {
@@ -101,7 +101,7 @@ fn pause_before_restart(exit: Exit, started: Instant) {
 pub const IGNORED_SIGNALS: [Signal; 5] =
     [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ];
 
-/// A log that nobody reads does not keep the daemon from ending.
+/// A log that is not read does not keep the daemon from exiting.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
@@ -143,7 +143,7 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
 /// Characters of a status; systemd ignores a notification of more than 4,096 bytes.
 const MAX_STATUS: usize = 1000;
 
-/// A start with a wrong configuration: told to the log, to systemd's status, and not tried.
+/// Rejects a wrong configuration: logs its errors, sends them as the status to systemd, and exits.
 fn fail_config(errors: &ConfigErrors) -> Exit {
     let lines = errors.lines();
     let status = format!("Configuration rejected: {}", lines.join("; "));
@@ -160,7 +160,7 @@ fn fail_config(errors: &ConfigErrors) -> Exit {
     Exit::Config
 }
 
-/// Says something on stderr. Where nobody can be told, the exit code still tells.
+/// Prints to stderr. If that fails, the exit code is all that remains.
 fn report(text: &dyn std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

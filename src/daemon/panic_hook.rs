@@ -102,7 +102,7 @@ mod tests {
             assert!(answer.ends_with(r#"{"detail":"Internal Server Error"}"#), "{answer}");
             neighbour.is_served();
         }
-        // Whoever stood before it has its answer, and whoever stands behind it none.
+        // The request before it has its response; the one behind it has none.
         let [good, bad] = [PIXEL, STUMBLING_BLOCK].map(|body| request(PLAIN, body));
         let answers = Client::of(&pool).ask_last(&format!("{good}{bad}{good}"));
         let statuses: Vec<_> =

@@ -37,9 +37,8 @@ struct Descriptors {
     counted: Option<(u64, Instant)>,
 }
 
-/// Opens what the figures below are read from: when descriptors have run out, which is when somebody
-/// asks, it would be too late.
-pub fn open_figures() {
+/// Opens the files in /proc that the functions below read: when descriptors have run out, it would be too late.
+pub fn open_proc_files() {
     LazyLock::force(&STATM);
     LazyLock::force(&DESCRIPTORS);
 }

@@ -22,7 +22,7 @@ const LAST_RESPONSE_GRACE: Duration = Duration::from_millis(250);
 /// Least time that the service manager has to confirm what it has stored.
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Requests and responses that are incomplete at the signal have so long to be completed here, while the
-/// daemon serves and accepts; then the next process goes on with the requests.
+/// daemon serves and accepts; then the next process continues the requests.
 const COMPLETION_GRACE: Duration = Duration::from_secs(1);
 /// If the service manager confirms late, workers have so long to detach their connections, or as long as
 /// the limit.
@@ -156,7 +156,7 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// What goes on all the time.
+    /// Serves worker exits, ticks and signals during the shutdown.
     async fn process_events(&mut self) {
         tokio::select! {
             Some(worker) = self.ended_workers.recv() => self.daemon.pool.borrow_mut().on_worker_exit(worker),

@@ -30,7 +30,7 @@ pub struct BindError {
     pub cause: io::Error,
 }
 
-/// Which file a path leads to; a number is not given anew while the socket is open.
+/// Which file a path leads to; an inode number is not reused while the socket is open.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -76,7 +76,7 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
         }
         result => result?,
     }
-    // Before listen(2) nobody can connect, so nobody sees the mode that the umask gave.
+    // Before listen(2) no client can connect, so the mode that the umask gave has no effect.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     let file = FileId::of(path)?;
     sys::reject_descriptors(&fd)?;

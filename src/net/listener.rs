@@ -42,7 +42,7 @@ pub enum AdoptError {
 }
 
 impl Listener {
-    /// Opens a socket of our own on `address`. A Unix socket that nobody listens on any more is
+    /// Opens a socket of our own on `address`. A Unix socket on which no process listens any more is
     /// replaced; its access mode is 0660 from the first moment.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Listener {
         }
     }
 
-    /// Whether [`Self::bind`] would do, as far as that can be seen while nobody can connect and no file
+    /// Whether [`Self::bind`] would do, as far as that can be seen while no client can connect and no file
     /// comes or goes.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Listener {
         &self.address
     }
 
-    /// Whether nobody else has it, so that whoever waits in its backlog is lost with it.
+    /// Whether no other process has it, so that its backlog is lost with it.
     pub fn is_own(&self) -> bool {
         self.is_own
     }
@@ -125,7 +125,7 @@ impl Listener {
     /// other end, which a Unix socket's has not.
     ///
     /// # Errors
-    /// As accept(2): `WouldBlock` when nobody waits, `EMFILE` and the like when resources are short.
+    /// As accept(2): `WouldBlock` when the backlog is empty, `EMFILE` and the like when resources are short.
     pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         let (fd, peer) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         // Those that connected before the listener was adopted have not inherited this from it.
@@ -158,7 +158,7 @@ impl fmt::Display for Listener {
 impl Listener {
     /// Removes the file of a Unix socket of our own, so that no client finds it any more.
     pub fn remove_file(&self) {
-        // Somebody may have removed it before us, and another process may have put its own there.
+        // It may have been removed, and another process may have bound its own socket there.
         if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
             && FileId::of(path).is_ok_and(|found| found == *file)
         {

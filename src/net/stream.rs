@@ -201,7 +201,7 @@ impl Stream {
             match send(self.0.fd()?) {
                 Err(Errno::WOULDBLOCK) => {
                     self.register(Interest::READABLE | Interest::WRITABLE)?;
-                    // Whoever waited for something to read has to do so anew.
+                    // The reader has to register its waker again.
                     cx.waker().wake_by_ref();
                 }
                 result => return Poll::Ready(Ok(result?)),

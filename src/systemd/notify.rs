@@ -17,7 +17,7 @@ use crate::environment::NOTIFY_SOCKET;
 
 /// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
 pub fn watchdog_timeout() -> Option<Duration> {
-    // No time at all means the same as in WatchdogSec=: nobody waits.
+    // Zero means the same as in WatchdogSec=: no watchdog.
     sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
 }
 

@@ -136,7 +136,7 @@ impl Dispatcher {
         if let Some(handoff) = &set.handoff_tx {
             let sent = handoff.send(connection);
             self.connection_closed();
-            // One that nobody takes any more is closed.
+            // If the handoff has ended, the connection is closed.
             return if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed };
         }
         // It counts for its peer at once, however long its worker takes to serve it.

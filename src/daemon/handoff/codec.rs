@@ -49,7 +49,7 @@ pub fn socket_pair() -> io::Result<(HandoffSender, OwnedFd)> {
 }
 
 impl HandoffSender {
-    /// Whether somebody has the other end.
+    /// Whether a process has the other end.
     pub fn is_stored(&self) -> bool {
         let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready == 0)
@@ -58,10 +58,10 @@ impl HandoffSender {
     /// Sends as many of these connections as fit; those that do not stay in `connections`.
     ///
     /// # Errors
-    /// When nobody keeps the other end, it is full, or too many descriptors are on their way; and, when all
+    /// When no process has the other end, it is full, or too many descriptors are on their way; and, when all
     /// others are sent, for those of which no message could hold what was read.
     pub fn send(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
-        // Set aside first: one of them holds up nobody.
+        // Set aside first, so that the others are sent.
         let too_large: Vec<_> = connections.extract_if(.., |parked| !OutgoingFrame::fits(parked)).collect();
         let sent = self.send_all(connections);
         let all_fit = too_large.is_empty();
@@ -125,7 +125,7 @@ impl OutgoingFrame {
 /// What came out of a stored socket.
 #[derive(Debug, Default)]
 pub struct ReceivedConnections {
-    /// Connections to go on with.
+    /// Connections to adopt.
     pub connections: Vec<Parked>,
     /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
     pub closed: BTreeMap<String, u64>,

@@ -43,7 +43,7 @@ fn worker_that_cannot_start_leaves_the_others() {
     pool.on_worker_exit(ended);
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 3], vec![]));
 
-    // Its number is free again; and nobody is taken for it who has that by now.
+    // Its number is free again, and the worker that gets it is not mistaken for the one that has exited.
     pool.resize(3).unwrap();
     pool.on_worker_exit(ended);
     assert_eq!((numbers(&pool, false), numbers(&pool, true)), (vec![1, 2, 3], vec![]));

@@ -16,8 +16,8 @@ pub struct Counters {
     has_stale: bool,
 }
 
-/// Goes on with the newest of the counters that the service manager has kept, as far as they are of
-/// this version, or else begins anew. This start is counted.
+/// Adopts the newest of the counters that the service manager has stored, if they are of this version, or else
+/// creates new ones. Counts this start.
 ///
 /// # Errors
 /// When there is no memory for new ones.
