@@ -50,7 +50,7 @@ CARGO_MACHETE = cargo-machete 0.9.2
 HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
-.PHONY: help require build run test test-all soak bench bench-refusals load-ramp pictures manual install install-nginx \
+.PHONY: help require build run test test-all soak bench bench-instructions bench-refusals load-ramp pictures manual install install-nginx \
 	uninstall clean package deb rpm released-packages lint-packages reproducible bom sbom audit
 
 help:
@@ -59,6 +59,7 @@ help:
 	@echo 'make test-all       run these and the clients and proxies that people use'
 	@echo 'make soak           let things happen to two hosts under load (MINUTES=30, SEED)'
 	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
+	@echo 'make bench-instructions  count the instructions a request, and write docs/instructions.md (some minutes)'
 	@echo 'make bench-refusals count what refused bodies cost (valgrind, some minutes)'
 	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
@@ -185,6 +186,9 @@ soak:
 
 bench:
 	@CARGO='$(CARGO)' bench/run
+
+bench-instructions: build
+	@CARGO='$(CARGO)' bench/instructions
 
 bench-refusals: build
 	@bench/refusals

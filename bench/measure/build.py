@@ -12,25 +12,29 @@ OHA_VERSION = "1.16.0"
 BUN_VERSION = "1.4.5"
 # Beside what the application stands on (tests/reference/requirements.txt).
 PYTHON_SERVERS = ["gunicorn==27.0.1", "granian==2.8.7"]
+CARGO = os.environ.get("CARGO", "cargo").split()
+RELEASE = ["build", "--release", "--locked"]
 # command: Debian package.
 TOOLS = {"wrk": "wrk", "nginx": "nginx", "go": "golang-go", "npm": "npm", "ab": "apache2-utils"}
 
 
 def build():
     install_missing()
-    cargo = os.environ.get("CARGO", "cargo").split()
-    release = ["build", "--release", "--locked"]
-    run([*cargo, *release, "--target-dir", paths.TARGET], paths.ROOT)
-    run([*cargo, *release, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
+    run([*CARGO, *RELEASE, "--target-dir", paths.TARGET], paths.ROOT)
+    peers()
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     optional("oha", paths.OHA, lambda: run(
-        [*cargo, "install", "oha", "--version", OHA_VERSION, "--locked",
+        [*CARGO, "install", "oha", "--version", OHA_VERSION, "--locked",
          "--root", paths.CACHE / "oha"]))
     optional("Go", paths.GO_SERVER, lambda: run(["go", "build", "-o", paths.GO_SERVER, "server.go"],
                                                 paths.BENCH / "peers"))
     optional("Bun", paths.BUN, lambda: run(
         ["npm", "install", "--no-audit", "--no-fund", "--prefix", paths.CACHE / "bun", f"bun@{BUN_VERSION}"]))
     optional("Python", paths.PYTHON / "granian", python)
+
+
+def peers():
+    run([*CARGO, *RELEASE, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
 
 
 def python():

@@ -12,6 +12,7 @@ from .process import Server
 NGINX = Path("/etc/nginx")
 SOCKET = "/run/pixeld/http.sock"
 SITE = NGINX / "conf.d" / "pixeld.conf"
+UPSTREAMS = paths.ROOT / "nginx" / "pixeld-upstreams.conf"
 
 SEED_SITE = """
 upstream pixel_servers {
@@ -45,7 +46,7 @@ def install(site=None, edit=None, main=None, workers=1, connections=8192):
     that of nginx.conf."""
     for old in [*(NGINX / "conf.d").iterdir(), *(NGINX / "sites-enabled").iterdir()]:
         old.unlink()
-    shutil.copy(paths.ROOT / "nginx" / "pixeld-upstreams.conf", NGINX)
+    shutil.copy(UPSTREAMS, NGINX)
     text = site or (paths.ROOT / "nginx" / "pixeld.conf").read_text()
     SITE.write_text(edit(text) if edit else text)
     original = NGINX / "nginx.conf.debian"

@@ -1,9 +1,14 @@
 //! What all peers share: the pixel, what is right about it, and where they listen.
 
+use std::env;
+
 use serde::{Deserialize, Serialize};
 
-/// Where every peer listens. The runner gives each of them a network of its own.
-pub const ADDRESS: &str = "127.0.0.1:8000";
+/// Returns where a peer listens: its first argument, or port 8000 in the network that the runner gives each of them.
+#[must_use]
+pub fn address() -> String {
+    env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into())
+}
 
 /// The body of a request. serde refuses what is out of range.
 #[derive(Debug, Deserialize, Serialize)]

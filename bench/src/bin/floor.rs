@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use pixeld_bench::ADDRESS;
+use pixeld_bench::address;
 use rustix::{
     buffer::spare_capacity,
     event::epoll::{self, EventData, EventFlags},
@@ -23,11 +23,11 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncon
     date: Sun, 22 Nov 2026 23:46:53 GMT\r\n\r\n\
     {\"status\":\"ok\",\"received\":{\"x\":1,\"y\":2,\"channel\":\"R\",\"value\":100}}";
 
-/// Listens on TCP, or on the Unix socket that the first argument names.
+/// Listens on the TCP address or the Unix socket that the first argument names.
 fn main() -> io::Result<()> {
     let listener = match env::args().nth(1) {
-        Some(path) => OwnedFd::from(UnixListener::bind(path)?),
-        None => OwnedFd::from(TcpListener::bind(ADDRESS)?),
+        Some(path) if path.starts_with('/') => OwnedFd::from(UnixListener::bind(path)?),
+        _ => OwnedFd::from(TcpListener::bind(address())?),
     };
     let is_tcp = getsockname(&listener)?.address_family() == AddressFamily::INET;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;

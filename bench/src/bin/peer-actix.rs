@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use pixeld_bench::{ADDRESS, Accepted, Pixel, REFUSED};
+use pixeld_bench::{Accepted, Pixel, REFUSED, address};
 
 async fn pixel(pixel: web::Json<Pixel>) -> HttpResponse {
     HttpResponse::Ok().json(Accepted::from(pixel.into_inner()))
@@ -19,7 +19,7 @@ async fn main() -> std::io::Result<()> {
         App::new().app_data(json).route("/pixel", web::post().to(pixel))
     })
     .workers(available_parallelism()?.get())
-    .bind(ADDRESS)?
+    .bind(address())?
     .run()
     .await
 }

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use pixeld_bench::{ADDRESS, Accepted, Pixel, REFUSED};
+use pixeld_bench::{Accepted, Pixel, REFUSED, address};
 
 async fn pixel(pixel: Result<Json<Pixel>, JsonRejection>) -> Response {
     match pixel {
@@ -20,6 +20,6 @@ async fn pixel(pixel: Result<Json<Pixel>, JsonRejection>) -> Response {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(ADDRESS).await?;
+    let listener = tokio::net::TcpListener::bind(address()).await?;
     axum::serve(listener, Router::new().route("/pixel", post(pixel))).await
 }

@@ -11,7 +11,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use pixeld_bench::{ADDRESS, REFUSED, answer};
+use pixeld_bench::{REFUSED, address, answer};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -34,7 +34,7 @@ async fn pixel(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(ADDRESS).await?;
+    let listener = tokio::net::TcpListener::bind(address()).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

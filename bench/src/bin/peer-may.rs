@@ -6,7 +6,7 @@ use std::{
 };
 
 use may_minihttp::{HttpServer, HttpService, Request, Response};
-use pixeld_bench::{ADDRESS, REFUSED, answer};
+use pixeld_bench::{REFUSED, address, answer};
 
 #[derive(Clone)]
 struct Pixels;
@@ -32,6 +32,6 @@ impl HttpService for Pixels {
 
 fn main() -> io::Result<()> {
     may::config().set_workers(available_parallelism()?.get());
-    let server = HttpServer(Pixels).start(ADDRESS)?;
+    let server = HttpServer(Pixels).start(address())?;
     server.join().map_err(|_| io::Error::other("the server has panicked"))
 }

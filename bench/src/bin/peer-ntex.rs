@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use ntex::web::{self, App, HttpResponse, HttpServer, error::JsonPayloadError, types::Json};
-use pixeld_bench::{ADDRESS, Accepted, Pixel, REFUSED};
+use pixeld_bench::{Accepted, Pixel, REFUSED, address};
 
 async fn pixel(pixel: Result<Json<Pixel>, JsonPayloadError>) -> HttpResponse {
     match pixel {
@@ -16,7 +16,7 @@ async fn pixel(pixel: Result<Json<Pixel>, JsonPayloadError>) -> HttpResponse {
 async fn main() -> std::io::Result<()> {
     HttpServer::new(async || App::new().route("/pixel", web::post().to(pixel)))
         .workers(available_parallelism()?.get())
-        .bind(ADDRESS)?
+        .bind(address())?
         .run()
         .await
 }

@@ -2,7 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use pixeld_bench::{ADDRESS, REFUSED, answer};
+use pixeld_bench::{REFUSED, address, answer};
 use xitca_web::{
     App,
     handler::handler_service,
@@ -29,7 +29,7 @@ fn main() -> std::io::Result<()> {
         .at("/pixel", post(handler_service(pixel)))
         .serve()
         .worker_threads(available_parallelism()?.get())
-        .bind(ADDRESS)?
+        .bind(address())?
         .run()
         .wait()
 }
