@@ -113,7 +113,7 @@ fn stats_count_every_request_by_its_outcome_exactly() {
         latency["buckets"].as_array().unwrap().iter().map(|bucket| bucket["count"].as_u64().unwrap()).sum();
     assert_eq!((&latency["count"], in_buckets), (&json!(36), 36), "{latency}");
     assert!(latency["p50Us"].as_u64() <= latency["p99Us"].as_u64(), "{latency}");
-    assert!(latency["maxUs"].as_u64() >= Some(200_000), "two requests took timeouts.head: {latency}");
+    assert!(latency["maxUs"].as_u64() >= Some(200_000), "two requests took timeouts.header: {latency}");
     assert_eq!(
         [&stats["state"], &stats["drainedBy"], &stats["workers"], &stats["logLinesDropped"]],
         [&json!("serving"), &Value::Null, &json!(3), &json!(0)],
@@ -312,6 +312,7 @@ fn reload_prints_changes() {
         json!({
             "applied": true,
             "changes": [{ "key": "log.target", "from": "\"auto\"", "to": "\"stderr\"", "needsRestart": true, "overridden": false }],
+            "warnings": [],
         })
     );
 }

@@ -484,3 +484,13 @@ fn reload_logs_keys_that_need_a_restart() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_event_with("reloaded", "log.target");
 }
+
+#[test]
+fn old_key_is_valid_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pixeld.toml");
+    fs::write(&file, "limits.head = \"9KiB\"\n").unwrap();
+    let output = captured(Command::new(PIXELD).arg("--check").arg("--config").arg(&file));
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(stderr(&output).contains("warning: ") && stderr(&output).contains("limits.header"), "{output:?}");
+}

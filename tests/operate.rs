@@ -228,7 +228,7 @@ fn dry_run_lists_changes_and_makes_none() {
     let change = |key, from, to, needs_restart| json!({ "key": key, "from": from, "to": to, "needsRestart": needs_restart, "overridden": false });
     let changes = [change("workers", "2", "3", false), change("log.target", "\"auto\"", "\"stderr\"", true)];
     let reply = daemon.ctl_json(&["reload", "--dry-run"]);
-    assert_eq!(reply, json!({ "applied": false, "changes": changes }));
+    assert_eq!(reply, json!({ "applied": false, "changes": changes, "warnings": [] }));
     assert_eq!(daemon.stats()["workers"], 2);
     assert!(stdout(&daemon.ctl(&["reload", "--dry-run"])).ends_with("nothing is changed yet.\n"));
     daemon.configure("workers = \"many\"");

@@ -25,7 +25,7 @@ const CASES: &[Case] = &[
         let answer = daemon.client().ask(post(&format!("{PIXEL:<100}")));
         assert_eq!(answer.status, 413);
     }),
-    ("limits.head", "\"8KiB\"", |daemon| {
+    ("limits.header", "\"8KiB\"", |daemon| {
         let field = format!("a: {}\r\n", "a".repeat(10 << 10));
         assert_eq!(daemon.client().ask(request("POST", "/pixel", &field, "")).status, 431);
     }),
@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
     ("limits.requests-per-connection", "1", |daemon| {
         assert_eq!(daemon.client().ask(post(PIXEL)).field("connection"), Some("close"));
     }),
-    ("timeouts.head", "\"100ms\"", |daemon| {
+    ("timeouts.header", "\"100ms\"", |daemon| {
         assert_eq!(daemon.client().ask("POST /pixel HTTP/1.1\r\n").status, 408);
     }),
     ("timeouts.body", "\"100ms\"", |daemon| {
@@ -83,7 +83,10 @@ fn every_key_applies_or_needs_a_restart() {
         let waits =
             KEYS.iter().any(|known| known.name == *key && known.takes_effect == TakesEffect::AtRestart);
         let change = json!({ "key": key, "from": before["value"], "to": value, "needsRestart": waits, "overridden": false });
-        assert_eq!(daemon.ctl_json(&["reload"]), json!({ "applied": true, "changes": [change] }));
+        assert_eq!(
+            daemon.ctl_json(&["reload"]),
+            json!({ "applied": true, "changes": [change], "warnings": [] })
+        );
         let after = setting(&daemon, key);
         assert_eq!(after["value"] == *value, !waits, "{after}");
         assert_eq!((&after["needsRestart"], &before["needsRestart"]), (&waits.into(), &waits.into()));
@@ -95,7 +98,7 @@ fn every_key_applies_or_needs_a_restart() {
 #[test]
 fn shorter_timeouts_apply_to_open_connections() {
     let daemon =
-        Daemon::start("timeouts = { head = \"1h\", body = \"1h\", write = \"1h\", keep-alive = \"1h\" }");
+        Daemon::start("timeouts = { header = \"1h\", body = \"1h\", write = \"1h\", keep-alive = \"1h\" }");
     let [idle, mut in_head, mut in_body, mut unread] = [(); 4].map(|()| daemon.unix_client());
     assert_eq!(in_head.ask(post(PIXEL) + "POST /pixel HTTP/1.1\r\n").status, 200);
     in_body.begin_request();
@@ -106,7 +109,7 @@ fn shorter_timeouts_apply_to_open_connections() {
     });
     let limit = "100ms";
     daemon.configure(&format!(
-        "timeouts = {{ head = {limit:?}, body = {limit:?}, write = {limit:?}, keep-alive = {limit:?} }}"
+        "timeouts = {{ header = {limit:?}, body = {limit:?}, write = {limit:?}, keep-alive = {limit:?} }}"
     ));
     daemon.ctl_json(&["reload"]);
     idle.expect_end();
@@ -133,7 +136,7 @@ fn faulty_file_fails_the_reload_command() {
     daemon.configure("workers = 3\ntimeouts.head = 10");
     let refused = daemon.ctl(&["reload"]);
     assert_eq!(support::code(&refused), 78);
-    assert!(support::stderr(&refused).contains("pixeld.toml:2: timeouts.head: "), "{refused:?}");
+    assert!(support::stderr(&refused).contains("pixeld.toml:2: timeouts.header: "), "{refused:?}");
     assert_eq!(
         (setting(&daemon, "workers")["value"].clone(), daemon.stats()["workers"].clone()),
         (json!("2"), json!(2))
@@ -232,4 +235,15 @@ fn write_config(daemon: &Daemon, text: &str) {
 fn is_served(mut client: Client) -> Client {
     assert_eq!(client.ask(post(PIXEL)).status, 200);
     client
+}
+
+#[test]
+fn old_key_is_warned_of_at_start_and_at_reload() {
+    let daemon = Daemon::start("limits.head = \"9KiB\"");
+    daemon.wait_for_event_with("configDeprecated", "limits.header");
+    daemon.configure("timeouts.head = \"3s\"");
+    let reply = daemon.ctl_json(&["reload"]);
+    assert!(reply["warnings"][0].as_str().unwrap().contains("timeouts.header"), "{reply:#}");
+    daemon.wait_for_event_with("configDeprecated", "timeouts.header");
+    assert_eq!(setting(&daemon, "timeouts.header")["value"], "\"3s\"");
 }

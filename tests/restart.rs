@@ -85,7 +85,7 @@ fn request_in_flight_is_answered_before_handoff() {
 
 #[test]
 fn partial_header_is_completed_after_handoff() {
-    let mut first = start("timeouts.head = \"5m\"\ntimeouts.drain = \"5m\"");
+    let mut first = start("timeouts.header = \"5m\"\ntimeouts.drain = \"5m\"");
     let request = post(PIXEL);
     let (begin, rest) = request.split_at(30);
     let mut clients = [first.client(), first.unix_client()];
@@ -120,7 +120,7 @@ fn buffered_partial_request_is_handed_off() {
 
 /// No deadline of the daemon, and no end of its patience, is what ends it.
 const PATIENT: &str =
-    "workers = 2\ntimeouts = { head = \"5m\", body = \"5m\", write = \"5m\", drain = \"5m\" }";
+    "workers = 2\ntimeouts = { header = \"5m\", body = \"5m\", write = \"5m\", drain = \"5m\" }";
 /// What slow clients may make the end of the daemon last, on a busy machine; it is 1 s and a little.
 const BOUND: Duration = Duration::from_secs(5);
 

@@ -70,9 +70,9 @@ pub const KEYS: &[ConfigKey] = &[
         show: |s| value::show_size(s.limits.body),
     },
     ConfigKey {
-        name: "limits.head", takes_effect: AtReload,
-        set: |s, v| { s.limits.head = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
-        show: |s| value::show_size(s.limits.head),
+        name: "limits.header", takes_effect: AtReload,
+        set: |s, v| { s.limits.header = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
+        show: |s| value::show_size(s.limits.header),
     },
     ConfigKey {
         name: "limits.connections", takes_effect: AtReload,
@@ -85,9 +85,9 @@ pub const KEYS: &[ConfigKey] = &[
         show: |s| s.limits.requests_per_connection.to_string(),
     },
     ConfigKey {
-        name: "timeouts.head", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.head = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.head),
+        name: "timeouts.header", takes_effect: AtReload,
+        set: |s, v| { s.timeouts.header = value::time(v, MS * 100..=DAY)?; Ok(()) },
+        show: |s| value::show_time(s.timeouts.header),
     },
     ConfigKey {
         name: "timeouts.body", takes_effect: AtReload,
@@ -128,7 +128,17 @@ pub const KEYS: &[ConfigKey] = &[
     },
 ];
 
+/// Names of keys in 0.1, each with the key; they are accepted with a warning, which 0.3 makes an error.
+const OLD_NAMES: [(&str, &str); 2] = [("limits.head", "limits.header"), ("timeouts.head", "timeouts.header")];
+
 impl ConfigKey {
+    /// The key whose old name this is.
+    pub(super) fn find_old(section: Option<&str>, name: &str) -> Option<&'static Self> {
+        let (_, key) =
+            OLD_NAMES.iter().find(|(old, _)| old.split_once('.') == section.map(|of| (of, name)))?;
+        KEYS.iter().find(|known| known.name == *key)
+    }
+
     pub(super) fn find(section: Option<&str>, name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| match section {
             None => key.name == name,

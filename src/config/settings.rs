@@ -47,8 +47,8 @@ pub struct Listen {
 pub struct Limits {
     /// Bytes of a request's body.
     pub body: usize,
-    /// Bytes of a request's head.
-    pub head: usize,
+    /// Bytes of a request's header section.
+    pub header: usize,
     /// Open connections, all workers together.
     pub connections: usize,
     /// Requests on one connection.
@@ -58,8 +58,8 @@ pub struct Limits {
 /// How long a client may take, and the daemon to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the first byte of a request to the end of its head.
-    pub head: Duration,
+    /// From the first byte of a request to the end of its header section.
+    pub header: Duration,
     /// From the end of the head to the end of the body.
     pub body: Duration,
     /// For a client to take its answer.
@@ -97,12 +97,12 @@ impl Default for Settings {
             },
             limits: Limits {
                 body: 16 << 10,
-                head: 16 << 10,
+                header: 16 << 10,
                 connections: 10_000,
                 requests_per_connection: 100_000,
             },
             timeouts: Timeouts {
-                head: Duration::from_secs(10),
+                header: Duration::from_secs(10),
                 body: Duration::from_secs(10),
                 write: Duration::from_secs(10),
                 keep_alive: Duration::from_secs(75),

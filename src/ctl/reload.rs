@@ -20,10 +20,12 @@ fn show(reloaded: &ReloadReply) -> String {
             format!("{}: {} -> {}{but}", change.key, change.from, change.to)
         })
         .collect();
-    match (lines.as_slice(), reloaded.applied) {
+    let text = match (lines.as_slice(), reloaded.applied) {
         ([], true) => "Nothing changed.".into(),
         ([], false) => "Nothing would change.".into(),
         (lines, true) => lines.join("\n"),
         (lines, false) => format!("{}\nThis would change; nothing is changed yet.", lines.join("\n")),
-    }
+    };
+    let warnings = reloaded.warnings.iter().map(|warning| format!("\nwarning: {warning}"));
+    text + &warnings.collect::<String>()
 }

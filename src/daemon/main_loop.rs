@@ -60,6 +60,9 @@ pub fn run(args: &DaemonArgs, mut inherited: Inherited, sources: Sources, loaded
     if !loaded.files.is_empty() {
         log.send(Event::ConfigLoaded { files: loaded.file_names() });
     }
+    if !loaded.warnings.is_empty() {
+        log.send(Event::ConfigDeprecated { warnings: loaded.warnings.lines() });
+    }
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => {
             let life = main_loop(sources, loaded, sockets, left, log, started);

@@ -115,6 +115,9 @@ fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
 fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
     match loaded {
         Ok(loaded) => {
+            for warning in loaded.warnings.lines() {
+                report(&format!("pixeld: warning: {warning}"));
+            }
             let mut text: String =
                 loaded.files.iter().map(|file| format!("{}: valid\n", sanitize::path(file))).collect();
             if text.is_empty() {

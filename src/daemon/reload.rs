@@ -41,7 +41,11 @@ impl Daemon {
             faults: vec![fault(closed, &loaded.origins)],
         })?;
         let settings = self.settings.borrow();
-        Ok(ReloadReply { applied: false, changes: self.changes(&settings, &loaded.settings) })
+        Ok(ReloadReply {
+            applied: false,
+            changes: self.changes(&settings, &loaded.settings),
+            warnings: loaded.warnings.lines(),
+        })
     }
 
     /// Whether only a restart applies a change of this key.
@@ -71,7 +75,8 @@ impl Daemon {
     }
 
     fn apply(&self, loaded: Loaded, by: &str) -> Result<ReloadReply, ControlError> {
-        let Loaded { settings: mut next, origins: mut next_origins, .. } = loaded;
+        let Loaded { settings: mut next, origins: mut next_origins, warnings, .. } = loaded;
+        let warnings = warnings.lines();
         let changes = self.changes(&self.settings.borrow(), &next);
         let prepared = self.listeners.borrow().prepare(&next.listen);
         let prepared = prepared.map_err(|closed| self.reject(vec![fault(closed, &next_origins)], by))?;
@@ -90,7 +95,10 @@ impl Daemon {
             needs_restart: later.iter().map(|change| change.key.clone()).collect(),
             by: by.into(),
         });
-        Ok(ReloadReply { applied: true, changes })
+        if !warnings.is_empty() {
+            self.log.send(Event::ConfigDeprecated { warnings: warnings.clone() });
+        }
+        Ok(ReloadReply { applied: true, changes, warnings })
     }
 
     /// All of it, or nothing.

@@ -259,9 +259,9 @@ impl From<&Settings> for Policy {
     fn from(settings: &Settings) -> Self {
         Self {
             body_limit: settings.limits.body,
-            head_limit: settings.limits.head,
+            head_limit: settings.limits.header,
             requests_limit: settings.limits.requests_per_connection,
-            head_timeout: settings.timeouts.head,
+            head_timeout: settings.timeouts.header,
             body_timeout: settings.timeouts.body,
             write_timeout: settings.timeouts.write,
             keep_alive_timeout: settings.timeouts.keep_alive,

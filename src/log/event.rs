@@ -41,6 +41,8 @@ pub enum Event {
     ConfigRejected { faults: Vec<String> },
     /// A file is read that changes something.
     ConfigLoaded { files: Vec<String> },
+    /// Lines of the configuration that a later version rejects.
+    ConfigDeprecated { warnings: Vec<String> },
     /// A descriptor that the service manager passed is not used.
     SocketRejected { name: String, reason: String },
     /// A socket is missing, or cannot be opened.
@@ -144,6 +146,7 @@ impl Event {
                 format!("Configuration rejected: {}", faults.join("; "))
             }
             Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
+            Self::ConfigDeprecated { warnings } => format!("Configuration: {}", warnings.join("; ")),
             Self::SocketRejected { name, reason } => {
                 format!("Inherited socket {name:?} not used: {reason}")
             }

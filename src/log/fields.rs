@@ -81,7 +81,10 @@ impl Event {
                 of!(connections, reason)
             }
             Self::LogLinesDropped { lines, reason } => of!(lines, reason),
-            Self::ConfigLoaded { .. } | Self::ProcessPaused { .. } | Self::AcceptResumed => Fields::default(),
+            Self::ConfigLoaded { .. }
+            | Self::ConfigDeprecated { .. }
+            | Self::ProcessPaused { .. }
+            | Self::AcceptResumed => Fields::default(),
         }
     }
 }

@@ -42,6 +42,7 @@ kinds! {
     ReloadFailed       Error "reloadFailed"       "c8f4e9d011714521ac0a31aa828184a4"
     WorkerStalled      Error "workerStalled"      "be97cc6945f74975bc64f7e2c145c76c"
     Panicked           Error "panicked"           "c105109064c843b8ab13795655f2e9a4"
+    ConfigDeprecated   Warn  "configDeprecated"   "6b0f4d7e3a8241c5b9e27c1f50a8d364"
     SocketRejected     Warn  "socketRejected"     "53dbb47ca6e14835bf51ebf9cfe3ebb5"
     CountersReset      Warn  "countersReset"      "0937d7d5551c4daf979cc49e514d2faa"
     LimitReached       Warn  "limitReached"       "ed9aa10921f8450b9711a84c0e04137a"

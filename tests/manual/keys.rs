@@ -123,7 +123,7 @@ fn every_enum_value_is_stated_and_no_other() {
 #[test]
 fn every_stated_unit_is_accepted() {
     let values = items(section(PIXELD_TOML, "VALUES"), "Sy");
-    for (name, key) in [("Sizes", "limits.body"), ("Times", "timeouts.head")] {
+    for (name, key) in [("Sizes", "limits.body"), ("Times", "timeouts.header")] {
         let words = values[name].lines().filter_map(|line| line.strip_prefix(".Ql ")?.split(' ').next());
         let units: Vec<_> = words.filter(|word| word.chars().all(char::is_alphabetic)).collect();
         assert!(units.len() > 4, "{units:?}");
@@ -133,5 +133,5 @@ fn every_stated_unit_is_accepted() {
             assert!(fault.as_ref().is_none_or(|fault| !fault.contains(" is no ")), "{name}: {fault:?}");
         }
     }
-    assert!(fault("timeouts.head", "10").is_some(), "a number without a unit is a fault");
+    assert!(fault("timeouts.header", "10").is_some(), "a number without a unit is a fault");
 }

@@ -93,7 +93,12 @@ impl Sources {
     /// The errors of all files, not only the first.
     pub fn load_with(&self, begin: impl Fn(&Path)) -> Result<Loaded, ConfigErrors> {
         let (files, mut errors) = self.files();
-        let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new(), files };
+        let mut loaded = Loaded {
+            settings: Settings::default(),
+            origins: BTreeMap::new(),
+            files,
+            warnings: ConfigErrors::default(),
+        };
         let mut total = 0;
         for path in loaded.files.clone() {
             begin(&path);
@@ -169,6 +174,8 @@ pub struct Loaded {
     pub origins: BTreeMap<&'static str, Origin>,
     /// The files that were read, weakest first.
     pub files: Vec<PathBuf>,
+    /// Lines that a later version rejects.
+    pub warnings: ConfigErrors,
 }
 
 impl Loaded {
@@ -211,6 +218,7 @@ struct File<'a> {
 enum AssignError<'a> {
     Unknown { section: Option<&'a str>, key: &'a str },
     Value { key: &'static str, message: String },
+    Twice { old: String, key: &'static str },
 }
 
 impl<'a> File<'a> {
@@ -262,6 +270,10 @@ impl<'a> File<'a> {
             errors.add(|| match error {
                 AssignError::Unknown { section, key } => self.unknown(at, &dotted(section, key)),
                 AssignError::Value { key, message } => self.error(at, Some(key.into()), message),
+                AssignError::Twice { old, key } => {
+                    let message = format!("{key} is set, too: remove {old}, its old name");
+                    self.error(at, Some(old), message)
+                }
             });
         }
     }
@@ -281,6 +293,16 @@ impl<'a> File<'a> {
                 DeValue::Table(entries) => {
                     for (name, value) in entries {
                         let (at, section) = (name.span().start, Some(key));
+                        if let Some(renamed) = ConfigKey::find_old(section, name.get_ref())
+                            && entries.keys().any(|other| {
+                                ConfigKey::find(section, other.get_ref())
+                                    .is_some_and(|key| key.name == renamed.name)
+                            })
+                        {
+                            let old = dotted(section, name.get_ref());
+                            failed.push((at, AssignError::Twice { old, key: renamed.name }));
+                            continue;
+                        }
                         let assigned = self.assign(section, name.get_ref(), at, value.get_ref(), loaded);
                         failed.extend(assigned.err().map(|error| (at, error)));
                     }
@@ -302,10 +324,16 @@ impl<'a> File<'a> {
         value: &DeValue<'_>,
         loaded: &mut Loaded,
     ) -> Result<(), AssignError<'d>> {
-        let known = ConfigKey::find(section, key).ok_or(AssignError::Unknown { section, key })?;
+        let old = ConfigKey::find_old(section, key);
+        let known =
+            old.or_else(|| ConfigKey::find(section, key)).ok_or(AssignError::Unknown { section, key })?;
         (known.set)(&mut loaded.settings, value)
             .map_err(|message| AssignError::Value { key: known.name, message })?;
         loaded.origins.insert(known.name, Origin { path: self.path.into(), line: self.line(at) });
+        if old.is_some() {
+            let message = format!("this is the old name of {}, which the next version rejects", known.name);
+            loaded.warnings.add(|| self.error(at, Some(dotted(section, key)), message));
+        }
         Ok(())
     }
 

@@ -43,7 +43,7 @@ fn later_file_overrides_key_by_key() {
     ]);
     let loaded = tree.load().unwrap();
     assert_eq!(loaded.settings.workers.count(), 5);
-    assert_eq!(loaded.settings.limits.head, 9000);
+    assert_eq!(loaded.settings.limits.header, 9000);
     assert_eq!(loaded.settings.limits.body, Settings::default().limits.body);
     assert_eq!(loaded.settings.log.level, Settings::default().log.level);
     let origin = &loaded.origins["workers"];
@@ -186,7 +186,7 @@ fn every_error_has_file_line_and_key() {
         "etc/pixeld/pixeld.toml:1: workers: 0 workers cannot be had",
         "etc/pixeld/pixeld.toml:4: limits.bodi: there is no such key; did you mean limits.body?",
         "etc/pixeld/pixeld.toml:5: limits.body: \"x\" is no size",
-        "etc/pixeld/pixeld.toml:7: limit.head: there is no such key; did you mean limits.head?",
+        "etc/pixeld/pixeld.toml:7: limit.head: there is no such key; did you mean limits.header?",
         "etc/pixeld/pixeld.toml.d/a.toml:1: timeouts.keep_alive: there is no such key; did you mean timeouts.keep-alive?",
         "etc/pixeld/pixeld.toml.d/a.toml:2: nothing: there is no such key",
         "etc/pixeld/pixeld.toml.d/b.toml:1: ",
@@ -200,10 +200,13 @@ fn every_error_has_file_line_and_key() {
 fn duplicate_key_error_has_its_first_line() {
     for (text, errors) in [
         ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
-        ("[limits]\nhead = 1\n[timeouts]\nhead = 2\nhead = 3", &["5: timeouts.head: it stands in line 4"]),
+        (
+            "[limits]\nheader = 1\n[timeouts]\nheader = 2\nheader = 3",
+            &["5: timeouts.header: it stands in line 4"],
+        ),
         ("limits.body = 1\nworkers = 1\nlimits.body = 2", &["3: limits.body: it stands in line 1"]),
         ("[log]\nlevel = 1\n[limits]\n\"body\" = 1\nbody = 2", &["5: limits.body: it stands in line 4"]),
-        ("limits = {\nbody = 1, head = 1,\nbody = 2}", &["3: limits.body: it stands in line 2"]),
+        ("limits = {\nbody = 1, header = 1,\nbody = 2}", &["3: limits.body: it stands in line 2"]),
         (
             "[limits]\nhead = 1\n[timeouts]\nhead = 1\n[limits]\nbody = 1\n",
             &["5: limits: this section begins in line 1 already: write its keys there"],
@@ -423,4 +426,22 @@ fn unreadable_file_error_names_user_and_command() {
         assert!(error.contains(&format!("uid {uid}")), "{error}");
         assert!(error.ends_with(&format!("chmod {mode} '{}'", path.display())), "{error}");
     }
+}
+
+#[test]
+fn old_names_of_keys_are_accepted_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pixeld.toml");
+    fs::write(&file, "[limits]\nhead = \"9KiB\"\n[timeouts]\nhead = \"3s\"\n").unwrap();
+    let loaded = Sources::File(file.clone()).load().unwrap();
+    assert_eq!(loaded.settings.limits.header, 9 << 10);
+    let warnings = loaded.warnings.lines();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (warning, new) in warnings.iter().zip(["limits.header", "timeouts.header"]) {
+        assert!(warning.contains(new), "{warning}");
+    }
+    fs::write(&file, "limits.head = \"9KiB\"\nlimits.header = \"9KiB\"\n").unwrap();
+    let errors = Sources::File(file).load().unwrap_err().lines();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("limits.head:") && errors[0].contains("limits.header is set"), "{errors:?}");
 }

@@ -63,6 +63,9 @@ pub struct ReloadReply {
     pub applied: bool,
     /// The keys that differ, in the order of pixeld.toml.
     pub changes: Vec<SettingChange>,
+    /// Lines of the files that a later version rejects.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The reply to SetLogLevel.

@@ -77,7 +77,7 @@ pub struct RequestCounts {
     pub too_large: u64,
     /// 415: the body has a content encoding.
     pub unsupported_media_type: u64,
-    /// 431: the head is over limits.head, or has too many fields.
+    /// 431: the head is over limits.header, or has too many fields.
     pub head_too_large: u64,
     /// 501: the transfer encoding is not chunked.
     pub not_implemented: u64,

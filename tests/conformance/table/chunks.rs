@@ -377,7 +377,7 @@ fn trailers() -> Vec<Case> {
         )
         .closed(),
         case(
-            "trailers over limits.head are refused or ignored",
+            "trailers over limits.header are refused or ignored",
             "CONTRACT: limits",
             trailed(&format!("x: {}\r\n", "a".repeat(40_000))),
             &[&[200], &[400], &[413], &[431]],

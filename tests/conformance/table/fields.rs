@@ -138,7 +138,7 @@ fn folds() -> Vec<Case> {
 }
 
 fn sizes() -> Vec<Case> {
-    let why = "CONTRACT: head over limits.head, or too many fields";
+    let why = "CONTRACT: head over limits.header, or too many fields";
     let many = |count: usize| {
         let fields: String = (0..count).map(|nth| format!("x-{nth}: 1\r\n")).collect();
         with(&[fields.trim_end()])
@@ -178,7 +178,7 @@ fn sizes() -> Vec<Case> {
         )
         .closed(),
         case(
-            "many short lines over limits.head are too much",
+            "many short lines over limits.header are too much",
             why,
             with(&[(0..80)
                 .map(|nth| format!("x-{nth}: {}", "a".repeat(250)))
@@ -190,7 +190,7 @@ fn sizes() -> Vec<Case> {
         .closed(),
         case(
             "empty lines without end are no head",
-            "CONTRACT: limits.head",
+            "CONTRACT: limits.header",
             "\r\n".repeat(50_000),
             &[&[400], &[431], &[]],
         )

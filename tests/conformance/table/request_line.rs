@@ -238,12 +238,12 @@ fn lengths() -> Vec<Case> {
     vec![
         case("a target of 8000 bytes is served", "RFC 9112 §3: RECOMMENDED at least", query(7_993), OK)
             .nginx_too(),
-        case("a target over limits.head is refused", "CONTRACT: 431; 414 too", query(20_000), TOO_LONG)
+        case("a target over limits.header is refused", "CONTRACT: 431; 414 too", query(20_000), TOO_LONG)
             .closed()
             .nginx(&[&[414]]),
         case("a target of 70 KB is refused", "CONTRACT: 431; 414 too", query(70_000), TOO_LONG).closed(),
         case(
-            "a path over limits.head is refused",
+            "a path over limits.header is refused",
             "CONTRACT: 431; 414 too",
             starting(&format!("POST /{} HTTP/1.1", "a/".repeat(10_000))),
             TOO_LONG,
@@ -251,14 +251,14 @@ fn lengths() -> Vec<Case> {
         .closed(),
         case(
             "an endless request line is refused before it ends",
-            "CONTRACT: head over limits.head",
+            "CONTRACT: head over limits.header",
             format!("POST /{}", "a".repeat(100_000)),
             TOO_LONG,
         )
         .closed(),
         case(
             "an endless method is refused before it ends",
-            "CONTRACT: head over limits.head",
+            "CONTRACT: head over limits.header",
             "A".repeat(100_000),
             &[&[400], &[414], &[431], &[501]],
         )
