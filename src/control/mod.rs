@@ -1,9 +1,9 @@
 //! The control interface `io.pixeld.Control`: Varlink over Unix sockets. The types are shared by
 //! both ends, and the description that clients can ask for is checked against them.
 
-mod backend;
 mod client;
 mod framing;
+mod handler;
 mod interface;
 mod router;
 mod server;
@@ -12,8 +12,8 @@ mod transport;
 mod types;
 mod well_known;
 
-pub use backend::{Change, Changed, ControlBackend, PeerCredentials, Query, Snapshot};
 pub use client::{CallError, ControlClient, EventStream, StatsStream};
+pub use handler::{Change, Changed, ControlHandler, PeerCredentials, Query, Snapshot};
 pub use router::Access;
 pub use server::serve;
 pub use types::{

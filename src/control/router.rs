@@ -6,7 +6,7 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    backend::{Change, ControlBackend, PeerCredentials, Query},
+    handler::{Change, ControlHandler, PeerCredentials, Query},
     subscription::Subscription,
     transport::AnyCall,
     types::{ControlError, EventInfo, EventsReply},
@@ -55,7 +55,7 @@ impl Access {
 #[derive(Debug)]
 pub struct MethodRouter<O> {
     pub access: Access,
-    pub backend: O,
+    pub handler: O,
     pub log: Log,
 }
 
@@ -69,7 +69,7 @@ pub enum MethodReply {
     ServiceError(varlink_service::Error<'static>),
 }
 
-impl<O: ControlBackend> MethodRouter<O> {
+impl<O: ControlHandler> MethodRouter<O> {
     pub async fn route(&self, call: &Call<AnyCall>, caller: PeerCredentials) -> MethodReply {
         let none = Map::new();
         let AnyCall { method, parameters } = call.method();
@@ -148,11 +148,11 @@ impl<O: ControlBackend> MethodRouter<O> {
             "Resume" => Change::Resume,
             _ => return Ok(MethodReply::Subscription(Subscription::events(&self.log))),
         };
-        self.backend.change(change, caller).await.map(|changed| MethodReply::reply(&changed))
+        self.handler.change(change, caller).await.map(|changed| MethodReply::reply(&changed))
     }
 
     async fn read(&self, query: Query) -> Result<MethodReply, ControlError> {
-        self.backend.read(query).await.map(|snapshot| MethodReply::reply(&*snapshot))
+        self.handler.read(query).await.map(|snapshot| MethodReply::reply(&*snapshot))
     }
 
     /// What systemd asks of the services that it brings along.
@@ -183,7 +183,7 @@ impl<O: ControlBackend> MethodRouter<O> {
 
     /// The same with an empty response.
     async fn change_for_systemd(&self, change: Change, caller: PeerCredentials) -> MethodReply {
-        match self.backend.change(change, caller).await {
+        match self.handler.change(change, caller).await {
             Ok(_) => MethodReply::reply(&Map::new()),
             Err(error) => MethodReply::Error(error),
         }

@@ -1,5 +1,5 @@
 //! The clients of one control socket, served by a thread of its own, which nothing waits for: whatever a
-//! client sends costs this thread and no other. It reads, parses and serializes; the [`ControlBackend`] that it
+//! client sends costs this thread and no other. It reads, parses and serializes; the [`ControlHandler`] that it
 //! is given asks the main loop.
 
 use std::{
@@ -23,8 +23,8 @@ use tokio::{
 use zlink::Reply;
 
 use super::{
-    backend::{ControlBackend, PeerCredentials},
     framing::{CallReader, encode, write},
+    handler::{ControlHandler, PeerCredentials},
     router::{Access, MethodReply, MethodRouter, shorten},
     subscription::Subscription,
     types::ControlError,
@@ -48,11 +48,11 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the operating system has no descriptor or no thread left.
-pub fn serve<O: ControlBackend + Send + 'static>(
+pub fn serve<O: ControlHandler + Send + 'static>(
     listener: std::os::unix::net::UnixListener,
     access: Access,
     max_clients: usize,
-    backend: O,
+    handler: O,
     log: Log,
 ) -> io::Result<oneshot::Sender<()>> {
     let (serving, mut closed) = oneshot::channel();
@@ -63,7 +63,7 @@ pub fn serve<O: ControlBackend + Send + 'static>(
     };
     let name = format!("pixeld-{}", access.name());
     thread::Builder::new().name(name).spawn(move || {
-        let router = Rc::new(MethodRouter { access, backend, log });
+        let router = Rc::new(MethodRouter { access, handler, log });
         let mut serve_all = || {
             let clients = serve_clients(&mut listener, max_clients, &router, &mut closed);
             LocalSet::new().block_on(&runtime, clients);
@@ -76,7 +76,7 @@ pub fn serve<O: ControlBackend + Send + 'static>(
     Ok(serving)
 }
 
-async fn serve_clients<O: ControlBackend + 'static>(
+async fn serve_clients<O: ControlHandler + 'static>(
     open: &mut Option<UnixListener>,
     max_clients: usize,
     router: &Rc<MethodRouter<O>>,
@@ -150,7 +150,7 @@ impl Clients {
         }
     }
 
-    fn add<O: ControlBackend + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
+    fn add<O: ControlHandler + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
         let state = Rc::new(ClientState {
             stream: Rc::new(stream),
             active: Cell::new(Instant::now()),
@@ -178,7 +178,7 @@ struct ClientSession<O> {
     state: Rc<ClientState>,
 }
 
-impl<O: ControlBackend> ClientSession<O> {
+impl<O: ControlHandler> ClientSession<O> {
     async fn run(self) {
         let caller = self.state.stream.peer_cred().map(PeerCredentials::from);
         // As clients of HTTP are named: where they come in, and what tells one from another.
@@ -228,7 +228,7 @@ impl<O: ControlBackend> ClientSession<O> {
         loop {
             let parameters = tokio::select! {
                 _ = &mut hangs_up => return Ok(()),
-                parameters = subscription.next(&self.router.backend) => parameters,
+                parameters = subscription.next(&self.router.handler) => parameters,
             };
             match parameters {
                 Ok(parameters) => {

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    backend::{ControlBackend, Query},
+    handler::{ControlHandler, Query},
     router::to_value,
     types::{ControlError, EventInfo, WatchEventsReply},
 };
@@ -43,11 +43,11 @@ impl Subscription {
     ///
     /// # Errors
     /// When the daemon ends meanwhile.
-    pub async fn next(&mut self, backend: &impl ControlBackend) -> Result<Value, ControlError> {
+    pub async fn next(&mut self, handler: &impl ControlHandler) -> Result<Value, ControlError> {
         match self {
             Self::Stats(ticks) => {
                 ticks.tick().await;
-                backend.read(Query::Stats).await.map(|snapshot| to_value(&*snapshot))
+                handler.read(Query::Stats).await.map(|snapshot| to_value(&*snapshot))
             }
             Self::Events { recent, next } => Ok(to_value(&match recent.take() {
                 Some(events) => WatchEventsReply { events, missed: 0 },

@@ -14,13 +14,13 @@ mod log_level;
 mod prometheus;
 mod reload;
 mod render;
+mod repeat;
 mod socket_path;
 mod stats;
 mod stats_format;
 mod status;
 mod stdout_closed;
 mod top;
-mod watch;
 mod workers;
 
 use std::time::Duration;
@@ -101,7 +101,7 @@ async fn run(args: CtlArgs) -> Result<Exit, CommandErrors> {
         CtlCommand::Stats { prometheus: true, output, if_active, .. } => {
             prometheus::run(options, output, if_active).await
         }
-        CtlCommand::Stats { watch: Some(interval), .. } => watch::run(options, interval).await,
+        CtlCommand::Stats { watch: Some(interval), .. } => repeat::run(options, interval).await,
         CtlCommand::Stats { .. } => stats::run(options).await,
         CtlCommand::Workers { count: None } => workers::show(options).await,
         CtlCommand::Workers { count: Some(count) } => workers::set(options, count).await,

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{process, state::Daemon};
-use crate::control::{Change, Changed, ControlBackend, ControlError, PeerCredentials, Query, Snapshot};
+use crate::control::{Change, Changed, ControlError, ControlHandler, PeerCredentials, Query, Snapshot};
 
 /// Requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
@@ -87,35 +87,35 @@ impl Daemon {
     }
 }
 
-/// The backend of the read-only socket.
+/// The handler of the read-only socket.
 #[derive(Debug)]
-pub struct ReadOnlyBackend {
+pub struct ReadOnlyHandler {
     queries: mpsc::Sender<PendingQuery>,
     throttle: QueryThrottle,
     /// The reply to a change.
     refusal: ControlError,
 }
 
-/// The backend of the admin socket.
+/// The handler of the admin socket.
 #[derive(Debug)]
-pub struct ReadWriteBackend {
+pub struct ReadWriteHandler {
     requests: mpsc::Sender<AdminRequest>,
     throttle: QueryThrottle,
 }
 
 impl ControlHandle {
     /// For a socket whose clients only read; `refusal` names the other one.
-    pub fn read_only(&self, refusal: ControlError) -> ReadOnlyBackend {
-        ReadOnlyBackend { queries: self.queries.clone(), throttle: QueryThrottle::default(), refusal }
+    pub fn read_only(&self, refusal: ControlError) -> ReadOnlyHandler {
+        ReadOnlyHandler { queries: self.queries.clone(), throttle: QueryThrottle::default(), refusal }
     }
 
     /// For a socket whose clients may change something.
-    pub fn read_write(&self) -> ReadWriteBackend {
-        ReadWriteBackend { requests: self.requests.clone(), throttle: QueryThrottle::default() }
+    pub fn read_write(&self) -> ReadWriteHandler {
+        ReadWriteHandler { requests: self.requests.clone(), throttle: QueryThrottle::default() }
     }
 }
 
-impl ControlBackend for ReadOnlyBackend {
+impl ControlHandler for ReadOnlyHandler {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.throttle.read(query, |query| self.queries.send(query)).await
     }
@@ -125,7 +125,7 @@ impl ControlBackend for ReadOnlyBackend {
     }
 }
 
-impl ControlBackend for ReadWriteBackend {
+impl ControlHandler for ReadWriteHandler {
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.throttle.read(query, |query| self.requests.send(AdminRequest::Read(query))).await
     }

@@ -17,12 +17,13 @@ use tokio::{
 
 use super::{
     args::DaemonArgs,
-    counter_store, handoff,
+    handoff,
     listeners::Listeners,
     panic_hook, process,
     shutdown::Shutdown,
     startup_sockets::{Sockets, acquire},
     state::{Daemon, DaemonParts, answered},
+    stats_adoption,
 };
 use crate::{
     config::{Loaded, Sources},
@@ -100,7 +101,7 @@ async fn main_loop(
     let mut stop_signals = StopSignals::new()?;
     let (ended, mut ended_workers) = unbounded_channel();
 
-    let counters = counter_store::open(left.counters, log)?;
+    let counters = stats_adoption::open(left.counters, log)?;
     let memory = counters.memory.clone();
     let answered_before = answered(&memory);
     let shared = Shared {

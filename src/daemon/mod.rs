@@ -5,7 +5,6 @@ mod args;
 mod config_reader;
 mod control_queue;
 mod control_service;
-mod counter_store;
 mod handoff;
 mod listeners;
 mod main_loop;
@@ -16,6 +15,7 @@ mod reload;
 mod shutdown;
 mod startup_sockets;
 mod state;
+mod stats_adoption;
 
 use std::{
     io::{IsTerminal, Write},

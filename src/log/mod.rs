@@ -3,14 +3,14 @@
 
 mod event;
 mod event_bus;
+mod event_kind;
 mod fields;
-mod kind;
-mod queue;
 mod sink;
+mod write_queue;
 
 pub use event::{Event, Level, counted};
 pub use event_bus::RecordedEvent;
+pub use event_kind::EventKind;
 pub use fields::Fields;
-pub use kind::EventKind;
-pub use queue::Log;
 pub use sink::{Sink, Target};
+pub use write_queue::Log;

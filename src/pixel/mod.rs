@@ -4,8 +4,8 @@
 //! [`fast_decode`] reads usual bodies in one pass and copies nothing. All others go to [`validate`], which
 //! accepts them or reports an error for each invalid field.
 
-mod detail;
 mod digits;
+mod error_detail;
 mod fast_decode;
 mod float;
 mod integer;
@@ -15,8 +15,8 @@ mod python_json;
 mod response;
 mod validate;
 
-pub use detail::Detail;
 pub use digits::Digits;
+pub use error_detail::Detail;
 pub use fast_decode::fast_decode;
 pub use response::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{Rejection, reject_text, validate};

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{
     Channel, Digits, OutOfRange, Pixel,
-    detail::{Detail, DetailBuilder},
+    error_detail::{Detail, DetailBuilder},
     integer::{self, IntegerError},
     json::{self, Document, JsonError, Value},
     python_json,

@@ -4,14 +4,14 @@
 
 mod counter;
 mod histogram;
+mod memory_layout;
 mod outcome;
-mod region;
 mod shared_stats;
 mod worker;
 
 pub use counter::{Counter, SharedCounter, sum};
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use memory_layout::{AcceptStats, DrainedBy, Region, WorkerCounters};
 pub use outcome::{Outcome, Outcomes};
-pub use region::{AcceptStats, DrainedBy, Region, WorkerCounters};
 pub use shared_stats::{SharedStats, read_drained};
 pub use worker::{Totals, WorkerStats, latency};

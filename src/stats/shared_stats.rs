@@ -4,7 +4,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use super::region::{DrainedBy, Region};
+use super::memory_layout::{DrainedBy, Region};
 use crate::sys;
 
 /// The memory that counters live in. It is a file without a name, so that it can outlive the process

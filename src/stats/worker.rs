@@ -9,8 +9,8 @@ use std::{
 use super::{
     counter::Counter,
     histogram::HistogramSnapshot,
+    memory_layout::WorkerCounters,
     outcome::{Outcome, Outcomes},
-    region::WorkerCounters,
     shared_stats::SharedStats,
 };
 

@@ -2,9 +2,9 @@
 //! `probe`, judged by `checks` and shown by `show`; the report between them is plain data.
 
 mod checks;
-mod daemon;
+mod daemon_facts;
 mod finding;
-mod host;
+mod host_facts;
 mod probe;
 mod show;
 
@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::{io::AsyncReadExt, time::timeout};
 
 pub use self::finding::Report;
-use self::{host::Host, show::show};
+use self::{host_facts::Host, show::show};
 use super::{
     Options,
     error::{CommandError, CommandErrors},

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::keys::{KeyAction, KeyParser};
+use super::key_bindings::{KeyAction, KeyParser};
 use crate::ctl::error::CommandError;
 
 /// The keys of the terminal, whatever stdin is. A thread waits for them, and ends with the program:

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, time::Duration};
 
 use super::{
     host::{HostSample, HostState},
-    keys::KeyAction,
+    key_bindings::KeyAction,
 };
 use crate::control::{EventInfo, WorkerInfo};
 

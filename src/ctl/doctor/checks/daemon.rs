@@ -1,9 +1,9 @@
 use super::{CheckResult, is_service};
 use crate::ctl::{
     doctor::{
-        daemon::{DaemonError, DaemonFacts},
+        daemon_facts::{DaemonError, DaemonFacts},
         finding::{Finding, USE_SUDO},
-        host::Unavailable,
+        host_facts::Unavailable,
         probe::{Facts, units},
     },
     render,

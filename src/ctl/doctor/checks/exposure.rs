@@ -4,9 +4,9 @@ use ipnet::IpNet;
 
 use super::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::ctl::doctor::{
-    daemon::DaemonError,
+    daemon_facts::DaemonError,
     finding::Finding,
-    host::{Probe, Unavailable},
+    host_facts::{Probe, Unavailable},
     probe::{
         Facts,
         units::{TCP, Unit},

@@ -1,9 +1,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::ctl::doctor::{
-    daemon::{DaemonError, DaemonFacts},
+    daemon_facts::{DaemonError, DaemonFacts},
     finding::{Finding, FindingState},
-    host::Unavailable,
+    host_facts::Unavailable,
     probe::{
         CounterSample, Facts,
         access::SocketAccess,

@@ -1,7 +1,7 @@
 use super::{CheckResult, daemon_of, drop_in, is_service, reload};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::Unavailable,
+    host_facts::Unavailable,
     probe::{Facts, units},
 };
 

@@ -16,9 +16,9 @@ mod time;
 mod upstreams;
 
 use super::{
-    daemon::{DaemonError, DaemonFacts},
+    daemon_facts::{DaemonError, DaemonFacts},
     finding::{Finding, Report, USE_SUDO},
-    host::{Probe, Unavailable},
+    host_facts::{Probe, Unavailable},
     probe::{Facts, units},
 };
 

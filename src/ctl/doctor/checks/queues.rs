@@ -1,7 +1,7 @@
 use super::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::Unavailable,
+    host_facts::Unavailable,
     probe::{Facts, net::Queue, units},
 };
 

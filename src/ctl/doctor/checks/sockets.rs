@@ -1,7 +1,7 @@
 use super::{CheckResult, is_service, or_ok};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::Unavailable,
+    host_facts::Unavailable,
     probe::{
         Facts,
         units::{ADMIN, NEEDED, SERVICE, TCP, Unit},

@@ -34,7 +34,7 @@ mod tests {
     use crate::ctl::doctor::{
         checks::fixtures::{healthy, only},
         finding::FindingState,
-        host::Unavailable,
+        host_facts::Unavailable,
         probe::clock::Clock,
     };
 

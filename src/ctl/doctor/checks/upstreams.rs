@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use super::{CheckResult, listeners, or_ok};
 use crate::ctl::doctor::{
     finding::Finding,
-    host::{Probe, Unavailable},
+    host_facts::{Probe, Unavailable},
     probe::{
         Facts,
         nginx::{Group, Location, Nginx},

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::ctl::doctor::host::{Host, Probe, Unavailable};
+use crate::ctl::doctor::host_facts::{Host, Probe, Unavailable};
 
 /// What timedated says of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::ctl::doctor::{
     finding::USE_SUDO,
-    host::{Host, Printed, Probe, Unavailable},
+    host_facts::{Host, Printed, Probe, Unavailable},
 };
 
 /// Where to look when it is not known when the daemon started.

@@ -5,7 +5,7 @@ pub mod clock;
 pub mod journal;
 pub mod net;
 pub mod nginx;
-pub mod nginx_text;
+pub mod nginx_config;
 pub mod process;
 pub mod units;
 
@@ -17,8 +17,8 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    daemon::{self, DaemonError, DaemonFacts},
-    host::{Host, Probe, Unavailable},
+    daemon_facts::{self, DaemonError, DaemonFacts},
+    host_facts::{Host, Probe, Unavailable},
 };
 
 /// How far the two samples of what grows are apart.
@@ -90,8 +90,8 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     let units = units::probe(host).await;
     let unix_listeners = net::unix_listeners(host);
     let the_daemon = async {
-        let daemon = daemon::ask(socket.clone(), host.limit()).await;
-        let faults = daemon::configuration_faults(socket, host.limit()).await;
+        let daemon = daemon_facts::ask(socket.clone(), host.limit()).await;
+        let faults = daemon_facts::configuration_faults(socket, host.limit()).await;
         let main_pid = units::main_pid(host).await;
         let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
         let suppressed = journal::suppressed(host, uptime).await;

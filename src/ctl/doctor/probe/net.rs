@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::ctl::doctor::host::{Host, Probe, Unavailable};
+use crate::ctl::doctor::host_facts::{Host, Probe, Unavailable};
 
 /// A listening socket, as `ss` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

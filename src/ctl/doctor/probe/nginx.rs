@@ -1,7 +1,7 @@
-use super::nginx_text::{self, Directive};
+use super::nginx_config::{self, Directive};
 use crate::ctl::doctor::{
     finding::USE_SUDO,
-    host::{Host, Printed, Probe, Unavailable},
+    host_facts::{Host, Printed, Probe, Unavailable},
 };
 
 /// What nginx would do with its configuration as it is on disk.
@@ -85,7 +85,7 @@ fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
         }
         return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
     }
-    let directives = nginx_text::parse(&dump.stdout);
+    let directives = nginx_config::parse(&dump.stdout);
     let groups = groups(&directives);
     if groups.is_empty() {
         return Err(Unavailable("the nginx on this host passes nothing to pixeld".into()));

@@ -1,4 +1,4 @@
-use crate::ctl::doctor::host::{Host, Probe, Unavailable};
+use crate::ctl::doctor::host_facts::{Host, Probe, Unavailable};
 
 /// `RLIMIT_NOFILE` of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

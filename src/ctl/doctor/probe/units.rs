@@ -1,4 +1,4 @@
-use crate::ctl::doctor::host::{Host, Probe, Unavailable};
+use crate::ctl::doctor::host_facts::{Host, Probe, Unavailable};
 
 /// The service.
 pub const SERVICE: &str = "pixeld.service";

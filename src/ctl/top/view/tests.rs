@@ -5,7 +5,7 @@ use crate::{
     control::ServiceState,
     ctl::top::{
         fixtures::{model, sample},
-        keys::KeyAction,
+        key_bindings::KeyAction,
         model::HostUpdate,
     },
 };

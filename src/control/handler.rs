@@ -10,7 +10,7 @@ use super::types::{
 use crate::log::Level;
 
 /// What the interface does, wherever its clients are served.
-pub trait ControlBackend {
+pub trait ControlHandler {
     /// Answers a method that only reads.
     ///
     /// # Errors

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     finding::USE_SUDO,
-    host::{Probe, Unavailable},
+    host_facts::{Probe, Unavailable},
 };
 use crate::{
     control::{Attribution, CallError, ControlClient, ControlError, ServiceState},
