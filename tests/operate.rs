@@ -1,7 +1,7 @@
 //! What an operator does to a running daemon, and what is left of it over restarts.
 
-#[path = "operate/late.rs"]
-mod late;
+#[path = "operate/timeouts.rs"]
+mod timeouts;
 mod support;
 
 use std::{
