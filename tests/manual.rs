@@ -10,8 +10,6 @@ mod contract;
 mod events;
 #[path = "manual/examples.rs"]
 mod examples;
-#[path = "manual/figures.rs"]
-mod figures;
 #[path = "manual/interface.rs"]
 mod interface;
 #[path = "manual/keys.rs"]
@@ -22,3 +20,5 @@ mod links;
 mod page;
 #[path = "manual/paths.rs"]
 mod paths;
+#[path = "manual/statistics.rs"]
+mod statistics;
