@@ -2,17 +2,17 @@
 
 mod support;
 
-use support::{Answer, Client, Daemon, ECHO, PIXEL, post, post_in_two, request};
+use support::{Client, Daemon, ECHO, PIXEL, Response, post, post_in_two, request};
 
 const JSON: &str = "content-type: application/json\r\n";
 const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
 
-fn assert_refused(answer: &Answer, status: u16, body: &str) {
+fn assert_refused(answer: &Response, status: u16, body: &str) {
     assert_eq!((answer.status, answer.body.as_str()), (status, body));
 }
 
 /// What this body is answered with, by a daemon that has nothing configured.
-fn answer_to(body: &str) -> Answer {
+fn answer_to(body: &str) -> Response {
     Daemon::start("").client().ask(post(body))
 }
 

@@ -1,8 +1,8 @@
 //! What an operator does to a running daemon, and what is left of it over restarts.
 
+mod support;
 #[path = "operate/timeouts.rs"]
 mod timeouts;
-mod support;
 
 use std::{
     fs::{self, File},

@@ -18,7 +18,7 @@ use serde::de::IgnoredAny;
 use application::Application;
 use cases::Case;
 use random::{Random, mutation};
-use support::{Answer, Client, Daemon};
+use support::{Client, Daemon, Response};
 
 const MUTATIONS: usize = 20_000;
 const SEED: u64 = 20_261_122;
@@ -81,7 +81,7 @@ impl<F: Fn() -> Client> Connection<F> {
         Self { client: connect(), connect }
     }
 
-    fn ask(&mut self, case: &Case) -> Answer {
+    fn ask(&mut self, case: &Case) -> Response {
         let answer = self.client.ask(case.request());
         // After a 500 uvicorn closes without saying so.
         if answer.status == 500 || answer.field("connection") == Some("close") {
@@ -99,7 +99,7 @@ enum Expectation<'r> {
 }
 
 /// The deliberate differences, and nothing else.
-fn expected<'r>(reference: &'r Answer, case: &Case, range_error_status: u16) -> Expectation<'r> {
+fn expected<'r>(reference: &'r Response, case: &Case, range_error_status: u16) -> Expectation<'r> {
     let is_json = case.content_type.as_deref() == Some(b"application/json");
     match (reference.status, reference.body.as_str()) {
         _ if is_json && is_guessed_as_utf16_or_utf32(&case.body) => {
@@ -120,7 +120,7 @@ fn is_guessed_as_utf16_or_utf32(body: &[u8]) -> bool {
 }
 
 impl Expectation<'_> {
-    fn is_met_by(&self, answer: &Answer) -> bool {
+    fn is_met_by(&self, answer: &Response) -> bool {
         match self {
             Self::Exactly(status, body) => answer.status == *status && answer.body == *body,
             Self::Unprocessable => {
@@ -141,9 +141,9 @@ struct Difference {
 }
 
 impl Difference {
-    fn new(case: &Case, reference: &Answer, ours: &Answer) -> Self {
+    fn new(case: &Case, reference: &Response, ours: &Response) -> Self {
         let content_type = case.content_type.as_ref().map(|value| value.escape_ascii().to_string());
-        let shown = |answer: &Answer| format!("{} {}", answer.status, shortened(answer.body.as_bytes()));
+        let shown = |answer: &Response| format!("{} {}", answer.status, shortened(answer.body.as_bytes()));
         let text = format!(
             "{} ({content_type:?}): {}\n  reference: {}\n  pixeld:    {}\n",
             case.class,

@@ -1,5 +1,5 @@
 use std::{
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
@@ -8,18 +8,10 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType};
 
-use super::{PATIENCE, PIXEL};
-
-/// A request with these fields, and the length of its body. `fields` are whole lines.
-pub fn request(method: &str, path: &str, fields: &str, body: &str) -> String {
-    let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nhost: pixeld\r\n{fields}content-length: {length}\r\n\r\n{body}")
-}
-
-/// `POST /pixel` with a JSON body.
-pub fn post(body: &str) -> String {
-    request("POST", "/pixel", "content-type: application/json\r\n", body)
-}
+use super::{
+    PATIENCE, PIXEL,
+    http::{Response, post},
+};
 
 /// A valid request in two parts: the first ends in the middle of the body.
 pub fn post_in_two() -> (String, &'static str) {
@@ -30,25 +22,7 @@ pub fn post_in_two() -> (String, &'static str) {
 
 /// An HTTP client that sends exactly what it is told to.
 pub struct Client {
-    stream: Stream,
-    received: Vec<u8>,
-}
-
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub fields: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Answer {
-    /// The value of a field that stands there once.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self.fields.iter().filter(|(field, _)| field == name);
-        let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} stands there twice: {self:?}");
-        value
-    }
+    stream: BufReader<Stream>,
 }
 
 impl Client {
@@ -80,63 +54,62 @@ impl Client {
 
     fn new(stream: Stream) -> Self {
         stream.set_timeouts(PATIENCE).unwrap();
-        Self { stream, received: Vec::new() }
+        Self { stream: BufReader::new(stream) }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the request can be sent");
+        self.stream.get_mut().write_all(bytes.as_ref()).expect("the request can be sent");
     }
 
     /// Sends `byte` every now and then until something comes back.
     pub fn trickle(&mut self, byte: u8) {
         let deadline = Instant::now() + PATIENCE;
-        self.stream.set_timeouts(Duration::from_millis(50)).unwrap();
-        while let Err(error) = self.receive_some() {
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        self.stream.get_ref().set_timeouts(Duration::from_millis(50)).unwrap();
+        while let Err(error) = self.has_more() {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
             assert!(Instant::now() < deadline, "a client that never finishes is served for ever");
             self.send([byte]);
         }
-        self.stream.set_timeouts(PATIENCE).unwrap();
+        self.stream.get_ref().set_timeouts(PATIENCE).unwrap();
     }
 
     /// Sends the same again and again, and reads nothing, until nothing more is taken.
     pub fn send_until_full(&mut self, bytes: &[u8]) {
         const MOST: usize = 64 << 20;
-        self.stream.set_timeouts(Duration::from_millis(500)).unwrap();
+        self.stream.get_ref().set_timeouts(Duration::from_millis(500)).unwrap();
         let many = bytes.repeat(100);
         let mut sent = 0;
-        while let Ok(length) = self.stream.write(&many[sent % bytes.len()..]) {
+        while let Ok(length) = self.stream.get_mut().write(&many[sent % bytes.len()..]) {
             sent += length;
             assert!(sent < MOST, "somebody takes everything");
         }
-        self.stream.set_timeouts(PATIENCE).unwrap();
+        self.stream.get_ref().set_timeouts(PATIENCE).unwrap();
     }
 
     /// Takes what was sent, and waits until the daemon closes the connection, in whatever way.
     pub fn expect_end_after_responses(mut self) {
-        while matches!(self.receive_some(), Ok(true)) {}
+        let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 
     /// Says that nothing more will be sent.
     pub fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Sends a request and takes its answer.
-    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(request);
         self.answer()
     }
 
     /// Whether a request is answered; otherwise the daemon has closed the connection.
     pub fn is_answered(&mut self, request: impl AsRef<[u8]>) -> bool {
-        let is_sent = self.stream.write_all(request.as_ref()).is_ok();
-        match self.receive_some() {
-            Ok(is_more) => is_sent && is_more,
+        let is_sent = self.stream.get_mut().write_all(request.as_ref()).is_ok();
+        match Response::read(&mut self.stream) {
+            Ok(_) => is_sent,
             Err(error) => {
-                let is_closed =
-                    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
-                assert!(is_closed, "it hangs: {error}");
+                let closed = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                assert!(closed.contains(&error.kind()), "it hangs: {error}");
                 false
             }
         }
@@ -150,67 +123,37 @@ impl Client {
         rest
     }
 
-    /// The next answer, as long as its head says that it is.
-    pub fn answer(&mut self) -> Answer {
-        let mut answer = self.head();
-        let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
-        while self.received.len() < length {
-            self.receive();
-        }
-        let body = self.received.drain(..length).collect();
-        answer.body = String::from_utf8(body).unwrap();
-        answer
+    /// The next answer, interim ones included.
+    #[track_caller]
+    pub fn answer(&mut self) -> Response {
+        Response::read(&mut self.stream).expect("a whole answer")
     }
 
     /// The head of the next answer; nothing is taken that stands behind it.
-    pub fn head(&mut self) -> Answer {
-        let end = loop {
-            if let Some(end) = self.received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                break end;
-            }
-            self.receive();
-        };
-        let head: Vec<_> = self.received.drain(..end + 4).collect();
-        let head = String::from_utf8(head).unwrap();
-        let (status, fields) = head.split_once("\r\n").unwrap();
-        let status = status.strip_prefix("HTTP/1.1 ").expect("an HTTP/1.1 answer");
-        let fields = fields.lines().filter_map(|line| line.split_once(": "));
-        Answer {
-            status: status[..3].parse().unwrap(),
-            fields: fields.map(|(name, value)| (name.to_lowercase(), value.into())).collect(),
-            body: String::new(),
-        }
+    #[track_caller]
+    pub fn head(&mut self) -> Response {
+        Response::read_head(&mut self.stream).expect("a whole head")
     }
 
     /// Waits until the daemon closes the connection, in good order and without another byte.
+    #[track_caller]
     pub fn expect_end(mut self) {
-        let ended = !self.receive_some().expect("the connection is closed in time and in good order");
-        assert!(ended && self.received.is_empty(), "{}", String::from_utf8_lossy(&self.received));
+        let more = self.has_more().expect("the connection is closed in time and in good order");
+        assert!(!more, "{}", String::from_utf8_lossy(self.stream.buffer()));
     }
 
     /// Waits until the daemon closes the connection, in whatever way.
+    #[track_caller]
     pub fn expect_cut(mut self) {
-        match self.receive_some() {
-            Ok(more) => assert!(!more, "{}", String::from_utf8_lossy(&self.received)),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        match self.has_more() {
+            Ok(more) => assert!(!more, "{}", String::from_utf8_lossy(self.stream.buffer())),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
     }
 
-    fn receive(&mut self) {
-        let so_far = |received: &[u8]| String::from_utf8_lossy(received).into_owned();
-        match self.receive_some() {
-            Ok(true) => {}
-            Ok(false) => panic!("the connection ended after {:?}", so_far(&self.received)),
-            Err(error) => panic!("{error} after {:?}", so_far(&self.received)),
-        }
-    }
-
-    /// Whether there was more to be received.
-    fn receive_some(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; 4096];
-        let length = self.stream.read(&mut bytes)?;
-        self.received.extend_from_slice(&bytes[..length]);
-        Ok(length > 0)
+    /// Waits for the next byte, and says whether there is one before the end.
+    fn has_more(&mut self) -> io::Result<bool> {
+        Ok(!self.stream.fill_buf()?.is_empty())
     }
 }
 

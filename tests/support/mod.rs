@@ -5,6 +5,7 @@
 
 mod client;
 mod daemon;
+mod http;
 mod log;
 mod manager;
 mod program;
@@ -15,8 +16,9 @@ mod varlink;
 
 use std::time::Duration;
 
-pub use client::{Answer, Client, post, post_in_two, request};
+pub use client::{Client, post_in_two};
 pub use daemon::{Daemon, Setup};
+pub use http::{Response, post, request};
 pub use log::LogLine;
 pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
 pub use proxy::Proxy;

@@ -22,13 +22,13 @@ fn site_network_joins_hosts_and_hides_t2() {
 
     let get = Request::new("GET", "/", "");
     let response = site.client.send(C5_OUTSIDE, &get).expect("c5 answers the internet");
-    assert_eq!((response.status, response.text().as_str()), (200, "hello\n"));
+    assert_eq!((response.status, response.body.as_str()), (200, "hello\n"));
     assert_eq!(site.insider.send(T2, &get).expect("t2 answers the private network").status, 200);
     let socat = "socat UNIX-LISTEN:/run/http.sock,fork TCP:127.0.0.1:80";
     site.c5.run(&format!("systemd-run --quiet {socat}"));
     site.c5.wait_for("test -S /run/http.sock");
     let over_unix = site.client.send(site.c5.unix("/run/http.sock"), &get);
-    assert_eq!(over_unix.expect("c5 answers on a Unix socket").text(), "hello\n");
+    assert_eq!(over_unix.expect("c5 answers on a Unix socket").body, "hello\n");
     assert!(site.client.send(T2, &get).is_err(), "the internet does not reach t2");
 }
 

@@ -13,7 +13,7 @@ fn thousand_posts_are_spread_over_both_hosts() {
         let response = connection.send(&Request::pixel(&body)).unwrap();
         // The one integer that is written in two ways.
         let echo = format!(r#"{{"status":"ok","received":{}}}"#, body.replace("\"y\":-0", "\"y\":0"));
-        assert_eq!((response.status, response.text().as_str()), (200, echo.as_str()));
+        assert_eq!((response.status, response.body.as_str()), (200, echo.as_str()));
     }
     let counted = [&site.c5, &site.t2].map(|host| deployment::stats(host).ok);
     assert!(counted.iter().all(|ok| *ok > 0), "{counted:?}");
@@ -27,7 +27,7 @@ fn first_connection_starts_the_service() {
     assert!(!site.c5.try_run("systemctl is-active pixeld").success());
     let answer =
         site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL)).unwrap();
-    assert_eq!((answer.status, answer.text().as_str()), (200, ECHO));
+    assert_eq!((answer.status, answer.body.as_str()), (200, ECHO));
     site.c5.run("systemctl is-active pixeld");
 }
 
@@ -46,19 +46,19 @@ fn only_port_80_and_pixel_are_reachable() {
         ["/", "/docs", "/openapi.json", "/stats", "/pixel/", "/PIXEL", "/%70ixel", "/pixel%2f", "//pixel"]
     {
         let response = connection.send(&Request::new("POST", path, PIXEL)).unwrap();
-        assert_eq!((response.status, response.text().as_str()), (404, r#"{"detail":"Not Found"}"#), "{path}");
+        assert_eq!((response.status, response.body.as_str()), (404, r#"{"detail":"Not Found"}"#), "{path}");
     }
     let response = connection.send(&Request::new("GET", "/pixel", "")).unwrap();
-    assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
+    assert_eq!((response.status, response.field("allow")), (405, Some("POST")));
     let response = connection.send(&Request::pixel("x".repeat(17 << 10))).unwrap();
-    assert_eq!((response.status, response.text().as_str()), (413, r#"{"detail":"Content Too Large"}"#));
+    assert_eq!((response.status, response.body.as_str()), (413, r#"{"detail":"Content Too Large"}"#));
 }
 
 #[test]
 fn port_8000_of_t2_is_for_private_addresses_only() {
     let site = deployment::start();
     let t2: SocketAddr = "10.77.0.20:8000".parse().unwrap();
-    assert_eq!(site.insider.send(t2, &Request::pixel(PIXEL)).unwrap().text(), ECHO);
+    assert_eq!(site.insider.send(t2, &Request::pixel(PIXEL)).unwrap().body, ECHO);
     // The same host, and a client whose address is a public one (RFC 5737).
     site.t2.run("ip address add 192.0.2.20/24 dev lan0");
     let stranger = crate::harness::Client::in_network(&site.private, "192.0.2.50/24");

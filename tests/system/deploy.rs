@@ -134,7 +134,7 @@ fn bare_hosts_become_the_deployment() {
     println!("bare to ready: second {second:.1?}, front {front:.1?}; both to the first 200: {answered:.1?}");
     for _ in 0..19 {
         let response = connection.send(&Request::pixel(PIXEL)).unwrap();
-        assert_eq!((response.status, response.text().as_str()), (200, ECHO));
+        assert_eq!((response.status, response.body.as_str()), (200, ECHO));
     }
     let counted = [&c5, &t2].map(|host| deployment::stats(host).ok);
     // And the one that each host has posted itself; the front's may have gone to either.
@@ -155,7 +155,7 @@ fn bare_hosts_become_the_deployment() {
         host.reboot();
         host.run("pixeldctl doctor");
     }
-    assert_eq!(client.post(C5_OUTSIDE, PIXEL).text(), ECHO);
+    assert_eq!(client.post(C5_OUTSIDE, PIXEL).body, ECHO);
     assert_eq!(cloud.web.put().len(), 2, "what is done once is not done at each boot");
 }
 
@@ -190,7 +190,7 @@ fn package_with_a_wrong_checksum_is_rejected() {
     // The same script with the right sums fixes it.
     host.run("pixeld-deploy");
     assert_eq!(cloud.web.put()[expected.len()..], [success("second")]);
-    assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).text(), ECHO);
+    assert_eq!(host.client().post("127.0.0.1:8000".parse::<SocketAddr>().unwrap(), PIXEL).body, ECHO);
 }
 
 #[test]

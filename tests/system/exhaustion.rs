@@ -65,8 +65,8 @@ fn both_hosts_drained_means_503_in_json_and_never_502() {
     let load = site.client.load(Load::on(C5_OUTSIDE));
     for _ in 0..10 {
         let answer = site.client.post(C5_OUTSIDE, PIXEL);
-        assert_eq!((answer.status, answer.text().as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
-        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
+        assert_eq!(answer.field("content-type"), Some("application/json"));
     }
     wait_until("all are answered", || load.report().answered() >= 200);
     let report = load.stop();

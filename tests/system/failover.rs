@@ -116,6 +116,6 @@ fn no_host_left_means_503_in_json() {
     }
     for _ in 0..10 {
         let answer = site.client.post(C5_OUTSIDE, "{}");
-        assert_eq!((answer.status, answer.text().as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
+        assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"detail":"Service Unavailable"}"#));
     }
 }

@@ -31,7 +31,7 @@ fn status_text_and_journal_fields_are_current() {
 
     site.c5.write("/etc/pixeld/pixeld.toml.d/debug.toml", "[log]\nlevel = \"debug\"\n");
     site.c5.run("systemctl reload pixeld");
-    let refused = Request::new("POST", "/nowhere", "").header("X-Real-IP", "203.0.113.77");
+    let refused = Request::new("POST", "/nowhere", "").field("X-Real-IP", "203.0.113.77");
     let answer = site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &refused).unwrap();
     assert_eq!(answer.status, 404);
     let entry = site.c5.wait_for_entry("EVENT=requestRejected");
@@ -158,7 +158,7 @@ fn systemctl_stop_finishes_the_request() {
     connection.send_raw(rest.as_bytes()).unwrap();
     let answer = connection.receive().unwrap();
     // systemd keeps the connection for the next start, and closes it when there is none.
-    assert_eq!((answer.status, answer.header("connection")), (200, None));
+    assert_eq!((answer.status, answer.field("connection")), (200, None));
     c5.wait_for("test $(systemctl show -P ActiveState pixeld) = inactive");
     assert!(begun.elapsed() < Duration::from_secs(10), "it waited for more than the request");
     assert_eq!(property(c5, "pixeld", "Result"), "success");

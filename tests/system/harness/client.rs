@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, socket};
 
+use super::http::{Response, request};
 use super::load::{Load, LoadHandle};
 use super::network::{Namespace, Network};
 
@@ -35,52 +36,32 @@ impl From<SocketAddr> for Endpoint {
 /// A request with a body.
 #[derive(Clone, Debug)]
 pub struct Request {
-    head: String,
-    body: Vec<u8>,
+    method: String,
+    path: String,
+    /// Whole lines.
+    fields: String,
+    body: String,
 }
 
 impl Request {
     /// A request such as `POST /pixel`.
-    pub fn new(method: &str, path: &str, body: impl AsRef<[u8]>) -> Self {
-        let body = body.as_ref().to_vec();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: pixeld.test\r\ncontent-length: {}\r\n", body.len());
-        Self { head, body }
+    pub fn new(method: &str, path: &str, body: impl Into<String>) -> Self {
+        Self { method: method.into(), path: path.into(), fields: String::new(), body: body.into() }
     }
 
     /// A pixel, the request that most tests are about.
-    pub fn pixel(body: impl AsRef<[u8]>) -> Self {
-        Self::new("POST", "/pixel", body).header("content-type", "application/json")
+    pub fn pixel(body: impl Into<String>) -> Self {
+        Self::new("POST", "/pixel", body).field("content-type", "application/json")
     }
 
     #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.head.extend([name, ": ", value, "\r\n"]);
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.extend([name, ": ", value, "\r\n"]);
         self
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        [self.head.as_bytes(), b"\r\n", &self.body].concat()
-    }
-}
-
-/// A whole answer.
-#[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
-    /// In the order they came; names in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// The first value of a header, whose name is given in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+    fn text(&self) -> String {
+        request(&self.method, &self.path, &self.fields, &self.body)
     }
 }
 
@@ -104,7 +85,7 @@ impl Client {
 
     /// Sends a body to `/pixel` on a connection of its own; panics on a transport error.
     #[track_caller]
-    pub fn post(&self, to: impl Into<Endpoint>, body: impl AsRef<[u8]>) -> Response {
+    pub fn post(&self, to: impl Into<Endpoint>, body: impl Into<String>) -> Response {
         let to = to.into();
         self.send(to.clone(), &Request::pixel(body)).unwrap_or_else(|error| panic!("POST to {to:?}: {error}"))
     }
@@ -182,7 +163,7 @@ impl Connection {
     /// Only transport errors, and answers that are not HTTP.
     pub fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.answered = false;
-        let sent = self.send_raw(&request.bytes());
+        let sent = self.send_raw(request.text().as_bytes());
         // A server may answer, say 413, and close before it has read everything.
         let response = self.receive();
         if response.is_err() {
@@ -200,51 +181,18 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Waits for an answer.
+    /// Waits for a final response.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::UnexpectedEof`] when the server closes before the answer is complete,
-    /// [`ErrorKind::WouldBlock`] after 10 s of silence, and [`ErrorKind::InvalidData`] for what is
-    /// not HTTP.
+    /// Those of [`Response::read`], and [`ErrorKind::WouldBlock`] after 10 s of silence.
     pub fn receive(&mut self) -> io::Result<Response> {
-        let status_line = self.line()?;
-        self.answered = true;
-        let status = status_line
-            .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.split(' ').nth(1)?.parse().ok())
-            .ok_or_else(|| invalid(&status_line))?;
-        let mut response = Response { status, headers: Vec::new(), body: Vec::new() };
-        loop {
-            let line = self.line()?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(':').ok_or_else(|| invalid(&line))?;
-            response.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        if status == 100 {
+        self.answered |= !self.stream.fill_buf()?.is_empty();
+        let response = Response::read(&mut self.stream)?;
+        if response.status == 100 {
             return self.receive();
         }
-        self.closing = response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-
-        if response.header("transfer-encoding").is_some() {
-            loop {
-                let line = self.line()?;
-                let length = usize::from_str_radix(&line, 16).map_err(|_| invalid(&line))?;
-                self.append(length, &mut response.body)?;
-                self.line()?;
-                if length == 0 {
-                    break;
-                }
-            }
-        } else if let Some(length) = response.header("content-length") {
-            let length = length.parse().map_err(|_| invalid(length))?;
-            self.append(length, &mut response.body)?;
-        } else if !matches!(status, 100..200 | 204 | 304) {
-            self.closing = true;
-            self.stream.read_to_end(&mut response.body)?;
-        }
+        self.closing = response.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         Ok(response)
     }
 
@@ -261,23 +209,4 @@ impl Connection {
     pub fn is_closed_unanswered(&self) -> bool {
         self.is_closed() && !self.answered
     }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        match line.strip_suffix('\n') {
-            Some(line) => Ok(line.trim_end_matches('\r').to_owned()),
-            None => Err(io::Error::new(ErrorKind::UnexpectedEof, "closed before the answer was complete")),
-        }
-    }
-
-    fn append(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
-        let start = body.len();
-        body.resize(start + length, 0);
-        self.stream.read_exact(&mut body[start..])
-    }
-}
-
-fn invalid(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("not HTTP: {what:?}"))
 }

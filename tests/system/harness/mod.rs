@@ -22,6 +22,8 @@ mod container;
 pub mod deployment;
 mod host;
 mod host_builder;
+#[path = "../../support/http.rs"]
+mod http;
 mod load;
 mod network;
 mod root;
@@ -34,9 +36,10 @@ mod web;
 
 use std::time::Duration;
 
-pub use client::{Client, Connection, Endpoint, Request, Response};
+pub use client::{Client, Connection, Endpoint, Request};
 pub use host::{Host, Output};
 pub use host_builder::HostBuilder;
+pub use http::Response;
 pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};
 pub use root::{Release, cache};

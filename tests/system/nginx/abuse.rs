@@ -43,7 +43,7 @@ fn rejected_fields_keep_the_upstream_connection() {
             let request = format!("{start}\r\n{host}\r\n{fields}\r\ncontent-length: 41\r\n\r\n{PIXEL}");
             connection.send_raw(request.as_bytes()).unwrap();
             let answer = connection.receive().unwrap();
-            assert_eq!(answer.status, *status, "{start} {host} {fields}: {}", answer.text());
+            assert_eq!(answer.status, *status, "{start} {host} {fields}: {}", answer.body);
         }
     }
     let opened = upstream_connections(&site) - before;

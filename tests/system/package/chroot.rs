@@ -16,7 +16,7 @@ fn packages_installed_in_a_chroot_work_after_its_boot() {
         assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy");
         let nginx: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
         let answer = host.client().send(nginx, &Request::pixel(super::PIXEL)).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.status, 200, "{}", answer.body);
         host.run("pixeldctl drain");
         assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
     });

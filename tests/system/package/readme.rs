@@ -50,7 +50,7 @@ fn readme_commands_install_both_hosts() {
     follow(&host, &block("sudo apt install nginx"));
     let nginx: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
     let answer = host.client().send(nginx, &Request::pixel(PIXEL)).expect("nginx answers");
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.status, 200, "{}", answer.body);
     host.run("grep -q '^server 10.77.0.20:8000 ' /etc/nginx/pixeld-upstreams.conf");
     host.run("grep -q 'worker_connections 8192;' /etc/nginx/nginx.conf");
 }

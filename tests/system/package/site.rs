@@ -21,7 +21,7 @@ pub(super) fn retry_nothing(host: &Host) {
 fn post(host: &Host) -> (u16, String) {
     let nginx: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
     let answer = host.client().send(nginx, &Request::pixel(PIXEL)).expect("nginx answers");
-    (answer.status, answer.text())
+    (answer.status, answer.body)
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn ask_all<'c>(connections: impl Iterator<Item = &'c mut Connection>) {
     for (i, connection) in connections.enumerate() {
         let answer = connection.send(&Request::pixel(PIXEL));
         let answer = answer.unwrap_or_else(|error| panic!("connection {i}: {error}"));
-        assert_eq!((answer.status, answer.header("connection")), (200, None));
+        assert_eq!((answer.status, answer.field("connection")), (200, None));
     }
 }
 

@@ -255,7 +255,7 @@ fn until_told_to_close(site: &Site) -> usize {
     for answers in 1.. {
         let answer = connection.send(&Request::pixel(PIXEL)).expect("no connection is closed without a word");
         assert_eq!(answer.status, 200);
-        if answer.header("connection") == Some("close") {
+        if answer.field("connection") == Some("close") {
             return answers;
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "nobody told it to close");
