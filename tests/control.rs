@@ -5,6 +5,8 @@ mod daemon;
 #[path = "control/output.rs"]
 mod output;
 mod support;
+#[path = "control/versions.rs"]
+mod versions;
 
 use std::{
     collections::BTreeMap,

@@ -12,6 +12,7 @@ use super::{
         ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
         SetWorkersReply, Stats, StatsReply, WatchEventsReply, WorkersReply,
     },
+    well_known::{self, ServiceInfo},
 };
 use crate::sanitize;
 
@@ -77,6 +78,12 @@ impl ControlClient {
     pub fn with_exact_texts(mut self, has_exact_texts: bool) -> Self {
         self.has_exact_texts = has_exact_texts;
         self
+    }
+
+    /// GetInfo, which every Varlink service answers in the same way.
+    pub async fn info(&mut self) -> Result<ServiceInfo, CallError> {
+        self.send_to(well_known::SERVICE, "GetInfo", Map::new(), false).await?;
+        self.receive_in_time().await
     }
 
     /// GetStats.
@@ -166,8 +173,18 @@ impl ControlClient {
         parameters: Map<String, Value>,
         more: bool,
     ) -> Result<(), CallError> {
+        self.send_to(INTERFACE, method, parameters, more).await
+    }
+
+    async fn send_to(
+        &mut self,
+        interface: &str,
+        method: &str,
+        parameters: Map<String, Value>,
+        more: bool,
+    ) -> Result<(), CallError> {
         let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
-        let call = Call::new(AnyCall { method: format!("{INTERFACE}.{method}"), parameters }).set_more(more);
+        let call = Call::new(AnyCall { method: format!("{interface}.{method}"), parameters }).set_more(more);
         let limit = self.limit;
         let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
         sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport_error)

@@ -22,6 +22,10 @@ pub use types::{
     ServiceState, SetLogLevelReply, SetWorkersReply, Setting, SettingChange, Stats, StatsReply,
     WatchEventsReply, WorkerInfo, WorkerState, WorkersReply, unix_ms,
 };
+pub use well_known::ServiceInfo;
 
 /// The name of the interface.
 pub const INTERFACE: &str = "io.pixeld.Control";
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

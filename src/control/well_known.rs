@@ -1,10 +1,11 @@
 //! The interfaces that are not ours: the one that every Varlink service has, and the one that systemd
 //! gives its own.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use zlink::varlink_service::{self, Info, InterfaceDescription};
 
-use super::{INTERFACE, interface::DESCRIPTION, router::MethodReply, types::ControlError};
+use super::{INTERFACE, VERSION, interface::DESCRIPTION, router::MethodReply, types::ControlError};
 use crate::log::Level;
 
 /// What every Varlink service answers.
@@ -12,15 +13,32 @@ pub const SERVICE: &str = "org.varlink.service";
 /// What systemd's own services answer.
 pub const SYSTEMD: &str = "io.systemd.service";
 
+/// What GetInfo calls this program.
+const PRODUCT: &str = "pixeld";
 const SYSTEMD_DESCRIPTION: &str = include_str!("io.systemd.service.varlink");
+
+/// Which program answers at a socket, as GetInfo says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ServiceInfo {
+    /// The name of the program.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl ServiceInfo {
+    /// Whether the program is pixeld.
+    pub fn is_pixeld(&self) -> bool {
+        self.product == PRODUCT
+    }
+}
 
 /// `org.varlink.service`.
 pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> MethodReply {
     match method {
         "GetInfo" => {
-            let version = env!("CARGO_PKG_VERSION");
             let interfaces = [SERVICE, SYSTEMD, INTERFACE];
-            match Info::new("pixeld", "pixeld", version, "man:pixeld-control(7)", interfaces) {
+            match Info::new("pixeld", PRODUCT, VERSION, "man:pixeld-control(7)", interfaces) {
                 Ok(info) => MethodReply::Service(varlink_service::Reply::Info(info)),
                 Err(error) => MethodReply::Error(ControlError::Failed { reason: error.to_string() }),
             }

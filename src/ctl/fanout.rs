@@ -172,6 +172,12 @@ impl<R: Serialize> Replies<R> {
 fn to_json<R: Serialize>(target: &HostTarget, reply: &Result<R, CommandError>) -> Value {
     match reply {
         Ok(reply) => json!({ "host": target.to_string(), "reply": reply }),
-        Err(error) => json!({ "host": target.to_string(), "error": error.to_string() }),
+        Err(error) => {
+            let mut object = json!({ "host": target.to_string(), "error": error.to_string() });
+            if let Some(hint) = error.hint_at(target) {
+                object["hint"] = hint.into();
+            }
+            object
+        }
     }
 }

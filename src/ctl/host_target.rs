@@ -64,6 +64,21 @@ impl HostTarget {
         if targets.is_empty() { vec![Self::Local { socket }] } else { targets }
     }
 
+    /// Names the version of the daemon there in the error of a call that one side has not understood. It is
+    /// asked over a connection of its own, because the other one may be in the middle of a stream.
+    pub async fn explain_incompatible(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+        error: CallError,
+    ) -> CommandError {
+        let info = async { Ok::<_, CommandError>(self.connect(purpose, limit).await?.info().await?) };
+        match info.await {
+            Ok(info) => CommandError::Incompatible(error, info),
+            Err(_) => error.into(),
+        }
+    }
+
     /// Connects to the daemon there. Each call may then take up to `limit`.
     ///
     /// # Errors
@@ -73,16 +88,15 @@ impl HostTarget {
         purpose: Purpose,
         limit: Duration,
     ) -> Result<ControlConnection, CommandError> {
-        match self {
-            Self::Local { socket } => {
-                let stream = socket_path::connect(socket.clone(), purpose, limit).await?;
-                Ok(ControlConnection { client: ControlClient::over(stream, limit)?, ssh: None })
-            }
+        let (stream, ssh) = match self {
+            Self::Local { socket } => (socket_path::connect(socket.clone(), purpose, limit).await?, None),
             Self::Ssh(host) => {
                 let (ssh, stream) = SshProcess::start(host, bridge(purpose))?;
-                Ok(ControlConnection { client: ControlClient::over(stream, limit)?, ssh: Some(ssh) })
+                (stream, Some(ssh))
             }
-        }
+        };
+        let transport = Transport { ssh, target: self.clone(), purpose, limit };
+        Ok(ControlConnection { client: ControlClient::over(stream, limit)?, transport })
     }
 }
 
@@ -97,7 +111,7 @@ fn bridge(purpose: Purpose) -> &'static [&'static str] {
 #[derive(Debug)]
 pub struct ControlConnection {
     client: ControlClient,
-    ssh: Option<SshProcess>,
+    transport: Transport,
 }
 
 impl Deref for ControlConnection {
@@ -118,37 +132,48 @@ impl ControlConnection {
     /// As [`ControlClient::with_exact_texts`].
     #[must_use]
     pub fn with_exact_texts(self, has_exact_texts: bool) -> Self {
-        Self { client: self.client.with_exact_texts(has_exact_texts), ssh: self.ssh }
+        Self { client: self.client.with_exact_texts(has_exact_texts), transport: self.transport }
     }
 
     /// Parts with the way there, which has to be kept while the client is used.
     pub fn into_parts(self) -> (ControlClient, Transport) {
-        (self.client, Transport(self.ssh))
+        (self.client, self.transport)
     }
 
-    /// Why a call really failed: where the way there has broken, ssh knows better.
+    /// Why a call really failed: if the way there has broken, ssh knows better, and if one side has not
+    /// understood the other, the versions of both are the likely reason.
     pub async fn explain(self, error: CallError) -> CommandError {
-        Transport(self.ssh).explain(error).await
+        let Self { client, transport } = self;
+        drop(client);
+        transport.explain(error).await
     }
 }
 
 /// What a connection goes by.
 #[derive(Debug)]
-pub struct Transport(Option<SshProcess>);
+pub struct Transport {
+    ssh: Option<SshProcess>,
+    target: HostTarget,
+    purpose: Purpose,
+    limit: Duration,
+}
 
 impl Transport {
     /// As [`ControlConnection::explain`].
     pub async fn explain(self, error: CallError) -> CommandError {
-        match (error, self.0) {
+        match (error, self.ssh) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
             (error @ (CallError::TimedOut(_) | CallError::ChangeTimedOut(_)), Some(ssh)) => {
                 ssh.explain_silence(error)
             }
-            (CallError::Protocol(reason), Some(ssh)) => {
+            (CallError::Protocol(reason), Some(ssh)) if !ssh.preamble.text().is_empty() => {
                 let preamble = ssh.preamble.text();
                 let begin: String = preamble.lines().next().unwrap_or_default().chars().take(80).collect();
                 let begin = if begin.is_empty() { begin } else { format!("; it begins with \"{begin}\"") };
                 CallError::Protocol(reason + &begin).into()
+            }
+            (error @ (CallError::Protocol(_) | CallError::Unknown(_)), _) => {
+                self.target.explain_incompatible(self.purpose, self.limit, error).await
             }
             (error, _) => error.into(),
         }

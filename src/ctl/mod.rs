@@ -21,6 +21,7 @@ mod stats_format;
 mod status;
 mod stdout_closed;
 mod top;
+mod version;
 mod workers;
 
 use std::time::Duration;

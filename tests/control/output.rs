@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     os::unix::net::UnixListener,
     process::{Command, Output, Stdio},
     thread,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     assert_fails,
-    support::{Daemon, PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout},
+    support::{Daemon, PIXELD, PIXELDCTL, captured, code, ctl, run, serve_varlink, stderr, stdout},
 };
 
 fn stats_from_a_server_that_says(words: &'static [u8]) -> Output {
@@ -133,31 +133,6 @@ fn poisoned(mut reply: Value) -> Value {
     reply
 }
 
-/// Serves these replies by their methods, to any number of clients, for as long as the test takes. Each
-/// connection is closed behind the reply to a call for several.
-fn serve(listener: UnixListener, replies: impl Fn(&str) -> Value + Send + Sync + 'static) {
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut call = Vec::new();
-            while stream.read_until(0, &mut call).is_ok_and(|length| length > 0) {
-                call.pop();
-                let asked: Value = serde_json::from_slice(&call).unwrap();
-                call.clear();
-                let more = asked["more"] == true;
-                let mut reply = replies(asked["method"].as_str().unwrap());
-                if more {
-                    reply["continues"] = true.into();
-                }
-                let _ = stream.get_mut().write_all((reply.to_string() + "\0").as_bytes());
-                if more {
-                    break;
-                }
-            }
-        }
-    });
-}
-
 #[test]
 fn no_command_prints_terminal_control_characters() {
     let daemon = Daemon::start("workers = 1");
@@ -174,7 +149,7 @@ fn no_command_prints_terminal_control_characters() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let (sent_stats, sent_events) = (stats["stats"].clone(), events["events"].clone());
-    serve(UnixListener::bind(&path).unwrap(), move |method| {
+    serve_varlink(UnixListener::bind(&path).unwrap(), move |method| {
         let reply = match method.rsplit_once('.').unwrap().1 {
             "GetStats" | "WatchStats" => &stats,
             "GetWorkers" => &workers,

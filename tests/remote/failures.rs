@@ -1,16 +1,17 @@
 //! What can go wrong on the way to another host, and there.
 
 use std::{
+    os::unix::net::UnixListener,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     hosts::Hosts,
-    support::{Daemon, code, stderr, stdout},
+    support::{Daemon, code, serve_version, stderr, stdout},
 };
 
 /// The exit code, and what is said.
@@ -200,6 +201,44 @@ fn remote_pixeld_of_another_version_is_reported() {
     let told = "pixeldctl: t2: the answer cannot be understood: missing field `configured`\n\
                 hint: pixeldctl here and pixeld on t2 may be of different versions: ";
     assert!(said.starts_with(told), "{said}");
+}
+
+#[test]
+fn remote_version_is_named_in_text_and_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let lacking = json!({ "parameters": { "workers": [] } });
+    serve_version(UnixListener::bind(&path).unwrap(), "pixeld", "0.1.0", lacking);
+    let hosts = Hosts::new().socket("t2", &path);
+    let own = env!("CARGO_PKG_VERSION");
+    let (code, said) = fails(&hosts, &["workers", "-H", "t2"]);
+    let message = format!(
+        "the answer cannot be understood: missing field `configured` (pixeld 0.1.0, pixeldctl {own})"
+    );
+    let hint = format!("upgrade pixeld on t2 to {own}, then `ssh t2 sudo systemctl restart pixeld`");
+    assert_eq!((code, said), (76, format!("pixeldctl: t2: {message}\nhint: {hint}\n")));
+    assert_eq!(hosts.asked(), ["t2: pixeldctl bridge read"; 2]);
+
+    let json: Value = serde_json::from_str(&stdout(&hosts.ctl(&["workers", "-H", "t2", "--json"]))).unwrap();
+    let error = json!({ "host": "t2", "error": message, "hint": hint });
+    assert_eq!(json["hosts"], json!([error]));
+}
+
+#[test]
+fn doctor_report_of_another_version_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    serve_version(UnixListener::bind(&path).unwrap(), "pixeld", "99.0.0", Value::Null);
+    let script = format!(
+        "if [ $2 = doctor ]; then echo '{{\"ok\":true,\"found\":[]}}'; exit; fi\n\
+         shift\nPIXELDCTL_SOCKET='{}' exec '{}' \"$@\"",
+        path.display(),
+        crate::support::PIXELDCTL
+    );
+    let (code, said) = fails(&Hosts::new().script("t2", &script), &["doctor", "-H", "t2"]);
+    assert_eq!(code, 76);
+    assert!(said.contains("(pixeld 99.0.0, pixeldctl "), "{said}");
+    assert!(said.ends_with("\nhint: upgrade pixeldctl on this host to 99.0.0\n"), "{said}");
 }
 
 #[test]

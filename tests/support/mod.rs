@@ -24,7 +24,7 @@ pub use program::{PIXELD, PIXELDCTL, captured, code, ctl, run, stderr, stdout};
 pub use proxy::Proxy;
 pub use shared::{ECHO, PIXEL, wait_for_some};
 pub use tmux::Tmux;
-pub use varlink::Varlink;
+pub use varlink::{Varlink, serve_varlink, serve_version};
 
 /// Nothing that works takes as long as this, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(10);

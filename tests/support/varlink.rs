@@ -1,8 +1,9 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::unix::net::{UnixListener, UnixStream},
     path::Path,
+    thread,
     time::Duration,
 };
 
@@ -55,4 +56,40 @@ impl Varlink {
         assert_eq!(message.pop(), Some(0), "the reply ends with a NUL byte");
         Some(serde_json::from_slice(&message).unwrap())
     }
+}
+
+/// Serves these replies by their methods, to any number of clients, for as long as the test takes. Each
+/// connection is closed behind the reply to a call for several.
+pub fn serve_varlink(listener: UnixListener, replies: impl Fn(&str) -> Value + Send + Sync + 'static) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut call = Vec::new();
+            while stream.read_until(0, &mut call).is_ok_and(|length| length > 0) {
+                call.pop();
+                let asked: Value = serde_json::from_slice(&call).unwrap();
+                call.clear();
+                let more = asked["more"] == true;
+                let mut reply = replies(asked["method"].as_str().unwrap());
+                if more {
+                    reply["continues"] = true.into();
+                }
+                let _ = stream.get_mut().write_all((reply.to_string() + "\0").as_bytes());
+                if more {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+/// As [`serve_varlink`], a service that calls itself this and has one reply to everything else.
+pub fn serve_version(listener: UnixListener, product: &str, version: &str, reply: Value) {
+    let info = json!({
+        "vendor": "a vendor", "product": product, "version": version, "url": "", "interfaces": [],
+    });
+    serve_varlink(listener, move |method| match method {
+        "org.varlink.service.GetInfo" => json!({ "parameters": info }),
+        _ => reply.clone(),
+    });
 }

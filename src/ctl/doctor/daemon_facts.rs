@@ -51,7 +51,10 @@ pub enum DaemonError {
 pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts, DaemonError> {
     let answer = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
-        facts(&mut connection).await
+        match facts(&mut connection).await {
+            Ok(facts) => Ok(facts),
+            Err(error) => Err(connection.explain(error).await),
+        }
     };
     answer.await.map_err(|error: CommandError| {
         let reason = error.to_string();
@@ -68,7 +71,10 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts
 pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Probe<Vec<String>> {
     let reply = async {
         let mut connection = HostTarget::Local { socket }.connect(Purpose::Change, limit).await?;
-        connection.reload(true).await.map_err(CommandError::Call)
+        match connection.reload(true).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(connection.explain(error).await),
+        }
     };
     match reply.await {
         Ok(_) => Ok(Vec::new()),
@@ -80,7 +86,7 @@ pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> P
     }
 }
 
-async fn facts(client: &mut ControlClient) -> Result<DaemonFacts, CommandError> {
+async fn facts(client: &mut ControlClient) -> Result<DaemonFacts, CallError> {
     let stats = client.stats().await?;
     let workers = client.workers().await?;
     Ok(DaemonFacts {

@@ -17,11 +17,12 @@ pub use self::finding::Report;
 use self::{host_facts::Host, show::show};
 use super::{
     Options,
+    args::Purpose,
     error::{CommandError, CommandErrors},
     fanout::Replies,
     host_target::{HostTarget, SshProcess},
 };
-use crate::{control::CallError, exit::Exit};
+use crate::{control::CallError, exit::Exit, sanitize};
 
 /// `pixeldctl doctor`
 pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
@@ -39,13 +40,13 @@ async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, 
             let facts = probe::collect(&Host::here(options.timeout), socket.clone()).await;
             checks::run(&facts)
         }
-        HostTarget::Ssh(host) => probe_over_ssh(host, options.timeout).await?,
+        HostTarget::Ssh(host) => probe_over_ssh(target, host, options.timeout).await?,
     };
     Ok(if options.json { report } else { report.sanitized() })
 }
 
 /// What is to be looked at is over there, and so is the pixeldctl that looks.
-async fn probe_over_ssh(host: &str, limit: Duration) -> Result<Report, CommandError> {
+async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Result<Report, CommandError> {
     let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
     match timeout(limit, stream.read_to_end(&mut report)).await {
@@ -54,6 +55,11 @@ async fn probe_over_ssh(host: &str, limit: Duration) -> Result<Report, CommandEr
     };
     match serde_json::from_slice(&report) {
         Ok(report) => Ok(Report::seen_from_afar(report, host)),
+        // It is JSON, but another version's.
+        Err(error) if error.is_data() => {
+            let error = CallError::Protocol(sanitize::escape(&error.to_string()));
+            Err(target.explain_incompatible(Purpose::Read, limit, error).await)
+        }
         Err(_) => Err(ssh.explain().await),
     }
 }

@@ -1,11 +1,11 @@
-use std::{io::ErrorKind, path::Path};
+use std::{cmp::Ordering, io::ErrorKind, path::Path};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{
-    control::{CallError, ControlError},
-    ctl::host_target::HostTarget,
+    control::{CallError, ControlError, VERSION},
+    ctl::{host_target::HostTarget, version},
     exit::Exit,
 };
 
@@ -19,6 +19,7 @@ const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 const OPEN_ADMIN: &str = "systemctl enable pixeld-admin.socket && systemctl restart pixeld-admin.socket";
 const RELOAD_BY_SIGNAL: &str = "systemctl kill -s HUP pixeld";
 const DAEMON_STALLED: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
+const OTHER_PROGRAM: &str = "name the socket of a pixeld with --socket";
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
 
@@ -65,10 +66,7 @@ impl CommandError {
             },
             Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
             Self::NoSsh(..) => "install the package openssh-client".into(),
-            Self::AtHost(HostTarget::Ssh(host), error) => {
-                error.hint_for(host).map_or_else(|| error.hint(), Some)?
-            }
-            Self::AtHost(_, error) => error.hint()?,
+            Self::AtHost(target, error) => error.hint_at(target)?,
             Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
             Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
             Self::Call(CallError::Refused(error)) => match error {
@@ -83,6 +81,16 @@ impl CommandError {
                 ControlError::TooManyClients { .. } => "end other clients, such as `pixeldctl top`".into(),
                 _ => return None,
             },
+            Self::Incompatible(_, daemon) if !daemon.is_pixeld() => OTHER_PROGRAM.into(),
+            Self::Incompatible(_, daemon) => match version::compare(&daemon.version, VERSION) {
+                Some(Ordering::Less) => {
+                    format!("upgrade pixeld to {VERSION}, then `sudo systemctl restart pixeld`")
+                }
+                Some(Ordering::Greater) => format!("upgrade pixeldctl to {}", daemon.version),
+                // The versions are not the reason.
+                Some(Ordering::Equal) => return None,
+                None => "install the same version of pixeld and pixeldctl".into(),
+            },
             Self::Call(CallError::Unknown(_)) => DIFFERENT_VERSIONS.into(),
             Self::Call(CallError::Closed) => {
                 "it may have restarted: try again; or is this not the socket of a pixeld?".into()
@@ -92,6 +100,14 @@ impl CommandError {
             }
             _ => return None,
         })
+    }
+
+    /// As [`Self::hint`], if this happened at `target`.
+    pub fn hint_at(&self, target: &HostTarget) -> Option<String> {
+        match target {
+            HostTarget::Ssh(host) => self.hint_for(host).or_else(|| self.hint()),
+            HostTarget::Local { .. } => self.hint(),
+        }
     }
 
     /// What helps where this happened on another host.
@@ -114,6 +130,15 @@ impl CommandError {
             Self::Remote { code: Some(NO_PERMISSION), message } => {
                 let group = if message.contains("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("log in as root there, or as a member of the group {group}")
+            }
+            Self::Incompatible(_, daemon) if daemon.is_pixeld() => {
+                match version::compare(&daemon.version, VERSION)? {
+                    Ordering::Less => format!(
+                        "upgrade pixeld on {host} to {VERSION}, then `ssh {host} sudo systemctl restart pixeld`"
+                    ),
+                    Ordering::Greater => format!("upgrade pixeldctl on this host to {}", daemon.version),
+                    Ordering::Equal => return None,
+                }
             }
             Self::Call(CallError::TimedOut(_)) => {
                 format!("try `ssh {host} true`, and there `systemctl status pixeld`")

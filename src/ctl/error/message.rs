@@ -1,7 +1,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
-use crate::control::{CallError, ControlError};
+use crate::control::{CallError, ControlError, VERSION};
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,6 +33,9 @@ impl fmt::Display for CommandError {
                 write!(f, "the configuration is refused\n{}", faults.join("\n"))
             }
             Self::Call(error) => error.fmt(f),
+            Self::Incompatible(error, daemon) => {
+                write!(f, "{error} ({} {}, pixeldctl {VERSION})", daemon.product, daemon.version)
+            }
             Self::NoSsh(program, error) => write!(f, "cannot run {}: {error}", program.display()),
             Self::Remote { code: Some(NO_SUCH_PROGRAM), .. } => f.write_str("there is no pixeldctl"),
             Self::Remote { code: Some(NOT_UNDERSTOOD), message } => {

@@ -10,7 +10,7 @@ use std::{
 
 use super::host_target::HostTarget;
 use crate::{
-    control::{CallError, ControlError},
+    control::{CallError, ControlError, ServiceInfo},
     exit::Exit,
     sanitize,
 };
@@ -41,6 +41,8 @@ pub enum CommandError {
     ConnectTimedOut(PathBuf, Duration),
     /// The daemon did not answer as it should.
     Call(CallError),
+    /// One side did not understand the other, and this is what the other side calls itself.
+    Incompatible(CallError, ServiceInfo),
     /// The program that goes to other hosts cannot be run.
     NoSsh(OsString, io::Error),
     /// What was run on another host has failed.
@@ -178,6 +180,7 @@ impl CommandError {
             Self::Output(_) | Self::Write(..) => Exit::IoErr,
             Self::NoScreen(_) | Self::TopAsJson => Exit::Usage,
             Self::Os(_) => Exit::OsErr,
+            Self::Incompatible(..) => Exit::Protocol,
             Self::Call(error) => match error {
                 CallError::Refused(error) => match error {
                     ControlError::NotPermitted { .. } => Exit::NoPerm,
