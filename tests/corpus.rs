@@ -41,6 +41,16 @@ fn split_connections_get_http_responses() {
 }
 
 #[test]
-fn fast_path_answers_as_hyper() {
-    replay("express", checks::express);
+fn segments_do_not_change_the_responses() {
+    replay("segments", checks::segments);
+}
+
+#[test]
+fn segments_do_not_change_the_parsed_head() {
+    replay("head", checks::head);
+}
+
+#[test]
+fn chunked_requests_are_answered_as_others() {
+    replay("chunks", checks::chunks);
 }

@@ -14,7 +14,7 @@ use std::{
 
 use pixeld::{
     config::Settings,
-    http::{Context, Parked, Policy, serve},
+    http::{Context, DetachedConnection, Policy, serve},
     log::{Level, Log, Sink},
     net::Socket,
     stats::{SharedStats, Totals, WorkerStats},
@@ -48,7 +48,7 @@ fn connect(context: &Rc<Context>) -> UnixStream {
     let (server, client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
-    spawn_local(serve(Parked::new(Socket::adopt(server.into()).unwrap(), None), context.clone()));
+    spawn_local(serve(DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None), context.clone()));
     client
 }
 
@@ -110,7 +110,7 @@ fn idle_connection_is_small() {
     let _guard = runtime.enter();
     let (server, _client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
-    let serving = serve(Parked::new(Socket::adopt(server.into()).unwrap(), None), context);
+    let serving = serve(DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None), context);
     let bytes = size_of_val(&serving);
     assert!(bytes <= 640, "{bytes} bytes, without what it has on the heap");
 }

@@ -74,7 +74,7 @@ const EARLIER: &[(&str, &str)] = &[
     ("outbox", "sender"),
     ("Outbox", "HandoffSender"),
     ("outlet", "handoff_tx"),
-    ("Parked", "DetachedConnection"),
+    ("DetachedConnection", "DetachedConnection"),
     ("PATIENCE", "MANAGER_TIMEOUT, COMMAND_TIMEOUT"),
     ("place", "host_target"),
     ("Place", "HostTarget"),

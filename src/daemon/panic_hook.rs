@@ -30,7 +30,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Settings,
-        http::{Parked, STUMBLING_BLOCK},
+        http::{DetachedConnection, STUMBLING_BLOCK},
         log::{Level, Sink},
         net::Socket,
         stats::{Outcome, SharedStats, Totals},
@@ -55,7 +55,7 @@ mod tests {
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
             far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            pool.adopt_connection(Parked::new(Socket::adopt(near.into()).unwrap(), None));
+            pool.adopt_connection(DetachedConnection::new(Socket::adopt(near.into()).unwrap(), None));
             Self(far)
         }
 

@@ -4,8 +4,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{eviction::EvictionQueue, express::Buffers, head::Heads, policy::Policy, registry::Registry};
-use crate::{log::Log, stats::WorkerStats};
+use super::{
+    buffers::Buffers,
+    eviction::EvictionQueue,
+    policy::Policy,
+    registry::Registry,
+    response::{HeadWriter, Response},
+};
+use crate::{
+    log::{Event, Level, Log},
+    stats::WorkerStats,
+};
 
 /// What the connections of one worker share. It never leaves the worker's thread.
 #[derive(Debug)]
@@ -14,17 +23,15 @@ pub struct Context {
     pub worker: usize,
     /// The worker's counters.
     pub stats: Arc<WorkerStats>,
-    /// Where refusals and broken connections are told.
+    /// Where rejected requests and broken connections are logged.
     pub log: Log,
     /// The worker's connections.
     pub connections: Rc<Registry>,
-    /// Whether plain requests are answered the short way, which nobody notices but for the time.
-    pub express: bool,
-    retiring: Cell<bool>,
+    close_after_response: Cell<bool>,
     pub(super) buffers: RefCell<Buffers>,
-    pub(super) heads: Heads,
+    pub(super) heads: HeadWriter,
     policy: RefCell<Rc<Policy>>,
-    adoptions: Cell<usize>,
+    policy_generation: Cell<usize>,
 }
 
 impl Context {
@@ -49,23 +56,35 @@ impl Context {
             stats,
             log,
             connections,
-            express: true,
-            retiring: Cell::new(false),
+            close_after_response: Cell::new(false),
             buffers: RefCell::default(),
-            heads: Heads::default(),
+            heads: HeadWriter::default(),
             policy: RefCell::new(Rc::new(policy)),
-            adoptions: Cell::new(0),
+            policy_generation: Cell::new(0),
+        }
+    }
+
+    /// Counts a response, and logs it if it is no accepted one's.
+    pub(super) fn count(&self, response: &Response, client: impl FnOnce() -> String) {
+        self.stats.record_outcome(response.outcome);
+        if !response.status.is_success() && self.log.wants(Level::Debug) {
+            self.log.send(Event::RequestRejected {
+                worker: self.worker,
+                client: client(),
+                status: response.status.as_u16(),
+                reason: response.reason(),
+            });
         }
     }
 
     /// From now on each answer is the last on its connection.
-    pub fn retire(&self) {
-        self.retiring.set(true);
+    pub fn close_after_response(&self) {
+        self.close_after_response.set(true);
     }
 
     /// Whether each answer is the last on its connection.
-    pub fn is_retiring(&self) -> bool {
-        self.retiring.get()
+    pub fn closes_after_response(&self) -> bool {
+        self.close_after_response.get()
     }
 
     /// What holds now.
@@ -76,12 +95,12 @@ impl Context {
     /// From now on this holds, also for what every connection waits for already.
     pub fn set_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = Rc::new(policy);
-        self.adoptions.set(self.adoptions.get() + 1);
+        self.policy_generation.set(self.policy_generation.get() + 1);
         self.connections.wake_all();
     }
 
     /// How often what holds was changed.
-    pub(super) fn adoptions(&self) -> usize {
-        self.adoptions.get()
+    pub(super) fn policy_generation(&self) -> usize {
+        self.policy_generation.get()
     }
 }

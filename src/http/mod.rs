@@ -1,29 +1,30 @@
-//! HTTP/1.1 on one connection (RFC 9110, RFC 9112). The connection owns its socket; hyper borrows
-//! it, so an idle connection can be taken back unharmed and go on elsewhere.
+//! HTTP/1.1 on one connection (RFC 9110, RFC 9112). A request's head is judged in one place; the response is
+//! written at once if the body is there, and otherwise hyper decodes the body first.
 
-mod answer;
+mod body;
 mod buf_list;
-mod check;
+mod buffers;
+mod catch_panic;
 mod connection;
+mod connection_state;
 mod context;
+mod detached;
 mod eviction;
-mod express;
-mod head;
+mod fast_path;
 mod io;
-mod judge;
-mod plain;
+mod phase_timer;
 mod policy;
 mod registry;
-mod replay;
-mod service;
-mod track;
-mod turn;
+pub mod request_head;
+mod response;
+mod yield_now;
 
-pub use connection::{Ended, Parked, serve};
-pub use context::Context;
-pub use eviction::{Evicted, EvictionQueue, Peer};
 #[cfg(test)]
-pub use judge::STUMBLING_BLOCK;
+pub use catch_panic::STUMBLING_BLOCK;
+pub use connection::{ServeOutcome, serve};
+pub use connection_state::ConnectionRequest;
+pub use context::Context;
+pub use detached::DetachedConnection;
+pub use eviction::{Evicted, EvictionQueue, Peer};
 pub use policy::Policy;
 pub use registry::{Incomplete, Registry};
-pub use track::Recall;

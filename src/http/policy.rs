@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use super::track::Stage;
+use super::connection_state::Phase;
 
 /// What the clients of a worker may take; replaced as a whole when the configuration changes.
 #[derive(Debug, Clone)]
@@ -26,16 +26,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub(super) fn timeout(&self, stage: Stage) -> Duration {
-        match stage {
-            Stage::Idle => self.keep_alive_timeout,
-            Stage::Head => self.head_timeout,
-            Stage::Body => self.body_timeout,
-            Stage::Answer => self.write_timeout,
+    pub(super) fn timeout(&self, phase: Phase) -> Duration {
+        match phase {
+            Phase::Idle => self.keep_alive_timeout,
+            Phase::Header => self.head_timeout,
+            Phase::Body => self.body_timeout,
+            Phase::Response => self.write_timeout,
         }
     }
 
-    /// No stage can time out sooner than this after it began.
+    /// No phase can time out sooner than this after it began.
     pub(super) fn shortest_timeout(&self) -> Duration {
         self.head_timeout.min(self.body_timeout).min(self.write_timeout).min(self.keep_alive_timeout)
     }

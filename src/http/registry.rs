@@ -9,23 +9,21 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::{
+    connection_state::{ConnectionRequest, ConnectionState, IdleCount},
     eviction::{EvictionQueue, Place},
-    track::{Recall, Stage, Track},
 };
 use crate::stats::WorkerStats;
 
 /// The connections of one worker.
 #[derive(Debug)]
 pub struct Registry {
-    /// The worker's counters.
-    pub stats: Arc<WorkerStats>,
-    tracks: RefCell<Slab<Rc<Track>>>,
+    states: RefCell<Slab<Rc<ConnectionState>>>,
     queue: Arc<EvictionQueue>,
     /// What the queue calls this worker.
     worker: usize,
     /// What every connection is asked for as it comes.
-    standing: Cell<Option<Recall>>,
-    idle_count: Cell<usize>,
+    pending_request: Cell<Option<ConnectionRequest>>,
+    idle: Rc<IdleCount>,
 }
 
 impl Registry {
@@ -37,100 +35,91 @@ impl Registry {
         notify: impl Fn(usize) + Send + 'static,
     ) -> Self {
         Self {
-            stats,
-            tracks: RefCell::default(),
+            states: RefCell::default(),
             worker: queue.add_worker(notify),
             queue,
-            standing: Cell::new(None),
-            idle_count: Cell::new(0),
+            pending_request: Cell::new(None),
+            idle: Rc::new(IdleCount::new(stats)),
         }
     }
 
-    /// Takes note of a connection, until what is returned is dropped.
-    pub fn enter(
+    /// Registers a connection, until what is returned is dropped.
+    pub fn register(
         self: &Rc<Self>,
         peer: Option<SocketAddr>,
         requests: usize,
         place: Option<Place>,
-    ) -> Entered {
+    ) -> Registration {
         let place = place.unwrap_or_else(|| self.queue.add(peer.into(), Instant::now()));
-        let mut tracks = self.tracks.borrow_mut();
-        let entry = tracks.vacant_entry();
+        let mut states = self.states.borrow_mut();
+        let entry = states.vacant_entry();
         let id = entry.key();
         let is_chosen = place.attach(self.worker, id);
-        let track = Rc::new(Track::new(id, peer, requests, self.clone(), place));
-        entry.insert(track.clone());
-        drop(tracks);
+        let state = Rc::new(ConnectionState::new(id, peer, requests, self.idle.clone(), place));
+        entry.insert(state.clone());
+        drop(states);
         if is_chosen {
-            track.recall(Recall::Evict);
+            state.ask(ConnectionRequest::Evict);
         }
-        if let Some(recall) = self.standing.get() {
-            track.recall(recall);
+        if let Some(request) = self.pending_request.get() {
+            state.ask(request);
         }
-        self.begins_idle();
-        Entered { track }
+        Registration { registry: self.clone(), state }
     }
 
-    /// One more connection waits for its next request.
-    pub fn begins_idle(&self) {
-        self.idle_count.set(self.idle_count.get() + 1);
-        self.stats.set_idle(self.idle_count.get());
-    }
-
-    /// A connection waits no longer for its next request.
-    pub fn ends_idle(&self) {
-        self.idle_count.set(self.idle_count.get() - 1);
-        self.stats.set_idle(self.idle_count.get());
+    /// Whether the worker has no connection.
+    pub fn is_empty(&self) -> bool {
+        self.states.borrow().is_empty()
     }
 
     /// Closes a connection that was chosen to give way, unless it has ended.
     pub fn evict(&self, id: usize) {
-        if let Some(track) = self.tracks.borrow().get(id).filter(|track| track.is_chosen()) {
-            track.recall(Recall::Evict);
+        if let Some(state) = self.states.borrow().get(id).filter(|state| state.is_chosen()) {
+            state.ask(ConnectionRequest::Evict);
         }
     }
 
     /// Asks `count` connections to go to other workers, each as soon as it is idle.
     pub fn move_away(&self, count: usize) {
-        let tracks = self.tracks.borrow();
-        for (_, track) in tracks.iter().filter(|(_, track)| track.recalled().is_none()).take(count) {
-            track.recall(Recall::Move);
+        let states = self.states.borrow();
+        for (_, state) in states.iter().filter(|(_, state)| state.request().is_none()).take(count) {
+            state.ask(ConnectionRequest::Move);
         }
     }
 
     /// Asks every connection, also those that are still to come, as soon as it is idle.
-    pub fn recall_all(&self, recall: Recall) {
-        self.standing.set(Some(recall));
-        for (_, track) in &*self.tracks.borrow() {
-            track.recall(recall);
+    pub fn ask_all(&self, request: ConnectionRequest) {
+        self.pending_request.set(Some(request));
+        for (_, state) in &*self.states.borrow() {
+            state.ask(request);
         }
     }
 
     /// The requests and responses that are incomplete now.
     pub fn incomplete(&self) -> Incomplete {
-        let tracks = self.tracks.borrow();
-        let incomplete = tracks.iter().filter(|(_, track)| track.is_under_way());
-        Incomplete(incomplete.map(|(_, track)| (Rc::downgrade(track), track.begun())).collect())
+        let states = self.states.borrow();
+        let incomplete = states.iter().filter(|(_, state)| state.is_under_way());
+        Incomplete(incomplete.map(|(_, state)| (Rc::downgrade(state), state.begun())).collect())
     }
 
     /// Whether a connection is left that will yet be handed off.
     pub fn has_more_to_hand_off(&self) -> bool {
-        self.tracks.borrow().iter().any(|(_, track)| !track.stays())
+        self.states.borrow().iter().any(|(_, state)| !state.stays())
     }
 
     /// Connections whose request or response is cut off when they are closed now: those whose client does
     /// not take its response, and those whose request cannot be handed off.
     pub fn cut_by_closing(&self) -> (usize, usize) {
-        let tracks = self.tracks.borrow();
-        let cut = || tracks.iter().filter(|(_, track)| track.is_cut_by_closing());
-        let unsent = cut().filter(|(_, track)| track.unsent_since().is_some()).count();
+        let states = self.states.borrow();
+        let cut = || states.iter().filter(|(_, state)| state.is_cut_by_closing());
+        let unsent = cut().filter(|(_, state)| state.is_unsent()).count();
         (unsent, cut().count() - unsent)
     }
 
     /// Has each connection look again at what it waits for.
     pub fn wake_all(&self) {
-        for (_, track) in &*self.tracks.borrow() {
-            track.wake();
+        for (_, state) in &*self.states.borrow() {
+            state.wake();
         }
     }
 }
@@ -143,13 +132,13 @@ impl Drop for Registry {
 
 /// What was incomplete at some moment. Later requests on the same connections do not belong to it.
 #[derive(Debug)]
-pub struct Incomplete(Vec<(Weak<Track>, Instant)>);
+pub struct Incomplete(Vec<(Weak<ConnectionState>, Instant)>);
 
 impl Incomplete {
     /// Whether all of it is complete, or its connections have gone.
     pub fn is_over(&mut self) -> bool {
-        let is_left = |(track, begun): &(Weak<Track>, Instant)| {
-            track.upgrade().is_some_and(|track| track.is_under_way() && track.begun() == *begun)
+        let is_left = |(state, begun): &(Weak<ConnectionState>, Instant)| {
+            state.upgrade().is_some_and(|state| state.is_under_way() && state.begun() == *begun)
         };
         self.0.retain(is_left);
         self.0.is_empty()
@@ -158,16 +147,14 @@ impl Incomplete {
 
 /// A connection that is known to its worker, until it ends in whatever way.
 #[derive(Debug)]
-pub struct Entered {
-    pub track: Rc<Track>,
+pub struct Registration {
+    registry: Rc<Registry>,
+    pub state: Rc<ConnectionState>,
 }
 
-impl Drop for Entered {
+impl Drop for Registration {
     fn drop(&mut self) {
-        if self.track.stage() == Stage::Idle {
-            self.track.registry.ends_idle();
-        }
-        self.track.registry.tracks.borrow_mut().remove(self.track.id);
+        self.registry.states.borrow_mut().remove(self.state.id);
     }
 }
 
@@ -183,10 +170,10 @@ mod tests {
         (Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1)), queue.clone(), notify)), chosen)
     }
 
-    fn work_on(entered: &Entered) {
-        entered.track.received();
-        entered.track.answer(false);
-        entered.track.flushed();
+    fn work_on(entered: &Registration) {
+        entered.state.begin_request(Instant::now());
+        entered.state.begin_response(Instant::now(), 1);
+        entered.state.end_response();
     }
 
     /// Evicts one connection; `None` if there is none to evict.
@@ -205,94 +192,94 @@ mod tests {
     fn idle_longest_then_incomplete_longest_gives_way() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connections: Vec<_> = (0..5).map(|_| registry.enter(None, 0, None)).collect();
+        let connections: Vec<_> = (0..5).map(|_| registry.register(None, 0, None)).collect();
         work_on(&connections[0]);
-        connections[3].track.received();
-        connections[1].track.received();
-        connections[4].track.received();
-        connections[4].track.answer(false);
-        assert_eq!(registry.stats.idle(), 2);
+        connections[3].state.begin_request(Instant::now());
+        connections[1].state.begin_request(Instant::now());
+        connections[4].state.begin_request(Instant::now());
+        connections[4].state.begin_response(Instant::now(), 1);
+        assert_eq!(registry.idle.stats.idle(), 2);
         let order = std::iter::from_fn(|| evict(&queue, &registry, &chosen)).collect::<Vec<_>>();
         assert_eq!(order, [2, 0, 3, 1], "the last one has a response to send");
-        assert!(connections[..4].iter().all(|entered| entered.track.is_evicted()));
-        connections[4].track.flushed();
+        assert!(connections[..4].iter().all(|entered| entered.state.is_evicted()));
+        connections[4].state.end_response();
         assert_eq!(evict(&queue, &registry, &chosen), Some(4));
         drop(connections);
-        assert_eq!(registry.stats.idle(), 0);
+        assert_eq!(registry.idle.stats.idle(), 0);
     }
 
     #[test]
     fn incomplete_requests_are_over_when_done_or_gone() {
         let (registry, _) = registry(&Arc::default());
-        let [idle, done, gone] = [(); 3].map(|()| registry.enter(None, 0, None));
+        let [idle, done, gone] = [(); 3].map(|()| registry.register(None, 0, None));
         assert!(registry.incomplete().is_over());
-        done.track.received();
-        gone.track.begin_request();
+        done.state.begin_request(Instant::now());
+        gone.state.begin_body();
         let mut incomplete = registry.incomplete();
         // A later request does not count.
-        idle.track.received();
+        idle.state.begin_request(Instant::now());
         assert!(!incomplete.is_over());
         drop(gone);
         assert!(!incomplete.is_over());
-        done.track.begin_request();
-        done.track.answer(false);
+        done.state.begin_body();
+        done.state.begin_response(done.state.begun(), 1);
         assert!(!incomplete.is_over(), "the response is not sent");
-        done.track.flushed();
+        done.state.end_response();
         assert!(incomplete.is_over());
     }
 
     #[test]
     fn later_request_on_the_same_connection_is_not_waited_for() {
         let (registry, _) = registry(&Arc::default());
-        let entered = registry.enter(None, 0, None);
-        entered.track.received();
+        let entered = registry.register(None, 0, None);
+        entered.state.begin_request(Instant::now());
         let mut incomplete = registry.incomplete();
         work_on(&entered);
         std::thread::sleep(std::time::Duration::from_millis(1));
-        entered.track.received();
+        entered.state.begin_request(Instant::now());
         assert!(incomplete.is_over());
     }
 
     #[test]
     fn response_being_sent_stays_and_everything_else_is_handed_off() {
         let (registry, _) = registry(&Arc::default());
-        let [sending, closing, body] = [(); 3].map(|()| registry.enter(None, 0, None));
-        sending.track.answer(false);
-        closing.track.close();
+        let [sending, closing, body] = [(); 3].map(|()| registry.register(None, 0, None));
+        sending.state.begin_response(Instant::now(), 1);
+        closing.state.linger();
         assert!(registry.has_more_to_hand_off());
-        body.track.begin_request();
+        body.state.begin_body();
         assert!(registry.has_more_to_hand_off());
-        body.track.is_bound_here();
+        body.state.bind_here();
         assert!(!registry.has_more_to_hand_off());
         assert_eq!(registry.cut_by_closing(), (1, 1));
-        assert_eq!(registry.stats.idle(), 0);
+        assert_eq!(registry.idle.stats.idle(), 0);
     }
 
     #[test]
     fn eviction_of_an_ended_connection_spares_its_successor() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let ended = registry.enter(None, 0, None);
+        let ended = registry.register(None, 0, None);
         assert!(queue.evict().is_some());
         drop(ended);
-        let successor = registry.enter(None, 0, None);
+        let successor = registry.register(None, 0, None);
         let id = chosen.try_recv().unwrap();
-        assert_eq!(id, successor.track.id);
+        assert_eq!(id, successor.state.id);
         registry.evict(id);
-        assert_eq!(successor.track.recalled(), None);
+        assert_eq!(successor.state.request(), None);
     }
 
     #[test]
     fn pipelined_request_gives_way_after_the_response_before() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connection = registry.enter(None, 0, None);
-        connection.track.received();
-        connection.track.begin_request();
-        connection.track.answer(false);
-        connection.track.begin_request();
+        let connection = registry.register(None, 0, None);
+        connection.state.begin_request(Instant::now());
+        connection.state.begin_body();
+        connection.state.begin_response(Instant::now(), 1);
         assert_eq!(evict(&queue, &registry, &chosen), None, "a response is unsent");
-        connection.track.flushed();
+        connection.state.end_response();
+        connection.state.begin_request(Instant::now());
         assert_eq!(evict(&queue, &registry, &chosen), Some(0));
     }
 
@@ -300,7 +287,7 @@ mod tests {
     fn connections_that_move_away_do_not_give_way() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connections = [registry.enter(None, 0, None), registry.enter(None, 0, None)];
+        let connections = [registry.register(None, 0, None), registry.register(None, 0, None)];
         registry.move_away(1);
         assert_eq!(evict(&queue, &registry, &chosen), Some(1));
         assert_eq!(evict(&queue, &registry, &chosen), None);

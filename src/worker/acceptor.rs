@@ -24,7 +24,7 @@ use super::{
     thread::Shared,
 };
 use crate::{
-    http::Parked,
+    http::DetachedConnection,
     log::Event,
     net::{Address, Listener},
     sys,
@@ -99,7 +99,7 @@ impl Acceptor {
             std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten());
         for (socket, peer) in waiting.take(MAX_BACKLOG) {
             shared.memory.accept.accepted.add(1);
-            shared.dispatcher.dispatch(Parked::new(socket, peer));
+            shared.dispatcher.dispatch(DetachedConnection::new(socket, peer));
         }
     }
 
@@ -119,7 +119,7 @@ impl Acceptor {
                         shared.log.send(Event::AcceptResumed);
                     }
                     shared.memory.accept.accepted.add(1);
-                    shared.dispatcher.dispatch_preferring(worker, Parked::new(socket, peer));
+                    shared.dispatcher.dispatch_preferring(worker, DetachedConnection::new(socket, peer));
                     coop::consume_budget().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

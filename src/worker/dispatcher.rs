@@ -10,7 +10,7 @@ use tokio::{
 
 use super::thread::Command;
 use crate::{
-    http::{Evicted, EvictionQueue, Parked},
+    http::{DetachedConnection, Evicted, EvictionQueue},
     log::Event,
     net::FdBudget,
     stats::WorkerStats,
@@ -37,7 +37,7 @@ struct WorkerSet {
     /// Ties are broken in turn.
     next: usize,
     /// Where everything goes when the daemon hands its connections off to the next process.
-    handoff_tx: Option<UnboundedSender<Parked>>,
+    handoff_tx: Option<UnboundedSender<DetachedConnection>>,
 }
 
 /// A worker as the dispatcher sees it.
@@ -116,20 +116,20 @@ impl Dispatcher {
     }
 
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
-    pub fn dispatch(&self, connection: Parked) -> Dispatched {
+    pub fn dispatch(&self, connection: DetachedConnection) -> Dispatched {
         self.dispatch_with(WorkerSet::least_loaded, connection)
     }
 
     /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
     /// it, for to wake another one costs nearly as much as everything else about a new connection.
-    pub fn dispatch_preferring(&self, worker: usize, connection: Parked) {
+    pub fn dispatch_preferring(&self, worker: usize, connection: DetachedConnection) {
         self.dispatch_with(|set| set.least_loaded_or(worker), connection);
     }
 
     fn dispatch_with(
         &self,
         choose: impl Fn(&mut WorkerSet) -> Option<usize>,
-        mut connection: Parked,
+        mut connection: DetachedConnection,
     ) -> Dispatched {
         self.open.fetch_add(1, Relaxed);
         let mut set = self.lock();
@@ -159,7 +159,7 @@ impl Dispatcher {
     }
 
     /// Gives a connection that one worker gave away to another one, or keeps it for the next process.
-    pub fn redispatch(&self, connection: Parked) -> Dispatched {
+    pub fn redispatch(&self, connection: DetachedConnection) -> Dispatched {
         let dispatched = self.dispatch(connection);
         if dispatched == Dispatched::ToWorker {
             self.moved.fetch_add(1, Relaxed);
@@ -168,7 +168,7 @@ impl Dispatcher {
     }
 
     /// From now on every connection goes there.
-    pub fn set_handoff(&self, handoff: UnboundedSender<Parked>) {
+    pub fn set_handoff(&self, handoff: UnboundedSender<DetachedConnection>) {
         self.lock().handoff_tx = Some(handoff);
     }
 
@@ -256,9 +256,9 @@ mod tests {
     use super::*;
     use crate::stats::SharedStats;
 
-    fn connection() -> Parked {
+    fn connection() -> DetachedConnection {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Parked::new(crate::net::Socket::adopt(fd.into()).unwrap(), None)
+        DetachedConnection::new(crate::net::Socket::adopt(fd.into()).unwrap(), None)
     }
 
     fn handles<const N: usize>() -> ([WorkerHandle; N], [UnboundedReceiver<Command>; N]) {

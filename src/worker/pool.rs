@@ -20,7 +20,7 @@ use super::{
     thread::{Command, Shared, Worker},
 };
 use crate::{
-    http::{Parked, Policy},
+    http::{DetachedConnection, Policy},
     log::Event,
     net::{Address, Listener},
 };
@@ -200,7 +200,7 @@ impl Pool {
     }
 
     /// Adopts a connection that a previous process has accepted.
-    pub fn adopt_connection(&self, connection: Parked) {
+    pub fn adopt_connection(&self, connection: DetachedConnection) {
         self.shared.memory.accept.restored.add(1);
         self.shared.dispatcher.dispatch(connection);
     }
@@ -219,7 +219,7 @@ impl Pool {
 
     /// Lets all workers detach their connections at once, with what there is of incomplete requests, and exit.
     /// Returns the receiver of the connections.
-    pub fn detach_all(&mut self) -> UnboundedReceiver<Parked> {
+    pub fn detach_all(&mut self) -> UnboundedReceiver<DetachedConnection> {
         let (outlet, connections) = unbounded_channel();
         self.shared.dispatcher.set_handoff(outlet);
         self.leaving.append(&mut self.serving);

@@ -27,7 +27,7 @@ use super::{
     dispatcher::{Dispatched, Dispatcher},
 };
 use crate::{
-    http::{self, Context, Incomplete, Parked, Policy, Recall, Registry},
+    http::{self, ConnectionRequest, Context, DetachedConnection, Incomplete, Policy, Registry},
     log::{Event, Log},
     stats::{Outcome, SharedStats, WorkerStats},
 };
@@ -39,7 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub enum Command {
     /// Serve this connection.
-    Serve(Parked),
+    Serve(DetachedConnection),
     /// Accept connections at these listeners from now on, and at no others; then drop the sender.
     SetAcceptors(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
     /// Treat clients like this from now on.
@@ -221,7 +221,7 @@ async fn run(
                 Some(Command::MigrateAllAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
-                    context.connections.recall_all(Recall::Move);
+                    context.connections.ask_all(ConnectionRequest::Move);
                 }
                 Some(Command::AwaitIncomplete(reply)) => {
                     let incomplete = context.connections.incomplete();
@@ -230,14 +230,14 @@ async fn run(
                 Some(Command::DetachAllAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
-                    context.connections.recall_all(Recall::HandOff);
+                    context.connections.ask_all(ConnectionRequest::HandOff);
                     detaching = Box::pin(await_detached(context.connections.clone()));
                 }
-                Some(Command::CloseAfterResponse) => context.retire(),
+                Some(Command::CloseAfterResponse) => context.close_after_response(),
                 Some(Command::CloseIdleAndExit) => {
                     leaving = true;
                     accepting = Box::pin(pending());
-                    context.connections.recall_all(Recall::Close);
+                    context.connections.ask_all(ConnectionRequest::Close);
                 }
                 Some(Command::Abort) | None => break,
             },
@@ -289,11 +289,15 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-fn serve(connection: Parked, context: Rc<Context>, dispatcher: Arc<Dispatcher>) -> impl Future<Output = ()> {
+fn serve(
+    connection: DetachedConnection,
+    context: Rc<Context>,
+    dispatcher: Arc<Dispatcher>,
+) -> impl Future<Output = ()> {
     let guard = ConnectionGuard { context: context.clone(), dispatcher: dispatcher.clone() };
     // An async block would have room for what it waits for twice.
     http::serve(connection, context).map(move |ended| {
-        if let http::Ended::Parked(connection) = ended {
+        if let http::ServeOutcome::Detached(connection) = ended {
             let context = guard.context.clone();
             drop(guard);
             match dispatcher.redispatch(connection) {

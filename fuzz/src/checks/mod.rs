@@ -1,10 +1,12 @@
 //! What must hold for every input. tests/corpus.rs includes this folder too.
 
 mod body;
+mod chunks;
 mod connection;
-mod express;
+mod head;
 mod oracle;
 mod response;
 mod scene;
+mod segments;
 
-pub use self::{body::body, connection::connection, express::express};
+pub use self::{body::body, chunks::chunks, connection::connection, head::head, segments::segments};

@@ -14,7 +14,7 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use pixeld::{
-    http::{self, Context, Ended, Parked, Policy, Recall},
+    http::{self, ConnectionRequest, Context, DetachedConnection, Policy, ServeOutcome},
     log::{Level, Log, Sink},
     net::Socket,
     stats::{self, SharedStats, Totals, WorkerStats},
@@ -85,16 +85,14 @@ pub struct Seen {
 }
 
 impl Scene<'_> {
-    /// Plays it with the short way or without.
-    pub fn play(&self, express: bool) -> Seen {
+    /// Plays it.
+    pub fn play(&self) -> Seen {
         static LOG: LazyLock<Log> =
             LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Info).expect("a thread for the log"));
 
         let memory = Arc::new(SharedStats::create(0).expect("memory for counters"));
         let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
-        let mut context = Context::new(1, stats.clone(), LOG.clone(), self.policies[0].clone());
-        context.express = express;
-        let context = Rc::new(context);
+        let context = Rc::new(Context::new(1, stats.clone(), LOG.clone(), self.policies[0].clone()));
         let runtime =
             Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         let (answers, end, took) = LocalSet::new().block_on(&runtime, self.run(&context, &memory));
@@ -135,7 +133,7 @@ impl Scene<'_> {
                 }
                 Step::Read => client.reads ^= true,
                 Step::Move => context.connections.move_away(1),
-                Step::Close => context.connections.recall_all(Recall::Close),
+                Step::Close => context.connections.ask_all(ConnectionRequest::Close),
                 Step::Drain => {
                     let by = stats::DrainedBy { unix_ms: 1, pid: 1, uid: 0 };
                     memory.set_drained(if memory.is_drained() { None } else { Some(by) });
@@ -170,8 +168,8 @@ impl Scene<'_> {
 }
 
 async fn serve(stream: UnixStream, context: Rc<Context>) {
-    let mut parked = Parked::new(Socket::adopt(stream.into()).unwrap(), None);
-    while let Ended::Parked(again) = http::serve(parked, context.clone()).await {
+    let mut parked = DetachedConnection::new(Socket::adopt(stream.into()).unwrap(), None);
+    while let ServeOutcome::Detached(again) = http::serve(parked, context.clone()).await {
         parked = again;
     }
 }

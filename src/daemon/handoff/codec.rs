@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use crate::{
-    http::Parked,
+    http::DetachedConnection,
     net::{FdBudget, Socket},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 const MAX_CONNECTIONS: usize = 253;
 /// Bytes of a message beside the descriptors; little enough for any socket's buffer.
 const MAX_BYTES: usize = 64 << 10;
-const _: () = assert!(FORMAT.len() + OutgoingFrame::HEADER_LEN + Parked::MAX_UNREAD <= MAX_BYTES);
+const _: () = assert!(FORMAT.len() + OutgoingFrame::HEADER_LEN + DetachedConnection::MAX_UNREAD <= MAX_BYTES);
 /// "pxho", and the version of what follows: for each connection the requests that were answered on it
 /// and the length of what was read and not answered (64 bits each, little endian), and that itself.
 const FORMAT: &[u8; 8] = b"pxho\0\0\0\x01";
@@ -60,7 +60,7 @@ impl HandoffSender {
     /// # Errors
     /// When no process has the other end, it is full, or too many descriptors are on their way; and, when all
     /// others are sent, for those of which no message could hold what was read.
-    pub fn send(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
+    pub fn send(&self, connections: &mut Vec<DetachedConnection>) -> io::Result<()> {
         // Set aside first, so that the others are sent.
         let too_large: Vec<_> = connections.extract_if(.., |parked| !OutgoingFrame::fits(parked)).collect();
         let sent = self.send_all(connections);
@@ -74,7 +74,7 @@ impl HandoffSender {
         }
     }
 
-    fn send_all(&self, connections: &mut Vec<Parked>) -> io::Result<()> {
+    fn send_all(&self, connections: &mut Vec<DetachedConnection>) -> io::Result<()> {
         while !connections.is_empty() {
             let message = OutgoingFrame::of(connections);
             let sockets: Vec<BorrowedFd<'_>> =
@@ -101,13 +101,13 @@ impl OutgoingFrame {
     const HEADER_LEN: usize = 16;
 
     /// Whether a message can hold this one.
-    fn fits(parked: &Parked) -> bool {
+    fn fits(parked: &DetachedConnection) -> bool {
         FORMAT.len() + Self::HEADER_LEN + parked.unread.len() <= MAX_BYTES
     }
 
     /// The first of these connections, as many as one message holds: at least one, where it
     /// [`Self::fits`] each.
-    fn of(connections: &[Parked]) -> Self {
+    fn of(connections: &[DetachedConnection]) -> Self {
         let mut message = Self { bytes: FORMAT.to_vec(), count: 0 };
         for parked in connections.iter().take(MAX_CONNECTIONS) {
             if message.bytes.len() + Self::HEADER_LEN + parked.unread.len() > MAX_BYTES {
@@ -126,7 +126,7 @@ impl OutgoingFrame {
 #[derive(Debug, Default)]
 pub struct ReceivedConnections {
     /// Connections to adopt.
-    pub connections: Vec<Parked>,
+    pub connections: Vec<DetachedConnection>,
     /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
     pub closed: BTreeMap<String, u64>,
 }
@@ -155,7 +155,11 @@ impl ReceivedConnections {
                 Some(socket) => match Socket::adopt(socket) {
                     Ok(socket) => {
                         let (peer, unread) = (socket.peer_address(), Bytes::copy_from_slice(unread));
-                        self.connections.push(Parked { unread, requests, ..Parked::new(socket, peer) });
+                        self.connections.push(DetachedConnection {
+                            unread,
+                            requests,
+                            ..DetachedConnection::new(socket, peer)
+                        });
                     }
                     Err(error) => self.close(1, error),
                 },
@@ -251,13 +255,13 @@ mod tests {
 
     use super::*;
 
-    fn parked(requests: usize, unread: &[u8]) -> (Parked, UnixStream) {
+    fn parked(requests: usize, unread: &[u8]) -> (DetachedConnection, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         (
-            Parked {
+            DetachedConnection {
                 unread: Bytes::copy_from_slice(unread),
                 requests,
-                ..Parked::new(Socket::adopt(near.into()).unwrap(), None)
+                ..DetachedConnection::new(Socket::adopt(near.into()).unwrap(), None)
             },
             far,
         )
@@ -330,7 +334,7 @@ mod tests {
         assert_eq!(receive_all(&far).unwrap().len(), sent);
     }
 
-    fn receive_all(far: &OwnedFd) -> Result<Vec<Parked>, BTreeMap<String, u64>> {
+    fn receive_all(far: &OwnedFd) -> Result<Vec<DetachedConnection>, BTreeMap<String, u64>> {
         let ReceivedConnections { connections, closed } = receive(far, usize::MAX);
         if closed.is_empty() { Ok(connections) } else { Err(closed) }
     }

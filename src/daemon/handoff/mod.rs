@@ -19,7 +19,7 @@ pub use self::codec::HandoffSender;
 use self::codec::{ReceivedConnections, socket_pair};
 use super::state::Daemon;
 use crate::{
-    http::Parked,
+    http::DetachedConnection,
     log::{Event, Log},
     net::FdBudget,
     systemd,
@@ -30,9 +30,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Handoff {
     sender: HandoffSender,
-    detached: UnboundedReceiver<Parked>,
+    detached: UnboundedReceiver<DetachedConnection>,
     /// Detached by their workers, and not sent yet.
-    connections: Vec<Parked>,
+    connections: Vec<DetachedConnection>,
     sent: u64,
 }
 

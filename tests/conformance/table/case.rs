@@ -31,6 +31,8 @@ pub enum After {
     Usual,
     /// It is closed.
     Closed,
+    /// It can be used on.
+    Kept,
     /// It is closed when the answer says so, and else can be used on.
     AsSaid,
 }
@@ -83,8 +85,16 @@ impl Case {
         self
     }
 
+    pub fn expect(self, expect: Expect) -> Self {
+        Self { expect, ..self }
+    }
+
     pub fn closed(self) -> Self {
         Self { after: After::Closed, ..self }
+    }
+
+    pub fn kept(self) -> Self {
+        Self { after: After::Kept, ..self }
     }
 
     pub fn closed_if_said(self) -> Self {

@@ -94,7 +94,7 @@ fn values() -> Vec<Case> {
         either("a bare LF between fields", b"x: a\ny: b"),
         either("a vertical tab in a value", b"x: a\x0bb"),
         either("an escape in a value", b"x: \x1b[0m"),
-        either("a DEL in a value", b"x: a\x7fb"),
+        bad("a DEL in a value is refused", "CONTRACT: 400; RFC 9110 §5.5", "x: a\x7fb"),
         good("a field on several lines is served", "x: a\r\nx: b\r\nX: c"),
     ]
 }

@@ -134,7 +134,7 @@ fn check_after(
     let says_close = last.is_some_and(Answer::says_close);
     let must_close = match case.after {
         After::Closed => true,
-        After::AsSaid => false,
+        After::Kept | After::AsSaid => false,
         After::Usual => last.is_some_and(doubts_framing),
     };
     let is_http_10 = last.is_some_and(|answer| answer.version == "HTTP/1.0") || sends_http_10(case);
@@ -146,6 +146,9 @@ fn check_after(
         && last.is_some()
     {
         return Err(format!("the last answer does not say that it is: {last:?}"));
+    }
+    if case.after == After::Kept && says_close && via == Via::Nothing {
+        return Err(format!("the connection is not kept: {last:?}"));
     }
     if ended && !must_close && !says_close && !case.ends_itself() {
         return Err(format!("the connection is closed, though nothing said so, after {last:?}"));

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use hyper::StatusCode;
+use pixeld::http::{
+    Policy,
+    request_head::{HeadParser, Parsed, skip_empty_lines},
+};
+
+/// A head is judged the same in one piece and byte by byte, and then no byte is looked at again but a CR.
+///
+/// The first byte of the input is for the limit; the rest is the head and what is behind it.
+pub fn head(input: &[u8]) {
+    let Some((flags, input)) = input.split_first() else { return };
+    let input = &input[skip_empty_lines(input)..];
+    let policy = policy(usize::from(*flags) * 8);
+    let whole = HeadParser::default().parse(input, &policy, flags & 1 != 0);
+    let mut parser = HeadParser::default();
+    let mut in_pieces = Parsed::Incomplete;
+    for end in 1..=input.len() {
+        in_pieces = parser.parse(&input[..end], &policy, flags & 1 != 0);
+        if in_pieces != Parsed::Incomplete {
+            break;
+        }
+        assert!(parser.searched() + 1 >= end, "of {end} bytes, {} were searched", parser.searched());
+    }
+    assert_eq!(in_pieces, whole, "byte by byte (left) and in one piece (right)");
+    if let Parsed::Complete(head) = whole {
+        assert!(head.length <= input.len().min(policy.head_limit));
+        assert!(input[..head.length].ends_with(b"\n"));
+        // As much as hyper is given.
+        let canonical = head.canonical();
+        let again = HeadParser::default().parse(&canonical, &policy, false);
+        let Parsed::Complete(again) = again else {
+            assert!(canonical.len() > policy.head_limit);
+            return;
+        };
+        assert_eq!((again.framing, again.length), (head.framing, canonical.len()));
+    }
+}
+
+fn policy(head_limit: usize) -> Policy {
+    let second = Duration::from_secs(1);
+    Policy {
+        body_limit: 1 << 10,
+        head_limit,
+        requests_limit: 10,
+        head_timeout: second,
+        body_timeout: second,
+        write_timeout: second,
+        keep_alive_timeout: second,
+        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}

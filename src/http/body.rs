@@ -1,0 +1,398 @@
+//! Bodies that are not simply there: in chunks, asked for by `Expect: 100-continue`, or late. hyper decodes
+//! them, behind a head that says nothing but how. It never sees another request.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::{Context as TaskContext, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::{
+    Request, Response as HyperResponse,
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+    time::sleep,
+};
+
+use super::{
+    connection_state::{ConnectionRequest, ConnectionState},
+    context::Context,
+    detached::DetachedConnection,
+    io::Io,
+    phase_timer::PhaseTimer,
+    policy::Policy,
+    request_head::{Framing, RequestHead, RequestRejection},
+    yield_now::yield_now,
+};
+
+/// What became of a body.
+#[derive(Debug)]
+pub enum BodyEnd {
+    /// It is complete. If it `closes`, nothing is read behind the response.
+    Complete { body: Vec<u8>, closes: bool },
+    /// The request is rejected.
+    Rejected(RequestRejection),
+    /// The connection goes to the next process with the incomplete request.
+    HandedOff,
+    /// The connection was chosen to give way, and the request is incomplete.
+    Evicted,
+    /// The client does not take what comes before the response.
+    WriteTimedOut,
+}
+
+/// Reads the body of the request with this head, which is first in the unread input. Behind a response, what
+/// is unread begins with the next request.
+pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: &ConnectionState) -> BodyEnd {
+    let policy = context.policy();
+    let tap = Tap::new(std::mem::take(&mut io.unread), head, &policy);
+    let source = Source { io, context, tap: &tap, canonical: head.canonical().into() };
+    let incoming = Cell::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        incoming.set(Some(request.into_body()));
+        // A response would make hyper read the next request.
+        pending::<Result<HyperResponse<Empty<Bytes>>, Infallible>>()
+    });
+    let mut http = http1::Builder::new()
+        .half_close(true)
+        .max_header_size(policy.head_limit)
+        .max_buf_size(policy.head_limit.max(policy.body_limit))
+        .serve_connection(TokioIo::new(source), service);
+    let sleep = pin!(sleep(policy.shortest_timeout()));
+    let mut timer = PhaseTimer::new(sleep, context);
+    let mut turn = pin!(yield_now());
+    let (mut has_yielded, mut is_broken) = (false, false);
+    let mut body = BodyBuffer::new(head.rejection, policy.body_limit);
+
+    state.begin_body();
+    let end = poll_fn(|cx| {
+        state.set_waker(cx.waker());
+        loop {
+            // hyper ends before its service has answered only if the socket fails.
+            is_broken = is_broken || Pin::new(&mut http).poll(cx).is_ready();
+            body.incoming = body.incoming.take().or_else(|| incoming.take());
+            match body.poll(cx, tap.is_too_large.get()) {
+                Poll::Ready(Ok(())) if tap.is_flushed.get() => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(rejection)) => return Poll::Ready(Err(BodyEnd::Rejected(rejection))),
+                Poll::Pending if body.has_progressed() => continue,
+                _ => {}
+            }
+            if is_broken {
+                return Poll::Ready(Err(BodyEnd::Rejected(body.rejection_or(RequestRejection::MALFORMED))));
+            }
+            break;
+        }
+        if state.is_evicted() {
+            // The rest of the request may have come already, but that is known only after epoll has been
+            // asked, and all of it only when there was budget left.
+            has_yielded = has_yielded || turn.as_mut().poll(cx).is_ready();
+            if has_yielded {
+                if coop::has_budget_remaining() {
+                    return Poll::Ready(Err(BodyEnd::Evicted));
+                }
+                cx.waker().wake_by_ref();
+            }
+        }
+        if state.request() == Some(ConnectionRequest::HandOff) && !state.stays() {
+            if tap.can_hand_off() {
+                return Poll::Ready(Err(BodyEnd::HandedOff));
+            }
+            state.bind_here();
+        }
+        ready!(timer.poll(cx, context, state, || true));
+        Poll::Ready(Err(match tap.interim.get() {
+            0 | INTERIM => BodyEnd::Rejected(RequestRejection::TIMED_OUT),
+            // A response would be inside the interim one.
+            _ => BodyEnd::WriteTimedOut,
+        }))
+    })
+    .await;
+    let parts = http.into_parts();
+    let (io, behind) = (parts.io.into_inner().io, parts.read_buf);
+    match end {
+        Ok(()) => {
+            let has_clean_trailers = !body.has_trailers || tap.has_clean_trailers(behind.len());
+            // Copied, or it would keep the memory of the body.
+            io.unread = [&behind[..], &tap.rest()].concat();
+            let closes = body.has_trailers && tap.is_over_limit.get();
+            match head.rejection {
+                None if !has_clean_trailers => BodyEnd::Rejected(RequestRejection::MALFORMED),
+                None => BodyEnd::Complete { body: body.bytes, closes },
+                Some(rejection) => {
+                    BodyEnd::Rejected(RequestRejection { closes: closes || !has_clean_trailers, ..rejection })
+                }
+            }
+        }
+        Err(BodyEnd::HandedOff) => {
+            io.unread = tap.input.take();
+            BodyEnd::HandedOff
+        }
+        Err(other) => other,
+    }
+}
+
+/// The length of hyper's `100 Continue`, the only thing that it writes here.
+const INTERIM: usize = b"HTTP/1.1 100 Continue\r\n\r\n".len();
+
+/// A body as far as it has come.
+#[derive(Debug)]
+struct BodyBuffer {
+    incoming: Option<Incoming>,
+    bytes: Vec<u8>,
+    /// Bytes that have come, also of a body that is not kept.
+    length: usize,
+    limit: usize,
+    /// Why the request is rejected, whatever its body is.
+    rejection: Option<RequestRejection>,
+    is_complete: bool,
+    has_trailers: bool,
+    /// Whether something came since this was asked last.
+    has_progressed: bool,
+}
+
+impl BodyBuffer {
+    fn new(rejection: Option<RequestRejection>, limit: usize) -> Self {
+        Self {
+            incoming: None,
+            bytes: Vec::new(),
+            length: 0,
+            limit,
+            rejection,
+            is_complete: false,
+            has_trailers: false,
+            has_progressed: false,
+        }
+    }
+
+    /// Reads on. Ready when the body is complete, or the request is rejected.
+    fn poll(&mut self, cx: &mut TaskContext<'_>, is_too_large: bool) -> Poll<Result<(), RequestRejection>> {
+        if is_too_large {
+            return Poll::Ready(Err(self.rejection_or(RequestRejection::BODY_TOO_LARGE)));
+        }
+        while let Some(incoming) = &mut self.incoming
+            && !self.is_complete
+        {
+            match ready!(Pin::new(incoming).poll_frame(cx)) {
+                None => self.is_complete = true,
+                Some(Err(_)) => return Poll::Ready(Err(self.rejection_or(RequestRejection::MALFORMED))),
+                Some(Ok(frame)) => {
+                    self.has_progressed = true;
+                    self.has_trailers |= frame.is_trailers();
+                    // Trailers are ignored (RFC 9112 §7.1.2).
+                    self.append(&frame.into_data().unwrap_or_default());
+                    if self.length > self.limit {
+                        return Poll::Ready(Err(self.rejection_or(RequestRejection::BODY_TOO_LARGE)));
+                    }
+                }
+            }
+        }
+        if self.is_complete { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// What was wrong before is still what is wrong.
+    fn rejection_or(&self, rejection: RequestRejection) -> RequestRejection {
+        RequestRejection { closes: true, ..self.rejection.unwrap_or(rejection) }
+    }
+
+    fn has_progressed(&mut self) -> bool {
+        std::mem::take(&mut self.has_progressed)
+    }
+
+    fn append(&mut self, data: &[u8]) {
+        self.length += data.len();
+        if self.rejection.is_none() {
+            self.bytes.extend_from_slice(data);
+        }
+    }
+}
+
+/// What passes between the socket and hyper.
+#[derive(Debug)]
+struct Tap {
+    /// The request as it came, for the next process; empty if it is longer than that takes.
+    input: RefCell<Vec<u8>>,
+    /// How much of it hyper has got, in its own form.
+    given: Cell<usize>,
+    limit: usize,
+    is_over_limit: Cell<bool>,
+    /// Bytes of the body that have yet to be read, if that is known: what is behind it is not hyper's.
+    left: Cell<Option<usize>>,
+    /// The size of the first chunk, until it ends.
+    chunk_size: Cell<Option<usize>>,
+    body_limit: usize,
+    /// The first chunk is announced to be larger than a body may be.
+    is_too_large: Cell<bool>,
+    /// Bytes that hyper has written.
+    interim: Cell<usize>,
+    /// hyper has nothing to write.
+    is_flushed: Cell<bool>,
+}
+
+impl Tap {
+    fn new(input: Vec<u8>, head: &RequestHead, policy: &Policy) -> Self {
+        let (left, chunk_size) = match head.framing {
+            Framing::Length(length) => (Some(length), None),
+            Framing::Chunked => (None, Some(0)),
+        };
+        Self {
+            given: Cell::new(head.length),
+            input: RefCell::new(input),
+            limit: DetachedConnection::MAX_UNREAD.min(policy.head_limit.saturating_add(policy.body_limit)),
+            is_over_limit: Cell::new(false),
+            left: Cell::new(left),
+            chunk_size: Cell::new(chunk_size),
+            body_limit: policy.body_limit,
+            is_too_large: Cell::new(false),
+            interim: Cell::new(0),
+            is_flushed: Cell::new(false),
+        }
+    }
+
+    /// Gives hyper what is there already; false if there is nothing.
+    fn give(&self, buf: &mut ReadBuf<'_>) -> bool {
+        let input = self.input.borrow();
+        let rest = &input[self.given.get()..];
+        let length = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..length]);
+        self.given.set(self.given.get() + length);
+        self.pass(&rest[..length]);
+        length > 0
+    }
+
+    /// Keeps what was read and given to hyper.
+    fn record(&self, bytes: &[u8]) {
+        let mut input = self.input.borrow_mut();
+        if self.is_over_limit.get() || input.len() + bytes.len() > self.limit {
+            self.is_over_limit.set(true);
+            *input = Vec::new();
+        } else {
+            input.extend_from_slice(bytes);
+        }
+        self.given.set(input.len());
+        self.pass(bytes);
+    }
+
+    fn pass(&self, bytes: &[u8]) {
+        self.left.set(self.left.get().map(|left| left - bytes.len()));
+        let mut bytes = bytes.iter();
+        while let Some(size) = self.chunk_size.get()
+            && let Some(byte) = bytes.next()
+        {
+            let size = char::from(*byte)
+                .to_digit(16)
+                .map(|digit| size.saturating_mul(16).saturating_add(digit as usize));
+            self.is_too_large.set(size.is_some_and(|size| size > self.body_limit) || self.is_too_large.get());
+            self.chunk_size.set(size);
+        }
+    }
+
+    /// Whether the next process can read the request from its begin, and the client has got no part of
+    /// something that would be sent again.
+    fn can_hand_off(&self) -> bool {
+        !self.is_over_limit.get() && matches!(self.interim.get(), 0 | INTERIM)
+    }
+
+    /// Whether each line of the trailers ends with CRLF: hyper takes a bare LF for the end of a line, and an
+    /// empty line that ends so for the end of the trailers, but reads on. `behind` bytes that hyper has read
+    /// are no part of the request. It is not known of a request that is not kept.
+    fn has_clean_trailers(&self, behind: usize) -> bool {
+        let input = self.input.borrow();
+        if self.is_over_limit.get() {
+            return true;
+        }
+        let request = &input[..self.given.get().saturating_sub(behind)];
+        // From the last line back to the last chunk's, which is all that is not a field.
+        let lines = request.rsplit(|byte| *byte == b'\n').skip(1);
+        for line in lines {
+            let Some(line) = line.strip_suffix(b"\r") else { return false };
+            let end = line.iter().position(|byte| *byte != b'0').unwrap_or(line.len());
+            if end > 0 && matches!(line[end..], [] | [b';' | b' ' | b'\t', ..]) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What hyper has not got.
+    fn rest(&self) -> Vec<u8> {
+        self.input.borrow()[self.given.get()..].to_vec()
+    }
+}
+
+/// The request in the form that hyper gets it in.
+struct Source<'c> {
+    io: &'c mut Io,
+    context: &'c Context,
+    tap: &'c Tap,
+    /// What is left of the head.
+    canonical: Bytes,
+}
+
+impl AsyncRead for Source<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { io, context, tap, canonical } = self.get_mut();
+        // Reading may have made hyper write.
+        tap.is_flushed.set(false);
+        if !canonical.is_empty() {
+            let part = canonical.split_to(canonical.len().min(buf.remaining()));
+            buf.put_slice(&part);
+            return Poll::Ready(Ok(()));
+        }
+        let room = tap.left.get().map_or(buf.remaining(), |left| left.min(buf.remaining()));
+        let mut body = ReadBuf::new(buf.initialize_unfilled_to(room));
+        if !tap.give(&mut body) {
+            ready!(io.poll_read(cx, &mut body, &context.stats))?;
+            tap.record(body.filled());
+        }
+        let length = body.filled().len();
+        buf.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Source<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = ready!(Pin::new(&mut this.io.stream).poll_write(cx, buf))?;
+        this.context.stats.sent(sent);
+        this.tap.interim.set(this.tap.interim.get() + sent);
+        Poll::Ready(Ok(sent))
+    }
+
+    /// hyper calls this when its own buffer is empty, and only then.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.tap.is_flushed.set(true);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is not hyper's to close.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_of_a_rejected_request_is_not_kept() {
+        let mut body = BodyBuffer::new(Some(RequestRejection::MALFORMED), 100);
+        body.append(b"12");
+        assert_eq!((body.length, body.bytes.len()), (2, 0));
+    }
+}

@@ -1,0 +1,300 @@
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+use super::eviction::{Place, Standing};
+use crate::stats::WorkerStats;
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a head.
+    Header,
+    /// The rest of a body.
+    Body,
+    /// The client to take a response.
+    Response,
+}
+
+/// What a worker wants of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConnectionRequest {
+    /// Go to another worker, unless a body is being read.
+    Move,
+    /// Go to the next process, also with an incomplete request, which that process reads from its begin.
+    HandOff,
+    /// Close as soon as it is idle.
+    Close,
+    /// Close, also if a request is incomplete: another client needs the place.
+    Evict,
+}
+
+/// The idle connections of a worker.
+#[derive(Debug)]
+pub struct IdleCount {
+    pub stats: Arc<WorkerStats>,
+    count: Cell<usize>,
+}
+
+impl IdleCount {
+    pub fn new(stats: Arc<WorkerStats>) -> Self {
+        Self { stats, count: Cell::new(0) }
+    }
+
+    /// One more waits for its next request.
+    pub fn increment(&self) {
+        self.set(self.count.get() + 1);
+    }
+
+    /// One waits no longer.
+    pub fn decrement(&self) {
+        self.set(self.count.get() - 1);
+    }
+
+    fn set(&self, count: usize) {
+        self.count.set(count);
+        self.stats.set_idle(count);
+    }
+}
+
+/// The state of a connection. Its task and its worker share this; both are on one thread.
+#[derive(Debug)]
+pub struct ConnectionState {
+    pub id: usize,
+    pub peer: Option<SocketAddr>,
+    idle: Rc<IdleCount>,
+    requests: Cell<usize>,
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    request: Cell<Option<ConnectionRequest>>,
+    /// When the first byte of the request under way came in.
+    begun: Cell<Instant>,
+    /// Responses that are being sent.
+    unsent: Cell<usize>,
+    is_ended_by_peer: Cell<bool>,
+    /// Everything is sent, and the client is waited for to close.
+    is_lingering: Cell<bool>,
+    place: Place,
+    /// Its incomplete request cannot be handed off.
+    is_bound_here: Cell<bool>,
+    waker: RefCell<Waker>,
+}
+
+impl ConnectionState {
+    pub fn new(
+        id: usize,
+        peer: Option<SocketAddr>,
+        requests: usize,
+        idle: Rc<IdleCount>,
+        place: Place,
+    ) -> Self {
+        let now = Instant::now();
+        idle.increment();
+        Self {
+            id,
+            peer,
+            idle,
+            requests: Cell::new(requests),
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(now),
+            request: Cell::new(None),
+            begun: Cell::new(now),
+            unsent: Cell::new(0),
+            is_ended_by_peer: Cell::new(false),
+            is_lingering: Cell::new(false),
+            place,
+            is_bound_here: Cell::new(false),
+            waker: RefCell::new(Waker::noop().clone()),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// When the phase began. The last response may have been sent later.
+    pub fn since(&self) -> Instant {
+        self.since.get()
+    }
+
+    /// When the first byte of the request under way came in; of several that came together, the
+    /// first.
+    pub fn begun(&self) -> Instant {
+        self.begun.get()
+    }
+
+    /// Requests that were answered.
+    pub fn requests(&self) -> usize {
+        self.requests.get()
+    }
+
+    fn enter(&self, phase: Phase, now: Instant) {
+        match (self.phase.replace(phase), phase) {
+            (Phase::Idle, Phase::Idle) => {}
+            (Phase::Idle, _) => self.idle.decrement(),
+            (_, Phase::Idle) => self.idle.increment(),
+            _ => {}
+        }
+        self.since.set(now);
+        self.publish();
+    }
+
+    /// Publishes whether the connection may be chosen to give way.
+    fn publish(&self) {
+        let standing = match self.phase.get() {
+            // It goes by itself.
+            Phase::Idle | Phase::Header if self.request.get().is_some() => Standing::BUSY,
+            Phase::Idle => self.place.idle(self.since.get()),
+            Phase::Header | Phase::Body => self.place.incomplete(self.begun.get()),
+            Phase::Response if self.is_lingering.get() => self.place.idle(self.since.get()),
+            Phase::Response => Standing::BUSY,
+        };
+        self.place.publish(standing);
+    }
+
+    /// A request began to come in at `begun`, and is not complete.
+    pub fn begin_request(&self, begun: Instant) {
+        self.begun.set(begun);
+        self.enter(Phase::Header, begun);
+    }
+
+    /// The head is complete.
+    pub fn begin_body(&self) {
+        self.enter(Phase::Body, Instant::now());
+    }
+
+    /// So many requests came in at `begun`, and their responses are sent already.
+    pub fn answered(&self, begun: Instant, responses: usize) {
+        let now = Instant::now();
+        self.requests.set(self.requests.get() + responses);
+        self.idle.stats.record_latency(now - begun, responses as u64);
+        if self.phase.get() == Phase::Idle {
+            self.since.set(now);
+            self.place.publish_later(self.place.idle(now));
+        } else {
+            self.enter(Phase::Idle, now);
+        }
+    }
+
+    /// So many requests came in at `begun`, and their responses wait to be sent.
+    pub fn begin_response(&self, begun: Instant, responses: usize) {
+        self.requests.set(self.requests.get() + responses);
+        self.begun.set(begun);
+        self.unsent.set(responses);
+        self.enter(Phase::Response, Instant::now());
+    }
+
+    /// The responses are sent.
+    pub fn end_response(&self) {
+        let now = Instant::now();
+        self.idle.stats.record_latency(now - self.begun.get(), self.unsent.take() as u64);
+        self.enter(Phase::Idle, now);
+    }
+
+    /// Nothing more is answered, and the client is waited for to close.
+    pub fn linger(&self) {
+        self.is_lingering.set(true);
+        self.enter(Phase::Response, Instant::now());
+    }
+
+    /// The client has shut down its sending side.
+    pub fn end_input(&self) {
+        self.is_ended_by_peer.set(true);
+    }
+
+    pub fn is_ended_by_peer(&self) -> bool {
+        self.is_ended_by_peer.get()
+    }
+
+    pub fn request(&self) -> Option<ConnectionRequest> {
+        self.request.get()
+    }
+
+    /// Whether the connection closes with the response that comes next.
+    pub fn is_to_close(&self) -> bool {
+        self.request.get() >= Some(ConnectionRequest::Close)
+    }
+
+    /// Whether the connection was chosen to give way to another one.
+    pub fn is_evicted(&self) -> bool {
+        self.request.get() == Some(ConnectionRequest::Evict)
+    }
+
+    /// Whether the connection goes to another worker or process.
+    pub fn is_to_detach(&self) -> bool {
+        matches!(self.request.get(), Some(ConnectionRequest::Move | ConnectionRequest::HandOff))
+    }
+
+    /// Whether the queue means this connection, and not one that had its number before.
+    pub fn is_chosen(&self) -> bool {
+        self.place.is_chosen()
+    }
+
+    /// Whether a request is not here whole, or a response is not sent whole.
+    pub fn is_under_way(&self) -> bool {
+        self.phase.get() != Phase::Idle && !self.is_lingering.get()
+    }
+
+    /// The request under way cannot be handed off.
+    pub fn bind_here(&self) {
+        self.is_bound_here.set(true);
+    }
+
+    /// Whether the connection will not be handed off before its response is sent, or at all.
+    pub fn stays(&self) -> bool {
+        self.phase.get() == Phase::Response || self.is_bound_here.get()
+    }
+
+    /// Whether a response would be cut off now.
+    pub fn is_unsent(&self) -> bool {
+        self.phase.get() == Phase::Response && !self.is_lingering.get()
+    }
+
+    /// Whether a request or response would be cut off now.
+    pub fn is_cut_by_closing(&self) -> bool {
+        self.is_unsent() || self.is_bound_here.get()
+    }
+
+    /// Asks something of the connection. One that is to close is not asked to move.
+    pub fn ask(&self, request: ConnectionRequest) {
+        if self.request.get() < Some(request) {
+            self.request.set(Some(request));
+            self.publish();
+            self.wake();
+        }
+    }
+
+    /// Wakes this when something is asked of the connection.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.waker.borrow_mut().clone_from(waker);
+    }
+
+    pub fn wake(&self) {
+        self.waker.borrow().wake_by_ref();
+    }
+
+    /// The client, for the log; a proxy in front may name its own.
+    pub fn client(&self, real_ip: Option<IpAddr>) -> String {
+        match (real_ip, self.peer) {
+            (Some(ip), _) => ip.to_string(),
+            (None, Some(peer)) => peer.to_string(),
+            (None, None) => "unix".into(),
+        }
+    }
+}
+
+impl Drop for ConnectionState {
+    fn drop(&mut self) {
+        if self.phase.get() == Phase::Idle {
+            self.idle.decrement();
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! The path from a request to its response if the request is there completely: it is read, judged and answered
+//! in the worker's own buffers, and with one write. Everything that is sent goes this way.
+
+use std::{
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context as TaskContext, Poll, ready},
+};
+
+use bytes::Buf;
+use tokio::{
+    io::{AsyncWrite, ReadBuf},
+    task::{self, coop},
+    time::{Instant, sleep},
+};
+
+use super::{
+    buf_list::BufList,
+    buffers::{Buffers, Output},
+    catch_panic::catch_panic,
+    connection_state::{ConnectionState, Phase},
+    context::Context,
+    detached::DetachedConnection,
+    io::Io,
+    phase_timer::PhaseTimer,
+    policy::Policy,
+    request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
+    response::{ReplyTo, Response},
+    yield_now::yield_now,
+};
+use crate::{pixel, stats::Outcome};
+
+/// Why a connection leaves the fast path.
+#[derive(Debug)]
+pub enum FastPathExit {
+    /// The body of the next request is not here; the request is first in the unread input.
+    NeedsHyper(Box<RequestHead>),
+    /// It was asked to go to another worker or process, and is idle or has an incomplete head.
+    Detached,
+    /// It is idle, and was asked to close.
+    Closed,
+    /// It has been idle for too long.
+    Idle,
+    /// Its last response is sent. If `is_silent`, its client has said that it is the last, and has sent nothing
+    /// behind it.
+    FinalResponseSent { is_silent: bool },
+    /// Its client has closed.
+    PeerClosed,
+    /// It was chosen to give way, and a head is incomplete.
+    Evicted,
+    /// Its client does not take its responses.
+    WriteTimedOut,
+    /// It has broken.
+    Io(io::Error),
+}
+
+/// A response that is not written yet.
+#[derive(Debug)]
+pub struct Reply {
+    pub response: Response,
+    pub to: ReplyTo,
+    /// The client of the proxy in front.
+    pub real_ip: Option<std::net::IpAddr>,
+}
+
+/// Sends the response that is given, and serves requests until something else is to be done with the
+/// connection.
+pub async fn run(
+    io: &mut Io,
+    context: &Context,
+    state: &ConnectionState,
+    reply: Option<Box<Reply>>,
+) -> FastPathExit {
+    let sleep = pin!(sleep(context.policy().shortest_timeout()));
+    let timer = PhaseTimer::new(sleep, context);
+    let is_judged = io.unread.is_empty();
+    let mut path = FastPath {
+        io,
+        context,
+        state,
+        timer,
+        parser: None,
+        is_judged,
+        unsent: None,
+        last: None,
+        has_more: false,
+        turn: None,
+    };
+    if let Some(reply) = reply {
+        path.queue(&reply);
+    }
+    poll_fn(|cx| path.poll(cx)).await
+}
+
+struct FastPath<'c> {
+    io: &'c mut Io,
+    context: &'c Context,
+    state: &'c ConnectionState,
+    timer: PhaseTimer<'c>,
+    /// Has read what is unread, if that is an incomplete head.
+    parser: Option<Box<HeadParser>>,
+    /// In what is unread there is no request that can be answered.
+    is_judged: bool,
+    /// The rest of responses that the socket did not take at once.
+    unsent: Option<Box<BufList>>,
+    /// Nothing is answered behind these responses.
+    last: Option<Last>,
+    /// There may be more input than one turn is for.
+    has_more: bool,
+    /// The turn that others have before this connection gives way.
+    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// Why a response is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The client has said that it sends nothing more.
+    Agreed,
+    /// The client may not know.
+    Announced,
+}
+
+/// What became of the requests that are there.
+struct Batch<'i> {
+    /// What is left of the input.
+    rest: &'i [u8],
+    responses: usize,
+    /// Nothing is answered behind these.
+    last: Option<Last>,
+    next: Next,
+}
+
+/// A request whose body is there.
+struct WholeRequest<'i> {
+    /// From the head on.
+    input: &'i [u8],
+    head: &'i RequestHead,
+    body: &'i [u8],
+}
+
+/// What is in the rest of the input.
+enum Next {
+    /// Nothing that can be answered now.
+    Incomplete,
+    /// A request that is answered when these responses are sent.
+    Later,
+    /// A request whose body is not there.
+    Body(Box<RequestHead>),
+}
+
+type Step = Poll<Result<(), FastPathExit>>;
+
+/// A longer body is answered alone: its response may be many times as long.
+const LONG_BODY: usize = 1 << 10;
+
+impl FastPath<'_> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<FastPathExit> {
+        self.state.set_waker(cx.waker());
+        loop {
+            let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
+            match step {
+                Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
+                    // Wakes this again, but not before the others' sockets are looked at, too.
+                    let _ = pin!(task::yield_now()).poll(cx);
+                    break;
+                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(exit)) => return Poll::Ready(exit),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            let is_send_queue_empty = || self.io.stream.is_send_queue_empty();
+            match ready!(self.timer.poll(cx, self.context, self.state, is_send_queue_empty)) {
+                Phase::Response => return Poll::Ready(FastPathExit::WriteTimedOut),
+                // A request that has just arrived is answered, though it is late.
+                Phase::Idle if self.io.stream.has_input() => {
+                    self.timer.reset(Instant::now() + self.context.policy().shortest_timeout());
+                }
+                Phase::Idle => return Poll::Ready(FastPathExit::Idle),
+                Phase::Header | Phase::Body => {
+                    self.queue_last(RequestRejection::TIMED_OUT);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Reads once, if nothing is to be done without, and answers every request that is there.
+    fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> Step {
+        if self.state.is_to_detach() && !self.state.stays() {
+            if self.io.unread.len() <= DetachedConnection::MAX_UNREAD {
+                return Poll::Ready(Err(FastPathExit::Detached));
+            }
+            self.state.bind_here();
+        }
+        let context = self.context;
+        let mut buffers = context.buffers.borrow_mut();
+        let Buffers { input, output } = &mut *buffers;
+        let mut input = ReadBuf::new(input);
+        if self.is_judged {
+            match self.io.poll_read(cx, &mut input, &context.stats) {
+                Poll::Pending => return self.poll_asked(cx),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(FastPathExit::Io(error))),
+                Poll::Ready(Ok(())) if input.filled().is_empty() => {
+                    drop(buffers);
+                    return self.end_input();
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            // A connection that continues to send takes turns with the others.
+            self.has_more = input.remaining() == 0;
+        }
+        let now = Instant::now();
+        let begun = if self.state.phase() == Phase::Idle { now } else { self.state.begun() };
+        let mut unread = std::mem::take(&mut self.io.unread);
+        let input = if unread.is_empty() {
+            input.filled()
+        } else {
+            unread.extend_from_slice(input.filled());
+            &unread
+        };
+        let Batch { rest, responses, last, next } = self.answer_all(input, output, now);
+        let is_silent = last == Some(Last::Agreed) && rest.is_empty() && !self.has_more;
+        let used = input.len() - rest.len();
+        self.is_judged = matches!(next, Next::Incomplete);
+        self.has_more |= matches!(next, Next::Later);
+        if last.is_some() {
+            unread = Vec::new();
+        } else if unread.is_empty() {
+            unread = rest.to_vec();
+        } else if used == unread.len() {
+            unread = Vec::new();
+        } else {
+            unread.drain(..used);
+        }
+        self.io.unread = unread;
+        if responses > 0 {
+            let stream = Pin::new(&mut self.io.stream);
+            let sent = if output.is_in_one_piece() {
+                stream.poll_write(cx, &output.bytes)
+            } else {
+                stream.poll_write_vectored(cx, &output.slices())
+            };
+            let sent = match sent {
+                Poll::Ready(Ok(sent)) => sent,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(FastPathExit::Io(error))),
+                Poll::Pending => 0,
+            };
+            context.stats.sent(sent);
+            if sent < output.len() {
+                self.unsent = Some(output.rest(sent).into());
+                self.last = last;
+                // What is behind these is judged when they are sent.
+                self.is_judged = self.is_judged && self.io.unread.is_empty();
+                self.parser = None;
+                output.clear();
+                self.state.begin_response(begun, responses);
+                return Poll::Ready(Ok(()));
+            }
+            output.release();
+            self.state.answered(begun, responses);
+        }
+        if last.is_some() {
+            return Poll::Ready(Err(FastPathExit::FinalResponseSent { is_silent }));
+        }
+        self.note_rest(now);
+        match next {
+            Next::Body(head) => Poll::Ready(Err(FastPathExit::NeedsHyper(head))),
+            Next::Incomplete | Next::Later => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes the responses to all requests that are there, or to as many as are sent at once.
+    fn answer_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
+        output.clear();
+        let (context, policy) = (self.context, self.context.policy());
+        let is_to_close = context.closes_after_response() || self.state.is_to_close();
+        let mut batch = Batch { rest: input, responses: 0, last: None, next: Next::Incomplete };
+        while batch.last.is_none() && !batch.rest.is_empty() {
+            let mut first_look = HeadParser::default();
+            let parser = self.parser.as_deref_mut().unwrap_or(&mut first_look);
+            if parser.is_at_start() {
+                let skipped = skip_empty_lines(batch.rest);
+                if skipped > 0 {
+                    (batch.rest, *parser) = (&batch.rest[skipped..], HeadParser::default());
+                }
+                if batch.rest.is_empty() {
+                    self.parser = None;
+                    break;
+                }
+            }
+            let head = match parser.parse(batch.rest, &policy, context.stats.is_drained()) {
+                Parsed::Complete(head) => head,
+                Parsed::Incomplete => {
+                    self.parser.get_or_insert_with(|| Box::new(first_look));
+                    break;
+                }
+                Parsed::Invalid(rejection) => {
+                    self.write(&rejection.into(), ReplyTo::UNREADABLE, None, true, now, output);
+                    (batch.responses, batch.last) = (batch.responses + 1, Some(Last::Announced));
+                    break;
+                }
+            };
+            let closes = head.rejection.is_some_and(|rejection| rejection.closes);
+            let body = match head.framing {
+                _ if closes => Some((&b""[..], &b""[..])),
+                Framing::Length(length) => batch.rest[head.length..].split_at_checked(length),
+                Framing::Chunked => None,
+            };
+            let Some((body, rest)) = body else {
+                batch.next = Next::Body(head.into());
+                break;
+            };
+            if batch.responses > 0 && (body.len() > LONG_BODY || output.len() >= Output::MAX) {
+                batch.next = Next::Later;
+                break;
+            }
+            self.parser = None;
+            let is_last = closes
+                || head.closes
+                || is_to_close
+                || self.state.requests() + batch.responses + 1 >= policy.requests_limit;
+            let is_failed = self.answer(
+                &WholeRequest { input: batch.rest, head: &head, body },
+                is_last,
+                &policy,
+                now,
+                output,
+            );
+            batch.responses += 1;
+            batch.rest = rest;
+            if is_last || is_failed {
+                let is_agreed = head.closes && !closes && !is_failed;
+                batch.last = Some(if is_agreed { Last::Agreed } else { Last::Announced });
+            }
+        }
+        batch
+    }
+
+    /// Writes the response to one request; says whether answering it has failed, so that it is the last one.
+    fn answer(
+        &self,
+        request: &WholeRequest<'_>,
+        is_last: bool,
+        policy: &Policy,
+        now: Instant,
+        output: &mut Output,
+    ) -> bool {
+        let WholeRequest { input, head, body } = *request;
+        let response = if let Some(rejection) = head.rejection {
+            rejection.into()
+        } else if !head.is_json {
+            Response::to_body(body, false, policy)
+        } else {
+            let begin = output.bytes.len();
+            let accept = |body| {
+                let pixel = pixel::parse(body)?;
+                let length = pixel::accepted_len(&pixel);
+                self.context.heads.write_accepted(now, length, head.into(), is_last, &mut output.bytes);
+                pixel::write_accepted(&pixel, &mut output.bytes);
+                Ok(())
+            };
+            match catch_panic(body, accept) {
+                Some(Ok(())) => {
+                    self.context.stats.record_outcome(Outcome::Ok);
+                    return false;
+                }
+                Some(Err(rejection)) => Response::to_rejected(rejection, policy),
+                None => {
+                    output.bytes.truncate(begin);
+                    RequestRejection::FAILED.into()
+                }
+            }
+        };
+        let is_last = is_last || response.closes;
+        self.write(&response, head.into(), head.real_ip(input), is_last, now, output);
+        response.closes
+    }
+
+    /// Writes a response, and counts and logs it.
+    fn write(
+        &self,
+        response: &Response,
+        to: ReplyTo,
+        real_ip: Option<std::net::IpAddr>,
+        is_last: bool,
+        now: Instant,
+        output: &mut Output,
+    ) {
+        let context = self.context;
+        context.heads.write(now, response, to, is_last, &mut output.bytes);
+        if !to.is_head {
+            output.push_body(&response.body);
+        }
+        context.count(response, || self.state.client(real_ip));
+    }
+
+    /// Has a response sent that is no part of a batch.
+    fn queue(&mut self, reply: &Reply) {
+        let Reply { response, to, real_ip } = reply;
+        let context = self.context;
+        let is_last = response.closes
+            || to.closes
+            || context.closes_after_response()
+            || self.state.is_to_close()
+            || self.state.requests() + 1 >= context.policy().requests_limit;
+        let mut buffers = context.buffers.borrow_mut();
+        let output = &mut buffers.output;
+        output.clear();
+        self.write(response, *to, *real_ip, is_last, Instant::now(), output);
+        self.unsent = Some(output.rest(0).into());
+        output.clear();
+        self.last = is_last.then_some(Last::Announced);
+        self.state.begin_response(self.state.begun(), 1);
+    }
+
+    /// Has a response sent to a request that will not be complete, and nothing behind it.
+    fn queue_last(&mut self, rejection: RequestRejection) {
+        self.io.unread = Vec::new();
+        self.queue(&Reply { response: rejection.into(), to: ReplyTo::UNREADABLE, real_ip: None });
+    }
+
+    /// There is nothing to read: does what was asked of the connection.
+    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> Step {
+        if !self.state.is_to_close() {
+            return Poll::Pending;
+        }
+        match self.state.phase() {
+            // Otherwise the request that is there is answered, as the last one.
+            Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(FastPathExit::Closed)),
+            Phase::Header if self.state.is_evicted() => {
+                // The rest may have come already, but that is known only after epoll has been asked.
+                ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
+                self.turn = Some(Box::pin(std::future::ready(())));
+                if coop::has_budget_remaining() {
+                    return Poll::Ready(Err(FastPathExit::Evicted));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The client has ended its input.
+    fn end_input(&mut self) -> Step {
+        self.state.end_input();
+        if !self.has_request() {
+            return Poll::Ready(Err(FastPathExit::PeerClosed));
+        }
+        self.queue_last(RequestRejection::MALFORMED);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection waits for the rest of what is unread, which came at `begun`, or for anything.
+    fn note_rest(&self, begun: Instant) {
+        if self.has_request() && self.state.phase() == Phase::Idle {
+            self.state.begin_request(begun);
+        }
+    }
+
+    /// Whether a request has begun in what is unread. A lone CR may be one of an empty line.
+    fn has_request(&self) -> bool {
+        !matches!(self.io.unread[..], [] | [b'\r'])
+    }
+
+    /// Continues with responses that the socket did not take at once.
+    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> Step {
+        const MOST_SLICES: usize = 64;
+
+        let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+        let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
+        let filled = unsent.chunks_vectored(&mut slices);
+        let stream = Pin::new(&mut self.io.stream);
+        let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
+            Ok(sent) => sent,
+            Err(error) => return Poll::Ready(Err(FastPathExit::Io(error))),
+        };
+        self.context.stats.sent(sent);
+        unsent.advance(sent);
+        if unsent.has_remaining() {
+            unsent.shrink();
+            return Poll::Ready(Ok(()));
+        }
+        self.unsent = None;
+        self.state.end_response();
+        if self.last.is_some() {
+            return Poll::Ready(Err(FastPathExit::FinalResponseSent { is_silent: false }));
+        }
+        self.note_rest(Instant::now());
+        Poll::Ready(Ok(()))
+    }
+}

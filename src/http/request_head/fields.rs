@@ -1,0 +1,156 @@
+//! Fields that change how a request is read or answered, and their values.
+
+/// The meaning of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderKind {
+    Host,
+    ContentType,
+    ContentLength,
+    TransferEncoding,
+    ContentEncoding,
+    Connection,
+    Expect,
+    /// The client of the proxy in front.
+    RealIp,
+}
+
+impl HeaderKind {
+    /// The meaning of the field in this line, if its name is known, and the length of the name. There is no
+    /// control character in the line but tabs.
+    pub fn of(line: &[u8]) -> Option<(Self, usize)> {
+        let (kind, name): (_, &[u8]) = match line.first()? | 0x20 {
+            b'h' if begins(line, b"host:") => (Self::Host, b"host"),
+            b'c' if begins(line, b"content-length:") => (Self::ContentLength, b"content-length"),
+            b'c' if begins(line, b"content-type:") => (Self::ContentType, b"content-type"),
+            b'c' if begins(line, b"connection:") => (Self::Connection, b"connection"),
+            b'c' if begins(line, b"content-encoding:") => (Self::ContentEncoding, b"content-encoding"),
+            b'x' if begins(line, b"x-real-ip:") => (Self::RealIp, b"x-real-ip"),
+            b'e' if begins(line, b"expect:") => (Self::Expect, b"expect"),
+            b't' if begins(line, b"transfer-encoding:") => (Self::TransferEncoding, b"transfer-encoding"),
+            _ => return None,
+        };
+        Some((kind, name.len()))
+    }
+}
+
+/// Whether a line begins like this, in any case. Among the bytes that are in lines, the bit that tells a capital
+/// letter from a small one makes no other pair with a letter, `-` or `:`. Words are compared, of which the last
+/// two overlap.
+fn begins<const N: usize>(line: &[u8], known: &[u8; N]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+
+    fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+        let mut word = [0; 8];
+        let length = if N < 8 { 4 } else { 8 };
+        word[..length].copy_from_slice(&bytes[at..at + length]);
+        u64::from_le_bytes(word)
+    }
+
+    let Some(line) = line.first_chunk::<N>() else { return false };
+    let (length, mut differs, mut at) = (if N < 8 { 4 } else { 8 }, 0, 0);
+    while at < N {
+        let place = at.min(N - length);
+        differs |= (word(line, place) | CASE) ^ (word(known, place) | CASE);
+        at += length;
+    }
+    differs == 0
+}
+
+/// The elements of a list without their white space (RFC 9110 §5.6.1), empty ones included.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim)
+}
+
+/// A value without the white space around it (RFC 9110 §5.6.3).
+pub fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// `1*DIGIT` (RFC 9110 §8.6). One that is beyond any limit is as large as possible.
+pub fn length_of(value: &[u8]) -> Option<usize> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_usize, |length, byte| {
+        let digit = byte.is_ascii_digit().then(|| usize::from(byte - b'0'))?;
+        Some(length.saturating_mul(10).saturating_add(digit))
+    })
+}
+
+/// `application/json` or `application/*+json`, with any parameters (RFC 9110 §8.3.1, RFC 6839 §3.1).
+/// A second slash spoils it, and blanks are those of Latin-1, as in Python.
+pub fn is_json_type(value: &[u8]) -> bool {
+    const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
+    if value == b"application/json" {
+        return true;
+    }
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    let begin = essence.iter().position(|byte| !BLANKS.contains(byte)).unwrap_or_default();
+    let end = essence.iter().rposition(|byte| !BLANKS.contains(byte)).map_or(begin, |last| last + 1);
+    let Some((kind, subtype)) = essence[begin..end].split_at_checked(b"application/".len()) else {
+        return false;
+    };
+    let has_suffix = subtype.len() >= 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
+    let is_json = subtype.eq_ignore_ascii_case(b"json") || has_suffix && !subtype.contains(&b'/');
+    kind.eq_ignore_ascii_case(b"application/") && is_json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_content_types_are_json() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/vnd.api+json", true),
+            ("application/json ;x", true),
+            ("application/+json", true),
+            ("application/a/b+json", false),
+            ("text/json", false),
+            ("application/jsonx", false),
+            ("application/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json_type(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        for (line, known) in [
+            ("HOST: a", Some((HeaderKind::Host, 4))),
+            ("host:", Some((HeaderKind::Host, 4))),
+            ("Content-Length: 1", Some((HeaderKind::ContentLength, 14))),
+            ("transfer-encodinG:", Some((HeaderKind::TransferEncoding, 17))),
+            ("eXpect:x", Some((HeaderKind::Expect, 6))),
+            ("content_length:", None),
+            ("content-lengths:", None),
+            ("content-length :", None),
+            ("x-real-iq:", None),
+            ("hos", None),
+            ("", None),
+        ] {
+            assert_eq!(HeaderKind::of(line.as_bytes()), known, "{line}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_digits() {
+        for (value, length) in [
+            ("0", Some(0)),
+            ("0041", Some(41)),
+            ("99999999999999999999999", Some(usize::MAX)),
+            ("", None),
+            ("+1", None),
+            ("1 ", None),
+            ("0x1", None),
+        ] {
+            assert_eq!(length_of(value.as_bytes()), length, "{value}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+use std::ops::Range;
+
+use super::{
+    Framing, RequestHead, Version,
+    fields::{HeaderKind, elements, is_json_type, length_of, trim},
+    host::is_host,
+    rules::{Fault, Faults, RequestRejection},
+};
+use crate::http::policy::Policy;
+
+/// More fields are too many.
+const MAX_FIELDS: usize = 100;
+
+/// The request line of nearly all requests. There is nothing to judge about it.
+const USUAL_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
+
+/// Reads one head. It can be given its input again and again, each time with more of it, and looks at no
+/// byte of it twice but at those of the last line.
+#[allow(clippy::struct_excessive_bools)] // a head says yes or no to many things
+#[derive(Debug, Clone, Default)]
+pub struct HeadParser {
+    /// Where the line begins that is not complete.
+    line: usize,
+    /// How far it was searched for its end.
+    searched: usize,
+    /// Lines before it.
+    lines: usize,
+    faults: Faults,
+    is_http10: bool,
+    is_head: bool,
+    hosts: usize,
+    length: Option<usize>,
+    codings: usize,
+    is_chunked: bool,
+    types: usize,
+    is_json: bool,
+    has_close: bool,
+    has_keep_alive: bool,
+    expects_continue: bool,
+    real_ip: Option<Range<usize>>,
+}
+
+/// What the input is, as far as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A head.
+    Complete(RequestHead),
+    /// More of it has to come.
+    Incomplete,
+    /// No head, whatever comes. Where it ends is not known.
+    Invalid(RequestRejection),
+}
+
+/// The length of the empty lines at the beginning, which a server ignores (RFC 9112 §2.2).
+pub fn skip_empty_lines(input: &[u8]) -> usize {
+    let mut rest = input;
+    while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
+        rest = behind;
+    }
+    input.len() - rest.len()
+}
+
+impl HeadParser {
+    /// Whether no line is complete.
+    pub fn is_at_start(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// How much of the input was looked at, and is not looked at again.
+    pub fn searched(&self) -> usize {
+        self.searched
+    }
+
+    /// Reads `input`, which begins with the head, and behind [`skip_empty_lines`]. A drained daemon rejects
+    /// what is not wrong in another way.
+    #[inline(never)] // as part of its caller it has too few registers
+    pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
+        // What is behind the limit makes no difference.
+        let window = &input[..input.len().min(policy.head_limit)];
+        if self.lines == 0 && window.starts_with(USUAL_LINE) {
+            (self.line, self.searched, self.lines) = (USUAL_LINE.len(), USUAL_LINE.len(), 1);
+        }
+        loop {
+            let line = match self.next_line(window) {
+                Ok(Some(line)) => line,
+                // What can begin neither a method nor an empty line is not waited for.
+                Ok(None) if self.lines == 0 && !can_begin(input) => {
+                    return Parsed::Invalid(Fault::Syntax.rejection());
+                }
+                Ok(None) if input.len() > window.len() => {
+                    let fault = if self.lines == 0 { Fault::TargetTooLong } else { Fault::HeadTooLarge };
+                    return Parsed::Invalid(fault.rejection());
+                }
+                Ok(None) => return Parsed::Incomplete,
+                Err(fault) => return Parsed::Invalid(fault.rejection()),
+            };
+            let read = match &window[line.clone()] {
+                [] if self.lines > 1 => return Parsed::Complete(self.head(policy, is_drained)),
+                bytes if self.lines == 1 => self.read_request_line(bytes),
+                [] | [b' ' | b'\t', ..] => Err(Fault::Syntax),
+                bytes => self.read_field(bytes, line.start),
+            };
+            if let Err(fault) = read {
+                return Parsed::Invalid(fault.rejection());
+            }
+        }
+    }
+
+    /// The next complete line without its end, CRLF or LF (RFC 9112 §2.2). There is no other control character
+    /// but a tab in it (RFC 9110 §5.5).
+    fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+        // A limit may have become lower.
+        while self.searched <= input.len() {
+            let end = next_control(input, self.searched);
+            let next = match &input[end..] {
+                [b'\t', ..] => {
+                    self.searched = end + 1;
+                    continue;
+                }
+                [b'\r', b'\n', ..] => end + 2,
+                [b'\n', ..] => end + 1,
+                [] | [b'\r'] => {
+                    self.searched = end;
+                    return Ok(None);
+                }
+                _ => return Err(Fault::Syntax),
+            };
+            let line = self.line..end;
+            (self.line, self.searched) = (next, next);
+            self.lines += 1;
+            return Ok(Some(line));
+        }
+        Ok(None)
+    }
+
+    /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
+    fn read_request_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Fault::Syntax);
+        };
+        if method.is_empty() || !method.iter().all(|byte| is_in_token(*byte)) {
+            return Err(Fault::Syntax);
+        }
+        match version {
+            b"HTTP/1.0" => self.is_http10 = true,
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => {}
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+                return Err(Fault::MajorVersion);
+            }
+            _ => return Err(Fault::Syntax),
+        }
+        self.is_head = method == b"HEAD";
+        self.faults.add_if(method != b"POST", Fault::Method);
+        self.read_target(target)
+    }
+
+    /// Origin-form and absolute-form (RFC 9112 §3.2). Another one is a path that does not exist. A fragment is no
+    /// part of a target, so it is taken as part of the path.
+    fn read_target(&mut self, target: &[u8]) -> Result<(), Fault> {
+        if target.is_empty() || target.contains(&b'\t') {
+            return Err(Fault::Syntax);
+        }
+        let absolute = |scheme: &[u8]| {
+            let (begin, rest) = target.split_at_checked(scheme.len())?;
+            begin.eq_ignore_ascii_case(scheme).then_some(rest)
+        };
+        let path = match absolute(b"http://").or_else(|| absolute(b"https://")) {
+            Some(rest) => {
+                let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+                let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
+                self.faults.add_if(!is_host(authority), Fault::Host);
+                path
+            }
+            None => target,
+        };
+        let is_known = path.strip_prefix(b"/pixel").is_some_and(|rest| matches!(rest, [] | [b'?', ..]));
+        self.faults.add_if(!is_known, Fault::Path);
+        Ok(())
+    }
+
+    /// `field-name ":" OWS field-value OWS` (RFC 9112 §5), at `place` of the input.
+    fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), Fault> {
+        // The request line is one, too.
+        if self.lines > MAX_FIELDS + 1 {
+            return Err(Fault::HeadTooLarge);
+        }
+        let Some((kind, length)) = HeaderKind::of(line) else {
+            let colon = line.iter().position(|byte| !is_in_token(*byte)).unwrap_or(0);
+            return if colon > 0 && line[colon] == b':' { Ok(()) } else { Err(Fault::Syntax) };
+        };
+        let behind = &line[length + 1..];
+        let value = trim(behind);
+        match kind {
+            HeaderKind::Host => {
+                self.hosts += 1;
+                self.faults.add_if(!is_host(value), Fault::Host);
+            }
+            HeaderKind::ContentType => {
+                self.types += 1;
+                self.is_json |= self.types == 1 && is_json_type(value);
+            }
+            HeaderKind::ContentLength => self.read_length(value),
+            HeaderKind::TransferEncoding => {
+                self.codings += 1;
+                self.is_chunked = self.codings == 1 && value.eq_ignore_ascii_case(b"chunked");
+            }
+            HeaderKind::ContentEncoding => {
+                let is_plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+                self.faults.add_if(!elements(value).all(is_plain), Fault::ContentEncoding);
+            }
+            HeaderKind::Connection => {
+                for option in elements(value) {
+                    self.has_close |= option.eq_ignore_ascii_case(b"close");
+                    self.has_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            HeaderKind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            HeaderKind::RealIp => {
+                let begin =
+                    place + line.len() - behind.len() + (behind.len() - behind.trim_ascii_start().len());
+                self.real_ip.get_or_insert(begin..begin + value.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Several equal lengths are one (RFC 9110 §8.6).
+    fn read_length(&mut self, value: &[u8]) {
+        if self.length.is_none()
+            && let Some(length) = length_of(value)
+        {
+            self.length = Some(length);
+            return;
+        }
+        for element in elements(value) {
+            let length = length_of(element);
+            let is_equal = length.is_some_and(|length| self.length.is_none_or(|before| before == length));
+            self.faults.add_if(!is_equal, Fault::InvalidLength);
+            self.length = self.length.or(length);
+        }
+    }
+
+    fn head(&mut self, policy: &Policy, is_drained: bool) -> RequestHead {
+        let length = self.length.unwrap_or(0);
+        let faults = &mut self.faults;
+        if self.codings > 0 {
+            faults.add_if(self.is_http10, Fault::CodingInHttp10);
+            faults.add_if(self.length.is_some() || faults.has(Fault::InvalidLength), Fault::LengthAndCoding);
+            faults.add_if(!self.is_chunked, Fault::UnknownCoding);
+        }
+        faults.add_if(self.hosts > 1 || self.hosts == 0 && !self.is_http10, Fault::Host);
+        faults.add_if(is_drained, Fault::Drained);
+        faults.add_if(length > policy.body_limit, Fault::BodyTooLarge);
+        let expects_continue = self.expects_continue && !self.is_http10 && (length > 0 || self.is_chunked);
+        let rejection = faults.rejection().map(|rejection| RequestRejection {
+            // A client that waits before it sends the body may send it all the same, or not.
+            closes: rejection.closes || faults.has(Fault::BodyTooLarge) || expects_continue,
+            ..rejection
+        });
+        RequestHead {
+            length: self.line,
+            framing: if self.is_chunked { Framing::Chunked } else { Framing::Length(length) },
+            version: if self.is_http10 { Version::Http10 } else { Version::Http11 },
+            is_head: self.is_head,
+            is_json: self.is_json,
+            closes: self.has_close || self.is_http10 && !self.has_keep_alive,
+            expects_continue,
+            rejection,
+            real_ip: self.real_ip.take(),
+        }
+    }
+}
+
+/// The first control character from `from` on, or the end. Eight bytes at a time: a byte that is below 0x20, or
+/// 0x7f, leaves its highest bit, and the lowest such byte is exact.
+fn next_control(input: &[u8], from: usize) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+
+    let (words, rest) = input[from..].as_chunks();
+    for (nth, eight) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*eight);
+        let without_del = word ^ (ONES * 0x7f);
+        // Both have no highest bit where the byte has one.
+        let below_space = word.wrapping_sub(ONES * 0x20);
+        let is_del = without_del.wrapping_sub(ONES);
+        let found = (below_space | is_del) & !word & (ONES * 0x80);
+        if found != 0 {
+            return from + 8 * nth + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_control = |byte: &u8| *byte < b' ' || *byte == 0x7f;
+    input.len() - rest.len() + rest.iter().position(is_control).unwrap_or(rest.len())
+}
+
+fn can_begin(input: &[u8]) -> bool {
+    input == b"\r" || input.first().is_none_or(|byte| is_in_token(*byte))
+}
+
+fn is_in_token(byte: u8) -> bool {
+    IN_TOKENS[usize::from(byte)]
+}
+
+/// `tchar` (RFC 9110 §5.6.2).
+const IN_TOKENS: [bool; 256] = {
+    const MARKS: &[u8] = b"!#$%&'*+-.^_`|~";
+
+    let (mut table, mut byte, mut i) = ([false; 256], 0_u8, 0);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    while i < MARKS.len() {
+        table[MARKS[i] as usize] = true;
+        i += 1;
+    }
+    table
+};

@@ -1,0 +1,132 @@
+use crate::stats::Outcome;
+
+/// A rule that a head can break. The first one that is broken decides about the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A line that is neither a request line nor a field.
+    Syntax,
+    MajorVersion,
+    TargetTooLong,
+    HeadTooLarge,
+    CodingInHttp10,
+    LengthAndCoding,
+    UnknownCoding,
+    InvalidLength,
+    Host,
+    Drained,
+    Path,
+    Method,
+    ContentEncoding,
+    BodyTooLarge,
+}
+
+/// The response to a request whose body is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRejection {
+    /// What it counts as.
+    pub outcome: Outcome,
+    /// Its status.
+    pub status: u16,
+    /// Whether it is the last response on its connection.
+    pub closes: bool,
+}
+
+/// The rules in the order of [`Fault`]: where each is from, and the response to a head that breaks it. Where
+/// the next request begins is unknown behind one that closes, or finding out is not worth the bytes.
+const RULES: [(Fault, &str, RequestRejection); 14] = {
+    use Outcome::{
+        HeadTooLarge, Malformed, MethodNotAllowed, NotFound, NotImplemented, TooLarge, Unavailable,
+        UnsupportedMediaType,
+    };
+    const fn close(outcome: Outcome, status: u16) -> RequestRejection {
+        RequestRejection { outcome, status, closes: true }
+    }
+    const fn keep(outcome: Outcome, status: u16) -> RequestRejection {
+        RequestRejection { outcome, status, closes: false }
+    }
+    [
+        (Fault::Syntax, "RFC 9112 §2.2, §3, §5; RFC 9110 §5.5", close(Malformed, 400)),
+        (Fault::MajorVersion, "RFC 9110 §15.6.6", close(Malformed, 505)),
+        (Fault::TargetTooLong, "RFC 9112 §3", close(HeadTooLarge, 414)),
+        (Fault::HeadTooLarge, "RFC 6585 §5", close(HeadTooLarge, 431)),
+        (Fault::CodingInHttp10, "RFC 9112 §6.1", close(Malformed, 400)),
+        (Fault::LengthAndCoding, "RFC 9112 §6.3 (3)", close(Malformed, 400)),
+        (Fault::UnknownCoding, "RFC 9112 §6.1", close(NotImplemented, 501)),
+        (Fault::InvalidLength, "RFC 9112 §6.3 (5)", close(Malformed, 400)),
+        (Fault::Host, "RFC 9112 §3.2; RFC 3986 §3.2.2", close(Malformed, 400)),
+        (Fault::Drained, "RFC 9110 §15.6.4", close(Unavailable, 503)),
+        (Fault::Path, "RFC 9110 §15.5.5", keep(NotFound, 404)),
+        (Fault::Method, "RFC 9110 §15.5.6", keep(MethodNotAllowed, 405)),
+        (Fault::ContentEncoding, "RFC 9110 §8.4, §5.6.1", keep(UnsupportedMediaType, 415)),
+        (Fault::BodyTooLarge, "RFC 9110 §15.5.14", close(TooLarge, 413)),
+    ]
+};
+
+impl Fault {
+    pub fn rejection(self) -> RequestRejection {
+        RULES[self as usize].2
+    }
+}
+
+impl RequestRejection {
+    /// The body is longer than allowed, as its chunks show.
+    pub const BODY_TOO_LARGE: Self = RULES[Fault::BodyTooLarge as usize].2;
+    /// Broken chunks, or a request that breaks off (RFC 9112 §7.1, §8).
+    pub const MALFORMED: Self = RULES[Fault::Syntax as usize].2;
+    /// The request did not arrive in time (RFC 9110 §15.5.9).
+    pub const TIMED_OUT: Self = Self { outcome: Outcome::TimedOut, status: 408, closes: true };
+    /// A fault of the daemon's own (RFC 9110 §15.6.1).
+    pub const FAILED: Self = Self { outcome: Outcome::Failed, status: 500, closes: true };
+
+    /// The body of the response.
+    pub fn body(self) -> &'static str {
+        match self.status {
+            404 => r#"{"detail":"Not Found"}"#,
+            405 => r#"{"detail":"Method Not Allowed"}"#,
+            408 => r#"{"detail":"Request Timeout"}"#,
+            413 => r#"{"detail":"Content Too Large"}"#,
+            414 => r#"{"detail":"URI Too Long"}"#,
+            415 => r#"{"detail":"Unsupported Media Type"}"#,
+            431 => r#"{"detail":"Request Header Fields Too Large"}"#,
+            500 => r#"{"detail":"Internal Server Error"}"#,
+            501 => r#"{"detail":"Not Implemented"}"#,
+            503 => r#"{"detail":"Service Unavailable"}"#,
+            505 => r#"{"detail":"HTTP Version Not Supported"}"#,
+            _ => r#"{"detail":"Bad Request"}"#,
+        }
+    }
+}
+
+/// The rules that a head breaks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults(u16);
+
+impl Faults {
+    pub fn add_if(&mut self, is_broken: bool, fault: Fault) {
+        self.0 |= u16::from(is_broken) << fault as u16;
+    }
+
+    pub fn has(self, fault: Fault) -> bool {
+        self.0 & 1 << fault as u16 != 0
+    }
+
+    /// What follows from the first one.
+    pub fn rejection(self) -> Option<RequestRejection> {
+        let (_, _, rejection) = RULES.get(self.0.trailing_zeros() as usize)?;
+        Some(*rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_in_the_order_of_faults() {
+        for (nth, (fault, section, rejection)) in RULES.iter().enumerate() {
+            assert_eq!(*fault as usize, nth, "{section}");
+            let is_default = rejection.body() == RequestRejection::MALFORMED.body();
+            assert_eq!(is_default, rejection.status == 400, "{section}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+use std::{
+    cell::{Cell, RefCell},
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Buf, Bytes};
+use hyper::StatusCode;
+use tokio::time::Instant;
+
+use super::{
+    buf_list::BufList,
+    catch_panic::catch_panic,
+    policy::Policy,
+    request_head::{RequestHead, RequestRejection, Version},
+};
+use crate::{
+    pixel::{self, Rejection},
+    stats::Outcome,
+};
+
+/// A response, without its head.
+#[derive(Debug)]
+pub struct Response {
+    pub outcome: Outcome,
+    pub status: StatusCode,
+    pub body: BufList,
+    /// Whether it is the last one on its connection, whatever the client wants.
+    pub closes: bool,
+}
+
+impl From<RequestRejection> for Response {
+    fn from(rejection: RequestRejection) -> Self {
+        Self {
+            outcome: rejection.outcome,
+            status: StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::BAD_REQUEST),
+            body: Bytes::from_static(rejection.body().as_bytes()).into(),
+            closes: rejection.closes,
+        }
+    }
+}
+
+impl Response {
+    /// The response to a whole body that was sent to /pixel.
+    pub fn to_body(body: &[u8], is_json: bool, policy: &Policy) -> Self {
+        let judge = |body| if is_json { pixel::parse(body) } else { Err(pixel::reject_text(body)) };
+        match catch_panic(body, judge) {
+            Some(Ok(accepted)) => {
+                let mut text = Vec::with_capacity(body.len() + 64);
+                pixel::write_accepted(&accepted, &mut text);
+                Self::new(Outcome::Ok, StatusCode::OK, Bytes::from(text).into())
+            }
+            Some(Err(rejection)) => Self::to_rejected(rejection, policy),
+            None => RequestRejection::FAILED.into(),
+        }
+    }
+
+    /// The response to a body that is no pixel.
+    pub fn to_rejected(rejection: Rejection, policy: &Policy) -> Self {
+        let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
+        match rejection {
+            Rejection::OutOfRange => {
+                Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::VALUE_OUT_OF_RANGE))
+            }
+            Rejection::Invalid(detail) => {
+                Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
+            }
+            Rejection::Unreadable => {
+                Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::UNREADABLE_BODY))
+            }
+        }
+    }
+
+    fn new(outcome: Outcome, status: StatusCode, body: BufList) -> Self {
+        Self { outcome, status, body, closes: false }
+    }
+
+    /// For the log.
+    pub fn reason(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Ok => "accepted",
+            Outcome::Invalid => "the body is no pixel",
+            Outcome::OutOfRange => "the value is not in 0..=255",
+            Outcome::Malformed => "the request breaks the rules of HTTP or JSON",
+            Outcome::NotFound => "no such path",
+            Outcome::MethodNotAllowed => "not a POST",
+            Outcome::TimedOut => "the request did not arrive in time",
+            Outcome::TooLarge => "the body is over limits.body",
+            Outcome::UnsupportedMediaType => "the body has a content encoding",
+            Outcome::HeadTooLarge => "the head is over limits.header, or has too many fields",
+            Outcome::NotImplemented => "the transfer encoding is not chunked",
+            Outcome::Unavailable => "the daemon is drained",
+            Outcome::Failed => "a fault of the daemon's own",
+        }
+    }
+}
+
+/// The request that a response is to, as far as it shapes the response.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyTo {
+    /// The version of the response.
+    pub version: Version,
+    /// Whether the response has no body.
+    pub is_head: bool,
+    /// Whether the client sends nothing behind the request.
+    pub closes: bool,
+}
+
+impl ReplyTo {
+    /// To a request that cannot be read, or has not come completely.
+    pub const UNREADABLE: Self = Self { version: Version::Http11, is_head: false, closes: true };
+}
+
+impl From<&RequestHead> for ReplyTo {
+    fn from(head: &RequestHead) -> Self {
+        Self { version: head.version, is_head: head.is_head, closes: head.closes }
+    }
+}
+
+/// Writes the heads of responses, with the time of day (RFC 9110 §6.6.1), which is formatted once a second.
+#[derive(Debug)]
+pub struct HeadWriter {
+    /// The heads of responses to accepted requests, up to the digits of the length; see [`Self::variant`].
+    accepted: RefCell<[Vec<u8>; 4]>,
+    /// The same of other responses, behind the status.
+    others: RefCell<[Vec<u8>; 4]>,
+    /// When the next second begins.
+    expires: Cell<Instant>,
+}
+
+impl Default for HeadWriter {
+    fn default() -> Self {
+        Self { accepted: RefCell::default(), others: RefCell::default(), expires: Cell::new(Instant::now()) }
+    }
+}
+
+impl HeadWriter {
+    /// Appends the head of the response to an accepted request.
+    pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+        self.refresh(now);
+        out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
+        Self::write_length(length, out);
+    }
+
+    /// Appends the head of any other response.
+    pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+        self.refresh(now);
+        let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let field = match response.outcome {
+            Outcome::MethodNotAllowed => "\r\nallow: POST",
+            // For a proxy that has no other host: this one may be back soon.
+            Outcome::Unavailable => "\r\nretry-after: 1",
+            _ => "",
+        };
+        let reason = response.status.canonical_reason().unwrap_or_default();
+        for part in [version, " ", response.status.as_str(), " ", reason, field] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(&self.others.borrow()[Self::variant(to.version, is_last)]);
+        Self::write_length(response.body.remaining(), out);
+    }
+
+    fn variant(version: Version, is_last: bool) -> usize {
+        2 * usize::from(version == Version::Http10) + usize::from(is_last)
+    }
+
+    fn write_length(length: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    fn refresh(&self, now: Instant) {
+        if now >= self.expires.get() {
+            self.renew(now, SystemTime::now());
+        }
+    }
+
+    /// Is in effect until the next second begins, by a clock that is never set. Whether a response is the last
+    /// one is said as each version has it (RFC 9112 §9.3).
+    #[cold]
+    fn renew(&self, now: Instant, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = date(time);
+        let (mut accepted, mut others) = (self.accepted.borrow_mut(), self.others.borrow_mut());
+        for (version, is_last, start, connection) in [
+            (Version::Http11, false, "HTTP/1.1 200 OK", ""),
+            (Version::Http11, true, "HTTP/1.1 200 OK", "connection: close\r\n"),
+            (Version::Http10, false, "HTTP/1.0 200 OK", "connection: keep-alive\r\n"),
+            (Version::Http10, true, "HTTP/1.0 200 OK", ""),
+        ] {
+            let fields =
+                format!("\r\ncontent-type: application/json\r\ndate: {date}\r\n{connection}content-length: ");
+            let variant = Self::variant(version, is_last);
+            accepted[variant] = [start, &fields].concat().into();
+            others[variant] = fields.into();
+        }
+        self.expires.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
+    }
+}
+
+/// The value of a Date field, which has a year of four digits (RFC 9110 section 5.6.7). A clock beyond that,
+/// or before 1970, shows the nearest date that has one.
+fn date(time: SystemTime) -> String {
+    /// 9999-12-31 23:59:59
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn date_outside_four_digit_years_is_the_nearest_inside() {
+        let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1 << 40));
+        assert_eq!(date(epoch + far), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date(epoch - far), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn date_follows_a_clock_that_is_set_back_and_forth() {
+        let (heads, hour) = (HeadWriter::default(), Duration::from_secs(3600));
+        let (mut now, time) =
+            (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
+        for (time, text) in [
+            (time, "Fri, 15 Jan 2027 08:00:00 GMT"),
+            (time - hour, "Fri, 15 Jan 2027 07:00:00 GMT"),
+            (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
+        ] {
+            assert!(now >= heads.expires.get(), "the previous date is still in effect");
+            heads.renew(now, time);
+            assert!(String::from_utf8_lossy(&heads.accepted.borrow()[0]).contains(text));
+            now += Duration::from_millis(750);
+        }
+    }
+
+    const KEPT: ReplyTo = ReplyTo { closes: false, ..ReplyTo::UNREADABLE };
+
+    #[test]
+    fn accepted_head_is_that_of_any_response() {
+        let (heads, now) = (HeadWriter::default(), Instant::now());
+        for version in [Version::Http10, Version::Http11] {
+            for is_last in [false, true] {
+                let to = ReplyTo { version, ..KEPT };
+                let body = Bytes::from_static(b"{}").into();
+                let (mut accepted, mut any) = (Vec::new(), Vec::new());
+                heads.write_accepted(now, 2, to, is_last, &mut accepted);
+                let response = Response::new(Outcome::Ok, StatusCode::OK, body);
+                heads.write(now, &response, to, is_last, &mut any);
+                assert_eq!(accepted, any);
+            }
+        }
+    }
+
+    #[test]
+    fn head_has_the_date_and_the_length() {
+        let (heads, mut out) = (HeadWriter::default(), Vec::new());
+        heads.write_accepted(Instant::now(), 68, KEPT, false, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (begin, rest) = text.split_once("date: ").unwrap();
+        assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
+        let date = rest.strip_suffix("\r\ncontent-length: 68\r\n\r\n").unwrap();
+        let date = httpdate::parse_http_date(date).unwrap();
+        assert!(date.elapsed().unwrap() < Duration::from_secs(5), "{rest}");
+    }
+
+    #[test]
+    fn head_says_whether_the_connection_stays_open() {
+        let heads = HeadWriter::default();
+        let head = |version, is_last| {
+            let (mut out, response) = (Vec::new(), Response::from(RequestRejection::FAILED));
+            let to = ReplyTo { version, ..ReplyTo::UNREADABLE };
+            heads.write(Instant::now(), &response, to, is_last, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let closes = head(Version::Http11, true);
+        assert!(closes.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{closes}");
+        assert!(closes.contains("\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"), "{closes}");
+        assert!(head(Version::Http10, false).contains("\r\nconnection: keep-alive\r\n"));
+        for (version, is_last) in [(Version::Http11, false), (Version::Http10, true)] {
+            assert!(!head(version, is_last).contains("connection"), "{version:?}");
+        }
+    }
+}
