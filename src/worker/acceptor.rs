@@ -27,6 +27,7 @@ use crate::{
     http::DetachedConnection,
     log::Event,
     net::{Address, Listener},
+    stats::WorkerStats,
     sys,
 };
 
@@ -104,7 +105,7 @@ impl Acceptor {
     }
 
     /// Accepts until the backlog is empty, unless another worker does so.
-    async fn accept_all(&self, worker: usize, shared: &Shared) {
+    async fn accept_all(&self, server: &impl Server, shared: &Shared) {
         let Ok(backoff) = self.accept_lock.try_lock() else { return };
         let mut guard = AcceptGuard { acceptor: self, backoff: Some(backoff) };
         let Some(backoff) = guard.backoff.as_deref_mut() else { return };
@@ -119,7 +120,10 @@ impl Acceptor {
                         shared.log.send(Event::AcceptResumed);
                     }
                     shared.memory.accept.accepted.add(1);
-                    shared.dispatcher.dispatch_preferring(worker, DetachedConnection::new(socket, peer));
+                    let connection = DetachedConnection::new(socket, peer);
+                    if let Some(own) = shared.dispatcher.dispatch_preferring(server.stats(), connection) {
+                        server.serve(own);
+                    }
                     coop::consume_budget().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -194,11 +198,11 @@ impl RegisteredAcceptor {
         Arc::ptr_eq(&self.acceptor, acceptor)
     }
 
-    async fn accept(&self, worker: usize, shared: &Shared) {
+    async fn accept(&self, server: &impl Server, shared: &Shared) {
         loop {
             // From here on it is noticed when another worker gives up.
             let released = self.acceptor.released.notified();
-            self.acceptor.accept_all(worker, shared).await;
+            self.acceptor.accept_all(server, shared).await;
             // A socket that was shut down is always readable, and has no connection.
             coop::consume_budget().await;
             tokio::select! {
@@ -220,7 +224,15 @@ impl RegisteredAcceptor {
     }
 }
 
+/// The worker that accepts.
+pub trait Server {
+    /// Where it counts.
+    fn stats(&self) -> &Arc<WorkerStats>;
+    /// Serves a connection on this thread.
+    fn serve(&self, connection: DetachedConnection);
+}
+
 /// Accepts at all of them, for this worker first, for as long as this is polled.
-pub async fn accept(registered: Vec<Arc<RegisteredAcceptor>>, worker: usize, shared: Shared) {
-    join_all(registered.iter().map(|registered| registered.accept(worker, &shared))).await;
+pub async fn accept(registered: Vec<Arc<RegisteredAcceptor>>, server: impl Server, shared: Shared) {
+    join_all(registered.iter().map(|registered| registered.accept(&server, &shared))).await;
 }

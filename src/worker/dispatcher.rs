@@ -4,7 +4,10 @@ use std::sync::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc::UnboundedSender},
+    sync::{
+        Notify,
+        mpsc::{UnboundedSender, error::SendError},
+    },
     time::Instant,
 };
 
@@ -117,45 +120,54 @@ impl Dispatcher {
 
     /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
     pub fn dispatch(&self, connection: DetachedConnection) -> Dispatched {
-        self.dispatch_with(WorkerSet::least_loaded, connection)
+        // Without a worker that prefers itself, none keeps it.
+        self.dispatch_with(None, connection).unwrap_or(Dispatched::Closed)
     }
 
     /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
-    /// it, for to wake another one costs nearly as much as everything else about a new connection.
-    pub fn dispatch_preferring(&self, worker: usize, connection: DetachedConnection) {
-        self.dispatch_with(|set| set.least_loaded_or(worker), connection);
+    /// it, because to wake another one costs nearly as much as everything else about a new connection. Returns
+    /// the connection if the accepting worker is to serve it.
+    pub fn dispatch_preferring(
+        &self,
+        accepting: &Arc<WorkerStats>,
+        connection: DetachedConnection,
+    ) -> Option<DetachedConnection> {
+        self.dispatch_with(Some(accepting), connection).err()
     }
 
     fn dispatch_with(
         &self,
-        choose: impl Fn(&mut WorkerSet) -> Option<usize>,
+        accepting: Option<&Arc<WorkerStats>>,
         mut connection: DetachedConnection,
-    ) -> Dispatched {
+    ) -> Result<Dispatched, DetachedConnection> {
         self.open.fetch_add(1, Relaxed);
         let mut set = self.lock();
         if let Some(handoff) = &set.handoff_tx {
             let sent = handoff.send(connection);
             self.connection_closed();
             // If the handoff has ended, the connection is closed.
-            return if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed };
+            return Ok(if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed });
         }
         // It counts for its peer at once, however long its worker takes to serve it.
         connection.place = Some(self.evictions.add(connection.peer.into(), Instant::now()));
-        let mut command = Command::Serve(connection);
-        while let Some(i) = choose(&mut set) {
+        while let Some(i) = set.least_loaded_or(accepting) {
             let worker = &set.workers[i];
             worker.stats.connection_assigned();
-            match worker.commands.send(command) {
-                Ok(()) => return Dispatched::ToWorker,
-                Err(returned) => {
+            if accepting.is_some_and(|accepting| Arc::ptr_eq(accepting, &worker.stats)) {
+                return Err(connection);
+            }
+            match worker.commands.send(Command::Serve(connection)) {
+                Ok(()) => return Ok(Dispatched::ToWorker),
+                Err(SendError(Command::Serve(returned))) => {
                     // That worker's thread is gone; it is not asked again.
                     set.workers.remove(i);
-                    command = returned.0;
+                    connection = returned;
                 }
+                Err(_) => break,
             }
         }
         self.connection_closed();
-        Dispatched::Closed
+        Ok(Dispatched::Closed)
     }
 
     /// Gives a connection that one worker gave away to another one, or keeps it for the next process.
@@ -240,11 +252,12 @@ impl WorkerSet {
         Some(i)
     }
 
-    /// That worker, if no other has fewer.
-    fn least_loaded_or(&mut self, worker: usize) -> Option<usize> {
+    /// The worker that counts there, if no other has fewer.
+    fn least_loaded_or(&mut self, preferred: Option<&Arc<WorkerStats>>) -> Option<usize> {
         let fewest = self.least_loaded()?;
         let open = |i: usize| self.workers[i].stats.open();
-        let own = self.workers.iter().position(|other| other.number == worker);
+        let own =
+            preferred.and_then(|stats| self.workers.iter().position(|it| Arc::ptr_eq(stats, &it.stats)));
         Some(own.filter(|own| open(*own) == open(fewest)).unwrap_or(fewest))
     }
 }
@@ -302,12 +315,12 @@ mod tests {
         let dispatcher = Dispatcher::default();
         dispatcher.set_workers(handles.to_vec());
         for _ in 0..6 {
-            dispatcher.dispatch_preferring(2, connection());
+            dispatcher.dispatch_preferring(&handles[1].stats, connection());
         }
         assert_eq!(counts(&handles), [2, 2, 2]);
         handles[1].stats.connection_closed();
-        dispatcher.dispatch_preferring(2, connection());
-        dispatcher.dispatch_preferring(3, connection());
+        dispatcher.dispatch_preferring(&handles[1].stats, connection());
+        dispatcher.dispatch_preferring(&handles[2].stats, connection());
         assert_eq!(counts(&handles), [2, 2, 3]);
     }
 

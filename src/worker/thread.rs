@@ -15,15 +15,15 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::{self, LocalOptions},
     sync::{
+        Notify,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
-    task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    acceptor::{Acceptor, RegisteredAcceptor, accept},
+    acceptor::{Acceptor, RegisteredAcceptor, Server, accept},
     dispatcher::{Dispatched, Dispatcher},
 };
 use crate::{
@@ -194,7 +194,11 @@ async fn run(
     shared: &Shared,
     ready: impl FnOnce(),
 ) {
-    let mut connections = JoinSet::new();
+    let server = LocalServer {
+        context: context.clone(),
+        dispatcher: shared.dispatcher.clone(),
+        closed: Rc::default(),
+    };
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
@@ -205,15 +209,12 @@ async fn run(
     // The starting thread waits for it.
     ready();
 
-    while !(leaving && connections.is_empty() && commands.is_empty()) {
+    while !(leaving && context.connections.is_empty() && commands.is_empty()) {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Serve(connection)) => {
-                    context.stats.connections_assigned.add(1);
-                    connections.spawn_local(serve(connection, context.clone(), shared.dispatcher.clone()));
-                }
+                Some(Command::Serve(connection)) => server.serve(connection),
                 Some(Command::SetAcceptors(registered, _done)) => {
-                    accepting = Box::pin(accept(registered, context.worker, shared.clone()));
+                    accepting = Box::pin(accept(registered, server.clone(), shared.clone()));
                 }
                 Some(Command::SetPolicy(policy)) => context.set_policy(policy),
                 Some(Command::Migrate(count)) => context.connections.move_away(count),
@@ -241,12 +242,7 @@ async fn run(
                 }
                 Some(Command::Abort) | None => break,
             },
-            Some(ended) = connections.join_next() => {
-                // No response could be sent; the panic hook has logged why.
-                if ended.is_err_and(|error| error.is_panic()) {
-                    context.stats.record_outcome(Outcome::Failed);
-                }
-            }
+            () = server.closed.notified(), if leaving => {}
             () = &mut accepting => accepting = Box::pin(pending()),
             () = &mut detaching => {
                 let (unsent, unread) = context.connections.cut_by_closing();
@@ -257,7 +253,6 @@ async fn run(
             _ = heartbeat.tick() => context.stats.heartbeat(cpu_time()),
         }
     }
-    connections.shutdown().await;
     let (moved, left) =
         (context.stats.connections_migrated.get(), context.stats.connections_handed_off.get());
     shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
@@ -289,35 +284,52 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-fn serve(
-    connection: DetachedConnection,
+/// Serves connections on this thread.
+#[derive(Clone)]
+struct LocalServer {
     context: Rc<Context>,
     dispatcher: Arc<Dispatcher>,
-) -> impl Future<Output = ()> {
-    let guard = ConnectionGuard { context: context.clone(), dispatcher: dispatcher.clone() };
-    // An async block would have room for what it waits for twice.
-    http::serve(connection, context).map(move |ended| {
-        if let http::ServeOutcome::Detached(connection) = ended {
-            let context = guard.context.clone();
-            drop(guard);
-            match dispatcher.redispatch(connection) {
-                Dispatched::ToWorker => context.stats.connections_migrated.add(1),
-                Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
-                Dispatched::Closed => {}
+    /// Notified when a connection is closed or detached.
+    closed: Rc<Notify>,
+}
+
+impl Server for LocalServer {
+    fn stats(&self) -> &Arc<WorkerStats> {
+        &self.context.stats
+    }
+
+    fn serve(&self, connection: DetachedConnection) {
+        self.context.stats.connections_assigned.add(1);
+        let guard = ConnectionGuard(self.clone());
+        // An async block would have room for what it waits for twice.
+        let serving = http::serve(connection, self.context.clone()).map(move |outcome| {
+            if let http::ServeOutcome::Detached(connection) = outcome {
+                let LocalServer { context, dispatcher, .. } = guard.0.clone();
+                drop(guard);
+                match dispatcher.redispatch(connection) {
+                    Dispatched::ToWorker => context.stats.connections_migrated.add(1),
+                    Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
+                    Dispatched::Closed => {}
+                }
             }
-        }
-    })
+        });
+        // Not joined: it ends with its runtime at the latest.
+        tokio::task::spawn_local(serving);
+    }
 }
 
 /// Counts a connection as closed when it ends, also when serving it panics.
-struct ConnectionGuard {
-    context: Rc<Context>,
-    dispatcher: Arc<Dispatcher>,
-}
+struct ConnectionGuard(LocalServer);
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.context.stats.connection_closed();
-        self.dispatcher.connection_closed();
+        let LocalServer { context, dispatcher, closed } = &self.0;
+        if thread::panicking() {
+            // No response could be sent; the panic hook has logged why.
+            context.stats.record_outcome(Outcome::Failed);
+        }
+        context.stats.connection_closed();
+        dispatcher.connection_closed();
+        closed.notify_one();
     }
 }
