@@ -1,6 +1,5 @@
 //! What clients notice of restarts, on real hosts and with nobody who repeats a request: nothing.
 
-mod figures;
 mod many_clients;
 mod sockets;
 
