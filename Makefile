@@ -165,7 +165,7 @@ test-all:
 	@CARGO='$(CARGO)' bash tests/run-all all
 
 pictures:
-	PICTURES="$(CURDIR)/docs/pictures" $(CARGO) test --locked --test system -- --ignored --exact pictures::draw
+	$(CARGO) run --locked --quiet --example pictures docs/pictures
 	docs/pictures/draw docs/pictures/*.ansi
 	rm docs/pictures/*.ansi
 

@@ -1,9 +1,11 @@
-//! Draws the pictures of the README: what pixeldctl shows on a real host under load. Not a test;
-//! `make pictures` runs it.
+//! A program, not a test: `make pictures` runs it. Writes what pixeldctl shows on a real host under load, for the
+//! pictures of the README, into the folder that is its argument.
+
+mod harness;
 
 use std::{env, fs, path::PathBuf, process::Command, thread, time::Duration};
 
-use crate::harness::{C5_OUTSIDE, Host, Load, deployment, wait_until};
+use harness::{C5_OUTSIDE, Host, Load, deployment, wait_until};
 
 /// A terminal of 80 columns, with a program of a host on it.
 struct Screen {
@@ -43,10 +45,8 @@ impl Drop for Screen {
     }
 }
 
-#[test]
-#[ignore = "draws pictures, and looks at nothing"]
-fn draw() {
-    let folder = PathBuf::from(env::var_os("PICTURES").expect("PICTURES names a folder"));
+fn main() {
+    let folder = PathBuf::from(env::args_os().nth(1).expect("an argument: the folder to write to"));
     let save = |name: &str, text: &str| {
         fs::write(folder.join(name).with_extension("ansi"), text.replace("READY", "").trim_end())
             .expect("written");

@@ -32,8 +32,8 @@ impl Fault {
         Self::StopT2,
     ];
 
-    /// Those that lose nothing, also when nobody repeats a request.
-    pub const THAT_NOBODY_NEED_REPAIR: &[Self] = match Self::ALL {
+    /// Those that lose no request, also if nginx repeats none.
+    pub const WITHOUT_LOSS: &[Self] = match Self::ALL {
         [harmless @ .., Self::Kill, Self::StopT2] => harmless,
         _ => panic!("those that lose something stand last"),
     };

@@ -1,7 +1,9 @@
-//! Two hosts under constant load, and something happens to them every few seconds, for as long as you
-//! like. `make soak` runs it; what it printed last is in docs/soak.md.
+//! A program, not a test: `make soak` runs it. Two hosts are under constant load, and something happens to
+//! them every few seconds, for MINUTES. What it printed last is in docs/soak.md.
 
 mod fault;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod random;
 mod score;
 
@@ -11,10 +13,9 @@ use std::{
 };
 
 use fault::Fault;
+use harness::{C5_OUTSIDE, Load, LoadHandle, PIXEL, Report, Request, Site, deployment};
 use random::Random;
 use score::Score;
-
-use crate::harness::{C5_OUTSIDE, Load, LoadHandle, PIXEL, Request, Site, deployment};
 
 const NO_PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":256}"#;
 
@@ -31,15 +32,13 @@ const PHASES: [Phase; 2] = [
     Phase {
         title: "Retries off, except for the 503 of a drained host",
         retries: Some("http_503 non_idempotent"),
-        faults: Fault::THAT_NOBODY_NEED_REPAIR,
+        faults: Fault::WITHOUT_LOSS,
     },
     // A process that is killed takes the requests with it that it has; nginx repeats them.
     Phase { title: "nginx as shipped", retries: None, faults: Fault::ALL },
 ];
 
-#[test]
-#[ignore = "takes as long as it is told to: run `make soak`"]
-fn soak() {
+fn main() {
     let minutes = number("MINUTES").unwrap_or(30);
     let seed = number("SEED").unwrap_or_else(Random::any_seed);
     println!(
@@ -102,7 +101,7 @@ fn load(site: &Site, body: &str, connections: u32, rate: u32) -> LoadHandle {
     })
 }
 
-fn take(loads: &[LoadHandle; 2]) -> [crate::harness::Report; 2] {
+fn take(loads: &[LoadHandle; 2]) -> [Report; 2] {
     [loads[0].take_report(), loads[1].take_report()]
 }
 
