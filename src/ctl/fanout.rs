@@ -8,8 +8,9 @@ use tokio::{select, time::sleep};
 use super::{
     Options,
     args::Purpose,
+    control_connection::ControlConnection,
     error::{CommandError, CommandErrors},
-    host_target::{ControlConnection, HostTarget},
+    host_target::HostTarget,
     render::{self, HEADING, ODD},
     stdout_closed,
 };

@@ -3,6 +3,7 @@
 mod args;
 mod bridge;
 mod config;
+mod control_connection;
 mod doctor;
 mod drain;
 mod error;
@@ -16,6 +17,7 @@ mod reload;
 mod render;
 mod repeat;
 mod socket_path;
+mod ssh;
 mod stats;
 mod stats_format;
 mod status;

@@ -20,7 +20,8 @@ use super::{
     args::Purpose,
     error::{CommandError, CommandErrors},
     fanout::Replies,
-    host_target::{HostTarget, SshProcess},
+    host_target::HostTarget,
+    ssh::SshProcess,
 };
 use crate::{control::CallError, exit::Exit, sanitize};
 

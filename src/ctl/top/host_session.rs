@@ -11,9 +11,10 @@ use crate::{
     control::{StatsStream, WorkersReply},
     ctl::{
         args::Purpose,
+        control_connection::{ControlConnection, Transport},
         error::CommandError,
         fanout::{MAX_RECONNECT_DELAY, MIN_RECONNECT_DELAY},
-        host_target::{ControlConnection, HostTarget, Transport},
+        host_target::HostTarget,
     },
 };
 
