@@ -40,11 +40,10 @@ fn sum(report: &Report) -> String {
     let wrong =
         [counted(count(FindingState::Problem), "problem"), counted(count(FindingState::Warning), "warning")];
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
-    let wrong = if wrong.is_empty() { "Nothing wrong was found".into() } else { wrong.join(", ") };
-    match count(FindingState::Skipped) {
-        0 => format!("{wrong}.\n"),
-        skipped => format!("{wrong}; {skipped} not looked at.\n"),
-    }
+    let wrong = if wrong.is_empty() { "No problems found".into() } else { wrong.join(", ") };
+    let skipped = counted(count(FindingState::Skipped), "check");
+    let skipped = skipped.map_or_else(String::new, |checks| format!("; {checks} skipped"));
+    format!("{wrong}{skipped}.\n")
 }
 
 /// Breaks a text between words.
@@ -75,10 +74,22 @@ problem  sockets     broken
                fix:  and that
 skipped  sockets     dark
 
-1 problem; 1 not looked at.
+1 problem; 1 check skipped.
 ";
         assert_eq!(anstream::adapter::strip_str(&show(&report)).to_string(), expected);
         assert!(show(&report).contains(&styled(BAD, "problem")));
+    }
+
+    #[test]
+    fn summary_counts_findings_by_state() {
+        let (good, warning, skipped) = (Finding::ok("a"), Finding::warning("b"), Finding::skipped("c"));
+        for (findings, expected) in [
+            (vec![good.clone()], "No problems found.\n"),
+            (vec![good, skipped.clone()], "No problems found; 1 check skipped.\n"),
+            (vec![warning, skipped.clone(), skipped], "1 warning; 2 checks skipped.\n"),
+        ] {
+            assert_eq!(sum(&Report::new(findings)), expected);
+        }
     }
 
     #[test]
