@@ -65,7 +65,7 @@ fn set_workers(admin: &mut Varlink, count: u64) {
 
 #[test]
 fn stats_count_every_request_by_its_outcome_exactly() {
-    let daemon = Daemon::start("workers = 3\n[timeouts]\nhead = \"200ms\"");
+    let daemon = Daemon::start("workers = 3\n[timeouts]\nheader = \"200ms\"");
     let out_of_range = r#"{"x":1,"y":2,"channel":"R","value":300}"#;
     let head = "POST /pixel HTTP/1.1\r\nhost: h\r\n";
     let not_utf8 =

@@ -245,7 +245,7 @@ fn assert_timed_out(mut client: Client) {
 
 #[test]
 fn a_head_that_does_not_come_to_its_end_is_timed_out() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"300ms\"");
     let mut client = daemon.client();
     client.send("POST /pixel HTTP/1.1\r\nhost: h\r\n");
     assert_timed_out(client);
@@ -253,7 +253,7 @@ fn a_head_that_does_not_come_to_its_end_is_timed_out() {
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_timed_out_all_the_same() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"300ms\"");
     let mut client = daemon.client();
     client.send("POST /pixel HTTP/1.1\r\nx: ");
     client.trickle(b'a');
@@ -262,7 +262,7 @@ fn a_head_that_comes_byte_by_byte_is_timed_out_all_the_same() {
 
 #[test]
 fn a_head_that_begins_behind_another_request_is_timed_out_too() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"\nkeep-alive = \"2s\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"300ms\"\nkeep-alive = \"2s\"");
     let mut client = daemon.client();
     assert_eq!(client.ask(post(PIXEL) + "POST /pixel HTTP/1.1\r\n").status, 200);
     assert_timed_out(client);
@@ -356,7 +356,7 @@ fn unwanted_expect_continue_is_rejected_at_once() {
 
 #[test]
 fn every_answer_says_what_it_is_and_not_what_made_it() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"300ms\"");
     let requests = [
         post(PIXEL),
         post("{}"),

@@ -22,7 +22,7 @@ fn idle_and_slow_clients_delay_no_other() {
     let (idle, slow) = (crowd * 10 / 12, crowd * 2 / 12);
 
     let daemon =
-        Setup::new("workers = 2\n[limits]\nconnections = 20000\n[timeouts]\nhead = \"1h\"\n").start();
+        Setup::new("workers = 2\n[limits]\nconnections = 20000\n[timeouts]\nheader = \"1h\"\n").start();
     let mut normal = daemon.client();
     assert_eq!(normal.ask(post(PIXEL)).body, ECHO);
     let before = resident_kib(&daemon);
@@ -118,7 +118,7 @@ fn resident_kib(daemon: &Daemon) -> usize {
 fn slow_heads_bodies_and_readers_delay_no_other() {
     const SECONDS: &str = "5";
 
-    let daemon = Daemon::start("[limits]\nconnections = 2000\n[timeouts]\nhead = \"2s\"\nbody = \"2s\"\n");
+    let daemon = Daemon::start("[limits]\nconnections = 2000\n[timeouts]\nheader = \"2s\"\nbody = \"2s\"\n");
     let url = format!("http://{}/pixel", daemon.address());
     let mut attackers: Vec<_> = [
         &["-H", "-i", "1"][..],

@@ -43,7 +43,7 @@ fn assert_timed_out(settings: &str, start: &str, byte: u8) {
 }
 
 fn assert_head_timed_out(start: &str, byte: u8) {
-    assert_timed_out("[timeouts]\nhead = \"300ms\"", start, byte);
+    assert_timed_out("[timeouts]\nheader = \"300ms\"", start, byte);
 }
 
 fn assert_body_timed_out(start: &str, byte: u8) {
@@ -62,7 +62,7 @@ fn a_slow_field_has_one_deadline() {
 
 #[test]
 fn pipelined_slow_header_has_one_deadline() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"300ms\"");
     for (first, status) in [(post(PIXEL), 200), (post(PIXEL).replace("/pixel", "/nope"), 404)] {
         for mut client in both(&daemon) {
             let begin = Instant::now();
@@ -127,7 +127,7 @@ fn a_body_that_is_asked_for_and_does_not_come_is_not_waited_for() {
 
 #[test]
 fn an_empty_line_between_requests_means_nothing() {
-    let mut daemon = Daemon::start("[timeouts]\nhead = \"60s\"\ndrain = \"60s\"");
+    let mut daemon = Daemon::start("[timeouts]\nheader = \"60s\"\ndrain = \"60s\"");
     let mut clients: Vec<_> = both(&daemon).collect();
     for client in &mut clients {
         client.send("\r\n");
@@ -143,7 +143,7 @@ fn an_empty_line_between_requests_means_nothing() {
 
 #[test]
 fn an_empty_line_keeps_nothing_open() {
-    let daemon = Daemon::start("[timeouts]\nhead = \"60s\"\nkeep-alive = \"300ms\"");
+    let daemon = Daemon::start("[timeouts]\nheader = \"60s\"\nkeep-alive = \"300ms\"");
     for mut client in both(&daemon) {
         client.send("\r\n");
         client.expect_end();
@@ -164,7 +164,7 @@ fn what_is_idle_is_closed_without_a_word() {
 
 #[test]
 fn a_request_keeps_a_connection_from_being_idle() {
-    let daemon = Daemon::start("[timeouts]\nkeep-alive = \"300ms\"\nhead = \"60s\"\nbody = \"60s\"");
+    let daemon = Daemon::start("[timeouts]\nkeep-alive = \"300ms\"\nheader = \"60s\"\nbody = \"60s\"");
     for mut client in both(&daemon) {
         let watch = daemon.client();
         client.send("POST /pixel HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n");
