@@ -22,13 +22,13 @@ use crate::{
 
 #[test]
 fn running_daemon_is_found_without_option() {
-    if fs::exists("/run/pixeld").unwrap() {
-        eprintln!("not tested: this host has a pixeld of its own in /run/pixeld");
-        return;
-    }
+    // This host may have a pixeld of its own in /run.
+    const WITH_EMPTY_RUN: &str = "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\"";
     let daemon = Daemon::start("workers = 2");
     let ctl = |arguments: &[&str]| {
-        captured(Command::new(PIXELDCTL).args(arguments).env_clear().env("XDG_RUNTIME_DIR", daemon.folder()))
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", WITH_EMPTY_RUN, PIXELDCTL]);
+        captured(command.args(arguments).env("XDG_RUNTIME_DIR", daemon.folder()))
     };
     assert_eq!(code(&ctl(&["stats"])), 0);
     assert_eq!(code(&ctl(&["workers", "3"])), 0);

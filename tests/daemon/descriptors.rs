@@ -90,6 +90,7 @@ fn assert_served(daemon: &Daemon, http: &Path) {
 #[test]
 fn descriptors_sent_to_own_sockets_are_rejected() {
     if !kernel_rejects() {
+        eprintln!("skipped: this kernel has no SO_PASSRIGHTS");
         return;
     }
     let daemon = Daemon::start("workers = 2");
@@ -102,6 +103,7 @@ fn descriptors_sent_to_own_sockets_are_rejected() {
 #[test]
 fn descriptors_sent_to_inherited_sockets_are_rejected() {
     if !kernel_rejects() {
+        eprintln!("skipped: this kernel has no SO_PASSRIGHTS");
         return;
     }
     let setup = Setup::new("workers = 2");

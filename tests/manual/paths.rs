@@ -120,6 +120,7 @@ fn listed_files_are_made() {
 #[test]
 fn named_files_are_listed() {
     let listed = listed();
+    assert!(PAGES.iter().any(|(_, page)| page.contains("\n.Pa /")));
     for (name, page) in PAGES {
         let named = page.lines().filter_map(|line| line.strip_prefix(".Pa /")?.split(' ').next());
         // Others' folders, and the path of requests.

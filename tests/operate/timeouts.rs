@@ -44,6 +44,7 @@ fn timed_out_change_is_not_made_later() {
             assert!(said.contains("`pixeldctl status`"), "{said}");
         }
         let output = daemon.ctl(&["reload", "--dry-run", "--timeout", "200ms"]);
+        assert_eq!(code(&output), 75, "{output:?}");
         assert!(!stderr(&output).contains("may be done"), "there is nothing to be done: {output:?}");
     });
     let stats = stats_after_all_have_gone(&daemon, &before);
