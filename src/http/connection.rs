@@ -36,8 +36,8 @@ pub enum ServeOutcome {
 /// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
 /// this call on, not only when the future is polled.
 pub fn serve(connection: DetachedConnection, context: Rc<Context>) -> impl Future<Output = ServeOutcome> {
-    let DetachedConnection { socket, peer, unread, requests, place } = connection;
-    let registration = context.connections.register(peer, requests, place);
+    let DetachedConnection { socket, peer, unread, requests, eviction_entry } = connection;
+    let registration = context.connections.register(peer, requests, eviction_entry);
     let io = Io { stream: socket.into_stream(), unread: unread.into() };
     async move { serve_io(io, &context, &registration.state).await }
 }

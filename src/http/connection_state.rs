@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::eviction::{Place, Standing};
+use super::eviction::{EvictionEntry, Standing};
 use crate::stats::WorkerStats;
 
 /// What a connection waits for.
@@ -82,7 +82,7 @@ pub struct ConnectionState {
     is_ended_by_peer: Cell<bool>,
     /// Everything is sent, and the client is waited for to close.
     is_lingering: Cell<bool>,
-    place: Place,
+    eviction_entry: EvictionEntry,
     /// Its incomplete request cannot be handed off.
     is_bound_here: Cell<bool>,
     waker: RefCell<Waker>,
@@ -94,7 +94,7 @@ impl ConnectionState {
         peer: Option<SocketAddr>,
         requests: usize,
         idle: Rc<IdleCount>,
-        place: Place,
+        eviction_entry: EvictionEntry,
     ) -> Self {
         let now = Instant::now();
         idle.increment();
@@ -110,7 +110,7 @@ impl ConnectionState {
             unsent: Cell::new(0),
             is_ended_by_peer: Cell::new(false),
             is_lingering: Cell::new(false),
-            place,
+            eviction_entry,
             is_bound_here: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
         }
@@ -152,12 +152,12 @@ impl ConnectionState {
         let standing = match self.phase.get() {
             // It goes by itself.
             Phase::Idle | Phase::Header if self.request.get().is_some() => Standing::BUSY,
-            Phase::Idle => self.place.idle(self.since.get()),
-            Phase::Header | Phase::Body => self.place.incomplete(self.begun.get()),
-            Phase::Response if self.is_lingering.get() => self.place.idle(self.since.get()),
+            Phase::Idle => self.eviction_entry.idle(self.since.get()),
+            Phase::Header | Phase::Body => self.eviction_entry.incomplete(self.begun.get()),
+            Phase::Response if self.is_lingering.get() => self.eviction_entry.idle(self.since.get()),
             Phase::Response => Standing::BUSY,
         };
-        self.place.publish(standing);
+        self.eviction_entry.publish(standing);
     }
 
     /// A request began to come in at `begun`, and is not complete.
@@ -178,7 +178,7 @@ impl ConnectionState {
         self.idle.stats.record_latency(now - begun, responses as u64);
         if self.phase.get() == Phase::Idle {
             self.since.set(now);
-            self.place.publish_later(self.place.idle(now));
+            self.eviction_entry.publish_later(self.eviction_entry.idle(now));
         } else {
             self.enter(Phase::Idle, now);
         }
@@ -235,7 +235,7 @@ impl ConnectionState {
 
     /// Whether the queue means this connection, and not one that had its number before.
     pub fn is_chosen(&self) -> bool {
-        self.place.is_chosen()
+        self.eviction_entry.is_chosen()
     }
 
     /// Whether a request is not here whole, or a response is not sent whole.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::eviction::Place;
+use super::eviction::EvictionEntry;
 use crate::net::Socket;
 
 /// A connection that belongs to no thread: no response is in flight, and of a request only what is unread.
@@ -17,7 +17,7 @@ pub struct DetachedConnection {
     /// Requests that were answered on it.
     pub requests: usize,
     /// Where it is in the order in which connections give way, once it is on its way to a worker.
-    pub place: Option<Place>,
+    pub eviction_entry: Option<EvictionEntry>,
 }
 
 impl DetachedConnection {
@@ -26,6 +26,6 @@ impl DetachedConnection {
 
     /// A connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
-        Self { socket, peer, unread: Bytes::new(), requests: 0, place: None }
+        Self { socket, peer, unread: Bytes::new(), requests: 0, eviction_entry: None }
     }
 }

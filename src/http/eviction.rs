@@ -104,13 +104,13 @@ fn worker_and_id(owner: u64) -> Option<(usize, usize)> {
 /// The place of one connection in the queue. It belongs to the connection's thread and leaves the queue
 /// when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct EvictionEntry {
     queue: Arc<EvictionQueue>,
     key: usize,
     seat: Arc<Seat>,
 }
 
-impl Place {
+impl EvictionEntry {
     /// An idle connection since `since`.
     pub fn idle(&self, since: Instant) -> Standing {
         Standing::new(0, self.queue.nanos(since))
@@ -149,7 +149,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for EvictionEntry {
     fn drop(&mut self) {
         self.queue.lock().leave(self.key);
     }
@@ -244,7 +244,7 @@ impl EvictionQueue {
     }
 
     /// Adds an idle connection, which counts for its peer from now on.
-    pub fn add(self: &Arc<Self>, peer: Peer, now: Instant) -> Place {
+    pub fn add(self: &Arc<Self>, peer: Peer, now: Instant) -> EvictionEntry {
         let standing = Standing::new(0, self.nanos(now)).0;
         let seat = Arc::new(Seat {
             standing: AtomicU64::new(standing),
@@ -257,7 +257,7 @@ impl EvictionQueue {
         let key = inner.connections.insert(Connection { peer, seat: seat.clone(), state });
         inner.unfiled.push(key);
         drop(inner);
-        Place { queue: self.clone(), key, seat }
+        EvictionEntry { queue: self.clone(), key, seat }
     }
 
     /// Chooses a connection and notifies its worker; `None` when every request is complete.

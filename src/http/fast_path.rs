@@ -149,7 +149,7 @@ enum Next {
     Body(Box<RequestHead>),
 }
 
-type Step = Poll<Result<(), FastPathExit>>;
+type PollExit = Poll<Result<(), FastPathExit>>;
 
 /// A longer body is answered alone: its response may be many times as long.
 const LONG_BODY: usize = 1 << 10;
@@ -189,7 +189,7 @@ impl FastPath<'_> {
     }
 
     /// Reads once, if nothing is to be done without, and answers every request that is there.
-    fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> Step {
+    fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
         if self.state.is_to_detach() && !self.state.stays() {
             if self.io.unread.len() <= DetachedConnection::MAX_UNREAD {
                 return Poll::Ready(Err(FastPathExit::Detached));
@@ -424,7 +424,7 @@ impl FastPath<'_> {
     }
 
     /// There is nothing to read: does what was asked of the connection.
-    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> Step {
+    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
         if !self.state.is_to_close() {
             return Poll::Pending;
         }
@@ -446,7 +446,7 @@ impl FastPath<'_> {
     }
 
     /// The client has ended its input.
-    fn end_input(&mut self) -> Step {
+    fn end_input(&mut self) -> PollExit {
         self.state.end_input();
         if !self.has_request() {
             return Poll::Ready(Err(FastPathExit::PeerClosed));
@@ -468,7 +468,7 @@ impl FastPath<'_> {
     }
 
     /// Continues with responses that the socket did not take at once.
-    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> Step {
+    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
         const MOST_SLICES: usize = 64;
 
         let mut slices = [IoSlice::new(&[]); MOST_SLICES];

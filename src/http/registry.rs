@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     connection_state::{ConnectionRequest, ConnectionState, IdleCount},
-    eviction::{EvictionQueue, Place},
+    eviction::{EvictionEntry, EvictionQueue},
 };
 use crate::stats::WorkerStats;
 
@@ -48,14 +48,14 @@ impl Registry {
         self: &Rc<Self>,
         peer: Option<SocketAddr>,
         requests: usize,
-        place: Option<Place>,
+        eviction_entry: Option<EvictionEntry>,
     ) -> Registration {
-        let place = place.unwrap_or_else(|| self.queue.add(peer.into(), Instant::now()));
+        let eviction_entry = eviction_entry.unwrap_or_else(|| self.queue.add(peer.into(), Instant::now()));
         let mut states = self.states.borrow_mut();
         let entry = states.vacant_entry();
         let id = entry.key();
-        let is_chosen = place.attach(self.worker, id);
-        let state = Rc::new(ConnectionState::new(id, peer, requests, self.idle.clone(), place));
+        let is_chosen = eviction_entry.attach(self.worker, id);
+        let state = Rc::new(ConnectionState::new(id, peer, requests, self.idle.clone(), eviction_entry));
         entry.insert(state.clone());
         drop(states);
         if is_chosen {

@@ -14,35 +14,35 @@ use tokio::task;
 /// wake-up of this task does not end the turn: the runtime looks at epoll only when no task is ready, or after
 /// some sixty polls.
 pub async fn yield_now() {
-    let mut turn: Option<Arc<Turn>> = None;
+    let mut turn: Option<Arc<YieldWaker>> = None;
     poll_fn(|cx| match &turn {
         None => {
-            let begun = Arc::new(Turn { is_over: AtomicBool::new(false), task: cx.waker().clone() });
+            let begun = Arc::new(YieldWaker { is_woken: AtomicBool::new(false), task: cx.waker().clone() });
             // The runtime wakes it when it has looked at epoll.
             let waker = Waker::from(begun.clone());
             let _ = pin!(task::yield_now()).poll(&mut Context::from_waker(&waker));
             turn = Some(begun);
             Poll::Pending
         }
-        Some(turn) if turn.is_over.load(Ordering::Relaxed) => Poll::Ready(()),
+        Some(waker) if waker.is_woken.load(Ordering::Relaxed) => Poll::Ready(()),
         Some(_) => Poll::Pending,
     })
     .await;
 }
 
-/// A turn of the others.
-struct Turn {
-    is_over: AtomicBool,
+/// Wakes the task when epoll has been polled.
+struct YieldWaker {
+    is_woken: AtomicBool,
     task: Waker,
 }
 
-impl Wake for Turn {
+impl Wake for YieldWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.is_woken.store(true, Ordering::Relaxed);
         self.task.wake_by_ref();
     }
 }

@@ -73,7 +73,7 @@ impl Socket {
 
     /// The connection for the runtime of the thread that serves it.
     pub fn into_stream(self) -> Stream {
-        Stream(Registration::None(self.0))
+        Stream(EpollState::Unregistered(self.0))
     }
 }
 
@@ -85,11 +85,11 @@ impl Socket {
 /// other end has read something, so epoll would wake the thread for each answer that a client reads, to
 /// do nothing; behind a proxy on the same host that nearly doubled what a request costs.
 #[derive(Debug)]
-pub struct Stream(Registration);
+pub struct Stream(EpollState);
 
 #[derive(Debug)]
-enum Registration {
-    None(OwnedFd),
+enum EpollState {
+    Unregistered(OwnedFd),
     /// epoll tells when there is something to read.
     Read(AsyncFd<OwnedFd>),
     /// And when there is room to write, from the first time on that there was none.
@@ -119,21 +119,18 @@ impl Stream {
     }
 
     fn register(&mut self, interest: Interest) -> io::Result<()> {
-        let fd = std::mem::replace(&mut self.0, Registration::Failed).into_fd()?;
+        let fd = std::mem::replace(&mut self.0, EpollState::Failed).into_fd()?;
         let watched = sys::register_socket(fd, interest)?;
-        self.0 = if interest.is_writable() {
-            Registration::ReadWrite(watched)
-        } else {
-            Registration::Read(watched)
-        };
+        self.0 =
+            if interest.is_writable() { EpollState::ReadWrite(watched) } else { EpollState::Read(watched) };
         Ok(())
     }
 }
 
-impl Registration {
+impl EpollState {
     fn into_fd(self) -> io::Result<OwnedFd> {
         match self {
-            Self::None(fd) => Ok(fd),
+            Self::Unregistered(fd) => Ok(fd),
             Self::Read(watched) | Self::ReadWrite(watched) => Ok(watched.into_inner()),
             Self::Failed => Err(not_registered()),
         }
@@ -141,7 +138,7 @@ impl Registration {
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
-            Self::None(fd) => Ok(fd.as_fd()),
+            Self::Unregistered(fd) => Ok(fd.as_fd()),
             Self::Read(watched) | Self::ReadWrite(watched) => Ok(watched.as_fd()),
             Self::Failed => Err(not_registered()),
         }
@@ -157,7 +154,7 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         loop {
             match &this.0 {
-                Registration::None(fd) => {
+                EpollState::Unregistered(fd) => {
                     let budget = ready!(coop::poll_proceed(cx));
                     match sys::receive(fd, buf) {
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -170,7 +167,7 @@ impl AsyncRead for Stream {
                         }
                     }
                 }
-                Registration::Read(watched) | Registration::ReadWrite(watched) => {
+                EpollState::Read(watched) | EpollState::ReadWrite(watched) => {
                     let mut ready = ready!(watched.poll_read_ready(cx))?;
                     match ready.try_io(|fd| sys::receive(fd, buf)) {
                         Ok(Ok(length)) => {
@@ -185,7 +182,7 @@ impl AsyncRead for Stream {
                         Err(_would_block) => {}
                     }
                 }
-                Registration::Failed => return Poll::Ready(Err(not_registered())),
+                EpollState::Failed => return Poll::Ready(Err(not_registered())),
             }
         }
     }
@@ -197,7 +194,7 @@ impl Stream {
         cx: &mut Context<'_>,
         send: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if !matches!(self.0, Registration::ReadWrite(_)) {
+        if !matches!(self.0, EpollState::ReadWrite(_)) {
             match send(self.0.fd()?) {
                 Err(Errno::WOULDBLOCK) => {
                     self.register(Interest::READABLE | Interest::WRITABLE)?;
@@ -207,7 +204,7 @@ impl Stream {
                 result => return Poll::Ready(Ok(result?)),
             }
         }
-        let Registration::ReadWrite(watched) = &self.0 else { return Poll::Ready(Err(not_registered())) };
+        let EpollState::ReadWrite(watched) = &self.0 else { return Poll::Ready(Err(not_registered())) };
         loop {
             let mut ready = ready!(watched.poll_write_ready(cx))?;
             if let Ok(result) = ready.try_io(|fd| Ok(send(fd.as_fd())?)) {
@@ -291,7 +288,7 @@ mod tests {
         near.read_exact(&mut question).await.unwrap();
         near.write_all(b"answer").await.unwrap();
         near.shutdown().await.unwrap();
-        assert!(matches!(near.0, Registration::None(_)), "{near:?}");
+        assert!(matches!(near.0, EpollState::Unregistered(_)), "{near:?}");
         let mut answer = String::new();
         far.read_to_string(&mut answer).unwrap();
         assert_eq!((&question, answer.as_str()), (b"question", "answer"));
@@ -308,7 +305,7 @@ mod tests {
             received
         });
         near.write_all(&sent).await.unwrap();
-        assert!(matches!(near.0, Registration::ReadWrite(_)), "all of it has fit");
+        assert!(matches!(near.0, EpollState::ReadWrite(_)), "all of it has fit");
         let mut begin = [0; 5];
         near.read_exact(&mut begin).await.unwrap();
         near.shutdown().await.unwrap();
@@ -338,7 +335,7 @@ mod tests {
         let mut near = near;
         let reader = tokio::time::timeout(std::time::Duration::ZERO, near.read_u8());
         assert!(reader.await.is_err());
-        assert!(matches!(near.0, Registration::Read(_)), "{near:?}");
+        assert!(matches!(near.0, EpollState::Read(_)), "{near:?}");
         let mut near = near.into_socket().unwrap().into_stream();
         far.write_all(b"!").unwrap();
         assert_eq!(near.read_u8().await.unwrap(), b'!');

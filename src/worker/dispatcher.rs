@@ -149,7 +149,7 @@ impl Dispatcher {
             return Ok(if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed });
         }
         // It counts for its peer at once, however long its worker takes to serve it.
-        connection.place = Some(self.evictions.add(connection.peer.into(), Instant::now()));
+        connection.eviction_entry = Some(self.evictions.add(connection.peer.into(), Instant::now()));
         while let Some(i) = set.least_loaded_or(accepting) {
             let worker = &set.workers[i];
             worker.stats.connection_assigned();

@@ -45,10 +45,10 @@ impl Scene {
         self.begun + Duration::from_secs(second)
     }
 
-    fn add(&self, id: usize, peer: Peer, second: u64) -> Place {
-        let place = self.queue.add(peer, self.at(second));
-        assert!(!place.attach(self.worker, id));
-        place
+    fn add(&self, id: usize, peer: Peer, second: u64) -> EvictionEntry {
+        let entry = self.queue.add(peer, self.at(second));
+        assert!(!entry.attach(self.worker, id));
+        entry
     }
 
     fn evict(&self) -> Option<(usize, usize)> {
@@ -62,10 +62,10 @@ impl Scene {
 #[test]
 fn a_connection_chosen_on_its_way_to_a_worker_learns_it_there() {
     let scene = Scene::new();
-    let place = scene.queue.add(Peer::Unix, scene.at(0));
+    let entry = scene.queue.add(Peer::Unix, scene.at(0));
     assert_eq!(scene.queue.evict(), Some(Evicted { peer: Peer::Unix, held: 1 }));
     assert!(scene.chosen.try_recv().is_err(), "no worker has it");
-    assert!(place.attach(scene.worker, 7));
+    assert!(entry.attach(scene.worker, 7));
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_peer_whose_requests_are_complete_is_passed_over() {
     let scene = Scene::new();
     let busy: Vec<_> = (0..5).map(|id| scene.add(id, Peer::Unix, 0)).collect();
     let _idle = scene.add(5, peer("192.0.2.1"), 9);
-    for place in &busy {
-        place.publish(Standing::BUSY);
+    for entry in &busy {
+        entry.publish(Standing::BUSY);
     }
     assert_eq!(scene.evict(), Some((5, 1)));
     assert_eq!(scene.evict(), None);
@@ -135,10 +135,10 @@ enum Waits {
 }
 
 impl Waits {
-    fn publish(self, scene: &Scene, place: &Place) {
-        place.publish(match self {
-            Self::Idle(since) => place.idle(scene.at(since)),
-            Self::Incomplete(begun) => place.incomplete(scene.at(begun)),
+    fn publish(self, scene: &Scene, entry: &EvictionEntry) {
+        entry.publish(match self {
+            Self::Idle(since) => entry.idle(scene.at(since)),
+            Self::Incomplete(begun) => entry.incomplete(scene.at(begun)),
             Self::Busy => Standing::BUSY,
         });
     }
@@ -169,7 +169,7 @@ proptest! {
     #[test]
     fn the_queue_chooses_as_a_look_at_all_would(steps in steps()) {
         let scene = Scene::new();
-        let mut open: Vec<(usize, Peer, Waits, Place)> = Vec::new();
+        let mut open: Vec<(usize, Peer, Waits, EvictionEntry)> = Vec::new();
         let mut closing = Vec::new();
         for (step, now) in steps.into_iter().zip(1..) {
             let last = usize::try_from(now).unwrap();
@@ -181,16 +181,16 @@ proptest! {
                 Step::Close(which) if !open.is_empty() => drop(open.swap_remove(which % open.len())),
                 Step::Change(which, kind) if !open.is_empty() => {
                     let which = which % open.len();
-                    let (_, _, waits, place) = &mut open[which];
+                    let (_, _, waits, entry) = &mut open[which];
                     *waits = [Waits::Idle(now), Waits::Incomplete(now), Waits::Busy][usize::from(kind)];
-                    waits.publish(&scene, place);
+                    waits.publish(&scene, entry);
                 }
                 Step::Answer(which) if !open.is_empty() => {
                     let which = which % open.len();
-                    let (_, _, waits, place) = &mut open[which];
+                    let (_, _, waits, entry) = &mut open[which];
                     if matches!(waits, Waits::Idle(_)) {
                         *waits = Waits::Idle(now);
-                        place.publish_later(place.idle(scene.at(now)));
+                        entry.publish_later(entry.idle(scene.at(now)));
                     }
                 }
                 Step::Evict => {

@@ -4,7 +4,7 @@ use super::{
     Framing, RequestHead, Version,
     fields::{HeaderKind, elements, is_json_type, length_of, trim},
     host::is_host,
-    rules::{Fault, Faults, RequestRejection},
+    rules::{HeadError, HeadErrors, RequestRejection},
 };
 use crate::http::policy::Policy;
 
@@ -25,7 +25,7 @@ pub struct HeadParser {
     searched: usize,
     /// Lines before it.
     lines: usize,
-    faults: Faults,
+    errors: HeadErrors,
     is_http10: bool,
     is_head: bool,
     hosts: usize,
@@ -85,30 +85,31 @@ impl HeadParser {
                 Ok(Some(line)) => line,
                 // What can begin neither a method nor an empty line is not waited for.
                 Ok(None) if self.lines == 0 && !can_begin(input) => {
-                    return Parsed::Invalid(Fault::Syntax.rejection());
+                    return Parsed::Invalid(HeadError::Syntax.rejection());
                 }
                 Ok(None) if input.len() > window.len() => {
-                    let fault = if self.lines == 0 { Fault::TargetTooLong } else { Fault::HeadTooLarge };
-                    return Parsed::Invalid(fault.rejection());
+                    let error =
+                        if self.lines == 0 { HeadError::TargetTooLong } else { HeadError::HeadTooLarge };
+                    return Parsed::Invalid(error.rejection());
                 }
                 Ok(None) => return Parsed::Incomplete,
-                Err(fault) => return Parsed::Invalid(fault.rejection()),
+                Err(error) => return Parsed::Invalid(error.rejection()),
             };
             let read = match &window[line.clone()] {
                 [] if self.lines > 1 => return Parsed::Complete(self.head(policy, is_drained)),
                 bytes if self.lines == 1 => self.read_request_line(bytes),
-                [] | [b' ' | b'\t', ..] => Err(Fault::Syntax),
+                [] | [b' ' | b'\t', ..] => Err(HeadError::Syntax),
                 bytes => self.read_field(bytes, line.start),
             };
-            if let Err(fault) = read {
-                return Parsed::Invalid(fault.rejection());
+            if let Err(error) = read {
+                return Parsed::Invalid(error.rejection());
             }
         }
     }
 
     /// The next complete line without its end, CRLF or LF (RFC 9112 §2.2). There is no other control character
     /// but a tab in it (RFC 9110 §5.5).
-    fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+    fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
         // A limit may have become lower.
         while self.searched <= input.len() {
             let end = next_control(input, self.searched);
@@ -123,7 +124,7 @@ impl HeadParser {
                     self.searched = end;
                     return Ok(None);
                 }
-                _ => return Err(Fault::Syntax),
+                _ => return Err(HeadError::Syntax),
             };
             let line = self.line..end;
             (self.line, self.searched) = (next, next);
@@ -134,34 +135,34 @@ impl HeadParser {
     }
 
     /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
-    fn read_request_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn read_request_line(&mut self, line: &[u8]) -> Result<(), HeadError> {
         let mut parts = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(Fault::Syntax);
+            return Err(HeadError::Syntax);
         };
         if method.is_empty() || !method.iter().all(|byte| is_in_token(*byte)) {
-            return Err(Fault::Syntax);
+            return Err(HeadError::Syntax);
         }
         match version {
             b"HTTP/1.0" => self.is_http10 = true,
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => {}
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                return Err(Fault::MajorVersion);
+                return Err(HeadError::MajorVersion);
             }
-            _ => return Err(Fault::Syntax),
+            _ => return Err(HeadError::Syntax),
         }
         self.is_head = method == b"HEAD";
-        self.faults.add_if(method != b"POST", Fault::Method);
+        self.errors.add_if(method != b"POST", HeadError::Method);
         self.read_target(target)
     }
 
     /// Origin-form and absolute-form (RFC 9112 §3.2). Another one is a path that does not exist. A fragment is no
     /// part of a target, so it is taken as part of the path.
-    fn read_target(&mut self, target: &[u8]) -> Result<(), Fault> {
+    fn read_target(&mut self, target: &[u8]) -> Result<(), HeadError> {
         if target.is_empty() || target.contains(&b'\t') {
-            return Err(Fault::Syntax);
+            return Err(HeadError::Syntax);
         }
         let absolute = |scheme: &[u8]| {
             let (begin, rest) = target.split_at_checked(scheme.len())?;
@@ -171,32 +172,32 @@ impl HeadParser {
             Some(rest) => {
                 let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
                 let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
-                self.faults.add_if(!is_host(authority), Fault::Host);
+                self.errors.add_if(!is_host(authority), HeadError::Host);
                 path
             }
             None => target,
         };
         let is_known = path.strip_prefix(b"/pixel").is_some_and(|rest| matches!(rest, [] | [b'?', ..]));
-        self.faults.add_if(!is_known, Fault::Path);
+        self.errors.add_if(!is_known, HeadError::Path);
         Ok(())
     }
 
     /// `field-name ":" OWS field-value OWS` (RFC 9112 §5), at `place` of the input.
-    fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), Fault> {
+    fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), HeadError> {
         // The request line is one, too.
         if self.lines > MAX_FIELDS + 1 {
-            return Err(Fault::HeadTooLarge);
+            return Err(HeadError::HeadTooLarge);
         }
         let Some((kind, length)) = HeaderKind::of(line) else {
             let colon = line.iter().position(|byte| !is_in_token(*byte)).unwrap_or(0);
-            return if colon > 0 && line[colon] == b':' { Ok(()) } else { Err(Fault::Syntax) };
+            return if colon > 0 && line[colon] == b':' { Ok(()) } else { Err(HeadError::Syntax) };
         };
         let behind = &line[length + 1..];
         let value = trim(behind);
         match kind {
             HeaderKind::Host => {
                 self.hosts += 1;
-                self.faults.add_if(!is_host(value), Fault::Host);
+                self.errors.add_if(!is_host(value), HeadError::Host);
             }
             HeaderKind::ContentType => {
                 self.types += 1;
@@ -209,7 +210,7 @@ impl HeadParser {
             }
             HeaderKind::ContentEncoding => {
                 let is_plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-                self.faults.add_if(!elements(value).all(is_plain), Fault::ContentEncoding);
+                self.errors.add_if(!elements(value).all(is_plain), HeadError::ContentEncoding);
             }
             HeaderKind::Connection => {
                 for option in elements(value) {
@@ -238,26 +239,29 @@ impl HeadParser {
         for element in elements(value) {
             let length = length_of(element);
             let is_equal = length.is_some_and(|length| self.length.is_none_or(|before| before == length));
-            self.faults.add_if(!is_equal, Fault::InvalidLength);
+            self.errors.add_if(!is_equal, HeadError::InvalidLength);
             self.length = self.length.or(length);
         }
     }
 
     fn head(&mut self, policy: &Policy, is_drained: bool) -> RequestHead {
         let length = self.length.unwrap_or(0);
-        let faults = &mut self.faults;
+        let errors = &mut self.errors;
         if self.codings > 0 {
-            faults.add_if(self.is_http10, Fault::CodingInHttp10);
-            faults.add_if(self.length.is_some() || faults.has(Fault::InvalidLength), Fault::LengthAndCoding);
-            faults.add_if(!self.is_chunked, Fault::UnknownCoding);
+            errors.add_if(self.is_http10, HeadError::CodingInHttp10);
+            errors.add_if(
+                self.length.is_some() || errors.has(HeadError::InvalidLength),
+                HeadError::LengthAndCoding,
+            );
+            errors.add_if(!self.is_chunked, HeadError::UnknownCoding);
         }
-        faults.add_if(self.hosts > 1 || self.hosts == 0 && !self.is_http10, Fault::Host);
-        faults.add_if(is_drained, Fault::Drained);
-        faults.add_if(length > policy.body_limit, Fault::BodyTooLarge);
+        errors.add_if(self.hosts > 1 || self.hosts == 0 && !self.is_http10, HeadError::Host);
+        errors.add_if(is_drained, HeadError::Drained);
+        errors.add_if(length > policy.body_limit, HeadError::BodyTooLarge);
         let expects_continue = self.expects_continue && !self.is_http10 && (length > 0 || self.is_chunked);
-        let rejection = faults.rejection().map(|rejection| RequestRejection {
+        let rejection = errors.rejection().map(|rejection| RequestRejection {
             // A client that waits before it sends the body may send it all the same, or not.
-            closes: rejection.closes || faults.has(Fault::BodyTooLarge) || expects_continue,
+            closes: rejection.closes || errors.has(HeadError::BodyTooLarge) || expects_continue,
             ..rejection
         });
         RequestHead {

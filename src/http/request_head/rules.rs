@@ -2,7 +2,7 @@ use crate::stats::Outcome;
 
 /// A rule that a head can break. The first one that is broken decides about the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum HeadError {
     /// A line that is neither a request line nor a field.
     Syntax,
     MajorVersion,
@@ -31,9 +31,9 @@ pub struct RequestRejection {
     pub closes: bool,
 }
 
-/// The rules in the order of [`Fault`]: where each is from, and the response to a head that breaks it. Where
+/// The rules in the order of [`HeadError`]: where each is from, and the response to a head that breaks it. Where
 /// the next request begins is unknown behind one that closes, or finding out is not worth the bytes.
-const RULES: [(Fault, &str, RequestRejection); 14] = {
+const RULES: [(HeadError, &str, RequestRejection); 14] = {
     use Outcome::{
         HeadTooLarge, Malformed, MethodNotAllowed, NotFound, NotImplemented, TooLarge, Unavailable,
         UnsupportedMediaType,
@@ -45,24 +45,24 @@ const RULES: [(Fault, &str, RequestRejection); 14] = {
         RequestRejection { outcome, status, closes: false }
     }
     [
-        (Fault::Syntax, "RFC 9112 §2.2, §3, §5; RFC 9110 §5.5", close(Malformed, 400)),
-        (Fault::MajorVersion, "RFC 9110 §15.6.6", close(Malformed, 505)),
-        (Fault::TargetTooLong, "RFC 9112 §3", close(HeadTooLarge, 414)),
-        (Fault::HeadTooLarge, "RFC 6585 §5", close(HeadTooLarge, 431)),
-        (Fault::CodingInHttp10, "RFC 9112 §6.1", close(Malformed, 400)),
-        (Fault::LengthAndCoding, "RFC 9112 §6.3 (3)", close(Malformed, 400)),
-        (Fault::UnknownCoding, "RFC 9112 §6.1", close(NotImplemented, 501)),
-        (Fault::InvalidLength, "RFC 9112 §6.3 (5)", close(Malformed, 400)),
-        (Fault::Host, "RFC 9112 §3.2; RFC 3986 §3.2.2", close(Malformed, 400)),
-        (Fault::Drained, "RFC 9110 §15.6.4", close(Unavailable, 503)),
-        (Fault::Path, "RFC 9110 §15.5.5", keep(NotFound, 404)),
-        (Fault::Method, "RFC 9110 §15.5.6", keep(MethodNotAllowed, 405)),
-        (Fault::ContentEncoding, "RFC 9110 §8.4, §5.6.1", keep(UnsupportedMediaType, 415)),
-        (Fault::BodyTooLarge, "RFC 9110 §15.5.14", close(TooLarge, 413)),
+        (HeadError::Syntax, "RFC 9112 §2.2, §3, §5; RFC 9110 §5.5", close(Malformed, 400)),
+        (HeadError::MajorVersion, "RFC 9110 §15.6.6", close(Malformed, 505)),
+        (HeadError::TargetTooLong, "RFC 9112 §3", close(HeadTooLarge, 414)),
+        (HeadError::HeadTooLarge, "RFC 6585 §5", close(HeadTooLarge, 431)),
+        (HeadError::CodingInHttp10, "RFC 9112 §6.1", close(Malformed, 400)),
+        (HeadError::LengthAndCoding, "RFC 9112 §6.3 (3)", close(Malformed, 400)),
+        (HeadError::UnknownCoding, "RFC 9112 §6.1", close(NotImplemented, 501)),
+        (HeadError::InvalidLength, "RFC 9112 §6.3 (5)", close(Malformed, 400)),
+        (HeadError::Host, "RFC 9112 §3.2; RFC 3986 §3.2.2", close(Malformed, 400)),
+        (HeadError::Drained, "RFC 9110 §15.6.4", close(Unavailable, 503)),
+        (HeadError::Path, "RFC 9110 §15.5.5", keep(NotFound, 404)),
+        (HeadError::Method, "RFC 9110 §15.5.6", keep(MethodNotAllowed, 405)),
+        (HeadError::ContentEncoding, "RFC 9110 §8.4, §5.6.1", keep(UnsupportedMediaType, 415)),
+        (HeadError::BodyTooLarge, "RFC 9110 §15.5.14", close(TooLarge, 413)),
     ]
 };
 
-impl Fault {
+impl HeadError {
     pub fn rejection(self) -> RequestRejection {
         RULES[self as usize].2
     }
@@ -70,12 +70,12 @@ impl Fault {
 
 impl RequestRejection {
     /// The body is longer than allowed, as its chunks show.
-    pub const BODY_TOO_LARGE: Self = RULES[Fault::BodyTooLarge as usize].2;
+    pub const BODY_TOO_LARGE: Self = RULES[HeadError::BodyTooLarge as usize].2;
     /// Broken chunks, or a request that breaks off (RFC 9112 §7.1, §8).
-    pub const MALFORMED: Self = RULES[Fault::Syntax as usize].2;
+    pub const MALFORMED: Self = RULES[HeadError::Syntax as usize].2;
     /// The request did not arrive in time (RFC 9110 §15.5.9).
     pub const TIMED_OUT: Self = Self { outcome: Outcome::TimedOut, status: 408, closes: true };
-    /// A fault of the daemon's own (RFC 9110 §15.6.1).
+    /// A error of the daemon's own (RFC 9110 §15.6.1).
     pub const FAILED: Self = Self { outcome: Outcome::Failed, status: 500, closes: true };
 
     /// The body of the response.
@@ -99,15 +99,15 @@ impl RequestRejection {
 
 /// The rules that a head breaks.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Faults(u16);
+pub struct HeadErrors(u16);
 
-impl Faults {
-    pub fn add_if(&mut self, is_broken: bool, fault: Fault) {
-        self.0 |= u16::from(is_broken) << fault as u16;
+impl HeadErrors {
+    pub fn add_if(&mut self, is_broken: bool, error: HeadError) {
+        self.0 |= u16::from(is_broken) << error as u16;
     }
 
-    pub fn has(self, fault: Fault) -> bool {
-        self.0 & 1 << fault as u16 != 0
+    pub fn has(self, error: HeadError) -> bool {
+        self.0 & 1 << error as u16 != 0
     }
 
     /// What follows from the first one.
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn rules_are_in_the_order_of_faults() {
-        for (nth, (fault, section, rejection)) in RULES.iter().enumerate() {
-            assert_eq!(*fault as usize, nth, "{section}");
+        for (nth, (error, section, rejection)) in RULES.iter().enumerate() {
+            assert_eq!(*error as usize, nth, "{section}");
             let is_default = rejection.body() == RequestRejection::MALFORMED.body();
             assert_eq!(is_default, rejection.status == 400, "{section}");
         }
