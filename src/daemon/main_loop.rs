@@ -30,6 +30,7 @@ use crate::{
     exit::Exit,
     log::{Event, Log},
     net::FdBudget,
+    pixel,
     systemd::{self, Inherited},
     worker::{Pool, Shared},
 };
@@ -105,6 +106,7 @@ async fn main_loop(
     let memory = counters.memory.clone();
     let answered_before = answered(&memory);
     let shared = Shared {
+        parse: pixel::parse,
         dispatcher: Arc::default(),
         memory: memory.clone(),
         log: log.clone(),

@@ -30,9 +30,10 @@ mod tests {
     use super::*;
     use crate::{
         config::Settings,
-        http::{DetachedConnection, STUMBLING_BLOCK},
+        http::DetachedConnection,
         log::{Level, Sink},
         net::Socket,
+        pixel::{self, Pixel, Rejection},
         stats::{Outcome, SharedStats, Totals},
         worker::{Pool, Shared},
     };
@@ -75,6 +76,14 @@ mod tests {
         }
     }
 
+    /// A body that [`parse`] panics at.
+    const PANICKING: &str = r#"{"x":1,"y":2,"channel":"G","value":13}"#;
+
+    fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
+        assert!(body != PANICKING.as_bytes(), "a fault that nobody knew of");
+        pixel::parse(body)
+    }
+
     #[test]
     fn panic_costs_only_its_own_request() {
         let (lines, told) = mpsc::channel();
@@ -90,20 +99,26 @@ mod tests {
         let memory = Arc::new(SharedStats::create(0).unwrap());
         let (ended, mut ended_workers) = tokio::sync::mpsc::unbounded_channel();
         let heartbeat = Duration::from_millis(100);
-        let shared =
-            Shared { dispatcher: Arc::default(), memory: memory.clone(), log: log.clone(), heartbeat, ended };
+        let shared = Shared {
+            dispatcher: Arc::default(),
+            memory: memory.clone(),
+            parse,
+            log: log.clone(),
+            heartbeat,
+            ended,
+        };
         let pool = Pool::start(1, (&Settings::default()).into(), 100, shared).unwrap();
 
         let mut neighbour = Client::of(&pool);
         neighbour.is_served();
         for fields in [PLAIN, ODD] {
-            let answer = Client::of(&pool).ask_last(&request(fields, STUMBLING_BLOCK));
+            let answer = Client::of(&pool).ask_last(&request(fields, PANICKING));
             assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
             assert!(answer.ends_with(r#"{"detail":"Internal Server Error"}"#), "{answer}");
             neighbour.is_served();
         }
         // The request before it has its response; the one behind it has none.
-        let [good, bad] = [PIXEL, STUMBLING_BLOCK].map(|body| request(PLAIN, body));
+        let [good, bad] = [PIXEL, PANICKING].map(|body| request(PLAIN, body));
         let answers = Client::of(&pool).ask_last(&format!("{good}{bad}{good}"));
         let statuses: Vec<_> =
             answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();

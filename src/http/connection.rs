@@ -106,7 +106,7 @@ async fn receive(
     let end = Box::pin(body::receive(io, head, context, state)).await;
     let response = match end {
         BodyEnd::Complete { body, closes } => {
-            let response = Response::to_body(&body, head.is_json, &context.policy());
+            let response = Response::to_body(&body, head.is_json, context.parse, &context.policy());
             Response { closes: response.closes || closes, ..response }
         }
         BodyEnd::Rejected(rejection) => rejection.into(),

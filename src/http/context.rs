@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     log::{Event, Level, Log},
+    pixel::{self, Parse},
     stats::WorkerStats,
 };
 
@@ -28,6 +29,7 @@ pub struct Context {
     /// The worker's connections.
     pub connections: Rc<Registry>,
     close_after_response: Cell<bool>,
+    pub(super) parse: Parse,
     pub(super) buffers: RefCell<Buffers>,
     pub(super) heads: HeadWriter,
     policy: RefCell<Rc<Policy>>,
@@ -37,7 +39,7 @@ pub struct Context {
 impl Context {
     /// A context without connections, none of which will ever be asked to give way.
     pub fn new(worker: usize, stats: Arc<WorkerStats>, log: Log, policy: Policy) -> Self {
-        Self::with_queue(worker, stats, log, policy, Arc::default(), |_| ())
+        Self::with_queue(worker, stats, log, policy, pixel::parse, Arc::default(), |_| ())
     }
 
     /// A context without connections. Those that come give way as `queue` chooses; `notify` has
@@ -47,6 +49,7 @@ impl Context {
         stats: Arc<WorkerStats>,
         log: Log,
         policy: Policy,
+        parse: Parse,
         queue: Arc<EvictionQueue>,
         notify: impl Fn(usize) + Send + 'static,
     ) -> Self {
@@ -57,6 +60,7 @@ impl Context {
             log,
             connections,
             close_after_response: Cell::new(false),
+            parse,
             buffers: RefCell::default(),
             heads: HeadWriter::default(),
             policy: RefCell::new(Rc::new(policy)),

@@ -353,17 +353,17 @@ impl FastPath<'_> {
         let response = if let Some(rejection) = head.rejection {
             rejection.into()
         } else if !head.is_json {
-            Response::to_body(body, false, policy)
+            Response::to_body(body, false, self.context.parse, policy)
         } else {
             let begin = output.bytes.len();
-            let accept = |body| {
-                let pixel = pixel::parse(body)?;
+            let accept = || {
+                let pixel = (self.context.parse)(body)?;
                 let length = pixel::accepted_len(&pixel);
                 self.context.heads.write_accepted(now, length, head.into(), is_last, &mut output.bytes);
                 pixel::write_accepted(&pixel, &mut output.bytes);
                 Ok(())
             };
-            match catch_panic(body, accept) {
+            match catch_panic(accept) {
                 Some(Ok(())) => {
                     self.context.stats.record_outcome(Outcome::Ok);
                     return false;

@@ -19,8 +19,6 @@ pub mod request_head;
 mod response;
 mod yield_now;
 
-#[cfg(test)]
-pub use catch_panic::STUMBLING_BLOCK;
 pub use connection::{ServeOutcome, serve};
 pub use connection_state::ConnectionRequest;
 pub use context::Context;

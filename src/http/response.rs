@@ -14,7 +14,7 @@ use super::{
     request_head::{RequestHead, RequestRejection, Version},
 };
 use crate::{
-    pixel::{self, Rejection},
+    pixel::{self, Parse, Rejection},
     stats::Outcome,
 };
 
@@ -41,9 +41,8 @@ impl From<RequestRejection> for Response {
 
 impl Response {
     /// The response to a whole body that was sent to /pixel.
-    pub fn to_body(body: &[u8], is_json: bool, policy: &Policy) -> Self {
-        let judge = |body| if is_json { pixel::parse(body) } else { Err(pixel::reject_text(body)) };
-        match catch_panic(body, judge) {
+    pub fn to_body(body: &[u8], is_json: bool, parse: Parse, policy: &Policy) -> Self {
+        match catch_panic(|| if is_json { parse(body) } else { Err(pixel::reject_text(body)) }) {
             Some(Ok(accepted)) => {
                 let mut text = Vec::with_capacity(body.len() + 64);
                 pixel::write_accepted(&accepted, &mut text);

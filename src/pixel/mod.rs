@@ -21,6 +21,9 @@ pub use fast_decode::fast_decode;
 pub use response::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{Rejection, reject_text, validate};
 
+/// A function that reads a body that was sent as JSON, as [`parse`] does.
+pub type Parse = for<'b> fn(&'b [u8]) -> Result<Pixel<'b>, Rejection>;
+
 /// Reads a body that was sent as JSON.
 ///
 /// # Errors

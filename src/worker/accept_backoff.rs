@@ -168,7 +168,14 @@ mod tests {
             Log::start(Sink::function(move |event| drop(lines.send(event.clone()))), Level::Info).unwrap();
         let memory = Arc::new(SharedStats::create(0).unwrap());
         let (ended, _) = unbounded_channel();
-        let shared = Shared { dispatcher: Arc::default(), memory, log, heartbeat: Duration::MAX, ended };
+        let shared = Shared {
+            dispatcher: Arc::default(),
+            memory,
+            parse: crate::pixel::parse,
+            log,
+            heartbeat: Duration::MAX,
+            ended,
+        };
         let mut backoff = AcceptBackoff::default();
         for _ in 0..3 {
             backoff.pause(&shared, || "none left".into());

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     http::{self, ConnectionRequest, Context, DetachedConnection, Incomplete, Policy, Registry},
     log::{Event, Log},
+    pixel::Parse,
     stats::{Outcome, SharedStats, WorkerStats},
 };
 
@@ -69,6 +70,8 @@ pub struct Shared {
     pub dispatcher: Arc<Dispatcher>,
     /// Where they count.
     pub memory: Arc<SharedStats>,
+    /// How they read the body of a request.
+    pub parse: Parse,
     /// Where they log.
     pub log: Log,
     /// How often each shows that it makes progress.
@@ -126,7 +129,8 @@ impl Worker {
                             let commands: Option<UnboundedSender<Command>> = commands.upgrade();
                             let _ = commands.map(|commands| commands.send(Command::Evict(connection)));
                         };
-                        let context = Context::with_queue(number, stats, log, policy, queue, notify);
+                        let context =
+                            Context::with_queue(number, stats, log, policy, shared.parse, queue, notify);
                         let context = Rc::new(context);
                         let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
                         runtime.block_on(run(received, &context, &shared, ready));

@@ -12,6 +12,7 @@ use crate::{
 fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
     let (ended, ended_workers) = unbounded_channel();
     let shared = Shared {
+        parse: crate::pixel::parse,
         dispatcher: Arc::default(),
         memory: Arc::new(SharedStats::create(0).unwrap()),
         log: Log::start(Sink::function(|_| {}), Level::Info).unwrap(),
