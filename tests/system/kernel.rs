@@ -6,9 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Connection, Host, Request, SOON, deployment::json, wait_for_some};
-
-const PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":3}"#;
+use crate::harness::{Connection, Host, PIXEL, Request, SOON, deployment::json, wait_for_some};
 
 /// What hardened hosts set, from Linux 6.3 on: 1, memory files cannot be executed; 2, nor may anything ask for it.
 #[test]
