@@ -137,14 +137,16 @@ impl ConnectionState {
     }
 
     fn enter(&self, phase: Phase, now: Instant) {
-        match (self.phase.replace(phase), phase) {
+        let before = self.phase.replace(phase);
+        self.since.set(now);
+        self.publish();
+        // Counted last: the connection gives way as the statistics say, also to a client that has just read them.
+        match (before, phase) {
             (Phase::Idle, Phase::Idle) => {}
             (Phase::Idle, _) => self.idle.decrement(),
             (_, Phase::Idle) => self.idle.increment(),
             _ => {}
         }
-        self.since.set(now);
-        self.publish();
     }
 
     /// Publishes whether the connection may be chosen to give way.

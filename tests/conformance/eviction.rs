@@ -115,6 +115,7 @@ fn an_idle_one_of_the_top_peer_goes_before_its_incomplete_ones() {
     let mut other = served(daemon.client());
     let mut incomplete = [attacker(address), attacker(address)];
     let rests = incomplete.each_mut().map(Client::begin_request);
+    // A worker writes a response before it notes that the next request has begun.
     wait_for(&daemon, 3, 1);
     let idle = served(attacker(address));
     assert_served(&mut daemon.unix_client());
