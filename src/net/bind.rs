@@ -114,8 +114,8 @@ pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
     Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
 }
 
-/// How much of its responses the kernel keeps for a client that does not read. It takes twice as much:
-/// a response of 64 KiB goes out with one write.
+/// How much of its responses the kernel keeps for a client that does not read. It takes twice as much, and the
+/// segment that it has begun, of up to 36 KiB: a response of 64 KiB goes out with one write.
 const UNIX_SEND_BUFFER: usize = 40 << 10;
 /// Over TCP, what was sent counts until it is acknowledged. A host that delays that, as Linux does for 40 ms
 /// behind a short segment, would hold up the rest of a response that does not fit.
