@@ -6,7 +6,7 @@ mod connection;
 mod head;
 mod oracle;
 mod response;
-mod scene;
+mod scenario;
 mod segments;
 
 pub use self::{body::body, chunks::chunks, connection::connection, head::head, segments::segments};

@@ -6,7 +6,7 @@ use pixeld::{
 
 use super::{
     response,
-    scene::{Scene, Seen, Step, TICK},
+    scenario::{Scenario, Seen, Step, TICK},
 };
 
 /// What is left behind these is sent at once, or a byte at a time would take most of the time.
@@ -31,7 +31,7 @@ pub fn segments(input: &[u8]) {
     let cut = cut(&steps, sent.len());
     let blocks = plan.contains(&b'r');
     let play = |steps| {
-        Scene {
+        Scenario {
             policies: [limits(flags), limits(flags ^ 7)],
             steps,
             half_closes: !plan.contains(&b'w'),

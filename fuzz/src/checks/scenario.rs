@@ -60,7 +60,7 @@ pub enum Step<'s> {
 
 /// One connection from its begin to its end.
 #[derive(Debug)]
-pub struct Scene<'s> {
+pub struct Scenario<'s> {
     /// The first one holds at first.
     pub policies: [Policy; 2],
     pub steps: &'s [Step<'s>],
@@ -84,7 +84,7 @@ pub struct Seen {
     pub idle: u64,
 }
 
-impl Scene<'_> {
+impl Scenario<'_> {
     /// Plays it.
     pub fn play(&self) -> Seen {
         static LOG: LazyLock<Log> =
