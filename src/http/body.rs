@@ -221,6 +221,7 @@ impl BodyBuffer {
 struct Tap {
     /// The request as it came, for the next process; empty if it is longer than that takes.
     input: RefCell<Vec<u8>>,
+    head_length: usize,
     /// How much of it hyper has got, in its own form.
     given: Cell<usize>,
     limit: usize,
@@ -245,6 +246,7 @@ impl Tap {
             Framing::Chunked => (None, Some(0)),
         };
         Self {
+            head_length: head.length,
             given: Cell::new(head.length),
             input: RefCell::new(input),
             limit: DetachedConnection::MAX_UNREAD.min(policy.head_limit.saturating_add(policy.body_limit)),
@@ -310,22 +312,28 @@ impl Tap {
         if self.is_over_limit.get() {
             return true;
         }
-        let request = &input[..self.given.get().saturating_sub(behind)];
-        // From the last line back to the last chunk's, which is all that is not a field.
-        let lines = request.rsplit(|byte| *byte == b'\n').skip(1);
-        for line in lines {
-            let Some(line) = line.strip_suffix(b"\r") else { return false };
-            let end = line.iter().position(|byte| *byte != b'0').unwrap_or(line.len());
-            if end > 0 && matches!(line[end..], [] | [b';' | b' ' | b'\t', ..]) {
-                return true;
-            }
-        }
-        false
+        let body = input.get(self.head_length..self.given.get().saturating_sub(behind));
+        let lines = body.and_then(trailers).map(|trailers| trailers.split_inclusive(|byte| *byte == b'\n'));
+        lines.is_some_and(|mut lines| lines.all(|line| line.ends_with(b"\r\n")))
     }
 
     /// What hyper has not got.
     fn rest(&self) -> Vec<u8> {
         self.input.borrow()[self.given.get()..].to_vec()
+    }
+}
+
+/// What is behind the last chunk's size, in a body that hyper has decoded.
+fn trailers(mut body: &[u8]) -> Option<&[u8]> {
+    loop {
+        let line = body.iter().position(|byte| *byte == b'\n')?;
+        let digits = body.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let size = usize::from_str_radix(str::from_utf8(&body[..digits]).ok()?, 16).ok()?;
+        let behind = &body[line + 1..];
+        if size == 0 {
+            return Some(behind);
+        }
+        body = behind.get(size.checked_add(b"\r\n".len())?..)?;
     }
 }
 

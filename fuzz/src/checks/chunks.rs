@@ -70,20 +70,22 @@ fn decode(input: &[u8]) -> Decoded<'_> {
         body.extend_from_slice(data);
         rest = behind;
     }
-    let mut trailers = 0;
+    let (mut trailers, mut is_unusual) = (0, false);
     loop {
         let Some((line, behind)) = line(rest) else { return Decoded::Invalid };
         rest = behind;
+        // Behind an empty line that ends so, a lenient reader would see another request.
+        if line.contains(&b'\n') {
+            return Decoded::Invalid;
+        }
         if line.is_empty() {
-            return Decoded::Complete(body, rest);
+            return if is_unusual { Decoded::Unusual } else { Decoded::Complete(body, rest) };
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
         let is_plain = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
         let is_name = line[..colon].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
         trailers += line.len();
-        if colon == 0 || !is_name || !line.iter().all(is_plain) || trailers > 500 {
-            return Decoded::Unusual;
-        }
+        is_unusual |= colon == 0 || !is_name || !line.iter().all(is_plain) || trailers > 500;
     }
 }
 

@@ -389,6 +389,7 @@ fn trailers() -> Vec<Case> {
         either("a trailer that is folded", "x: a\r\n b\r\n"),
         refused("a bare LF behind a trailer is refused", why, trailed("x: a\n")),
         refused("an empty line with a bare LF in trailers is refused", why, trailed("x: a\r\n\n")),
+        refused("a bare LF in front of a trailer like a chunk is refused", why, trailed("x: a\r\n\n0;\r\n")),
         case(
             "a trailer that is a request is none",
             why,
