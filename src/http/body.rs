@@ -110,11 +110,7 @@ pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: 
             state.bind_here();
         }
         ready!(timer.poll(cx, context, state, || true));
-        Poll::Ready(Err(match tap.interim.get() {
-            0 | INTERIM => BodyEnd::Rejected(RequestRejection::TIMED_OUT),
-            // A response would be inside the interim one.
-            _ => BodyEnd::WriteTimedOut,
-        }))
+        Poll::Ready(Err(BodyEnd::Rejected(RequestRejection::TIMED_OUT)))
     })
     .await;
     let parts = http.into_parts();
@@ -137,6 +133,8 @@ pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: 
             io.unread = tap.input.take();
             BodyEnd::HandedOff
         }
+        // A response would be inside the interim one.
+        Err(_) if tap.is_inside_interim() => BodyEnd::WriteTimedOut,
         Err(other) => other,
     }
 }
@@ -301,7 +299,12 @@ impl Tap {
     /// Whether the next process can read the request from its begin, and the client has got no part of
     /// something that would be sent again.
     fn can_hand_off(&self) -> bool {
-        !self.is_over_limit.get() && matches!(self.interim.get(), 0 | INTERIM)
+        !self.is_over_limit.get() && !self.is_inside_interim()
+    }
+
+    /// Whether the client has got a part of `100 Continue`.
+    fn is_inside_interim(&self) -> bool {
+        !matches!(self.interim.get(), 0 | INTERIM)
     }
 
     /// Whether each line of the trailers ends with CRLF: hyper takes a bare LF for the end of a line, and an
