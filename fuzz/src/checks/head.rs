@@ -12,7 +12,8 @@ use pixeld::http::{
 pub fn head(input: &[u8]) {
     let Some((flags, input)) = input.split_first() else { return };
     let input = &input[skip_empty_lines(input)..];
-    let policy = policy(usize::from(*flags) * 8);
+    // No limit is so low that a CR alone exceeds it.
+    let policy = policy((usize::from(*flags) * 8).max(8));
     let whole = HeadParser::default().parse(input, &policy, flags & 1 != 0);
     let mut parser = HeadParser::default();
     let mut in_pieces = Parsed::Incomplete;
