@@ -9,7 +9,7 @@ pub enum Outcome {
     Invalid,
     /// 422, or as configured: `value` is not in 0..=255.
     OutOfRange,
-    /// 400: the request, or its body, breaks the rules or breaks off.
+    /// 400: the request, or its body, breaks the rules or breaks off. 505: the major version of HTTP is not 1.
     Malformed,
     /// 404: another path.
     NotFound,
@@ -21,7 +21,7 @@ pub enum Outcome {
     TooLarge,
     /// 415: the body has a content encoding.
     UnsupportedMediaType,
-    /// 431: the head is over the limit.
+    /// 431: the head is over the limit. 414: its request line alone is.
     HeadTooLarge,
     /// 501: the end of the body is marked in a way that is not understood.
     NotImplemented,

@@ -65,7 +65,7 @@ pub struct RequestCounts {
     pub invalid: u64,
     /// 422, or as configured: the value is not in 0..=255.
     pub out_of_range: u64,
-    /// 400: the request or its body cannot be read.
+    /// 400: the request or its body cannot be read. 505: the major version of HTTP is not 1.
     pub malformed: u64,
     /// 404: another path.
     pub not_found: u64,
@@ -77,7 +77,7 @@ pub struct RequestCounts {
     pub too_large: u64,
     /// 415: the body has a content encoding.
     pub unsupported_media_type: u64,
-    /// 431: the head is over limits.header, or has too many fields.
+    /// 431: the head is over limits.header, or has too many fields. 414: the request line alone is over it.
     pub head_too_large: u64,
     /// 501: the transfer encoding is not chunked.
     pub not_implemented: u64,
