@@ -181,7 +181,7 @@ pub struct ConnectionStats {
     pub idle: u64,
     /// Accepted.
     pub accepted: u64,
-    /// Taken over from the process before, at a restart.
+    /// Adopted from the previous process, at a restart.
     pub restored: u64,
     /// Open ones at most, as configured (limits.connections).
     pub limit: u64,
