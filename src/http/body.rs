@@ -299,7 +299,9 @@ impl Tap {
     /// Whether the next process can read the request from its begin, and the client has got no part of
     /// something that would be sent again.
     fn can_hand_off(&self) -> bool {
-        !self.is_over_limit.get() && !self.is_inside_interim()
+        // What came with a long head may be too much, though nothing was read behind it.
+        let fits = self.input.borrow().len() <= DetachedConnection::MAX_UNREAD;
+        fits && !self.is_over_limit.get() && !self.is_inside_interim()
     }
 
     /// Whether the client has got a part of `100 Continue`.
@@ -398,7 +400,34 @@ impl AsyncWrite for Source<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use hyper::StatusCode;
+
     use super::*;
+    use crate::http::request_head::{HeadParser, Parsed};
+
+    #[test]
+    fn long_head_is_not_handed_off() {
+        let policy = Policy {
+            body_limit: 100,
+            head_limit: 1 << 20,
+            requests_limit: 10,
+            head_timeout: Duration::MAX,
+            body_timeout: Duration::MAX,
+            write_timeout: Duration::MAX,
+            keep_alive_timeout: Duration::MAX,
+            range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        for (length, can_hand_off) in [(1, true), (DetachedConnection::MAX_UNREAD, false)] {
+            let field = "x".repeat(length);
+            let input = format!("POST /pixel HTTP/1.1\r\nhost: h\r\nx: {field}\r\ncontent-length: 9\r\n\r\n");
+            let Parsed::Complete(head) = HeadParser::default().parse(input.as_bytes(), &policy, false) else {
+                panic!("{length} bytes are no head");
+            };
+            assert_eq!(Tap::new(input.into(), &head, &policy).can_hand_off(), can_hand_off, "{length}");
+        }
+    }
 
     #[test]
     fn body_of_a_rejected_request_is_not_kept() {
