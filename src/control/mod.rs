@@ -3,7 +3,7 @@
 
 mod client;
 mod framing;
-mod handler;
+mod handler_trait;
 mod interface;
 mod router;
 mod server;
@@ -13,7 +13,7 @@ mod types;
 mod well_known;
 
 pub use client::{CallError, ControlClient, EventStream, StatsStream};
-pub use handler::{Change, Changed, ControlHandler, PeerCredentials, Query, Snapshot};
+pub use handler_trait::{Change, Changed, ControlHandler, PeerCredentials, Query, Snapshot};
 pub use router::Access;
 pub use server::serve;
 pub use types::{

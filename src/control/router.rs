@@ -6,7 +6,7 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
-    handler::{Change, ControlHandler, PeerCredentials, Query},
+    handler_trait::{Change, ControlHandler, PeerCredentials, Query},
     subscription::Subscription,
     transport::AnyCall,
     types::{ControlError, EventInfo, EventsReply},

@@ -24,7 +24,7 @@ use zlink::Reply;
 
 use super::{
     framing::{CallReader, encode, write},
-    handler::{ControlHandler, PeerCredentials},
+    handler_trait::{ControlHandler, PeerCredentials},
     router::{Access, MethodReply, MethodRouter, shorten},
     subscription::Subscription,
     types::ControlError,

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    handler::{ControlHandler, Query},
+    handler_trait::{ControlHandler, Query},
     router::to_value,
     types::{ControlError, EventInfo, WatchEventsReply},
 };

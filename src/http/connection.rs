@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    body::{self, BodyEnd},
+    body_decoder::{self, BodyEnd},
     connection_state::ConnectionState,
     context::Context,
     detached::DetachedConnection,
@@ -103,7 +103,7 @@ async fn receive(
 ) -> Result<Box<Reply>, NextStep> {
     let real_ip = head.real_ip(&io.unread);
     // Boxed, for it is large, and few connections are there at a time; and gone before a large response is made.
-    let end = Box::pin(body::receive(io, head, context, state)).await;
+    let end = Box::pin(body_decoder::receive(io, head, context, state)).await;
     let response = match end {
         BodyEnd::Complete { body, closes } => {
             let response = Response::to_body(&body, head.is_json, context.parse, &context.policy());

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on one connection (RFC 9110, RFC 9112). A request's head is judged in one place; the response is
 //! written at once if the body is there, and otherwise hyper decodes the body first.
 
-mod body;
+mod body_decoder;
 mod buf_list;
 mod buffers;
 mod catch_panic;
