@@ -4,12 +4,15 @@ use std::fs;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::client::{Client, Endpoint};
@@ -184,7 +187,8 @@ impl Host {
         let [mut stdin, mut stdout, mut stderr] =
             std::array::from_fn(|_| tempfile::tempfile().expect("create a temporary file"));
         stdin.write_all(input).and_then(|()| stdin.rewind()).expect("store a command's input");
-        let status = Command::new("nsenter")
+        #[expect(clippy::zombie_processes, reason = "`exit_status` waits for it")]
+        let nsenter = Command::new("nsenter")
             .args(["--target", &self.leader().to_string(), "--all", "--"])
             .args(["timeout", "--kill-after=2", &bound.as_secs_f64().to_string()])
             .args(command)
@@ -194,15 +198,29 @@ impl Host {
             .stdin(stdin)
             .stdout(stdout.try_clone().expect("duplicate a descriptor"))
             .stderr(stderr.try_clone().expect("duplicate a descriptor"))
-            .status()
+            .spawn()
             .expect("start nsenter");
+        let status = exit_status(&nsenter);
         let text = |file: &mut fs::File| {
             let mut bytes = Vec::new();
             file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("read a command's output");
             String::from_utf8_lossy(&bytes).into_owned()
         };
         let (stdout, stderr) = (text(&mut stdout), text(&mut stderr));
-        Output { status: status.code().unwrap_or(-1), stdout, stderr }
+        Output { status, stdout, stderr }
+    }
+}
+
+/// Waits for nsenter, and returns its exit status, or -1 after a signal. It stops when its command is stopped, as
+/// systemd does before it ends all processes, and then does not see that the command has ended.
+fn exit_status(nsenter: &Child) -> i32 {
+    let pid = Pid::from_raw(nsenter.id().cast_signed());
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::WUNTRACED)).expect("wait for nsenter") {
+            WaitStatus::Exited(_, status) => return status,
+            WaitStatus::Stopped(..) => kill(pid, Signal::SIGCONT).expect("continue nsenter"),
+            _ => return -1,
+        }
     }
 }
 
