@@ -33,9 +33,9 @@ fn counters_survive_restarts_and_crashes() {
         expect(c5, 1, 1, &since);
         c5.run("systemctl restart pixeld");
         expect(c5, 2, 2, &since);
-        c5.run(&format!("kill -9 {}", stats(c5).pid));
+        c5.kill("KILL", stats(c5).pid);
         expect(c5, 3, 3, &since);
-        c5.run(&format!("kill -ABRT {}", stats(c5).pid));
+        c5.kill("ABRT", stats(c5).pid);
         expect(c5, 4, 4, &since);
         c5.run("systemctl reload pixeld");
         expect(c5, 5, 4, &since);

@@ -134,7 +134,7 @@ fn killed_daemon_is_back_for_the_next_request() {
     let c5 = &site.c5;
     c5.run("systemctl start pixeld");
     let pid = stats(c5).pid;
-    c5.run(&format!("kill -9 {pid}"));
+    c5.kill("KILL", pid);
     assert_eq!(post(c5).unwrap(), 200);
     assert_ne!(stats(c5).pid, pid);
     assert_eq!(property(c5, "pixeld", "NRestarts"), "1");

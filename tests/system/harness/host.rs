@@ -93,6 +93,14 @@ impl Host {
         }
     }
 
+    /// Sends a fatal signal, and waits until systemd has reaped the process: until it has ended, it may
+    /// still accept a connection, which then ends with it.
+    #[track_caller]
+    pub fn kill(&self, signal: &str, pid: u64) {
+        self.run(&format!("kill -{signal} {pid}"));
+        self.wait_for(&format!("! kill -0 {pid} 2>/dev/null"));
+    }
+
     /// The entries in the journal of pixeld.service that match all of these fields, such as `EVENT=ready`.
     #[track_caller]
     pub fn entries(&self, matches: &str) -> Vec<Value> {
