@@ -34,7 +34,7 @@ use rustix::{
 };
 use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
-use crate::{net::Listener, stats::Region};
+use crate::stats::Region;
 
 /// Takes the descriptors that the service manager passed, with their names (`sd_listen_fds(3)`). They
 /// are close-on-exec.
@@ -102,9 +102,9 @@ static PROBE_STDOUT: extern "C" fn() = {
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
-pub fn register_listener(listener: Arc<Listener>) -> io::Result<AsyncFd<Arc<Listener>>> {
-    // SAFETY: a Listener owns its descriptor and returns the same one until it is dropped, which
-    // AsyncFd, having a share in it, lets happen only after it has taken the descriptor out of epoll.
+pub fn register_listener(listener: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an OwnedFd is the same descriptor until it is dropped, which AsyncFd, having a share in it, lets
+    // happen only after it has taken the descriptor out of epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
 }
 

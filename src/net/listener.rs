@@ -3,6 +3,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 use nix::{
@@ -20,7 +21,7 @@ use crate::sys;
 /// A stream socket that listens: checked, non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct Listener {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     address: Address,
     is_own: bool,
     /// The file of a Unix socket of our own, to know it again.
@@ -53,11 +54,11 @@ impl Listener {
             Address::Tcp(ip) => {
                 let fd = bind::listen_tcp(&SockaddrStorage::from(*ip)).map_err(fail)?;
                 let address = local_address(&fd).map_err(|error| fail(io::Error::other(error)))?;
-                Ok(Self { fd, address, is_own: true, file: None })
+                Ok(Self { fd: fd.into(), address, is_own: true, file: None })
             }
             Address::Unix(path) => {
                 let (fd, file) = bind::listen_unix(path).map_err(fail)?;
-                Ok(Self { fd, address: address.clone(), is_own: true, file: Some(file) })
+                Ok(Self { fd: fd.into(), address: address.clone(), is_own: true, file: Some(file) })
             }
         }
     }
@@ -100,7 +101,7 @@ impl Listener {
             }
             Address::Unix(_) => sys::reject_descriptors(&fd)?,
         }
-        Ok(Self { fd, address, is_own: false, file: None })
+        Ok(Self { fd: fd.into(), address, is_own: false, file: None })
     }
 
     /// The address that it listens on, with the port that the kernel chose where 0 was asked for.
@@ -111,6 +112,11 @@ impl Listener {
     /// Whether no other process has it, so that its backlog is lost with it.
     pub fn is_own(&self) -> bool {
         self.is_own
+    }
+
+    /// Its descriptor, for a runtime to watch.
+    pub fn shared_fd(&self) -> Arc<OwnedFd> {
+        self.fd.clone()
     }
 
     /// Another descriptor of the same Unix socket.
@@ -140,12 +146,6 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> i32 {
-        self.fd.as_raw_fd()
     }
 }
 

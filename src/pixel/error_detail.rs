@@ -7,7 +7,7 @@ use std::{fmt, ops::Range};
 use bytes::Bytes;
 
 use super::{
-    json::{Document, Value},
+    document::{Document, Value},
     python_json,
 };
 

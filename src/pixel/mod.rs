@@ -5,6 +5,7 @@
 //! accepts them or reports an error for each invalid field.
 
 mod digits;
+mod document;
 mod error_detail;
 mod fast_decode;
 mod float;

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::json::{Member, Value};
+use super::document::{Member, Value};
 
 /// An object that is being parsed.
 pub struct ObjectBuilder<'a> {

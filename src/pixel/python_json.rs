@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::json::{Document, Value};
+use super::document::{Document, Value};
 
 /// Writes a value as Python's `json.dumps` does without spaces and with `ensure_ascii=False`.
 ///

@@ -2,9 +2,10 @@ use std::ops::Range;
 
 use super::{
     Channel, Digits, OutOfRange, Pixel,
+    document::{Document, Value},
     error_detail::{Detail, DetailBuilder},
     integer::{self, IntegerError},
-    json::{self, Document, JsonError, Value},
+    json::{self, JsonError},
     python_json,
 };
 

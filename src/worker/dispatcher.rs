@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::thread::Command;
+use super::command::Command;
 use crate::{
     http::{DetachedConnection, Evicted, EvictionQueue},
     log::Event,

@@ -2,10 +2,14 @@
 //! flight, so the request path takes no lock. All accept connections, one at a time.
 
 mod accept_backoff;
+mod accept_loop;
 mod acceptor;
+mod command;
 mod dispatcher;
+mod local_server;
 mod pool;
+mod shared;
 mod thread;
 
 pub use pool::{Pool, Resized, WorkerReport};
-pub use thread::Shared;
+pub use shared::Shared;

@@ -14,11 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    acceptor::Acceptor,
-    dispatcher::WorkerHandle,
-    thread::{Command, Shared, Worker},
-};
+use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
 use crate::{
     http::{DetachedConnection, Policy},
     log::Event,
@@ -103,9 +99,7 @@ impl Pool {
         for (worker, registered) in self.serving.iter_mut().zip(registered) {
             drop(worker.set_acceptors(registered));
         }
-        for acceptor in unwanted {
-            acceptor.close(&self.shared);
-        }
+        unwanted.iter().for_each(|acceptor| self.close(acceptor));
         Ok(())
     }
 
@@ -113,13 +107,19 @@ impl Pool {
     pub fn close_acceptors(&mut self) -> impl Future<Output = ()> + use<> {
         const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-        for acceptor in self.acceptors.drain(..) {
-            acceptor.close(&self.shared);
-        }
+        std::mem::take(&mut self.acceptors).iter().for_each(|acceptor| self.close(acceptor));
         let accepting: Vec<_> =
             self.serving.iter_mut().map(|worker| worker.set_acceptors(Vec::new())).collect();
         async move {
             let _ = timeout(COMMAND_TIMEOUT, join_all(accepting)).await;
+        }
+    }
+
+    /// Stops accepting there. What waits to be accepted is served.
+    fn close(&self, acceptor: &Acceptor) {
+        for (socket, peer) in acceptor.close() {
+            self.shared.memory.accept.accepted.add(1);
+            self.shared.dispatcher.dispatch(DetachedConnection::new(socket, peer));
         }
     }
 

@@ -10,12 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, future::pending};
+use futures_util::future::pending;
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::{self, LocalOptions},
     sync::{
-        Notify,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
@@ -23,62 +22,20 @@ use tokio::{
 };
 
 use super::{
-    acceptor::{Acceptor, RegisteredAcceptor, Server, accept},
-    dispatcher::{Dispatched, Dispatcher},
+    accept_loop::accept,
+    acceptor::{Acceptor, RegisteredAcceptor},
+    command::Command,
+    local_server::LocalServer,
+    shared::Shared,
 };
 use crate::{
-    http::{self, ConnectionRequest, Context, DetachedConnection, Incomplete, Policy, Registry},
-    log::{Event, Log},
-    pixel::Parse,
-    stats::{Outcome, SharedStats, WorkerStats},
+    http::{ConnectionRequest, Context, Incomplete, Policy, Registry},
+    log::Event,
+    stats::WorkerStats,
 };
 
 /// How often to look whether requests and responses are complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-
-/// A command to a worker.
-#[derive(Debug)]
-pub enum Command {
-    /// Serve this connection.
-    Serve(DetachedConnection),
-    /// Accept connections at these listeners from now on, and at no others; then drop the sender.
-    SetAcceptors(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
-    /// Treat clients like this from now on.
-    SetPolicy(Policy),
-    /// Give so many connections to other workers, as they become idle.
-    Migrate(usize),
-    /// Close this connection, by its number, for another client needs its place.
-    Evict(usize),
-    /// Give all connections to other workers, as they become idle, and end.
-    MigrateAllAndExit,
-    /// Say when the requests and responses that are incomplete now are complete.
-    AwaitIncomplete(oneshot::Sender<()>),
-    /// Give all connections to the next process, with what there is of incomplete requests, and end.
-    DetachAllAndExit,
-    /// Close each connection with its next answer.
-    CloseAfterResponse,
-    /// Close all connections, as they become idle, and end.
-    CloseIdleAndExit,
-    /// End now; requests in flight are cut off.
-    Abort,
-}
-
-/// What all workers have in common.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// Where connections come from and go back to.
-    pub dispatcher: Arc<Dispatcher>,
-    /// Where they count.
-    pub memory: Arc<SharedStats>,
-    /// How they read the body of a request.
-    pub parse: Parse,
-    /// Where they log.
-    pub log: Log,
-    /// How often each shows that it makes progress.
-    pub heartbeat: Duration,
-    /// Where each sends its thread when it exits.
-    pub ended: UnboundedSender<ThreadId>,
-}
 
 /// Sends the id of a worker's thread when that exits, also after a panic. No other thread will ever have the id;
 /// another worker may have its number by then.
@@ -198,11 +155,7 @@ async fn run(
     shared: &Shared,
     ready: impl FnOnce(),
 ) {
-    let server = LocalServer {
-        context: context.clone(),
-        dispatcher: shared.dispatcher.clone(),
-        closed: Rc::default(),
-    };
+    let server = LocalServer::new(context.clone(), shared);
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
@@ -246,7 +199,7 @@ async fn run(
                 }
                 Some(Command::Abort) | None => break,
             },
-            () = server.closed.notified(), if leaving => {}
+            () = server.connection_closed(), if leaving => {}
             () = &mut accepting => accepting = Box::pin(pending()),
             () = &mut detaching => {
                 let (unsent, unread) = context.connections.cut_by_closing();
@@ -286,54 +239,4 @@ async fn await_detached(connections: Rc<Registry>) {
 /// What this thread has used.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
-}
-
-/// Serves connections on this thread.
-#[derive(Clone)]
-struct LocalServer {
-    context: Rc<Context>,
-    dispatcher: Arc<Dispatcher>,
-    /// Notified when a connection is closed or detached.
-    closed: Rc<Notify>,
-}
-
-impl Server for LocalServer {
-    fn stats(&self) -> &Arc<WorkerStats> {
-        &self.context.stats
-    }
-
-    fn serve(&self, connection: DetachedConnection) {
-        self.context.stats.connections_assigned.add(1);
-        let guard = ConnectionGuard(self.clone());
-        // An async block would have room for what it waits for twice.
-        let serving = http::serve(connection, self.context.clone()).map(move |outcome| {
-            if let http::ServeOutcome::Detached(connection) = outcome {
-                let LocalServer { context, dispatcher, .. } = guard.0.clone();
-                drop(guard);
-                match dispatcher.redispatch(connection) {
-                    Dispatched::ToWorker => context.stats.connections_migrated.add(1),
-                    Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
-                    Dispatched::Closed => {}
-                }
-            }
-        });
-        // Not joined: it ends with its runtime at the latest.
-        tokio::task::spawn_local(serving);
-    }
-}
-
-/// Counts a connection as closed when it ends, also when serving it panics.
-struct ConnectionGuard(LocalServer);
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        let LocalServer { context, dispatcher, closed } = &self.0;
-        if thread::panicking() {
-            // No response could be sent; the panic hook has logged why.
-            context.stats.record_outcome(Outcome::Failed);
-        }
-        context.stats.connection_closed();
-        dispatcher.connection_closed();
-        closed.notify_one();
-    }
 }

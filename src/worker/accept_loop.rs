@@ -1,0 +1,176 @@
+//! Accepts connections. All workers do, but at each listener one at a time, so that no worker is woken for a
+//! connection that another one has taken.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use nix::errno::Errno;
+use tokio::{
+    task::{coop, yield_now},
+    time::{sleep, timeout},
+};
+
+use super::{
+    accept_backoff::AcceptBackoff,
+    acceptor::{Acceptor, RegisteredAcceptor},
+    local_server::LocalServer,
+    shared::Shared,
+};
+use crate::{
+    http::{DetachedConnection, Evicted},
+    log::Event,
+};
+
+/// How long to wait before a failed operation is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Accepts at all of them, for this worker first, for as long as this is polled.
+pub async fn accept(registered: Vec<Arc<RegisteredAcceptor>>, server: LocalServer, shared: Shared) {
+    join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
+}
+
+async fn accept_at(registered: &RegisteredAcceptor, server: &LocalServer, shared: &Shared) {
+    let acceptor = &*registered.acceptor;
+    loop {
+        // From here on it is noticed when another worker gives up.
+        let released = acceptor.released.notified();
+        accept_backlog(acceptor, server, shared).await;
+        // A socket that was shut down is always readable, and has no connection.
+        coop::consume_budget().await;
+        tokio::select! {
+            ready = registered.listener.readable() => match ready {
+                // Every worker is notified of later connections.
+                Ok(mut ready) => {
+                    if ready.ready().is_read_closed() {
+                        // It stays ready.
+                        pause_after_shutdown(acceptor, shared);
+                        sleep(RETRY_DELAY).await;
+                    }
+                    ready.clear_ready();
+                }
+                Err(_) => return,
+            },
+            () = released => {}
+        }
+    }
+}
+
+/// Accepts until the backlog is empty, unless another worker does so.
+async fn accept_backlog(acceptor: &Acceptor, server: &LocalServer, shared: &Shared) {
+    let Some(mut guard) = acceptor.try_lock() else { return };
+    let Some(backoff) = guard.backoff() else { return };
+    loop {
+        if shared.dispatcher.is_full() && acceptor.is_connection_pending() {
+            reduce_to_limit(backoff, shared).await;
+        }
+        match acceptor.listener.accept() {
+            Ok((socket, peer)) => {
+                acceptor.set_failure(None);
+                resume(backoff, shared);
+                shared.memory.accept.accepted.add(1);
+                let connection = DetachedConnection::new(socket, peer);
+                let own = shared.dispatcher.dispatch_preferring(&server.context.stats, connection);
+                if let Some(own) = own {
+                    server.serve(own);
+                }
+                coop::consume_budget().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // A Unix socket that is shut down says so, too.
+                if !acceptor.fails_with(Acceptor::NOT_LISTENING) && acceptor.set_failure(None) {
+                    resume(backoff, shared);
+                }
+                break;
+            }
+            Err(error) if AcceptBackoff::is_resource_error(&error) => {
+                backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+                relieve(backoff, shared).await;
+            }
+            Err(error) if AcceptBackoff::is_client_error(&error) => yield_now().await,
+            Err(error) => {
+                acceptor.set_failure(Some(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)));
+                backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+                sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+    guard.release();
+}
+
+/// Accepting works again.
+fn resume(backoff: &mut AcceptBackoff, shared: &Shared) {
+    if backoff.resume() {
+        shared.log.send(Event::AcceptResumed);
+    }
+}
+
+/// It does not listen any more: another process that has it has shut it down.
+fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
+    let error = Acceptor::NOT_LISTENING;
+    if acceptor.set_failure(Some(error))
+        && let Ok(mut backoff) = acceptor.accept_lock.try_lock()
+    {
+        let error = io::Error::from(error);
+        backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+    }
+}
+
+/// At the limit: closes connections of the peer that holds most. While every request is complete, new connections
+/// wait in the backlog.
+async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
+    /// A connection that was asked to close may have a last response to send.
+    const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
+    /// Connections that are asked at once, when those before have not closed in time.
+    const MAX_EVICTIONS: usize = 64;
+
+    let dispatcher = &shared.dispatcher;
+    let mut factor = 1;
+    while dispatcher.is_full() {
+        // More than one if the limit was lowered.
+        let surplus = (dispatcher.open() + 1).saturating_sub(dispatcher.limit());
+        let mut evicted = 0;
+        while evicted < surplus.max(factor) && evict(backoff, shared) {
+            evicted += 1;
+        }
+        if evicted > 0 {
+            // Something else may have closed before that, so only the limit is looked at.
+            while dispatcher.is_full()
+                && timeout(EVICTION_TIMEOUT, dispatcher.wait_for_capacity()).await.is_ok()
+            {}
+            // Those that do not close are perhaps all of one worker, which is stuck.
+            factor = (2 * factor).min(MAX_EVICTIONS);
+            continue;
+        }
+        let reached =
+            if dispatcher.is_fd_limited() { "the limit of open files" } else { "limits.connections" };
+        let reason = || format!("{reached} is reached, and every request is complete");
+        backoff.pause(&shared.memory, &shared.log, reason);
+        // A response may be sent without anything being closed.
+        let _ = timeout(RETRY_DELAY, dispatcher.wait_for_capacity()).await;
+    }
+    dispatcher.wake_if_below_limit();
+}
+
+/// Descriptors or memory have run out below the limit. Lowers the limit if RLIMIT_NOFILE has become lower;
+/// otherwise closes one connection and waits.
+async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
+    if let Some(event) = shared.dispatcher.update_limit() {
+        shared.log.send(event);
+    }
+    if !shared.dispatcher.is_full() {
+        evict(backoff, shared);
+        sleep(RETRY_DELAY).await;
+    }
+}
+
+/// Has one connection closed; `false` if there is none that may be.
+fn evict(backoff: &mut AcceptBackoff, shared: &Shared) -> bool {
+    let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
+    shared.memory.accept.evicted.add(1);
+    if backoff.should_log_eviction() {
+        let (limit, is_short_of_files) = (shared.dispatcher.limit(), shared.dispatcher.is_fd_limited());
+        let peer = peer.to_string();
+        shared.log.send(Event::LimitReached { limit, is_short_of_files, peer, held });
+    }
+    true
+}

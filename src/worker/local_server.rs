@@ -1,0 +1,69 @@
+use std::{rc::Rc, sync::Arc, thread};
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+
+use super::{
+    dispatcher::{Dispatched, Dispatcher},
+    shared::Shared,
+};
+use crate::{
+    http::{self, Context, DetachedConnection, ServeOutcome},
+    stats::Outcome,
+};
+
+/// Serves connections on the thread of a worker.
+#[derive(Debug, Clone)]
+pub struct LocalServer {
+    pub context: Rc<Context>,
+    dispatcher: Arc<Dispatcher>,
+    /// Notified when a connection is closed or detached.
+    closed: Rc<Notify>,
+}
+
+impl LocalServer {
+    pub fn new(context: Rc<Context>, shared: &Shared) -> Self {
+        Self { context, dispatcher: shared.dispatcher.clone(), closed: Rc::default() }
+    }
+
+    /// Serves a connection that was assigned to this worker, in a task of its own.
+    pub fn serve(&self, connection: DetachedConnection) {
+        self.context.stats.connections_assigned.add(1);
+        let guard = ConnectionGuard(self.clone());
+        // An async block would have room for what it waits for twice.
+        let serving = http::serve(connection, self.context.clone()).map(move |outcome| {
+            if let ServeOutcome::Detached(connection) = outcome {
+                let Self { context, dispatcher, .. } = guard.0.clone();
+                drop(guard);
+                match dispatcher.redispatch(connection) {
+                    Dispatched::ToWorker => context.stats.connections_migrated.add(1),
+                    Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
+                    Dispatched::Closed => {}
+                }
+            }
+        });
+        // Not joined: it ends with its runtime at the latest.
+        tokio::task::spawn_local(serving);
+    }
+
+    /// Waits until a connection is closed or detached.
+    pub async fn connection_closed(&self) {
+        self.closed.notified().await;
+    }
+}
+
+/// Counts a connection as closed when it ends, also when serving it panics.
+struct ConnectionGuard(LocalServer);
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let LocalServer { context, dispatcher, closed } = &self.0;
+        if thread::panicking() {
+            // No response could be sent; the panic hook has logged why.
+            context.stats.record_outcome(Outcome::Failed);
+        }
+        context.stats.connection_closed();
+        dispatcher.connection_closed();
+        closed.notify_one();
+    }
+}
