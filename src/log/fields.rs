@@ -15,10 +15,14 @@ macro_rules! fields {
             /// All names; in the journal they are in upper case.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
+            /// Returns the value of each, in the order of [`Self::NAMES`].
+            pub fn values(&self) -> impl Iterator<Item = Option<&str>> {
+                [$(self.$name.as_deref()),*].into_iter()
+            }
+
             /// Returns names and values of those that apply.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-                let all = [$((stringify!($name), self.$name.as_deref())),*];
-                all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+                Self::NAMES.iter().zip(self.values()).filter_map(|(name, value)| Some((*name, value?)))
             }
         }
     };

@@ -1,12 +1,20 @@
 use std::{
+    array,
     ffi::OsString,
     io::{self, ErrorKind, IsTerminal, Write, stderr},
     os::unix::net::UnixDatagram,
+    panic::Location,
     time::{Duration, SystemTime},
 };
 
 use nix::sys::stat::{fstat, makedev};
 use serde::Deserialize;
+use tracing::{
+    Dispatch, Metadata,
+    field::{FieldSet, Value},
+    metadata::Kind,
+    subscriber::Interest,
+};
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
 use super::{Event, EventKind, Fields, Level};
@@ -30,7 +38,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// An open destination of the log.
 pub struct Sink(Box<WriteEvent>);
 
-type WriteEvent = dyn FnMut(&Event) -> io::Result<()> + Send;
+/// Writes an event, which the code at this place has sent.
+type WriteEvent = dyn FnMut(&Event, &Location<'_>) -> io::Result<()> + Send;
 
 impl Sink {
     /// The destination; while the journal cannot be reached, stderr takes its place. It is opened with the first
@@ -38,7 +47,9 @@ impl Sink {
     /// the journal does not listen, and no start may wait for that.
     pub fn open(target: Target) -> Self {
         let mut sink = None;
-        Self::fallible(move |event| sink.get_or_insert_with(|| Self::open_now(target)).write(event))
+        Self(Box::new(move |event, place| {
+            sink.get_or_insert_with(|| Self::open_now(target)).write(event, place)
+        }))
     }
 
     fn open_now(target: Target) -> Self {
@@ -60,12 +71,12 @@ impl Sink {
     }
 
     /// Calls `write` for each event; one for which it fails is lost.
-    pub(super) fn fallible(write: impl FnMut(&Event) -> io::Result<()> + Send + 'static) -> Self {
-        Self(Box::new(write))
+    pub(super) fn fallible(mut write: impl FnMut(&Event) -> io::Result<()> + Send + 'static) -> Self {
+        Self(Box::new(move |event, _| write(event)))
     }
 
-    pub(super) fn write(&mut self, event: &Event) -> io::Result<()> {
-        (self.0)(event)
+    pub(super) fn write(&mut self, event: &Event, place: &Location<'_>) -> io::Result<()> {
+        (self.0)(event, place)
     }
 
     /// What the journal does not take goes to stderr, unless that is /dev/null: then it is lost. The journal
@@ -73,16 +84,16 @@ impl Sink {
     fn journal() -> Self {
         let mut journal = None;
         let mut stderr = (!stderr_is_null()).then(Self::stderr);
-        Self::fallible(move |event| {
+        Self(Box::new(move |event, place| {
             let taken = match &mut journal {
-                Some(journal) => Journal::write(journal, event),
-                None => Journal::open().and_then(|opened| journal.insert(opened).write(event)),
+                Some(journal) => Journal::write(journal, event, place),
+                None => Journal::open().and_then(|opened| journal.insert(opened).write(event, place)),
             };
             taken.or_else(|error| match &mut stderr {
-                Some(stderr) => stderr.write(event),
+                Some(stderr) => stderr.write(event, place),
                 None => Err(io::Error::new(error.kind(), format!("the journal cannot be reached: {error}"))),
             })
-        })
+        }))
     }
 
     fn stderr() -> Self {
@@ -100,7 +111,7 @@ impl Sink {
 
 /// A way to the journal.
 struct Journal {
-    dispatch: tracing::Dispatch,
+    dispatch: Dispatch,
     /// Tells whether journald listens: the layer keeps to itself whether an entry was taken. Connecting
     /// fails as sending does where nobody listens, and neither waits nor sends.
     probe: UnixDatagram,
@@ -122,12 +133,12 @@ impl Journal {
             .with_field_prefix(None)
             .with_syslog_identifier("pixeld".into())
             .with_priority_mappings(priorities);
-        let dispatch = tracing::Dispatch::new(Registry::default().with(layer));
+        let dispatch = Dispatch::new(Registry::default().with(layer));
         Ok(Self { dispatch, probe: UnixDatagram::unbound()? })
     }
 
-    fn write(&mut self, event: &Event) -> io::Result<()> {
-        tracing::dispatcher::with_default(&self.dispatch, || trace(event));
+    fn write(&mut self, event: &Event, place: &Location<'_>) -> io::Result<()> {
+        trace(&self.dispatch, event, place);
         self.probe.connect(JOURNAL)
     }
 }
@@ -189,61 +200,55 @@ fn has_colours(variable: impl Fn(Variable) -> Option<OsString>) -> bool {
         && value(TERM).is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
 }
 
+/// The fields of an entry that are not those of its event, besides the ones that the layer adds.
+const ENTRY_FIELDS: [&str; 5] = ["message", "event", "message_id", "code_file", "code_line"];
+const FIELD_COUNT: usize = ENTRY_FIELDS.len() + Fields::NAMES.len();
+
+static FIELD_NAMES: [&str; FIELD_COUNT] = {
+    let mut names = [""; FIELD_COUNT];
+    let (entry, event) = names.split_at_mut(ENTRY_FIELDS.len());
+    entry.copy_from_slice(&ENTRY_FIELDS);
+    event.copy_from_slice(Fields::NAMES);
+    names
+};
+
+/// What tracing takes for the place of all entries. It names no file: each entry brings the place of its event.
+struct Callsite;
+
+impl tracing::callsite::Callsite for Callsite {
+    fn set_interest(&self, _: Interest) {}
+
+    fn metadata(&self) -> &Metadata<'_> {
+        metadata(Level::Info)
+    }
+}
+
+/// Returns what all entries of this level have in common.
+fn metadata(level: Level) -> &'static Metadata<'static> {
+    const fn of(level: tracing::Level) -> Metadata<'static> {
+        let fields = FieldSet::new(&FIELD_NAMES, tracing::callsite::Identifier(&Callsite));
+        Metadata::new("event", "pixeld", level, None, None, None, fields, Kind::EVENT)
+    }
+    static METADATA: [Metadata<'static>; Level::ALL.len()] = [
+        of(tracing::Level::ERROR),
+        of(tracing::Level::WARN),
+        of(tracing::Level::INFO),
+        of(tracing::Level::DEBUG),
+    ];
+    &METADATA[level as usize]
+}
+
 /// Sends an event to the journal: each field here is one there, in upper case.
-fn trace(event: &Event) {
+fn trace(dispatch: &Dispatch, event: &Event, place: &Location<'_>) {
     let EventKind { name, level, message_id } = event.kind();
-    let Fields {
-        worker,
-        client,
-        status,
-        reason,
-        by,
-        from,
-        to,
-        workers,
-        connections,
-        limit,
-        wanted,
-        requests,
-        moved,
-        handed_off,
-        closed,
-        lines,
-    } = event.fields();
-    let message = event.message();
-    macro_rules! emit {
-        ($level:ident) => {
-            tracing::event!(
-                target: "pixeld",
-                tracing::Level::$level,
-                event = name,
-                message_id,
-                worker,
-                client,
-                status,
-                reason,
-                by,
-                from,
-                to,
-                workers,
-                connections,
-                limit,
-                wanted,
-                requests,
-                moved,
-                handed_off,
-                closed,
-                lines,
-                "{message}"
-            )
-        };
-    }
-    match level {
-        Level::Error => emit!(ERROR),
-        Level::Warn => emit!(WARN),
-        Level::Info => emit!(INFO),
-        Level::Debug => emit!(DEBUG),
-    }
+    let (message, fields, line) = (event.message(), event.fields(), place.line().to_string());
+    let of_entry = [Some(&*message), Some(name), message_id, Some(place.file()), Some(&line)];
+    let values: Vec<_> = of_entry.into_iter().chain(fields.values()).collect();
+    let metadata = metadata(level);
+    let names: Vec<_> = metadata.fields().iter().collect();
+    let values: [_; FIELD_COUNT] =
+        array::from_fn(|i| (&names[i], values[i].as_ref().map(|value| value as &dyn Value)));
+    dispatch.event(&tracing::Event::new(metadata, &metadata.fields().value_set(&values)));
 }
 
 /// The time of a line, to the second in UTC. A clock before 1970 or beyond the year 9999, for which RFC 3339

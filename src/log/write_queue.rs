@@ -1,6 +1,6 @@
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -38,7 +38,8 @@ pub struct Log {
 
 #[derive(Debug)]
 enum QueueItem {
-    Event(Event),
+    /// An event, and the code that has sent it.
+    Event(Event, &'static Location<'static>),
     /// Everything before this is written: say so.
     Flush(SyncSender<()>),
 }
@@ -92,12 +93,14 @@ impl Log {
 
     /// Queues one event, or counts it as dropped when the queue is full. Subscribers receive it in any case,
     /// unless it is for debugging.
+    #[track_caller]
     pub fn send(&self, event: Event) {
         let level = event.level();
         if level < Level::Debug {
             self.bus.publish(&event);
         }
-        if self.wants(level) && self.queue.try_send(QueueItem::Event(event)).is_err() {
+        let item = QueueItem::Event(event, Location::caller());
+        if self.wants(level) && self.queue.try_send(item).is_err() {
             self.dropped.fetch_add(1, Relaxed);
             if !self.is_stalled.swap(true, Relaxed) {
                 self.bus.publish(&Event::LogStalled { reason: TOO_FAST.into() });
@@ -149,7 +152,7 @@ impl Writer {
             let is_to_report = self.dropped.load(Relaxed) > reported;
             let message = events.recv_timeout(if is_to_report { REPORT_INTERVAL } else { Duration::MAX });
             let (is_taken, flushed) = match message {
-                Ok(QueueItem::Event(event)) => (self.write(&event), None),
+                Ok(QueueItem::Event(event, place)) => (self.write(&event, place), None),
                 Ok(QueueItem::Flush(done)) => (true, Some(done)),
                 Err(RecvTimeoutError::Timeout) => (true, None),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -165,8 +168,8 @@ impl Writer {
     }
 
     /// Whether the line was taken; if not, it is lost.
-    fn write(&mut self, event: &Event) -> bool {
-        let Err(error) = self.write_to_sink(event) else { return true };
+    fn write(&mut self, event: &Event, place: &Location<'_>) -> bool {
+        let Err(error) = self.write_to_sink(event, place) else { return true };
         let reason = error.to_string();
         self.dropped.fetch_add(1, Relaxed);
         if !self.is_stalled.swap(true, Relaxed) {
@@ -177,16 +180,16 @@ impl Writer {
     }
 
     /// A line that makes its formatter panic is lost, and no other line with it.
-    fn write_to_sink(&mut self, event: &Event) -> io::Result<()> {
+    fn write_to_sink(&mut self, event: &Event, place: &Location<'_>) -> io::Result<()> {
         let panicked = |_| Err(io::Error::other("writing it has panicked"));
-        catch_unwind(AssertUnwindSafe(|| self.sink.write(event))).unwrap_or_else(panicked)
+        catch_unwind(AssertUnwindSafe(|| self.sink.write(event, place))).unwrap_or_else(panicked)
     }
 
     /// Writes how many lines were lost, if writing works again.
     fn report(&mut self, lines: u64) -> bool {
         let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
         let event = Event::LogLinesDropped { lines, reason };
-        let is_written = self.write_to_sink(&event).is_ok();
+        let is_written = self.write_to_sink(&event, Location::caller()).is_ok();
         if is_written {
             self.is_stalled.store(false, Relaxed);
             self.bus.publish(&event);
