@@ -14,7 +14,7 @@ use crate::{
         SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState, WorkersReply,
         unix_ms,
     },
-    log::{Event, Level},
+    log::{Caller, Client, Event, Level},
     stats::{DrainedBy, Totals},
     worker::WorkerReport,
 };
@@ -44,9 +44,7 @@ impl Daemon {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
             Change::Reload { dry_run: true } => self.dry_run_reload().await.map(Changed::Reloaded),
-            Change::Reload { dry_run: false } => {
-                self.reload(&caller.to_string()).await.map(Changed::Reloaded)
-            }
+            Change::Reload { dry_run: false } => self.reload(&caller.into()).await.map(Changed::Reloaded),
             Change::LogLevel(level) => self.set_log_level(level, caller).map(Changed::LogLevel),
             Change::Drain => self.drain(caller).map(Changed::Drained),
             Change::Resume => self.resume(caller).map(Changed::Resumed),
@@ -63,10 +61,10 @@ impl Daemon {
         let (pool, accept) = (self.pool.borrow(), &self.memory.accept);
         Stats {
             state: self.state(),
-            drained_by: self.memory.drained_by().map(|by| Attribution {
-                by: PeerCredentials { pid: by.pid, uid: by.uid }.to_string(),
-                at_unix_ms: by.unix_ms,
-            }),
+            drained_by: self
+                .memory
+                .drained_by()
+                .map(|by| Attribution { by: Caller::from(by).to_string(), at_unix_ms: by.unix_ms }),
             process: ProcessInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
@@ -173,7 +171,7 @@ impl Daemon {
         if before != level {
             self.overrides.borrow_mut().log_level = level.map(|level| (level, act(caller)));
             self.log.set_level(from.max(to));
-            self.log.send(Event::LogLevelSet { from, to, by: caller.to_string() });
+            self.log.send(Event::LogLevelSet { from, to, by: caller.into() });
             self.log.set_level(to);
         }
         Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
@@ -185,7 +183,7 @@ impl Daemon {
         if !already {
             let by = DrainedBy { unix_ms: now_unix_ms(), pid: caller.pid, uid: caller.uid };
             self.memory.set_drained(Some(by));
-            self.log.send(Event::Drained { by: caller.to_string() });
+            self.log.send(Event::Drained { by: caller.into() });
             self.notify_status();
         }
         Ok(DrainReply { already })
@@ -196,7 +194,7 @@ impl Daemon {
         let already = !self.memory.is_drained();
         if !already {
             self.memory.set_drained(None);
-            self.log.send(Event::Resumed { by: caller.to_string() });
+            self.log.send(Event::Resumed { by: caller.into() });
             self.notify_status();
         }
         Ok(ResumeReply { already })
@@ -214,7 +212,7 @@ impl Daemon {
         let resized =
             self.pool.borrow_mut().resize(target).map_err(|error| self.log_resize_failure(&error))?;
         self.overrides.borrow_mut().workers = count.map(|count| (count, act(caller)));
-        self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.to_string() });
+        self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.into() });
 
         let begun = Instant::now();
         let moved = || self.pool.borrow().moved() - moved_before;
@@ -259,8 +257,20 @@ fn measured(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
+impl From<PeerCredentials> for Caller {
+    fn from(peer: PeerCredentials) -> Self {
+        Self::Client(Client { pid: peer.pid, uid: peer.uid })
+    }
+}
+
+impl From<DrainedBy> for Caller {
+    fn from(by: DrainedBy) -> Self {
+        Self::Client(Client { pid: by.pid, uid: by.uid })
+    }
+}
+
 fn act(caller: PeerCredentials) -> Attribution {
-    Attribution { by: caller.to_string(), at_unix_ms: now_unix_ms() }
+    Attribution { by: Caller::from(caller).to_string(), at_unix_ms: now_unix_ms() }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::{Loaded, Sources},
     exit::Exit,
-    log::{Event, Log},
+    log::{Caller, Event, Log},
     net::FdBudget,
     pixel,
     systemd::{self, Inherited},
@@ -146,7 +146,7 @@ async fn main_loop(
     spawn_local(async move {
         while hangup.recv().await.is_some() {
             // The log has the result.
-            let _ = reloader.reload("SIGHUP").await;
+            let _ = reloader.reload(&Caller::Signal("SIGHUP")).await;
         }
     });
     let mut ticks = interval(tick);

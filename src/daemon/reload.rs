@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::{self, ConfigError, ConfigKey, Loaded, Origin, Settings, TakesEffect},
     control::{ControlError, ReloadReply, SettingChange},
-    log::Event,
+    log::{Caller, Event},
 };
 
 impl Daemon {
@@ -16,7 +16,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
-    pub async fn reload(&self, by: &str) -> Result<ReloadReply, ControlError> {
+    pub async fn reload(&self, by: &Caller) -> Result<ReloadReply, ControlError> {
         self.ensure_running()?;
         let permit = self.config_reader.acquire().await.map_err(|error| self.reload_error(&error, by))?;
         self.ensure_running()?;
@@ -58,23 +58,23 @@ impl Daemon {
     }
 
     /// Why a reload did nothing, logged unless the caller before is the reason.
-    fn reload_error(&self, error: &ReadError, by: &str) -> ControlError {
+    fn reload_error(&self, error: &ReadError, by: &Caller) -> ControlError {
         match error {
             ReadError::Config(errors) => self.reject(errors.lines(), by),
             ReadError::Busy => reload_error(error),
             _ => {
-                self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.into() });
+                self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.clone() });
                 reload_error(error)
             }
         }
     }
 
-    fn reject(&self, errors: Vec<String>, by: &str) -> ControlError {
-        self.log.send(Event::ReloadFailed { faults: errors.clone(), by: by.into() });
+    fn reject(&self, errors: Vec<String>, by: &Caller) -> ControlError {
+        self.log.send(Event::ReloadFailed { faults: errors.clone(), by: by.clone() });
         ControlError::InvalidConfiguration { faults: errors }
     }
 
-    fn apply(&self, loaded: Loaded, by: &str) -> Result<ReloadReply, ControlError> {
+    fn apply(&self, loaded: Loaded, by: &Caller) -> Result<ReloadReply, ControlError> {
         let Loaded { settings: mut next, origins: mut next_origins, warnings, .. } = loaded;
         let warnings = warnings.lines();
         let changes = self.changes(&self.settings.borrow(), &next);
@@ -93,7 +93,7 @@ impl Daemon {
         self.log.send(Event::Reloaded {
             changed: now.iter().map(line).collect(),
             needs_restart: later.iter().map(|change| change.key.clone()).collect(),
-            by: by.into(),
+            by: by.clone(),
         });
         if !warnings.is_empty() {
             self.log.send(Event::ConfigDeprecated { warnings: warnings.clone() });

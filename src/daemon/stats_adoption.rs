@@ -2,7 +2,6 @@ use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use super::state::now_unix_ms;
 use crate::{
-    control::PeerCredentials,
     log::{Event, Log},
     stats::{SharedStats, read_drained},
     systemd::{COUNTERS, Notifier},
@@ -40,7 +39,7 @@ pub fn open(stored: Vec<OwnedFd>, log: &Log) -> io::Result<Counters> {
     }
     memory.starts.add(1);
     if let Some(by) = memory.drained_by() {
-        log.send(Event::DrainedAtStart { by: PeerCredentials { pid: by.pid, uid: by.uid }.to_string() });
+        log.send(Event::DrainedAtStart { by: by.into() });
     }
     Ok(Counters { memory: Arc::new(memory), has_stale })
 }

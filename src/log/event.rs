@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Caller;
+
 /// How much is told; each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,9 +52,9 @@ pub enum Event {
     /// The operating system refused something without which the daemon cannot go on as asked.
     OsError { reason: String },
     /// A reload changed these keys, each as "key: from -> to".
-    Reloaded { changed: Vec<String>, needs_restart: Vec<String>, by: String },
+    Reloaded { changed: Vec<String>, needs_restart: Vec<String>, by: Caller },
     /// A reload was refused and changed nothing.
-    ReloadFailed { faults: Vec<String>, by: String },
+    ReloadFailed { faults: Vec<String>, by: Caller },
     /// A worker thread serves.
     WorkerStarted { worker: usize },
     /// A worker thread has ended; `moved` connections went to others, and `left` ones wait for the next
@@ -62,16 +64,16 @@ pub enum Event {
     WorkerStalled { worker: usize, since: Duration },
     /// The whole process did not run for a while.
     ProcessPaused { since: Duration },
-    /// Somebody changed the number of workers.
-    WorkersSet { from: usize, to: usize, by: String },
-    /// Somebody changed how much is logged.
-    LogLevelSet { from: Level, to: Level, by: String },
-    /// Somebody had requests answered with 503.
-    Drained { by: String },
-    /// Somebody had requests answered again.
-    Resumed { by: String },
+    /// The number of workers was changed.
+    WorkersSet { from: usize, to: usize, by: Caller },
+    /// The log level was changed.
+    LogLevelSet { from: Level, to: Level, by: Caller },
+    /// Requests are rejected with 503 from now on.
+    Drained { by: Caller },
+    /// Requests are accepted again.
+    Resumed { by: Caller },
     /// The daemon was drained before it started, and still is.
-    DrainedAtStart { by: String },
+    DrainedAtStart { by: Caller },
     /// The counters of the previous process cannot be continued.
     CountersReset { reason: String },
     /// As many connections are open as may be, so those of the peer that holds most are closed.
@@ -232,7 +234,7 @@ impl Event {
     }
 }
 
-fn reloaded(changed: &[String], needs_restart: &[String], by: &str) -> String {
+fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String {
     let mut text = match changed {
         [] => format!("Reloaded by {by}: nothing changed"),
         changed => format!("Reloaded by {by}: {}", changed.join(", ")),

@@ -1,6 +1,6 @@
 //! What an event is about, in fields that logs can be searched for.
 
-use super::Event;
+use super::{Caller, Event};
 
 macro_rules! fields {
     ($($name:ident)*) => {
@@ -29,12 +29,30 @@ macro_rules! fields {
 }
 
 fields! {
-    worker client status reason by from to workers connections limit wanted requests moved handed_off closed lines
+    worker client status reason by uid pid from to workers connections limit wanted requests moved handed_off closed lines
 }
 
 /// The fields of the variables that have their names.
 macro_rules! of {
-    ($($name:ident),+) => { Fields { $($name: Some($name.to_string()),)+ ..Fields::default() } };
+    ($($name:ident),+ $(; ..$rest:expr)?) => {
+        Fields { $($name: Some($name.to_string()),)+ ..of!(@rest $($rest)?) }
+    };
+    (@rest) => { Fields::default() };
+    (@rest $rest:expr) => { $rest };
+}
+
+impl From<&Caller> for Fields {
+    fn from(by: &Caller) -> Self {
+        match by {
+            Caller::Signal(_) => of!(by),
+            Caller::Client(client) => Self {
+                by: Some(by.to_string()),
+                uid: client.visible_uid().map(|uid| uid.to_string()),
+                pid: Some(client.pid.to_string()),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl Event {
@@ -48,7 +66,7 @@ impl Event {
             }
             Self::ReloadFailed { faults, by } => {
                 let reason = faults.join("\n");
-                of!(reason, by)
+                of!(reason; ..by.into())
             }
             Self::SocketRejected { reason, .. }
             | Self::SocketFailed { reason }
@@ -61,13 +79,13 @@ impl Event {
             Self::Reloaded { by, .. }
             | Self::Drained { by }
             | Self::Resumed { by }
-            | Self::DrainedAtStart { by } => of!(by),
+            | Self::DrainedAtStart { by } => by.into(),
             Self::WorkerStarted { worker } | Self::WorkerStalled { worker, .. } => of!(worker),
             Self::WorkerExited { worker, moved, left: handed_off } => of!(worker, moved, handed_off),
-            Self::WorkersSet { from, to, by } => of!(from, to, by),
+            Self::WorkersSet { from, to, by } => of!(from, to; ..by.into()),
             Self::LogLevelSet { from, to, by } => {
                 let (from, to) = (from.name(), to.name());
-                of!(from, to, by)
+                of!(from, to; ..by.into())
             }
             Self::LimitReached { limit, peer: client, held: connections, .. } => {
                 of!(limit, client, connections)

@@ -1,6 +1,7 @@
 //! The log. Sending an [`Event`] never waits: it goes into a bounded queue, one thread writes it out, and what
 //! does not fit is counted.
 
+mod caller;
 mod event;
 mod event_bus;
 mod event_kind;
@@ -8,6 +9,7 @@ mod fields;
 mod sink;
 mod write_queue;
 
+pub use caller::{Caller, Client};
 pub use event::{Event, Level, counted};
 pub use event_bus::RecordedEvent;
 pub use event_kind::EventKind;

@@ -1,7 +1,9 @@
 //! The control sockets on a real host: any Varlink client, and who may do what.
 
+use serde_json::Value;
+
 use crate::harness::{
-    Endpoint, Host, Load, Request, Site,
+    Endpoint, Host, Load, Release, Request, Site,
     deployment::{json, stats},
     wait_until,
 };
@@ -16,7 +18,7 @@ fn boot() -> Site {
 }
 
 /// Has systemd's own client call a method.
-fn call(host: &Host, socket: &str, method: &str, parameters: &str) -> serde_json::Value {
+fn call(host: &Host, socket: &str, method: &str, parameters: &str) -> Value {
     json(host, &format!("varlinkctl call -j {socket} io.pixeld.Control.{method} '{parameters}'"))
 }
 
@@ -55,7 +57,7 @@ fn varlinkctl_reads_state_and_streams() {
     let replies = replies.replace('\u{1e}', " ");
     let replies = serde_json::Deserializer::from_str(&replies);
     let uptimes: Vec<_> = replies
-        .into_iter::<serde_json::Value>()
+        .into_iter::<Value>()
         .map_while(Result::ok)
         .map(|reply| reply["stats"]["process"]["uptimeMs"].as_u64().unwrap())
         .collect();
@@ -135,7 +137,7 @@ fn any_varlink_client_has_the_rights_of_its_user() {
             } else {
                 // The daemon's own namespace shows it no group but its own.
                 assert!(output.stderr.contains("io.pixeld.Control.NotPermitted"), "{output}");
-                let named: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+                let named: Value = serde_json::from_str(&output.stdout).unwrap();
                 assert_eq!(named, serde_json::json!({ "socket": ADMIN, "group": "pixeld-admin" }));
             }
         }
@@ -144,16 +146,28 @@ fn any_varlink_client_has_the_rights_of_its_user() {
 
 #[test]
 fn journal_has_the_caller_of_each_change() {
-    let site = boot();
-    let c5 = &site.c5;
-    c5.run("useradd -G pixeld-admin changer");
-    c5.run("pixeldctl workers 3 & echo $! > /tmp/root; wait");
-    c5.run_as("changer", "pixeldctl drain & echo $! > /tmp/changer; wait");
-    let pid = |user: &str| c5.read(&format!("/tmp/{user}")).trim().to_owned();
-    let by = |event: &str| c5.wait_for_entry(&format!("EVENT={event}"))["BY"].clone();
-    assert_eq!(by("workersSet"), format!("root (pid {})", pid("root")));
-    // Users other than root and its own are hidden from the daemon (PrivateUsers=).
-    assert_eq!(by("drained"), format!("pid {}", pid("changer")));
+    for release in [Release::Trixie, Release::Bookworm] {
+        let c5 = &Host::builder("c5").release(release).with_pixeld().boot();
+        c5.run("useradd -u 1234 -G pixeld-admin changer && systemctl start pixeld");
+        c5.run("pixeldctl workers 3 & echo $! > /tmp/root; wait");
+        c5.run_as("changer", "pixeldctl drain & echo $! > /tmp/changer; wait");
+        let pid = |user: &str| c5.read(&format!("/tmp/{user}")).trim().to_owned();
+        let entry = |event: &str| c5.wait_for_entry(&format!("EVENT={event}"));
+
+        let (set, by) = (entry("workersSet"), pid("root"));
+        assert_eq!(set["BY"], format!("root (pid {by})"));
+        assert_eq!((&set["UID"], &set["PID"]), (&"0".into(), &by.into()));
+        assert_eq!(set["MESSAGE_ID"], "958861237bc8445fa16b54bf676220f2");
+        assert_eq!(set["CODE_FILE"], "src/daemon/control_service.rs", "{set:#}");
+
+        let (drained, by) = (entry("drained"), pid("changer"));
+        assert_eq!(drained["PID"], by);
+        // systemd 252 does not know PrivateUsers=identity.
+        let sees_users = release != Release::Bookworm;
+        let name = if sees_users { format!("uid 1234 (pid {by})") } else { format!("pid {by}") };
+        assert_eq!(drained["BY"], name);
+        assert_eq!(drained["UID"], if sees_users { "1234".into() } else { Value::Null });
+    }
 }
 
 #[test]

@@ -133,7 +133,9 @@ fn systemd_analyze_rates_the_units_as_safe() {
         // Tenths: more than 0.2 would fail.
         host.run("systemd-analyze security --no-pager --threshold=2 pixeld.service");
         let verify = host.run("systemd-analyze verify --man=no /usr/lib/systemd/system/pixeld* 2>&1");
-        assert_eq!(verify.stdout, "", "{release:?}");
+        let known = |line: &&str| release == Release::Bookworm && line.ends_with("ignoring: identity");
+        let complaints: Vec<_> = verify.stdout.lines().filter(|line| !known(line)).collect();
+        assert_eq!(complaints, [""; 0], "{release:?}");
         host.run("systemctl start pixeld && systemctl reload pixeld");
         let shown = host.run("systemctl show -p TasksMax,OOMScoreAdjust,OOMPolicy pixeld").stdout;
         for line in ["TasksMax=1100", "OOMScoreAdjust=-500", "OOMPolicy=continue"] {
