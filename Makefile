@@ -139,8 +139,8 @@ bom: require
 	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" cyclonedx --quiet \
 		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
 	@mkdir -p "$(TARGET)"
-	@CARGO='$(CARGO)' packaging/linked bom < pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
-	@rm pixeld.cdx.json
+	@CARGO='$(CARGO)' packaging/linked bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
+	@rm pixeld.cdx.json crates/*/pixeld.cdx.json
 
 sbom: bom
 	@echo "$(TARGET)/pixeld.cdx.json"

@@ -1,17 +1,14 @@
-//! pixeld answers `POST /pixel` behind systemd sockets; pixeldctl inspects and controls it.
+//! pixeld answers `POST /pixel` behind systemd sockets. This library is the daemon in parts, for its tests, fuzzing
+//! and benchmarks; it is no public interface.
 //!
 //! Each module may use those above it in this list, never those below.
 
 #![deny(clippy::disallowed_methods)]
 
-/// Environment variables of both programs.
-pub mod environment;
-/// Exit codes of both programs (sysexits.h).
-pub mod exit;
+use pixeld_control::{self as control, environment, exit, sanitize};
+
 /// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
 pub mod net;
-/// Text from files and peers, made safe to print: without control characters, and of a bounded length.
-pub mod sanitize;
 /// The system calls that need `unsafe`, for sockets and for memory that outlives a process; nothing else
 /// in this crate does.
 mod sys;
@@ -27,15 +24,10 @@ pub mod stats;
 /// systemd's interfaces: inherited sockets, sd_notify, watchdog, descriptor store.
 pub mod systemd;
 
-/// The Varlink interface `io.pixeld.Control`: its types, its server, its client.
-pub mod control;
 /// One HTTP/1.1 connection, from its first byte to its last.
 pub mod http;
 /// Worker threads: accepting connections, and dispatching them to the least loaded worker.
 pub mod worker;
 
-/// pixeldctl: one file for each command. It uses only the daemon's control socket; `doctor` probes the host
-/// as well.
-pub mod ctl;
 /// The daemon: start, main loop, reload, shutdown, and the control service.
 pub mod daemon;

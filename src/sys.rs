@@ -1,14 +1,13 @@
-//! The only module with `unsafe`: it turns descriptor numbers into owned descriptors, lends owned
-//! ones to epoll, sets a socket option that libraries lack, receives into memory that nobody has written
-//! to yet, maps memory that outlives a process, disarms signals, and looks at stdout before main.
+//! The only module of the daemon with `unsafe`, beside that of pixeld-control: it turns descriptor numbers into
+//! owned descriptors, lends owned ones to epoll, receives into uninitialized memory, and maps memory that outlives
+//! a process.
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::c_int,
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::{
         Arc,
@@ -19,11 +18,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, SealFlag, fcntl},
-    libc::{self, socklen_t},
+    libc,
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, munmap},
-        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
         stat::fstat,
     },
     unistd::ftruncate,
@@ -33,6 +31,8 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
+
+pub use pixeld_control::sys::{ensure_stdout_was_open, ignore_signals, reject_descriptors};
 
 use crate::stats::Region;
 
@@ -62,41 +62,6 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     // each has shown that it is open, and this line runs once: nothing else owns them.
     Ok(passed.map(|(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name)).collect())
 }
-
-/// Has these signals do nothing from now on. Programs that this one runs are born with their defaults.
-pub fn ignore_signals(signals: &[Signal]) {
-    extern "C" fn nothing(_: c_int) {}
-
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in signals {
-        // SAFETY: the handler does nothing, which is safe in any state of the program.
-        let set = unsafe { sigaction(*signal, &action) };
-        debug_assert!(set.is_ok(), "{signal} can be handled");
-    }
-}
-
-/// Whether stdout was closed when this program began. The standard library opens /dev/null in its place
-/// before main, so that writing to it succeeds and nothing is written.
-pub fn stdout_was_closed() -> bool {
-    // That it is read here keeps the linker from leaving it out.
-    std::hint::black_box(&PROBE_STDOUT);
-    STDOUT_WAS_CLOSED.load(Relaxed)
-}
-
-static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
-
-// SAFETY: the C library calls what is in this section before main, with arguments that a function without
-// any may ignore. It only asks the kernel about a number, and stores a flag.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static PROBE_STDOUT: extern "C" fn() = {
-    extern "C" fn probe() {
-        // SAFETY: this call takes any number, whether it is that of a descriptor or not.
-        let flags = unsafe { nix::libc::fcntl(nix::libc::STDOUT_FILENO, nix::libc::F_GETFD) };
-        STDOUT_WAS_CLOSED.store(flags == -1, Relaxed);
-    }
-    probe
-};
 
 /// Registers a listener with the runtime of this thread.
 ///
@@ -132,40 +97,6 @@ pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
     unsafe { buf.assume_init(length) };
     buf.advance(length);
     Ok(length)
-}
-
-/// Has the kernel reject messages that pass descriptors (SCM_RIGHTS) to this Unix socket: sendmsg(2) fails
-/// with EPERM for the peer. Clients that connect to a listener from then on have this from the start.
-///
-/// Closing a received descriptor may wait for as long as its sender chose (SO_LINGER), and this thread with it.
-/// Kernels before 6.16 lack the option, which is no error: there, only the mode of the socket's file protects.
-///
-/// # Errors
-/// As setsockopt(2): EOPNOTSUPP if it is no Unix socket.
-pub fn reject_descriptors(socket: impl AsFd) -> io::Result<()> {
-    match set_pass_rights(&socket, false) {
-        Err(Errno::ENOPROTOOPT) => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-/// Whether this kernel has the option.
-#[cfg(test)]
-pub fn can_reject_descriptors() -> bool {
-    let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
-    set_pass_rights(&socket, false).is_ok()
-}
-
-fn set_pass_rights(socket: &impl AsFd, pass: bool) -> nix::Result<()> {
-    /// `SO_PASSRIGHTS` (asm-generic/socket.h), which libc does not have yet.
-    const SO_PASSRIGHTS: c_int = 83;
-    const SIZE: socklen_t = c_int::BITS / u8::BITS;
-    let fd = socket.as_fd().as_raw_fd();
-    let value = c_int::from(pass);
-    // SAFETY: the descriptor is open, and the kernel reads an int from where one is.
-    let set =
-        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const value).cast(), SIZE) };
-    Errno::result(set).map(drop)
 }
 
 /// Whether the other end has taken everything that was sent: over TCP, whether its host has acknowledged it;

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "manual/command_line.rs"]
 mod command_line;
+#[path = "manual/command_lines.rs"]
+mod command_lines;
 #[path = "manual/contract.rs"]
 mod contract;
 #[path = "manual/events.rs"]

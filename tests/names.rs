@@ -158,6 +158,7 @@ fn items(path: &Path) -> Vec<Item> {
 fn all_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     rust_files(Path::new("src"), &mut files);
+    rust_files(Path::new("crates"), &mut files);
     files.retain(|path| !EXEMPT.iter().any(|exempt| path.starts_with(exempt)));
     assert!(files.len() > 100, "run in the folder of Cargo.toml: {files:?}");
     files.sort();

@@ -1,6 +1,7 @@
 use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use crate::{
+    control,
     log::{Level, Target},
     net::Address,
 };
@@ -116,7 +117,7 @@ impl Default for Settings {
 
 impl Workers {
     /// The most that can be asked for.
-    pub const MAX: usize = 1024;
+    pub const MAX: usize = control::MAX_WORKERS;
 
     /// The number of threads: `auto` counts the CPUs of the affinity mask, less what a cgroup
     /// quota takes away.

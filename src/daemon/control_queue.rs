@@ -9,8 +9,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{process, state::Daemon};
-use crate::control::{Change, Changed, ControlError, ControlHandler, PeerCredentials, Query, Snapshot};
+use super::{
+    control_events::{self, EventReceiver},
+    process,
+    state::Daemon,
+};
+use crate::{
+    control::{
+        Change, Changed, ControlError, ControlHandler, EventInfo, PeerCredentials, Query, ServerFault,
+        Snapshot,
+    },
+    log::Log,
+};
 
 /// Requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
@@ -92,6 +102,7 @@ impl Daemon {
 pub struct ReadOnlyHandler {
     queries: mpsc::Sender<PendingQuery>,
     throttle: QueryThrottle,
+    log: Log,
     /// The reply to a change.
     refusal: ControlError,
 }
@@ -101,21 +112,24 @@ pub struct ReadOnlyHandler {
 pub struct ReadWriteHandler {
     requests: mpsc::Sender<AdminRequest>,
     throttle: QueryThrottle,
+    log: Log,
 }
 
 impl ControlHandle {
     /// For a socket whose clients only read; `refusal` names the other one.
-    pub fn read_only(&self, refusal: ControlError) -> ReadOnlyHandler {
-        ReadOnlyHandler { queries: self.queries.clone(), throttle: QueryThrottle::default(), refusal }
+    pub fn read_only(&self, log: Log, refusal: ControlError) -> ReadOnlyHandler {
+        ReadOnlyHandler { queries: self.queries.clone(), throttle: QueryThrottle::default(), log, refusal }
     }
 
     /// For a socket whose clients may change something.
-    pub fn read_write(&self) -> ReadWriteHandler {
-        ReadWriteHandler { requests: self.requests.clone(), throttle: QueryThrottle::default() }
+    pub fn read_write(&self, log: Log) -> ReadWriteHandler {
+        ReadWriteHandler { requests: self.requests.clone(), throttle: QueryThrottle::default(), log }
     }
 }
 
 impl ControlHandler for ReadOnlyHandler {
+    type Events = EventReceiver;
+
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.throttle.read(query, |query| self.queries.send(query)).await
     }
@@ -123,9 +137,19 @@ impl ControlHandler for ReadOnlyHandler {
     async fn change(&self, _: Change, _: PeerCredentials) -> Result<Changed, ControlError> {
         Err(self.refusal.clone())
     }
+
+    fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
+        control_events::subscribe(&self.log)
+    }
+
+    fn report(&self, fault: ServerFault) {
+        control_events::log_fault(&self.log, fault);
+    }
 }
 
 impl ControlHandler for ReadWriteHandler {
+    type Events = EventReceiver;
+
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
         self.throttle.read(query, |query| self.requests.send(AdminRequest::Read(query))).await
     }
@@ -135,6 +159,14 @@ impl ControlHandler for ReadWriteHandler {
         let sent = self.requests.send(AdminRequest::Change { change, caller, reply }).await;
         sent.map_err(|_| ControlError::Stopping)?;
         changed.await.map_err(|_| unanswered())?
+    }
+
+    fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
+        control_events::subscribe(&self.log)
+    }
+
+    fn report(&self, fault: ServerFault) {
+        control_events::log_fault(&self.log, fault);
     }
 }
 

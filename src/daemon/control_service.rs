@@ -9,13 +9,13 @@ use super::{
 use crate::{
     config::KEYS,
     control::{
-        Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyStats,
-        PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply, SetLogLevelReply,
-        SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState, WorkersReply,
-        unix_ms,
+        Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyBucket,
+        LatencyStats, PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply,
+        SetLogLevelReply, SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState,
+        WorkersReply, unix_ms,
     },
     log::{Caller, Client, Event, Level},
-    stats::{DrainedBy, Totals},
+    stats::{DrainedBy, HistogramSnapshot, Totals},
     worker::WorkerReport,
 };
 
@@ -82,8 +82,8 @@ impl Daemon {
             workers: pool.serving() as u64,
             requests: RequestCounts::new(|outcome| totals.outcomes.get(outcome)),
             rates: RequestRates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
-            latency: LatencyStats::from(&now.latency),
-            recent_latency: LatencyStats::from(&recent),
+            latency: latency(&now.latency),
+            recent_latency: latency(&recent),
             connections: ConnectionStats {
                 open: pool.open() as u64,
                 idle: pool.reports().iter().map(|report| report.idle).sum(),
@@ -250,6 +250,11 @@ impl Drop for ResizeGuard<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
+}
+
+fn latency(histogram: &HistogramSnapshot) -> LatencyStats {
+    let buckets = histogram.buckets().map(|(below_us, count)| LatencyBucket { below_us, count });
+    LatencyStats::new(buckets.collect(), histogram.sum_us(), histogram.max_us())
 }
 
 /// A figure of which 0 means that it could not be measured.

@@ -250,8 +250,8 @@ fn serve(listener: &Listener, access: Access, daemon: &Daemon) -> io::Result<one
     let (listener, max_clients) = (listener.try_clone()?, FdBudget::from_rlimit().control_clients());
     let (control, log) = (&daemon.control, daemon.log.clone());
     match access.refusal() {
-        Some(refusal) => control::serve(listener, access, max_clients, control.read_only(refusal), log),
-        None => control::serve(listener, access, max_clients, control.read_write(), log),
+        Some(refusal) => control::serve(listener, access, max_clients, control.read_only(log, refusal)),
+        None => control::serve(listener, access, max_clients, control.read_write(log)),
     }
 }
 

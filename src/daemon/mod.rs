@@ -3,6 +3,7 @@
 
 mod args;
 mod config_reader;
+mod control_events;
 mod control_queue;
 mod control_service;
 mod handoff;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use clap::Parser;
-use nix::{errno::Errno, sys::signal::Signal};
+use nix::sys::signal::Signal;
 
 use crate::{
     config::{ConfigErrors, Loaded, Sources},
@@ -47,7 +48,10 @@ pub fn main() -> Exit {
     sys::ignore_signals(&IGNORED_SIGNALS);
     let args = match DaemonArgs::try_parse() {
         Ok(args) => args,
-        Err(error) => return Exit::after_usage("pixeld", &error, sys::stdout_was_closed()),
+        Err(error) => {
+            let printed = error.print().and_then(|()| sys::ensure_stdout_was_open());
+            return Exit::after_usage("pixeld", printed, error.use_stderr());
+        }
     };
     // Absolute, because the reader of an error may be in another folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
@@ -123,11 +127,8 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
             if text.is_empty() {
                 text = "There is no configuration file: every key has its default.\n".into();
             }
-            let written = if sys::stdout_was_closed() {
-                Err(Errno::EBADF.into())
-            } else {
-                std::io::stdout().write_all(text.as_bytes())
-            };
+            let written =
+                sys::ensure_stdout_was_open().and_then(|()| std::io::stdout().write_all(text.as_bytes()));
             match written {
                 Ok(()) => Exit::Ok,
                 Err(error) => {

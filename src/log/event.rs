@@ -1,37 +1,7 @@
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::Caller;
-
-/// How much is told; each level includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Something does not work.
-    Error,
-    /// Something will stop working, or works for fewer than it should.
-    Warn,
-    /// The daemon changed its state.
-    Info,
-    /// Each request that was refused, each connection that ended early.
-    Debug,
-}
-
-impl Level {
-    /// All of them, the most urgent first.
-    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
-
-    /// Its name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
-}
+use crate::control::Level;
 
 /// Something that an operator may want to know.
 #[derive(Debug, Clone)]

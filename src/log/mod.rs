@@ -9,8 +9,9 @@ mod fields;
 mod sink;
 mod write_queue;
 
+pub use crate::control::Level;
 pub use caller::{Caller, Client};
-pub use event::{Event, Level, counted};
+pub use event::{Event, counted};
 pub use event_bus::RecordedEvent;
 pub use event_kind::EventKind;
 pub use fields::Fields;

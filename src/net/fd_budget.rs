@@ -42,23 +42,11 @@ impl FdBudget {
     pub fn for_start(workers: usize) -> usize {
         14 + Self::PER_WORKER * workers
     }
-
-    /// Descriptors that so many connections and workers take, with everything else.
-    pub fn needed(connections: usize, workers: usize) -> usize {
-        connections + Self::RESERVED + 2 * Self::CONTROL_CLIENTS + Self::PER_WORKER * workers
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn needed_limit_allows_all_connections() {
-        for (connections, workers) in [(1_000, 1), (10_000, 2), (65_536, 64)] {
-            assert_eq!(FdBudget(FdBudget::needed(connections, workers)).connections(workers), connections);
-        }
-    }
 
     #[test]
     fn small_fd_limit_allows_http_and_control() {

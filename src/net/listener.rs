@@ -99,7 +99,9 @@ impl Listener {
                 bind::set_nodelay(&fd)?;
                 bind::limit_tcp_send_buffer(&fd)?;
             }
-            Address::Unix(_) => sys::reject_descriptors(&fd)?,
+            Address::Unix(_) => {
+                sys::reject_descriptors(&fd)?;
+            }
         }
         Ok(Self { fd: fd.into(), address, is_own: false, file: None })
     }

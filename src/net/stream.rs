@@ -271,7 +271,8 @@ mod tests {
         assert_eq!(send(), Ok(1));
         let _adopted = Socket::adopt(near.into()).unwrap();
         // Kernels before 6.16 cannot reject it.
-        assert!(matches!(send(), Err(Errno::PERM)) || !sys::can_reject_descriptors());
+        let (other, _peer) = UnixStream::pair().unwrap();
+        assert!(matches!(send(), Err(Errno::PERM)) || !sys::reject_descriptors(other).unwrap());
     }
 
     fn pair() -> (Stream, UnixStream) {

@@ -46,7 +46,7 @@ impl Histogram {
     }
 }
 
-/// What histograms held at one moment; several can be added up, and an earlier one taken away.
+/// What histograms held at one moment; an earlier one can be taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     buckets: Box<[u64; BUCKETS]>,
@@ -61,17 +61,6 @@ impl Default for HistogramSnapshot {
 }
 
 impl HistogramSnapshot {
-    /// Puts one together from its [`Self::buckets`]; bounds that are none of a bucket's go into the
-    /// bucket that they fall into.
-    pub fn from_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum_us: u64, max_us: u64) -> Self {
-        let mut snapshot = Self { sum_us, max_us, ..Self::default() };
-        for (below_us, count) in buckets {
-            let total = &mut snapshot.buckets[bucket(below_us.saturating_sub(1))];
-            *total = total.saturating_add(count);
-        }
-        snapshot
-    }
-
     /// How many events.
     pub fn count(&self) -> u64 {
         counter::sum(self.buckets.iter().copied())
@@ -85,22 +74,6 @@ impl HistogramSnapshot {
     /// The longest, in microseconds.
     pub fn max_us(&self) -> u64 {
         self.max_us
-    }
-
-    /// The time that a share of the events, from 0 to 1, did not exceed, in microseconds; 0 without
-    /// events.
-    pub fn quantile_us(&self, share: f64) -> u64 {
-        let count = self.count();
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let wanted = ((count as f64 * share).ceil() as u64).clamp(1, count.max(1));
-        let mut so_far = 0_u64;
-        for (bound, n) in self.buckets() {
-            so_far = so_far.saturating_add(n);
-            if so_far >= wanted {
-                return bound.min(self.max_us);
-            }
-        }
-        0
     }
 
     /// The buckets that are not empty: each one's bound, which it does not include, and its count.
@@ -120,16 +93,6 @@ impl HistogramSnapshot {
         let longest = recent.buckets().last().map_or(0, |(bound, _)| bound);
         recent.max_us = longest.min(self.max_us);
         recent
-    }
-}
-
-impl std::ops::AddAssign<&Self> for HistogramSnapshot {
-    fn add_assign(&mut self, other: &Self) {
-        for (mine, its) in self.buckets.iter_mut().zip(other.buckets.iter()) {
-            *mine = mine.saturating_add(*its);
-        }
-        self.sum_us = self.sum_us.saturating_add(other.sum_us);
-        self.max_us = self.max_us.max(other.max_us);
     }
 }
 
@@ -157,16 +120,6 @@ fn bound(bucket: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn of(times: &[u64]) -> HistogramSnapshot {
-        let histogram = Histogram::default();
-        for us in times {
-            histogram.record(Duration::from_micros(*us), 1);
-        }
-        let mut snapshot = HistogramSnapshot::default();
-        histogram.add_to(&mut snapshot);
-        snapshot
-    }
-
     #[test]
     fn bucket_bound_is_at_most_a_sixteenth_high() {
         let times = (0..27).flat_map(|log| [1_u64 << log, (1 << log) + 1, (2 << log) - 1]);
@@ -180,45 +133,22 @@ mod tests {
     }
 
     #[test]
-    fn known_distribution_has_its_quantiles() {
-        let all = of(&(1..=1000).collect::<Vec<_>>());
-        assert_eq!((all.count(), all.sum_us(), all.max_us()), (1000, 500_500, 1000));
-        for (share, exact) in [(0.5, 500), (0.9, 900), (0.99, 990), (0.999, 999)] {
-            let quantile = all.quantile_us(share);
-            assert!((exact..=exact + exact / 16 + 1).contains(&quantile), "{share}: {quantile}");
-        }
-        assert_eq!(all.quantile_us(1.0), 1000);
-        assert_eq!(of(&[]).quantile_us(0.5), 0);
-        assert_eq!(of(&[7]).quantile_us(0.001), 7);
-    }
-
-    #[test]
-    fn histograms_add_and_subtract() {
-        let (mut sum, late) = (of(&[3, 70]), of(&[500, 9_000]));
-        let early = sum.clone();
-        sum += &late;
-        assert_eq!((sum.count(), sum.sum_us(), sum.max_us()), (4, 9_573, 9_000));
-        let recent = sum.since(&early);
-        assert_eq!((recent.count(), recent.sum_us()), (2, 9_500));
-        assert_eq!(recent.max_us(), 9_000);
+    fn later_snapshot_less_an_earlier_one_is_what_came_since() {
+        let histogram = Histogram::default();
+        let snapshot = || {
+            let mut snapshot = HistogramSnapshot::default();
+            histogram.add_to(&mut snapshot);
+            snapshot
+        };
+        histogram.record(Duration::from_micros(3), 1);
+        histogram.record(Duration::from_micros(70), 2);
+        let early = snapshot();
+        assert_eq!(early.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((early.sum_us(), early.max_us()), (143, 70));
+        histogram.record(Duration::from_micros(9_000), 1);
+        let recent = snapshot().since(&early);
+        assert_eq!(recent.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [1]);
+        assert_eq!((recent.sum_us(), recent.max_us()), (9_000, 9_000));
         assert_eq!(early.since(&early).max_us(), 0);
-    }
-
-    #[test]
-    fn sums_beyond_64_bits_stay_at_the_largest_number() {
-        let half = u64::MAX / 2 + 1;
-        let buckets = [(1, half), (1, half), (5, half), (9, half)];
-        let mut sum = HistogramSnapshot::from_buckets(buckets, half, 8);
-        sum += &sum.clone();
-        assert_eq!((sum.count(), sum.sum_us()), (u64::MAX, u64::MAX));
-        assert_eq!(sum.buckets().collect::<Vec<_>>(), [(1, u64::MAX), (5, u64::MAX), (9, u64::MAX)]);
-        assert_eq!((sum.quantile_us(0.5), sum.quantile_us(1.0)), (1, 1));
-        assert_eq!(sum.since(&sum).count(), 0);
-    }
-
-    #[test]
-    fn buckets_have_every_sample() {
-        let all = of(&[1, 1, 40, 41, 12_345, 1 << 40]);
-        assert_eq!(HistogramSnapshot::from_buckets(all.buckets(), all.sum_us(), all.max_us()), all);
     }
 }

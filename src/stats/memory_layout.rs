@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::{
     counter::{Counter, SharedCounter},
     histogram::Histogram,
-    outcome::Outcome,
 };
+use crate::control::Outcome;
 
 /// Workers, leaving ones included, that have counters of their own; more share them.
 pub const SLOTS: usize = 2048;

@@ -9,9 +9,10 @@ mod outcome;
 mod shared_stats;
 mod worker;
 
-pub use counter::{Counter, SharedCounter, sum};
+pub use crate::control::Outcome;
+pub use counter::{Counter, SharedCounter};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use memory_layout::{AcceptStats, DrainedBy, Region, WorkerCounters};
-pub use outcome::{Outcome, Outcomes};
+pub use outcome::Outcomes;
 pub use shared_stats::{SharedStats, read_drained};
 pub use worker::{Totals, WorkerStats, latency};

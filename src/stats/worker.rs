@@ -7,12 +7,10 @@ use std::{
 };
 
 use super::{
-    counter::Counter,
-    histogram::HistogramSnapshot,
-    memory_layout::WorkerCounters,
-    outcome::{Outcome, Outcomes},
+    counter::Counter, histogram::HistogramSnapshot, memory_layout::WorkerCounters, outcome::Outcomes,
     shared_stats::SharedStats,
 };
+use crate::control::Outcome;
 
 /// What one worker counts, and how it is doing. Its own thread writes, any thread reads.
 #[derive(Debug)]

@@ -6,32 +6,21 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use pixeld::{
-    ctl, daemon,
+use pixeld::daemon;
+use pixeld_control::{
     environment::{self, Variable},
     exit::Exit,
 };
 
 use crate::{
+    command_lines::assert_exits_are_explained,
     page::{PAGES, PIXELD, PIXELDCTL, items, marked, section},
     support::{Daemon, ECHO, PIXEL, PIXELDCTL as PROGRAM, Setup, Tmux, post},
 };
 
-/// How a page heads a status.
-fn head(exit: Exit) -> String {
-    match exit {
-        Exit::Ok | Exit::Unwell => format!("{}", exit as u8),
-        _ => format!("{} Pq EX_{}", exit as u8, format!("{exit:?}").to_uppercase()),
-    }
-}
-
 #[test]
-fn every_exit_status_is_explained_and_no_other() {
-    for (page, exits) in [(PIXELD, daemon::EXITS), (PIXELDCTL, ctl::EXITS)] {
-        let explained = section(page, "EXIT STATUS").lines().filter_map(|line| line.strip_prefix(".It "));
-        let explained: BTreeSet<_> = explained.map(String::from).collect();
-        assert_eq!(explained, exits.iter().copied().map(head).collect());
-    }
+fn every_exit_status_of_pixeld_is_explained() {
+    assert_exits_are_explained(PIXELD, daemon::EXITS);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use zlink_idl::{CustomType, Field, Interface};
 
 use crate::page::{PIXELD_CONTROL, items, marked, part, section};
 
-const CONTROL: &str = include_str!("../../src/control/io.pixeld.Control.varlink");
-const SYSTEMD: &str = include_str!("../../src/control/io.systemd.service.varlink");
+const CONTROL: &str = include_str!("../../crates/pixeld-control/src/io.pixeld.Control.varlink");
+const SYSTEMD: &str = include_str!("../../crates/pixeld-control/src/io.systemd.service.varlink");
 
 fn described(description: &'static str) -> Interface<'static> {
     description.try_into().expect("the description is valid Varlink")

@@ -8,7 +8,8 @@ use std::{
 use super::PATIENCE;
 
 pub const PIXELD: &str = env!("CARGO_BIN_EXE_pixeld");
-pub const PIXELDCTL: &str = env!("CARGO_BIN_EXE_pixeldctl");
+/// The program of another package, which Cargo does not name here. It puts it beside pixeld.
+pub const PIXELDCTL: &str = concat!(env!("CARGO_BIN_EXE_pixeld"), "ctl");
 
 /// Runs a program that ends by itself and says less than a pipe holds, so nobody has to read
 /// meanwhile.

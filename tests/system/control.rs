@@ -79,8 +79,8 @@ fn every_interface_has_a_description() {
     };
     let introspect = |interface| site.c5.run(&format!("varlinkctl introspect {SOCKET} {interface}")).stdout;
     for (interface, source) in [
-        ("io.pixeld.Control", include_str!("../../src/control/io.pixeld.Control.varlink")),
-        ("io.systemd.service", include_str!("../../src/control/io.systemd.service.varlink")),
+        ("io.pixeld.Control", include_str!("../../crates/pixeld-control/src/io.pixeld.Control.varlink")),
+        ("io.systemd.service", include_str!("../../crates/pixeld-control/src/io.systemd.service.varlink")),
     ] {
         let printed = introspect(interface);
         assert_eq!(shape(&printed), shape(source), "{printed}");

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Connection, Host, PIXEL, Request, SOON, deployment::json, wait_for_some};
+use crate::harness::{Connection, Host, PIXEL, Request, SOON, deployment::json, program, wait_for_some};
 
 /// What hardened hosts set, from Linux 6.3 on: 1, memory files cannot be executed; 2, nor may anything ask for it.
 #[test]
@@ -89,14 +89,16 @@ fn auto_workers_heed_cgroup_v1_quota_and_cpuset() {
         .unwrap();
         let start = "echo $$ > \"$0\"/cgroup.procs && exec \"$@\"";
         let daemon = Command::new("sh")
-            .args(["-c", start, &group.path, env!("CARGO_BIN_EXE_pixeld"), "--config", &at("pixeld.toml")])
+            .args(["-c", start, &group.path])
+            .arg(program("pixeld"))
+            .args(["--config", &at("pixeld.toml")])
             .stdin(Stdio::null())
             .stderr(fs::File::create(at("log")).unwrap())
             .spawn()
             .unwrap();
         group.daemon = Some(daemon);
         let workers = wait_for_some("pixeld answers", SOON, || {
-            let ask = Command::new(env!("CARGO_BIN_EXE_pixeldctl"))
+            let ask = Command::new(program("pixeldctl"))
                 .args(["--socket", &at("control.sock"), "workers", "--json"])
                 .output()
                 .unwrap();

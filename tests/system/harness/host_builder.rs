@@ -144,13 +144,19 @@ impl HostBuilder {
     }
 }
 
-/// Copies what `make build` built into a root folder.
-fn install_pixeld(root: &Path) {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// A program that `make build` has built.
+pub fn program(name: &str) -> PathBuf {
     // Where make looks, too.
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let built = repository.join(target).join("release/pixeld");
-    assert!(built.exists(), "{} is missing: run `make build` first", built.display());
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("release").join(name);
+    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
+    program
+}
+
+/// Copies what `make build` built into a root folder.
+fn install_pixeld(root: &Path) {
+    program("pixeld");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("make")
         .args(["--silent", "-C"])
         .arg(repository)

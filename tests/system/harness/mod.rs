@@ -38,7 +38,7 @@ use std::time::Duration;
 
 pub use client::{Client, Connection, Endpoint, Request};
 pub use host::{Host, Output};
-pub use host_builder::HostBuilder;
+pub use host_builder::{HostBuilder, program};
 pub use http::Response;
 pub use load::{Load, LoadHandle, Report};
 pub use network::{Namespace, Network};

@@ -1,0 +1,304 @@
+use std::{io, path::Path, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokio::{net::UnixStream, time::timeout};
+use zlink::{Call, varlink_service};
+
+use super::{
+    INTERFACE, sanitize,
+    transport::{AnyCall, LimitedConnection, LimitedSocket},
+    types::{
+        ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
+        SetWorkersReply, Stats, StatsReply, WatchEventsReply, WorkersReply,
+    },
+    well_known::{self, ServiceInfo},
+};
+
+/// A connection to a running daemon. The texts in its replies, and in its errors, are sanitized
+/// ([`sanitize::escape`]) where they are decoded.
+#[derive(Debug)]
+pub struct ControlClient {
+    connection: LimitedConnection,
+    limit: Duration,
+    has_exact_texts: bool,
+}
+
+/// Why a call brought no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nobody listens there.
+    #[error("{0}")]
+    Connect(io::Error),
+    /// The daemon understood, and refused.
+    #[error("{0}")]
+    Refused(ControlError),
+    /// The daemon does not know the method: another version, or another program.
+    #[error("the daemon does not understand: {0}")]
+    Unknown(String),
+    /// The daemon has gone.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// The daemon sent something that is no Varlink.
+    #[error("the answer cannot be understood: {0}")]
+    Protocol(String),
+    /// The daemon did not answer in time.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// The daemon did not say in time that it has changed something, which it may do all the same.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    ChangeTimedOut(Duration),
+}
+
+impl ControlClient {
+    /// Connects to a control socket; each call may then take up to `limit`.
+    ///
+    /// # Errors
+    /// When nobody listens there, or this user may not connect.
+    pub async fn connect(path: &Path, limit: Duration) -> Result<Self, CallError> {
+        let stream =
+            timeout(limit, UnixStream::connect(path)).await.map_err(|_| CallError::TimedOut(limit))?;
+        Self::over(stream.map_err(CallError::Connect)?, limit)
+    }
+
+    /// Speaks over a stream at whose other end is a control socket, however far away; each call may
+    /// take up to `limit`.
+    ///
+    /// # Errors
+    /// When the operating system refuses to prepare the stream.
+    pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
+        let stream = stream.try_into().map_err(transport_error)?;
+        let connection = LimitedConnection::new(LimitedSocket(stream));
+        Ok(Self { connection, limit, has_exact_texts: false })
+    }
+
+    /// Leaves the texts in replies as they were sent, if `has_exact_texts`; those in errors are sanitized.
+    #[must_use]
+    pub fn with_exact_texts(mut self, has_exact_texts: bool) -> Self {
+        self.has_exact_texts = has_exact_texts;
+        self
+    }
+
+    /// GetInfo, which every Varlink service answers in the same way.
+    pub async fn info(&mut self) -> Result<ServiceInfo, CallError> {
+        self.send_to(well_known::SERVICE, "GetInfo", Map::new(), false).await?;
+        self.receive_in_time().await
+    }
+
+    /// GetStats.
+    pub async fn stats(&mut self) -> Result<Stats, CallError> {
+        Ok(self.call::<StatsReply>("GetStats", Map::new()).await?.stats)
+    }
+
+    /// WatchStats, with a reply after each `interval`.
+    pub async fn watch_stats(mut self, interval: Duration) -> Result<StatsStream, CallError> {
+        let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.send("WatchStats", parameter("intervalMs", milliseconds), true).await?;
+        self.limit += interval;
+        Ok(StatsStream(self))
+    }
+
+    /// GetWorkers.
+    pub async fn workers(&mut self) -> Result<WorkersReply, CallError> {
+        self.call("GetWorkers", Map::new()).await
+    }
+
+    /// SetWorkers; `None` means as configured.
+    pub async fn set_workers(&mut self, count: Option<u64>) -> Result<SetWorkersReply, CallError> {
+        self.change("SetWorkers", parameter("count", count)).await
+    }
+
+    /// GetConfig.
+    pub async fn config(&mut self) -> Result<ConfigReply, CallError> {
+        self.call("GetConfig", Map::new()).await
+    }
+
+    /// Reload.
+    pub async fn reload(&mut self, dry_run: bool) -> Result<ReloadReply, CallError> {
+        let parameters = parameter("dryRun", dry_run);
+        if dry_run { self.call("Reload", parameters).await } else { self.change("Reload", parameters).await }
+    }
+
+    /// SetLogLevel; `None` means as configured.
+    pub async fn set_log_level(&mut self, level: Option<&str>) -> Result<SetLogLevelReply, CallError> {
+        self.change("SetLogLevel", parameter("level", level)).await
+    }
+
+    /// Drain.
+    pub async fn drain(&mut self) -> Result<DrainReply, CallError> {
+        self.change("Drain", Map::new()).await
+    }
+
+    /// Resume.
+    pub async fn resume(&mut self) -> Result<ResumeReply, CallError> {
+        self.change("Resume", Map::new()).await
+    }
+
+    /// GetEvents.
+    pub async fn events(&mut self) -> Result<EventsReply, CallError> {
+        self.call("GetEvents", Map::new()).await
+    }
+
+    /// WatchEvents.
+    pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
+        self.send("WatchEvents", Map::new(), true).await?;
+        Ok(EventStream { client: self, has_begun: false })
+    }
+
+    /// Calls a method that changes something.
+    async fn change<R: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        parameters: Map<String, Value>,
+    ) -> Result<R, CallError> {
+        self.call(method, parameters).await.map_err(|error| match error {
+            CallError::TimedOut(limit) => CallError::ChangeTimedOut(limit),
+            error => error,
+        })
+    }
+
+    async fn call<R: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        parameters: Map<String, Value>,
+    ) -> Result<R, CallError> {
+        self.send(method, parameters, false).await?;
+        self.receive_in_time().await
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        parameters: Map<String, Value>,
+        more: bool,
+    ) -> Result<(), CallError> {
+        self.send_to(INTERFACE, method, parameters, more).await
+    }
+
+    async fn send_to(
+        &mut self,
+        interface: &str,
+        method: &str,
+        parameters: Map<String, Value>,
+        more: bool,
+    ) -> Result<(), CallError> {
+        let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
+        let call = Call::new(AnyCall { method: format!("{interface}.{method}"), parameters }).set_more(more);
+        let limit = self.limit;
+        let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
+        sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport_error)
+    }
+
+    async fn receive_in_time<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
+        let limit = self.limit;
+        timeout(limit, self.receive()).await.map_err(|_| CallError::TimedOut(limit))?
+    }
+
+    async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
+        // As any value at first: of what does not fit R, zlink could only say that it is no reply.
+        match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport_error)?.0 {
+            Ok(reply) => {
+                let parameters = reply.into_parameters();
+                let mut parameters =
+                    parameters.ok_or_else(|| CallError::Protocol("the reply is empty".into()))?;
+                if !self.has_exact_texts {
+                    sanitize::value(&mut parameters);
+                }
+                serde_json::from_value(parameters)
+                    .map_err(|error| CallError::Protocol(sanitize::escape(&error.to_string())))
+            }
+            Err(ReceivedError(error)) => Err(CallError::Refused(sanitized(error))),
+        }
+    }
+}
+
+/// The replies to WatchStats.
+#[derive(Debug)]
+pub struct StatsStream(ControlClient);
+
+impl StatsStream {
+    /// Waits for the next reply.
+    ///
+    /// # Errors
+    /// When the daemon refuses, goes away, or sends nothing for much longer than the interval.
+    pub async fn next(&mut self) -> Result<Stats, CallError> {
+        Ok(self.0.receive_in_time::<StatsReply>().await?.stats)
+    }
+}
+
+/// The replies to WatchEvents.
+#[derive(Debug)]
+pub struct EventStream {
+    client: ControlClient,
+    /// Whether the first reply has come.
+    has_begun: bool,
+}
+
+impl EventStream {
+    /// Waits for the next reply, for as long as nothing happens. The first one comes at once, with what
+    /// has happened before.
+    ///
+    /// # Errors
+    /// When the daemon refuses, goes away, or does not even send the first one.
+    pub async fn next(&mut self) -> Result<WatchEventsReply, CallError> {
+        if self.has_begun {
+            return self.client.receive().await;
+        }
+        let first = self.client.receive_in_time().await?;
+        self.has_begun = true;
+        Ok(first)
+    }
+}
+
+fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+    Map::from_iter([(name.into(), value.into())])
+}
+
+/// zlink borrows from its buffer where it can; an error outlives it.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct ReceivedError(ControlError);
+
+fn sanitized(error: ControlError) -> ControlError {
+    use ControlError::{
+        Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping, TooManyClients,
+    };
+
+    let line = |text: String| sanitize::escape(&text);
+    match error {
+        NotPermitted { socket, group } => NotPermitted { socket: socket.map(line), group: group.map(line) },
+        InvalidValue { field, reason } => InvalidValue { field: line(field), reason: line(reason) },
+        Busy { method } => Busy { method: line(method) },
+        InvalidConfiguration { faults } => {
+            InvalidConfiguration { faults: faults.into_iter().map(line).collect() }
+        }
+        Failed { reason } => Failed { reason: line(reason) },
+        Stopping => Stopping,
+        TooManyClients { limit } => TooManyClients { limit },
+    }
+}
+
+fn transport_error(error: zlink::Error) -> CallError {
+    match error {
+        zlink::Error::VarlinkService(error) => match error.inner() {
+            varlink_service::Error::MethodNotFound { method } => {
+                CallError::Unknown(sanitize::escape(&format!("no method {method}")))
+            }
+            error => CallError::Unknown(sanitize::escape(&error.to_string())),
+        },
+        zlink::Error::UnexpectedEof => CallError::Closed,
+        zlink::Error::Io(error)
+            if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+        {
+            CallError::Closed
+        }
+        zlink::Error::UnknownErrorReply(name) => {
+            CallError::Unknown(sanitize::escape(&format!("error {name}")))
+        }
+        // Its own words are about types of zlink's.
+        zlink::Error::Json(error) if error.is_data() => {
+            CallError::Protocol("it is no reply of Varlink".into())
+        }
+        error => CallError::Protocol(sanitize::escape(&error.to_string())),
+    }
+}

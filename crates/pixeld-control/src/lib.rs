@@ -1,0 +1,55 @@
+//! The control interface `io.pixeld.Control` of pixeld: Varlink over Unix sockets.
+//!
+//! [`ControlClient`] inspects and controls a running daemon. [`serve`] is the other end: it frames, validates and
+//! routes calls, and asks a [`ControlHandler`] for each reply. Both ends share the types, and the description that
+//! clients can ask for is checked against them.
+
+#![warn(missing_docs)]
+#![deny(clippy::disallowed_methods)]
+
+/// Environment variables of pixeld and pixeldctl.
+#[doc(hidden)]
+pub mod environment;
+/// Exit codes of pixeld and pixeldctl (sysexits.h).
+#[doc(hidden)]
+pub mod exit;
+/// Text from files and peers, made safe to print: without control characters, and of a bounded length.
+pub mod sanitize;
+/// The system calls that need `unsafe`, of both programs.
+#[doc(hidden)]
+pub mod sys;
+
+mod client;
+mod framing;
+mod handler;
+mod interface;
+mod reply;
+mod router;
+mod server;
+mod subscription;
+mod transport;
+mod types;
+mod well_known;
+
+pub use client::{CallError, ControlClient, EventStream, StatsStream};
+pub use handler::{
+    Change, Changed, ControlHandler, EventSource, PeerCredentials, Query, ServerFault, Snapshot,
+};
+pub use router::Access;
+pub use server::serve;
+pub use types::{
+    Attribution, ConfigReply, ConnectionStats, ControlError, DrainReply, EventInfo, EventLevel, EventsReply,
+    LatencyBucket, LatencyStats, Level, Outcome, ProcessInfo, ReloadReply, RequestCounts, RequestRates,
+    ResumeReply, ServiceState, SetLogLevelReply, SetWorkersReply, Setting, SettingChange, Stats, StatsReply,
+    WatchEventsReply, WorkerInfo, WorkerState, WorkersReply, saturating_sum, unix_ms,
+};
+pub use well_known::ServiceInfo;
+
+/// The name of the interface.
+pub const INTERFACE: &str = "io.pixeld.Control";
+
+/// The most workers that a daemon can have.
+pub const MAX_WORKERS: usize = 1024;
+
+/// The version of pixeld and pixeldctl, which is that of this interface as well.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

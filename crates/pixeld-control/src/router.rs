@@ -1,0 +1,252 @@
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use zlink::{Call, varlink_service};
+
+use super::{
+    INTERFACE, MAX_WORKERS,
+    handler::{Change, ControlHandler, PeerCredentials, Query},
+    reply::{MethodReply, shorten},
+    subscription::Subscription,
+    transport::AnyCall,
+    types::{ControlError, EventsReply, Level},
+    well_known,
+};
+
+/// What a socket is for. The mode of its file says who can connect to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Only for reading; changing is done over another socket.
+    ReadOnly {
+        /// The path of the other socket, if there is one.
+        admin: Option<String>,
+        /// The group whose members may connect to it, if it has one.
+        group: Option<String>,
+    },
+    /// For reading and changing.
+    ReadWrite,
+}
+
+impl Access {
+    /// Which of the two sockets that is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReadOnly { .. } => "control",
+            Self::ReadWrite => "admin",
+        }
+    }
+
+    /// The answer to a method that changes something, if the socket is not for that.
+    pub fn refusal(&self) -> Option<ControlError> {
+        match self {
+            Self::ReadOnly { admin, group } => {
+                Some(ControlError::NotPermitted { socket: admin.clone(), group: group.clone() })
+            }
+            Self::ReadWrite => None,
+        }
+    }
+}
+
+/// A method of [`INTERFACE`].
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Get(Query),
+    GetEvents,
+    WatchStats,
+    WatchEvents,
+    SetWorkers,
+    Reload,
+    SetLogLevel,
+    Drain,
+    Resume,
+}
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requires {
+    Nothing,
+    /// To be ready for more than one reply.
+    More,
+    /// To have come over the admin socket.
+    WriteAccess,
+}
+
+/// Each method with its parameters.
+const METHODS: [(&str, Method, &[&str], Requires); 11] = [
+    ("GetStats", Method::Get(Query::Stats), &[], Requires::Nothing),
+    ("GetWorkers", Method::Get(Query::Workers), &[], Requires::Nothing),
+    ("GetConfig", Method::Get(Query::Config), &[], Requires::Nothing),
+    ("GetEvents", Method::GetEvents, &[], Requires::Nothing),
+    ("WatchStats", Method::WatchStats, &["intervalMs"], Requires::More),
+    ("WatchEvents", Method::WatchEvents, &[], Requires::More),
+    ("SetWorkers", Method::SetWorkers, &["count"], Requires::WriteAccess),
+    ("Reload", Method::Reload, &["dryRun"], Requires::WriteAccess),
+    ("SetLogLevel", Method::SetLogLevel, &["level"], Requires::WriteAccess),
+    ("Drain", Method::Drain, &[], Requires::WriteAccess),
+    ("Resume", Method::Resume, &[], Requires::WriteAccess),
+];
+
+/// The response to a call: one reply, or replies without end.
+#[derive(Debug)]
+pub enum Routed<E> {
+    Reply(MethodReply),
+    Stream(Subscription<E>),
+}
+
+impl<E> From<MethodReply> for Routed<E> {
+    fn from(reply: MethodReply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+/// Validates calls and passes them to their handler.
+#[derive(Debug)]
+pub struct MethodRouter<O> {
+    pub access: Access,
+    pub handler: O,
+}
+
+impl<O: ControlHandler> MethodRouter<O> {
+    pub async fn route(&self, call: &Call<AnyCall>, caller: PeerCredentials) -> Routed<O::Events> {
+        let none = Map::new();
+        let AnyCall { method, parameters } = call.method();
+        let parameters = match parameters {
+            Value::Null => &none,
+            Value::Object(parameters) => parameters,
+            _ => return MethodReply::invalid_parameter("parameters").into(),
+        };
+        let Some((interface, method)) = method.rsplit_once('.') else {
+            return MethodReply::method_not_found(method).into();
+        };
+        match interface {
+            INTERFACE => self.route_control(method, parameters, call, caller).await,
+            well_known::SERVICE => well_known::answer_service(method, parameters).into(),
+            well_known::SYSTEMD => self.route_systemd(method, parameters, caller).await.into(),
+            _ => MethodReply::interface_not_found(interface).into(),
+        }
+    }
+
+    async fn route_control(
+        &self,
+        name: &str,
+        parameters: &Map<String, Value>,
+        call: &Call<AnyCall>,
+        caller: PeerCredentials,
+    ) -> Routed<O::Events> {
+        let Some((_, method, known, requires)) = METHODS.iter().find(|(known, ..)| *known == name) else {
+            return MethodReply::method_not_found(&format!("{INTERFACE}.{name}")).into();
+        };
+        if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
+            return MethodReply::invalid_parameter(unknown).into();
+        }
+        if *requires == Requires::WriteAccess
+            && let Some(refusal) = self.access.refusal()
+        {
+            return MethodReply::Error(refusal).into();
+        }
+        if *requires == Requires::More && !call.more() {
+            return MethodReply::ServiceError(varlink_service::Error::ExpectedMore).into();
+        }
+        if *requires != Requires::WriteAccess && call.oneway() {
+            // A client that wants no reply has no use for what is read.
+            return MethodReply::Parameters(Value::Null).into();
+        }
+        self.call(*method, parameters, caller).await.unwrap_or_else(|error| MethodReply::Error(error).into())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        parameters: &Map<String, Value>,
+        caller: PeerCredentials,
+    ) -> Result<Routed<O::Events>, ControlError> {
+        let change = match method {
+            Method::Get(query) => {
+                return Ok(MethodReply::reply(&*self.handler.read(query).await?).into());
+            }
+            Method::GetEvents => {
+                let (events, _) = self.handler.events();
+                return Ok(MethodReply::reply(&EventsReply { events }).into());
+            }
+            Method::WatchStats => return Ok(Routed::Stream(Subscription::stats(interval(parameters)?))),
+            Method::WatchEvents => {
+                let (events, next) = self.handler.events();
+                return Ok(Routed::Stream(Subscription::events(events, next)));
+            }
+            Method::SetWorkers => Change::Workers(worker_count(parameters)?),
+            Method::Reload => Change::Reload { dry_run: dry_run(parameters)? },
+            Method::SetLogLevel => Change::LogLevel(level(parameters)?),
+            Method::Drain => Change::Drain,
+            Method::Resume => Change::Resume,
+        };
+        self.handler.change(change, caller).await.map(|changed| MethodReply::reply(&changed).into())
+    }
+
+    /// What systemd asks of the services that it brings along.
+    async fn route_systemd(
+        &self,
+        method: &str,
+        parameters: &Map<String, Value>,
+        caller: PeerCredentials,
+    ) -> MethodReply {
+        let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
+        if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
+            return MethodReply::invalid_parameter(unknown);
+        }
+        if matches!(method, "Reload" | "SetLogLevel") && self.access != Access::ReadWrite {
+            return MethodReply::ServiceError(varlink_service::Error::PermissionDenied);
+        }
+        match method {
+            "Ping" => MethodReply::reply(&Map::new()),
+            "Reload" => self.change_for_systemd(Change::Reload { dry_run: false }, caller).await,
+            "SetLogLevel" => match well_known::level(parameters.get("level")) {
+                Ok(level) => self.change_for_systemd(Change::LogLevel(level), caller).await,
+                Err(()) => MethodReply::invalid_parameter("level"),
+            },
+            "GetEnvironment" => well_known::environment(),
+            _ => MethodReply::method_not_found(&format!("{}.{method}", well_known::SYSTEMD)),
+        }
+    }
+
+    /// The same with an empty response.
+    async fn change_for_systemd(&self, change: Change, caller: PeerCredentials) -> MethodReply {
+        match self.handler.change(change, caller).await {
+            Ok(_) => MethodReply::reply(&Map::new()),
+            Err(error) => MethodReply::Error(error),
+        }
+    }
+}
+
+/// A parameter that is there and not null.
+fn given<'p>(parameters: &'p Map<String, Value>, name: &str) -> Option<&'p Value> {
+    parameters.get(name).filter(|value| !value.is_null())
+}
+
+fn invalid(field: &str, value: &Value, wanted: &str) -> ControlError {
+    let reason = format!("{} is not {wanted}", shorten(&value.to_string()));
+    ControlError::InvalidValue { field: field.into(), reason }
+}
+
+fn worker_count(parameters: &Map<String, Value>) -> Result<Option<usize>, ControlError> {
+    let Some(value) = given(parameters, "count") else { return Ok(None) };
+    let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| (1..=MAX_WORKERS).contains(count));
+    count.map(Some).ok_or_else(|| invalid("count", value, &format!("a number from 1 to {MAX_WORKERS}")))
+}
+
+fn interval(parameters: &Map<String, Value>) -> Result<Duration, ControlError> {
+    let Some(value) = given(parameters, "intervalMs") else { return Ok(Duration::from_secs(1)) };
+    let interval = value.as_u64().filter(|ms| (100..=3_600_000).contains(ms)).map(Duration::from_millis);
+    interval.ok_or_else(|| invalid("intervalMs", value, "a number from 100 to 3600000"))
+}
+
+fn dry_run(parameters: &Map<String, Value>) -> Result<bool, ControlError> {
+    let Some(value) = given(parameters, "dryRun") else { return Ok(false) };
+    value.as_bool().ok_or_else(|| invalid("dryRun", value, "true or false"))
+}
+
+fn level(parameters: &Map<String, Value>) -> Result<Option<Level>, ControlError> {
+    let Some(value) = given(parameters, "level") else { return Ok(None) };
+    let level = Level::ALL.into_iter().find(|level| Some(level.name()) == value.as_str());
+    level.map(Some).ok_or_else(|| invalid("level", value, "one of \"error\", \"warn\", \"info\", \"debug\""))
+}

@@ -1,0 +1,266 @@
+//! The clients of one control socket, served by a thread of its own, which nothing waits for: whatever a
+//! client sends costs this thread and no other. It reads, parses and serializes; the [`ControlHandler`] that it
+//! is given asks the main loop.
+
+use std::{
+    cell::Cell,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::{Rc, Weak},
+    thread,
+    time::Duration,
+};
+
+use nix::errno::Errno;
+use rustix::net::{SendFlags, send};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    runtime,
+    sync::oneshot,
+    task::{AbortHandle, JoinSet, LocalSet, yield_now},
+    time::{Instant, sleep, timeout},
+};
+use zlink::Reply;
+
+use super::{
+    framing::{CallReader, encode, write},
+    handler::{ControlHandler, PeerCredentials, ServerFault},
+    reply::{MethodReply, shorten},
+    router::{Access, MethodRouter, Routed},
+    subscription::Subscription,
+    sys,
+    types::ControlError,
+};
+
+/// A client that says nothing for so long is let go.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A client has so long to take a reply.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Before the thread serves its socket again after a panic.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// Starts a thread that serves the clients of this socket, which does not block, each in a task of its
+/// own. When the returned end is dropped, it accepts no others, and ends with the last client. A client
+/// over the limit takes the place of the one that has been inactive for longest, which is notified, so
+/// that no client can keep others out by neither calling nor reading.
+///
+/// # Errors
+/// When the operating system has no descriptor or no thread left.
+pub fn serve<O: ControlHandler + Send + 'static>(
+    listener: std::os::unix::net::UnixListener,
+    access: Access,
+    max_clients: usize,
+    handler: O,
+) -> io::Result<oneshot::Sender<()>> {
+    let (serving, mut closed) = oneshot::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let mut listener = {
+        let _entered = runtime.enter();
+        Some(UnixListener::from_std(listener)?)
+    };
+    let name = format!("pixeld-{}", access.name());
+    thread::Builder::new().name(name).spawn(move || {
+        let router = Rc::new(MethodRouter { access, handler });
+        let mut serve_all = || {
+            let clients = serve_clients(&mut listener, max_clients, &router, &mut closed);
+            LocalSet::new().block_on(&runtime, clients);
+        };
+        // A panic was reported by its hook. That of one client's task does not come this far.
+        while catch_unwind(AssertUnwindSafe(&mut serve_all)).is_err() {
+            thread::sleep(RESTART_DELAY);
+        }
+    })?;
+    Ok(serving)
+}
+
+async fn serve_clients<O: ControlHandler + 'static>(
+    open: &mut Option<UnixListener>,
+    max_clients: usize,
+    router: &Rc<MethodRouter<O>>,
+    closed: &mut oneshot::Receiver<()>,
+) {
+    let mut clients = Clients { max: max_clients, tasks: JoinSet::new(), known: Vec::new() };
+    let mut is_failing = false;
+    while let Some(listener) = open {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                // One that cannot be set so is closed.
+                Ok((stream, _)) if sys::reject_descriptors(&stream).is_err() => drop(stream),
+                Ok((stream, _)) => {
+                    is_failing = false;
+                    clients.make_room().await;
+                    clients.add(stream, router.clone());
+                }
+                // Out of descriptors, most likely: the clients that are there are served on.
+                Err(error) => {
+                    if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
+                        let reason = format!("{} socket: {error}", router.access.name());
+                        router.handler.report(ServerFault::Accept { reason });
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = clients.tasks.join_next() => {}
+            _ = &mut *closed => *open = None,
+        }
+    }
+    while clients.tasks.join_next().await.is_some() {}
+}
+
+/// Whether descriptors or memory have run out, which HTTP connections report if it lasts.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+/// The clients that are served.
+struct Clients {
+    max: usize,
+    tasks: JoinSet<()>,
+    /// A task and its client, whose connection ends with it.
+    known: Vec<(AbortHandle, Weak<ClientState>)>,
+}
+
+/// One client, as its task and the list of clients see it.
+struct ClientState {
+    stream: Rc<UnixStream>,
+    /// When it last called something, or took a reply.
+    active: Cell<Instant>,
+    /// Whether a reply may have been written in part.
+    is_writing: Cell<bool>,
+}
+
+impl Clients {
+    /// Waits until there is a place. Meanwhile nobody else is accepted: in a crowd, connections would
+    /// come faster than those go that have lost their places.
+    async fn make_room(&mut self) {
+        self.known.retain(|(_, state)| state.strong_count() > 0);
+        if self.known.len() >= self.max {
+            let clients = self.known.iter().filter_map(|(task, state)| Some((task, state.upgrade()?)));
+            if let Some((task, state)) = clients.min_by_key(|(_, state)| state.active.get()) {
+                state.dismiss(self.max);
+                task.abort();
+            }
+        }
+        while self.tasks.len() >= self.max {
+            self.tasks.join_next().await;
+        }
+    }
+
+    fn add<O: ControlHandler + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
+        let state = Rc::new(ClientState {
+            stream: Rc::new(stream),
+            active: Cell::new(Instant::now()),
+            is_writing: Cell::new(false),
+        });
+        let known = Rc::downgrade(&state);
+        self.known.push((self.tasks.spawn_local(ClientSession { router, state }.run()), known));
+    }
+}
+
+impl ClientState {
+    /// Says why the connection will be closed, if that can be said at once.
+    fn dismiss(&self, max: usize) {
+        if !self.is_writing.get()
+            && let Ok(message) = encode(&ControlError::TooManyClients { limit: max as u64 })
+        {
+            let _ = send(&*self.stream, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+/// What serves one client.
+struct ClientSession<O> {
+    router: Rc<MethodRouter<O>>,
+    state: Rc<ClientState>,
+}
+
+impl<O: ControlHandler> ClientSession<O> {
+    async fn run(self) {
+        let caller = self.state.stream.peer_cred().map(PeerCredentials::from);
+        // As clients of HTTP are named: where they come in, and what tells one from another.
+        let client = match &caller {
+            Ok(caller) => format!("{}:{}", self.router.access.name(), caller.pid),
+            Err(_) => self.router.access.name().into(),
+        };
+        let served = match caller {
+            Ok(caller) => self.serve(caller).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = served {
+            let reason = shorten(&error.to_string()).into_owned();
+            self.router.handler.report(ServerFault::Client { client, reason });
+        }
+    }
+
+    async fn serve(&self, caller: PeerCredentials) -> io::Result<()> {
+        let mut calls = CallReader::new(self.state.stream.clone());
+        loop {
+            let received = timeout(IDLE_TIMEOUT, calls.next()).await;
+            self.state.active.set(Instant::now());
+            let received = received.map_err(|_| timed_out("the client said nothing for too long"))?;
+            let Some(call) = received? else { return Ok(()) };
+            // What nobody waits for any more was given up: done now, it would come as a surprise.
+            if call.oneway() || !calls.is_deserted() {
+                match self.router.route(&call, caller).await {
+                    // A client that wants no reply gets none, however many there would be.
+                    _ if call.oneway() => {}
+                    Routed::Stream(subscription) => {
+                        drop(call);
+                        return self.stream(subscription, &mut calls).await;
+                    }
+                    Routed::Reply(reply) => self.write(encode_reply(&reply)?).await?,
+                }
+            }
+            // Calls that have come together are in the buffer, and reading them never waits.
+            yield_now().await;
+        }
+    }
+
+    /// Replies until the client hangs up, or calls something else: the replies to that could never
+    /// follow.
+    async fn stream(
+        &self,
+        mut subscription: Subscription<O::Events>,
+        calls: &mut CallReader,
+    ) -> io::Result<()> {
+        let hangs_up = calls.next();
+        tokio::pin!(hangs_up);
+        loop {
+            let parameters = tokio::select! {
+                _ = &mut hangs_up => return Ok(()),
+                parameters = subscription.next(&self.router.handler) => parameters,
+            };
+            match parameters {
+                Ok(parameters) => {
+                    let reply = Reply::new(Some(parameters)).set_continues(Some(true));
+                    self.write(encode(&reply)?).await?;
+                }
+                Err(error) => return self.write(encode(&error)?).await,
+            }
+        }
+    }
+
+    async fn write(&self, message: Vec<u8>) -> io::Result<()> {
+        self.state.is_writing.set(true);
+        timeout(WRITE_TIMEOUT, write(&self.state.stream, &message))
+            .await
+            .map_err(|_| timed_out("the client did not take a reply in time"))??;
+        self.state.is_writing.set(false);
+        self.state.active.set(Instant::now());
+        Ok(())
+    }
+}
+
+fn encode_reply(reply: &MethodReply) -> io::Result<Vec<u8>> {
+    match reply {
+        MethodReply::Parameters(parameters) => encode(&Reply::new(Some(parameters))),
+        MethodReply::Service(reply) => encode(&Reply::new(Some(reply))),
+        MethodReply::Error(error) => encode(error),
+        MethodReply::ServiceError(error) => encode(error),
+    }
+}
+
+fn timed_out(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, reason)
+}

@@ -1,0 +1,98 @@
+//! The interfaces that are not ours: the one that every Varlink service has, and the one that systemd
+//! gives its own.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use zlink::varlink_service::{self, Info, InterfaceDescription};
+
+use super::{
+    INTERFACE, VERSION,
+    interface::DESCRIPTION,
+    reply::MethodReply,
+    types::{ControlError, Level},
+};
+
+/// What every Varlink service answers.
+pub const SERVICE: &str = "org.varlink.service";
+/// What systemd's own services answer.
+pub const SYSTEMD: &str = "io.systemd.service";
+
+/// What GetInfo calls this program.
+const PRODUCT: &str = "pixeld";
+const SYSTEMD_DESCRIPTION: &str = include_str!("io.systemd.service.varlink");
+
+/// Which program answers at a socket, as GetInfo says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ServiceInfo {
+    /// The name of the program.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl ServiceInfo {
+    /// Whether the program is pixeld.
+    pub fn is_pixeld(&self) -> bool {
+        self.product == PRODUCT
+    }
+}
+
+/// `org.varlink.service`.
+pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> MethodReply {
+    match method {
+        "GetInfo" => {
+            let interfaces = [SERVICE, SYSTEMD, INTERFACE];
+            match Info::new("pixeld", PRODUCT, VERSION, "man:pixeld-control(7)", interfaces) {
+                Ok(info) => MethodReply::Service(varlink_service::Reply::Info(info)),
+                Err(error) => MethodReply::Error(ControlError::Failed { reason: error.to_string() }),
+            }
+        }
+        "GetInterfaceDescription" => match parameters.get("interface").and_then(Value::as_str) {
+            Some(INTERFACE) => described(DESCRIPTION),
+            Some(SYSTEMD) => described(SYSTEMD_DESCRIPTION),
+            Some(SERVICE) => MethodReply::Service(varlink_service::Reply::InterfaceDescription(
+                InterfaceDescription::from(varlink_service::DESCRIPTION),
+            )),
+            Some(unknown) => MethodReply::interface_not_found(unknown),
+            None => MethodReply::invalid_parameter("interface"),
+        },
+        _ => MethodReply::method_not_found(&format!("{SERVICE}.{method}")),
+    }
+}
+
+fn described(description: &str) -> MethodReply {
+    MethodReply::Parameters(json!({ "description": description }))
+}
+
+/// A level of syslog(3) as one of ours; `None` means as configured.
+pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(0..=3) => Ok(Some(Level::Error)),
+            Some(4) => Ok(Some(Level::Warn)),
+            Some(5..=6) => Ok(Some(Level::Info)),
+            Some(7) => Ok(Some(Level::Debug)),
+            _ => Err(()),
+        },
+    }
+}
+
+/// The reply to GetEnvironment.
+pub fn environment() -> MethodReply {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    let variables: Vec<_> =
+        std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+    MethodReply::Parameters(json!({ "environment": variables }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn description_parses() {
+        let interface: zlink::idl::Interface<'_> = SYSTEMD_DESCRIPTION.try_into().unwrap();
+        assert_eq!(interface.methods().count(), 4);
+    }
+}

@@ -1,0 +1,254 @@
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
+use crate::doctor::{
+    daemon_facts::DaemonError,
+    finding::Finding,
+    host_facts::{Probe, Unavailable},
+    probe::{
+        Facts,
+        units::{TCP, Unit},
+    },
+};
+
+/// Networks from which nobody comes who is not let in otherwise.
+const PRIVATE: [&str; 9] = [
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// Whether somebody may reach pixeld past nginx.
+pub fn exposure(facts: &Facts) -> CheckResult {
+    let tcp = facts.units.as_ref().ok().and_then(|units| units.get(TCP)).filter(|unit| unit.is_active());
+    let mut findings: Vec<_> = tcp.and_then(open_unit).into_iter().collect();
+    if let Ok(daemon) = &facts.daemon
+        && !is_service(facts, daemon)
+    {
+        let addresses = daemon.listeners.iter().filter_map(|listener| listener.parse().ok());
+        findings.extend(addresses.filter(is_reachable).map(by_hand));
+    }
+    if findings.is_empty() {
+        let reloaded = |unit| facts.units.as_ref().is_ok_and(|units| units.reloaded_since_opening(unit));
+        let filter = tcp.map(|unit| unit_without_filter(unit, reloaded(unit)));
+        findings.extend(filter.transpose()?.flatten());
+    }
+    if findings.is_empty() && tcp.is_none() {
+        // What no unit has opened, pixeld may have opened itself; what it cannot tell, a unit may hold.
+        if matches!(facts.daemon, Err(DaemonError::NotRunning(_))) {
+            facts.units.as_ref().map_err(Clone::clone)?;
+        } else {
+            daemon_of(facts)?;
+        }
+    }
+    Ok(or_ok(findings, || match tcp {
+        Some(_) => Finding::ok("only private addresses reach pixeld's TCP port").evidence(allowed(tcp)),
+        None => Finding::ok("pixeld listens on no address that others reach"),
+    }))
+}
+
+fn allowed(tcp: Option<&Unit>) -> String {
+    tcp.map_or_else(String::new, |unit| unit.shown("IPAddressAllow"))
+}
+
+fn is_reachable(address: &SocketAddr) -> bool {
+    address.ip().is_unspecified() || !is_private(&address.ip().to_canonical().into())
+}
+
+fn is_private(network: &IpNet) -> bool {
+    PRIVATE.iter().filter_map(|text| text.parse().ok()).any(|private: IpNet| private.contains(network))
+}
+
+/// A network so large that nobody has named its hosts.
+fn is_wide(network: &IpNet) -> bool {
+    match network.addr() {
+        IpAddr::V4(_) => network.prefix_len() < 24,
+        IpAddr::V6(_) => network.prefix_len() < 48,
+    }
+}
+
+fn listens_publicly(unit: &Unit) -> bool {
+    unit.listens_on().filter_map(|address| address.parse().ok()).any(|address| is_reachable(&address))
+}
+
+/// A unit whose settings let public addresses in.
+fn open_unit(unit: &Unit) -> Option<Finding> {
+    if !listens_publicly(unit) {
+        return None;
+    }
+    let networks = |name| -> Vec<IpNet> {
+        unit.value(name).split_whitespace().filter_map(|text| text.parse().ok()).collect()
+    };
+    let (allow, deny) = (networks("IPAddressAllow"), networks("IPAddressDeny"));
+    let denies_rest = |text: &str| text.parse().is_ok_and(|all: IpNet| deny.contains(&all));
+    let lets_all = !denies_rest("0.0.0.0/0") || !denies_rest("::/0");
+    let public = allow.iter().find(|network| is_wide(network) && !is_private(network));
+    if !lets_all && public.is_none() {
+        return None;
+    }
+    let whom = public.map_or_else(|| "everybody".into(), ToString::to_string);
+    let address = unit.listens_on().next().unwrap_or_default();
+    let evidence = format!(
+        "{}; IPAddressDeny={}; drop-ins: {}",
+        unit.shown("IPAddressAllow"),
+        unit.value("IPAddressDeny"),
+        Some(unit.value("DropInPaths")).filter(|paths| !paths.is_empty()).unwrap_or("none")
+    );
+    // The first line forgets what was allowed before.
+    let setting = "IPAddressDeny=any\\nIPAddressAllow=\\nIPAddressAllow=localhost 10.0.0.0/8 \
+                   172.16.0.0/12 192.168.0.0/16 fc00::/7";
+    let finding = Finding::problem(format!("{TCP} lets {whom} in at {address}, past nginx"));
+    let finding = finding.evidence(evidence).fix_all(drop_in(TCP, "Socket", setting));
+    Some(finding.fix(reopen(TCP)))
+}
+
+/// A unit whose settings are not in effect: systemd sets up the address filter, and with it the counters of
+/// `IPAccounting=`, only where it can load BPF programs.
+fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
+    if !listens_publicly(unit) || unit.value("IPIngressBytes").parse::<u64>().is_ok() {
+        return Ok(None);
+    }
+    if unit.value("IPAccounting") != "yes" {
+        return Err(Unavailable(format!(
+            "{TCP} lacks IPAccounting=yes, so its address filter cannot be seen"
+        )));
+    }
+    if reloaded {
+        // systemd 257 loses the counters and, until the socket is opened again, keeps the filter as it was.
+        let since = "systemd was reloaded after it opened pixeld-tcp.socket";
+        return Err(Unavailable(format!("{since}; its address filter can be seen after: {}", reopen(TCP))));
+    }
+    let address = unit.listens_on().next().unwrap_or_default();
+    let finding =
+        Finding::problem(format!("{TCP} lets everybody in at {address}: its filter is not in effect"));
+    let finding = finding.evidence(format!(
+        "{} with IPAccounting=yes: systemd loads no BPF programs on this host; {}",
+        unit.shown("IPIngressBytes"),
+        unit.shown("IPAddressDeny")
+    ));
+    let private = drop_in(TCP, "Socket", "ListenStream=\\nListenStream=10.0.0.20:8000");
+    let finding = finding.fix("# allow BPF on this host or in this container, close the port by a firewall,");
+    let finding = finding.fix("# or listen on the private address of this host, here 10.0.0.20:");
+    Ok(Some(finding.fix_all(private).fix(reopen(TCP))))
+}
+
+fn by_hand(address: SocketAddr) -> Finding {
+    Finding::problem(format!("pixeld answers everybody at {address}, past nginx"))
+        .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit of systemd's guards it"))
+        .fix(format!("# in the [listen] section of pixeld.toml: http = [\"127.0.0.1:{}\"]", address.port()))
+        .fix("# and start pixeld again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{
+        checks::fixtures::{change_units, healthy, only},
+        finding::FindingState,
+    };
+
+    const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
+
+    #[test]
+    fn unit_open_to_the_world_is_a_problem() {
+        let mut facts = healthy();
+        only(exposure(&facts), FindingState::Ok);
+        for open in ["0.0.0.0/0 ::/0", "127.0.0.0/8 128.0.0.0/1", "2000::/3"] {
+            change_units(&mut facts, ALLOW, &format!("IPAddressAllow={open}"));
+            let finding = only(exposure(&facts), FindingState::Problem);
+            assert!(finding.evidence.contains(open) && finding.fix[1].contains("IPAddressDeny=any"));
+        }
+        change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
+        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("everybody"));
+    }
+
+    #[test]
+    fn filter_not_in_effect_is_a_problem() {
+        let mut facts = healthy();
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
+        let finding = only(exposure(&facts), FindingState::Problem);
+        assert!(finding.evidence.contains("IPIngressBytes=[no data]"), "{finding:#?}");
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=0");
+        only(exposure(&facts), FindingState::Ok);
+    }
+
+    #[test]
+    fn filter_from_before_a_reload_is_not_called_missing() {
+        let mut facts = healthy();
+        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
+        facts.units.as_mut().unwrap().set_loaded(7);
+        only(exposure(&facts), FindingState::Problem);
+        let shown = "IPIngressBytes=[no data]\nInactiveExitTimestampMonotonic=6";
+        change_units(&mut facts, "IPIngressBytes=120", shown);
+        only(exposure(&facts), FindingState::Problem);
+        facts.units.as_mut().unwrap().set_loaded(7);
+        assert!(exposure(&facts).is_err());
+    }
+
+    #[test]
+    fn filter_of_a_private_address_need_not_be_in_effect() {
+        let mut facts = healthy();
+        let shown = "Listen=[::]:8000 (Stream)\n".to_owned() + ALLOW;
+        let private = format!("Listen=10.0.0.5:8000 (Stream)\nIPIngressBytes=[no data]\n{ALLOW}");
+        change_units(&mut facts, &shown, &private);
+        only(exposure(&facts), FindingState::Ok);
+    }
+
+    #[test]
+    fn filter_without_accounting_is_not_called_safe() {
+        let mut facts = healthy();
+        let counters = "IPAccounting=yes\nIPIngressBytes=120";
+        change_units(&mut facts, counters, "IPAccounting=no\nIPIngressBytes=[no data]");
+        assert!(exposure(&facts).is_err());
+    }
+
+    #[test]
+    fn named_allowed_host_is_not_the_world() {
+        let mut facts = healthy();
+        change_units(&mut facts, ALLOW, "IPAddressAllow=10.0.0.0/16 203.0.113.7/32");
+        only(exposure(&facts), FindingState::Ok);
+    }
+
+    #[test]
+    fn inactive_or_private_open_unit_is_fine() {
+        let mut facts = healthy();
+        let open = "Listen=[::]:8000 (Stream)\nIPAddressAllow=0.0.0.0/0 ::/0\nOld";
+        let shown = format!("Listen=[::]:8000 (Stream)\n{ALLOW}");
+        change_units(&mut facts, &shown, &open.replace("[::]", "10.0.0.5"));
+        only(exposure(&facts), FindingState::Ok);
+        change_units(&mut facts, &shown, open);
+        only(exposure(&facts), FindingState::Problem);
+    }
+
+    #[test]
+    fn foreground_daemon_on_all_addresses_is_a_problem() {
+        let mut facts = healthy();
+        let daemon = facts.daemon.as_mut().unwrap();
+        daemon.pid = 9;
+        daemon.listeners = vec!["127.0.0.1:8000".into(), "10.0.0.5:8000".into(), "unix:/x".into()];
+        only(exposure(&facts), FindingState::Ok);
+        facts.daemon.as_mut().unwrap().listeners.push("0.0.0.0:8000".into());
+        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("0.0.0.0:8000"));
+    }
+
+    #[test]
+    fn unqueryable_daemon_is_not_called_safe() {
+        let mut facts = healthy();
+        facts.daemon = Err(DaemonError::NoPermission("you may not".into()));
+        only(exposure(&facts), FindingState::Ok);
+        change_units(&mut facts, "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active", "Id=x");
+        assert!(exposure(&facts).is_err());
+        facts.daemon = Err(DaemonError::NotRunning("nobody listens".into()));
+        only(exposure(&facts), FindingState::Ok);
+        facts.units = Err(Unavailable("no systemctl".into()));
+        assert!(exposure(&facts).is_err());
+    }
+}

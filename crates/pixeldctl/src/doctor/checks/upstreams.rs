@@ -1,0 +1,267 @@
+use std::net::SocketAddr;
+
+use super::{CheckResult, listeners, or_ok};
+use crate::doctor::{
+    finding::Finding,
+    host_facts::{Probe, Unavailable},
+    probe::{
+        Facts,
+        nginx::{Group, Location, Nginx},
+    },
+};
+
+const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
+
+/// Whether pixeld is where nginx looks for it.
+pub fn upstreams(facts: &Facts) -> CheckResult {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if let Some(fault) = &nginx.fault {
+        let finding = Finding::problem("nginx refuses its configuration, and will not start again with it");
+        return Ok(vec![
+            finding.evidence(fault).fix("sudo nginx -t").fix("# fix what it says, and:").fix(RELOAD),
+        ]);
+    }
+    let mut findings = Vec::new();
+    for group in &nginx.groups {
+        for server in &group.servers {
+            let finding = match server.strip_prefix("unix:") {
+                Some(path) => unix_server(facts, group, path)?,
+                None => tcp_server(facts, group, server),
+            };
+            findings.extend(finding);
+        }
+    }
+    Ok(or_ok(findings, || {
+        let servers: Vec<_> = nginx.groups.iter().flat_map(|group| group.servers.clone()).collect();
+        Finding::ok("pixeld listens wherever nginx looks for it").evidence(servers.join(", "))
+    }))
+}
+
+fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding>> {
+    let listeners = listeners(facts);
+    let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
+    let somebody = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
+    let what = if !somebody.iter().any(|listening| listening == path) {
+        "nobody listens"
+    } else if !own.is_empty() && !own.contains(&path) {
+        "another service listens"
+    } else {
+        return Ok(None);
+    };
+    let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
+        .evidence(format!("nginx -T: upstream {}: server unix:{path}", group.name))
+        .fix(format!("sudo grep -rnF unix:{path} /etc/nginx"))
+        .fix(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
+        .fix(RELOAD);
+    Ok(Some(finding))
+}
+
+fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
+    let evidence = |said: &str| format!("nginx -T: upstream {}: server {server}; {said}", group.name);
+    let reached = facts.servers.iter().find(|(name, _)| name == server).map(|(_, result)| result);
+    if let Some(Err(error)) = reached {
+        let finding = Finding::warning(format!("nginx sends pixels to {server}, which does not answer"));
+        return Some(
+            finding
+                .evidence(evidence(error))
+                .fix("# on that host:")
+                .fix("sudo systemctl enable pixeld-tcp.socket")
+                .fix("sudo systemctl restart pixeld.service"),
+        );
+    }
+    let address: SocketAddr = server.parse().ok()?;
+    let own = listeners(facts);
+    let is_ours = |listener: &String| {
+        listener.parse().is_ok_and(|listening: SocketAddr| listening.port() == address.port())
+    };
+    if !address.ip().is_loopback() || own.is_empty() || own.iter().any(is_ours) {
+        return None;
+    }
+    let finding = Finding::problem(format!("nginx sends pixels to {server}, where another service listens"));
+    Some(
+        finding
+            .evidence(evidence(&format!("pixeld listens on {}", own.join(", "))))
+            .fix(format!("sudo grep -rnF {server} /etc/nginx"))
+            .fix(format!("# write there: {}", own.last().map_or("", String::as_str)))
+            .fix(RELOAD),
+    )
+}
+
+/// Whether nginx still tries a host after each of them has failed.
+pub fn failover(facts: &Facts) -> CheckResult {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if nginx.fault.is_some() {
+        return Err(Unavailable("nginx refuses its configuration".into()));
+    }
+    let findings = nginx.groups.iter().filter_map(lacks_backups).collect();
+    Ok(or_ok(findings, || Finding::ok("nginx tries each host again when none is left")))
+}
+
+fn lacks_backups(group: &Group) -> Option<Finding> {
+    let lacks = |server: &&String| group.is_block && !group.backups.contains(server);
+    let lacking: Vec<_> = group.servers.iter().filter(lacks).cloned().collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let lines = lacking.iter().map(|server| format!("# server {server} max_fails=0 backup;"));
+    let finding = Finding::warning("time-outs of one client can take all hosts from the others");
+    Some(
+        finding
+            .evidence(format!("nginx -T: upstream {}: no backup of {}", group.name, lacking.join(", ")))
+            .fix(format!("# in upstream {}, beside the servers that are there:", group.name))
+            .fix_all(lines)
+            .fix(RELOAD),
+    )
+}
+
+/// Whether nginx keeps its connections to pixeld.
+pub fn keepalive(facts: &Facts) -> CheckResult {
+    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    if nginx.fault.is_some() {
+        return Err(Unavailable("nginx refuses its configuration".into()));
+    }
+    let findings = nginx.groups.iter().filter_map(|group| closes(nginx, group)).collect();
+    Ok(or_ok(findings, || Finding::ok("nginx keeps its connections to pixeld")))
+}
+
+fn closes(nginx: &Nginx, group: &Group) -> Option<Finding> {
+    let mut lacking = Vec::new();
+    let mut fix = Vec::new();
+    if !group.is_block {
+        if nginx.keeps_by_default {
+            return None;
+        }
+        lacking.push(format!("proxy_pass to {} without an upstream block", group.name));
+        fix.push(format!("# upstream pixeld {{ server {}; keepalive 256; }}", group.name));
+        fix.push("# and in the location: proxy_pass http://pixeld;".to_owned());
+    } else if group.keepalive == Some(0) || (group.keepalive.is_none() && !nginx.keeps_by_default) {
+        lacking.push(format!("upstream {} has no keepalive", group.name));
+        fix.push(format!("# in upstream {}, after its servers: keepalive 256;", group.name));
+    }
+    for location in &group.locations {
+        let lines = missing(location, nginx.keeps_by_default);
+        if !lines.is_empty() {
+            lacking.push(format!("location {} lacks {}", location.name, lines.join(" and ")));
+            fix.push(format!("# in location {}: {VERSION}; {CONNECTION};", location.name));
+        }
+    }
+    if lacking.is_empty() {
+        return None;
+    }
+    let finding = Finding::warning("nginx opens a connection to pixeld for each request");
+    Some(finding.evidence(format!("nginx -T: {}", lacking.join("; "))).fix_all(fix).fix(RELOAD))
+}
+
+const VERSION: &str = "proxy_http_version 1.1";
+const CONNECTION: &str = "proxy_set_header Connection \"\"";
+
+fn missing(location: &Location, keeps_by_default: bool) -> Vec<&'static str> {
+    let version = match location.version.as_deref() {
+        None => keeps_by_default,
+        Some(version) => version != "1.0",
+    };
+    let connection = match location.connection.as_deref() {
+        None => keeps_by_default,
+        Some(value) => value.is_empty() || value.eq_ignore_ascii_case("keep-alive"),
+    };
+    let lines = [(version, VERSION), (connection, CONNECTION)];
+    lines.iter().filter(|(is_there, _)| !is_there).map(|(_, line)| *line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{
+        checks::fixtures::{healthy, only},
+        finding::FindingState,
+    };
+
+    fn group(facts: &mut Facts) -> &mut Group {
+        &mut facts.nginx.as_mut().unwrap().groups[0]
+    }
+
+    #[test]
+    fn path_without_listener_is_a_problem() {
+        let mut facts = healthy();
+        only(upstreams(&facts), FindingState::Ok);
+        group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
+        let finding = only(upstreams(&facts), FindingState::Problem);
+        assert!(finding.summary.contains("/run/pixel.sock, where nobody listens"), "{finding:?}");
+        assert!(finding.fix[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
+    }
+
+    #[test]
+    fn socket_of_another_service_is_a_problem() {
+        let mut facts = healthy();
+        group(&mut facts).servers = vec!["unix:/run/other.sock".into()];
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
+        group(&mut facts).servers = vec!["127.0.0.1:9000".into()];
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
+        group(&mut facts).servers = vec!["127.0.0.1:8000".into()];
+        only(upstreams(&facts), FindingState::Ok);
+    }
+
+    #[test]
+    fn unreachable_second_host_is_reported() {
+        let mut facts = healthy();
+        facts.servers[0].1 = Err("Connection refused".into());
+        assert!(only(upstreams(&facts), FindingState::Warning).evidence.contains("Connection refused"));
+    }
+
+    #[test]
+    fn rejected_nginx_configuration_is_a_problem() {
+        let mut facts = healthy();
+        facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
+        assert_eq!(only(upstreams(&facts), FindingState::Problem).evidence, "[emerg] x");
+        assert!(keepalive(&facts).is_err());
+    }
+
+    #[test]
+    fn servers_without_a_backup_are_named() {
+        let mut facts = healthy();
+        only(failover(&facts), FindingState::Ok);
+        group(&mut facts).backups.pop();
+        let finding = only(failover(&facts), FindingState::Warning);
+        assert!(finding.evidence.ends_with("no backup of 10.77.0.20:8000"), "{finding:?}");
+        assert_eq!(finding.fix[1], "# server 10.77.0.20:8000 max_fails=0 backup;");
+        group(&mut facts).is_block = false;
+        only(failover(&facts), FindingState::Ok);
+    }
+
+    #[test]
+    fn each_missing_keepalive_line_is_reported() {
+        let mut facts = healthy();
+        only(keepalive(&facts), FindingState::Ok);
+        group(&mut facts).keepalive = None;
+        assert!(only(keepalive(&facts), FindingState::Warning).evidence.contains("has no keepalive"));
+        group(&mut facts).keepalive = Some(64);
+        group(&mut facts).locations[0].version = None;
+        assert!(
+            only(keepalive(&facts), FindingState::Warning).evidence.contains("lacks proxy_http_version 1.1")
+        );
+        group(&mut facts).locations[0].version = Some("1.1".into());
+        group(&mut facts).locations[0].connection = Some("close".into());
+        let finding = only(keepalive(&facts), FindingState::Warning);
+        assert!(finding.evidence.contains("lacks proxy_set_header Connection \"\""), "{finding:?}");
+    }
+
+    #[test]
+    fn new_nginx_keeps_connections_by_itself() {
+        let mut facts = healthy();
+        facts.nginx.as_mut().unwrap().keeps_by_default = true;
+        let group = group(&mut facts);
+        (group.keepalive, group.locations[0].version, group.locations[0].connection) = (None, None, None);
+        only(keepalive(&facts), FindingState::Ok);
+        facts.nginx.as_mut().unwrap().groups[0].keepalive = Some(0);
+        only(keepalive(&facts), FindingState::Warning);
+    }
+
+    #[test]
+    fn location_without_upstream_keeps_no_connection() {
+        let mut facts = healthy();
+        group(&mut facts).is_block = false;
+        assert!(
+            only(keepalive(&facts), FindingState::Warning).evidence.contains("without an upstream block")
+        );
+    }
+}

@@ -1,0 +1,164 @@
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use pixeld_control::environment::PATH;
+use tokio::{process::Command, time::timeout};
+
+/// Why something could not be looked at, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+/// What was seen, or why nothing was.
+pub type Probe<T> = Result<T, Unavailable>;
+
+/// The host that is looked at.
+#[derive(Debug)]
+pub struct Host {
+    /// Where its files are; `/` outside tests.
+    root: PathBuf,
+    /// Folders of the programs that it is asked with.
+    tools: Vec<PathBuf>,
+    /// How long each of them may take.
+    limit: Duration,
+}
+
+/// What a program printed.
+#[derive(Debug)]
+pub struct Printed {
+    /// Whether it exited with 0.
+    pub succeeded: bool,
+    /// On stdout.
+    pub stdout: String,
+    /// On stderr.
+    pub stderr: String,
+}
+
+impl Host {
+    /// This host, with the programs of `$PATH`.
+    pub fn here(limit: Duration) -> Self {
+        let path = PATH.get().unwrap_or_default();
+        // Where ss, nginx and others are, and where not every user's PATH leads.
+        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+        Self::new("/", env::split_paths(&path).chain(system).collect(), limit)
+    }
+
+    /// A host with these files, by their paths without the first slash, and no programs.
+    #[cfg(test)]
+    pub fn with_files(files: &[(&str, &str)]) -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let host = Self::new(folder.path(), Vec::new(), Duration::from_secs(5));
+        (folder, host)
+    }
+
+    /// A host with its files below `root`, and programs in `tools`.
+    pub fn new(root: impl Into<PathBuf>, tools: Vec<PathBuf>, limit: Duration) -> Self {
+        Self { root: root.into(), tools, limit }
+    }
+
+    /// How long each question may take.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// A file's text.
+    pub fn read(&self, path: &str) -> Probe<String> {
+        let file = self.root.join(path.trim_start_matches('/'));
+        fs::read_to_string(file).map_err(|error| Unavailable(format!("cannot read {path}: {error}")))
+    }
+
+    /// A file that holds one number.
+    pub fn number(&self, path: &str) -> Probe<u64> {
+        let text = self.read(path)?;
+        text.trim().parse().map_err(|_| Unavailable(format!("{path} holds {:?}, no number", text.trim())))
+    }
+
+    /// Runs a program of the host's, in English and without a pager.
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> Probe<Printed> {
+        let path =
+            self.find(program).ok_or_else(|| Unavailable(format!("there is no {program} on this host")))?;
+        let output = Command::new(path)
+            .args(arguments)
+            .envs([("LC_ALL", "C.UTF-8"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "cat")])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(self.limit, output).await.map_err(|_| {
+            Unavailable(format!("{program} does not end within {}", humantime::format_duration(self.limit)))
+        })?;
+        let output = output.map_err(|error| Unavailable(format!("cannot run {program}: {error}")))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Printed {
+            succeeded: output.status.success(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        })
+    }
+
+    /// What a program printed that has to succeed.
+    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Probe<String> {
+        let printed = self.run(program, arguments).await?;
+        if printed.succeeded {
+            return Ok(printed.stdout);
+        }
+        let said = printed.stderr.lines().next().unwrap_or("no reason given");
+        Err(Unavailable(format!("{program} fails: {said}")))
+    }
+
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        let is_file = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
+        self.tools.iter().map(|folder| folder.join(program)).find(|path| is_file(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// A host with this shell script as its only program, called `tool`.
+    fn host_with(script: &str, limit: Duration) -> (tempfile::TempDir, Host) {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("tool");
+        fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&tool, Permissions::from_mode(0o755)).unwrap();
+        let host = Host::new(folder.path(), vec![folder.path().into()], limit);
+        (folder, host)
+    }
+
+    fn asked(host: &Host, program: &str, arguments: &[&str]) -> Probe<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(host.ask(program, arguments))
+    }
+
+    #[test]
+    fn programs_run_in_the_c_locale() {
+        let (_folder, host) = host_with("echo \"$LC_ALL $1\"", Duration::from_secs(10));
+        assert_eq!(asked(&host, "tool", &["x"]).unwrap(), "C.UTF-8 x\n");
+    }
+
+    #[test]
+    fn missing_or_hanging_program_is_an_error() {
+        let (_folder, host) = host_with("echo no bus >&2; exit 1", Duration::from_secs(10));
+        assert!(asked(&host, "other", &[]).unwrap_err().0.contains("no other on this host"));
+        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool fails: no bus");
+        let (_folder, host) = host_with("exec sleep 60", Duration::from_millis(50));
+        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool does not end within 50ms");
+    }
+
+    #[test]
+    fn unreadable_file_error_names_the_file() {
+        let (_folder, host) = host_with("", Duration::from_secs(10));
+        assert!(host.number("/proc/nothing").unwrap_err().0.contains("/proc/nothing"));
+        assert!(host.number("/tool").unwrap_err().0.contains("no number"));
+    }
+}

@@ -1,0 +1,66 @@
+//! `pixeldctl doctor`: looks at the host for what makes a load test fail. Facts are gathered in
+//! `probe`, judged by `checks` and shown by `show`; the report between them is plain data.
+
+mod checks;
+mod daemon_facts;
+mod finding;
+mod host_facts;
+mod probe;
+mod show;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pixeld_control::{CallError, exit::Exit, sanitize};
+use tokio::{io::AsyncReadExt, time::timeout};
+
+pub use self::finding::Report;
+use self::{host_facts::Host, show::show};
+use super::{
+    Options,
+    args::Purpose,
+    error::{CommandError, CommandErrors},
+    fanout::Replies,
+    host_target::HostTarget,
+    ssh::SshProcess,
+};
+
+/// `pixeldctl doctor`
+pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
+    let probing =
+        options.targets.iter().map(async |target| (target.clone(), probe_target(target, options).await));
+    let reports = Replies(join_all(probing).await);
+    let is_well = reports.0.iter().all(|(_, report)| report.as_ref().is_ok_and(|report| report.ok));
+    reports.print_each(options, show)?;
+    Ok(if is_well { Exit::Ok } else { Exit::Unwell })
+}
+
+async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
+    let report = match target {
+        HostTarget::Local { socket } => {
+            let facts = probe::collect(&Host::here(options.timeout), socket.clone()).await;
+            checks::run(&facts)
+        }
+        HostTarget::Ssh(host) => probe_over_ssh(target, host, options.timeout).await?,
+    };
+    Ok(if options.json { report } else { report.sanitized() })
+}
+
+/// What is to be looked at is over there, and so is the pixeldctl that looks.
+async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Result<Report, CommandError> {
+    let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
+    let mut report = Vec::new();
+    match timeout(limit, stream.read_to_end(&mut report)).await {
+        Ok(read) => read.map_err(CommandError::Os)?,
+        Err(_) => return Err(ssh.explain_silence(CallError::TimedOut(limit))),
+    };
+    match serde_json::from_slice(&report) {
+        Ok(report) => Ok(Report::seen_from_afar(report, host)),
+        // It is JSON, but another version's.
+        Err(error) if error.is_data() => {
+            let error = CallError::Protocol(sanitize::escape(&error.to_string()));
+            Err(target.explain_incompatible(Purpose::Read, limit, error).await)
+        }
+        Err(_) => Err(ssh.explain().await),
+    }
+}

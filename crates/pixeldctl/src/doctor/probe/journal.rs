@@ -1,0 +1,96 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+
+use crate::doctor::{
+    finding::USE_SUDO,
+    host_facts::{Host, Printed, Probe, Unavailable},
+};
+
+/// Where to look when it is not known when the daemon started.
+const RECENTLY: Duration = Duration::from_secs(3600);
+
+/// Lines of pixeld's that journald has thrown away since the daemon started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suppressed {
+    /// How many.
+    pub lines: u64,
+}
+
+/// Asks the journal for journald's own words on lines of pixeld's that it did not take.
+pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Probe<Suppressed> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A part of a second matters: what a restart has fixed may have been written just before.
+    let since = now.saturating_sub(uptime.unwrap_or(RECENTLY)).as_secs_f64();
+    let since = format!("--since=@{since:.6}");
+    // SD_MESSAGE_JOURNAL_DROPPED: written by journald when it takes a unit's lines again.
+    let dropped = "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e";
+    let fields = "--output-fields=MESSAGE,N_DROPPED";
+    let arguments = ["--no-pager", "--boot", &since, "--output=json", fields, dropped];
+    understand(&host.run("journalctl", &arguments).await?)
+}
+
+fn understand(printed: &Printed) -> Probe<Suppressed> {
+    // journalctl succeeds also where it may read only a part of the journal, and says so.
+    if ["not seeing messages from other users", "insufficient permissions"]
+        .iter()
+        .any(|part| printed.stderr.contains(part))
+    {
+        let how = "`sudo usermod -aG systemd-journal $USER`";
+        return Err(Unavailable(format!("you may not read the system's journal: {USE_SUDO}, or {how}")));
+    }
+    if printed.stderr.contains("No journal files were found") {
+        return Err(Unavailable("there is no journal on this host".into()));
+    }
+    if !printed.succeeded {
+        let said = printed.stderr.lines().next().unwrap_or("no reason given");
+        return Err(Unavailable(format!("journalctl fails: {said}")));
+    }
+    let lines = printed.stdout.lines().filter_map(parse).sum();
+    Ok(Suppressed { lines })
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "MESSAGE")]
+    message: String,
+    #[serde(rename = "N_DROPPED")]
+    dropped: String,
+}
+
+fn parse(line: &str) -> Option<u64> {
+    let entry: Entry = serde_json::from_str(line).ok()?;
+    // The unit's name, or in older versions the path of its control group.
+    entry.message.ends_with("pixeld.service").then(|| entry.dropped.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(stdout: &str, stderr: &str, succeeded: bool) -> Printed {
+        Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn only_suppressed_lines_of_pixeld_count() {
+        let entries = r#"{"MESSAGE":"Suppressed 39 messages from pixeld.service","N_DROPPED":"39"}
+{"MESSAGE":"Suppressed 5 messages from noisy.service","N_DROPPED":"5"}
+{"MESSAGE":"Suppressed 2 messages from /system.slice/pixeld.service","N_DROPPED":"2"}
+"#;
+        assert_eq!(understand(&printed(entries, "", true)), Ok(Suppressed { lines: 41 }));
+        assert_eq!(understand(&printed("", "-- No entries --\n", true)), Ok(Suppressed { lines: 0 }));
+    }
+
+    #[test]
+    fn unreadable_journal_is_not_a_quiet_one() {
+        let hint = "Hint: You are currently not seeing messages from other users and the system.\n";
+        for stderr in [hint, "No journal files were opened due to insufficient permissions.\n"] {
+            let unavailable = understand(&printed("", stderr, true)).unwrap_err();
+            assert!(unavailable.0.contains("systemd-journal"), "{unavailable:?}");
+        }
+        let none = printed("", "No journal files were found.\n-- No entries --\n", true);
+        assert!(understand(&none).unwrap_err().0.contains("no journal"));
+        assert!(understand(&printed("", "Bad option\n", false)).unwrap_err().0.contains("Bad option"));
+    }
+}

@@ -1,0 +1,302 @@
+use super::nginx_config::{self, Directive};
+use crate::doctor::{
+    finding::USE_SUDO,
+    host_facts::{Host, Printed, Probe, Unavailable},
+};
+
+/// What nginx would do with its configuration as it is on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nginx {
+    /// Why it refuses its configuration, if it does.
+    pub fault: Option<String>,
+    /// Where it passes pixels.
+    pub groups: Vec<Group>,
+    /// From 1.29.7 on, connections to upstream groups are kept alive unless somebody objects.
+    pub keeps_by_default: bool,
+    /// The user of its worker processes.
+    pub user: String,
+}
+
+/// An `upstream` block, or an address that a location passes to without one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The block's name, or the address.
+    pub name: String,
+    /// Whether it is a block.
+    pub is_block: bool,
+    /// `unix:/path`, `address:port`, `name`, each once; without those that are marked as down.
+    pub servers: Vec<String>,
+    /// Those that are also listed as `max_fails=0 backup`.
+    pub backups: Vec<String>,
+    /// The `keepalive` directive.
+    pub keepalive: Option<u64>,
+    /// The locations that pass to it.
+    pub locations: Vec<Location>,
+}
+
+/// A `location` that passes to a group, with what it has inherited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Location {
+    /// Its parameters: `= /pixel`.
+    pub name: String,
+    /// `proxy_http_version`
+    pub version: Option<String>,
+    /// The field `Connection` of `proxy_set_header`.
+    pub connection: Option<String>,
+}
+
+impl Nginx {
+    /// Each server that is not a Unix socket, once.
+    pub fn tcp_servers(&self) -> Vec<String> {
+        let servers = self.groups.iter().flat_map(|group| &group.servers);
+        let mut servers: Vec<_> = servers.filter(|server| !server.starts_with("unix:")).cloned().collect();
+        servers.sort();
+        servers.dedup();
+        servers
+    }
+
+    /// The paths of the Unix sockets that it passes to, each once.
+    pub fn unix_servers(&self) -> Vec<&str> {
+        let servers = self.groups.iter().flat_map(|group| &group.servers);
+        let mut paths: Vec<_> = servers.filter_map(|server| server.strip_prefix("unix:")).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+}
+
+/// Asks nginx for its whole configuration.
+pub async fn probe(host: &Host) -> Probe<Nginx> {
+    let dump = host.run("nginx", &["-T", "-q"]).await?;
+    let build = host.run("nginx", &["-V"]).await?;
+    understand(&dump, &build.stderr)
+}
+
+fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
+    let keeps_by_default = parse_version(build).is_some_and(|version| version >= [1, 29, 7]);
+    if !dump.succeeded {
+        let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
+            let said = dump.stderr.lines().next().unwrap_or("no reason given");
+            return Err(Unavailable(format!("nginx fails: {said}")));
+        };
+        let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
+        if fault.contains("Permission denied") {
+            return Err(Unavailable(format!("only root may see the configuration of nginx: {USE_SUDO}")));
+        }
+        return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
+    }
+    let directives = nginx_config::parse(&dump.stdout);
+    let groups = groups(&directives);
+    if groups.is_empty() {
+        return Err(Unavailable("the nginx on this host passes nothing to pixeld".into()));
+    }
+    let configured = directives.iter().find(|one| one.name == "user").map(Directive::parameter);
+    let user = configured.unwrap_or_else(|| built_in_user(build)).into();
+    Ok(Nginx { fault: None, groups, keeps_by_default, user })
+}
+
+/// `configure arguments: --prefix=/etc/nginx --user=nginx`
+fn built_in_user(build: &str) -> &str {
+    build.split_whitespace().find_map(|word| word.strip_prefix("--user=")).unwrap_or("nobody")
+}
+
+/// `nginx version: nginx/1.26.3 (Ubuntu)`
+fn parse_version(text: &str) -> Option<[u32; 3]> {
+    let (_, version) = text.split_once("nginx/")?;
+    let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
+    let numbers: Option<Vec<_>> = version[..end].split('.').map(|number| number.parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
+/// The groups that have to do with pixels.
+fn groups(directives: &[Directive]) -> Vec<Group> {
+    let http: Vec<_> =
+        directives.iter().filter(|one| one.name == "http").flat_map(|one| &one.block).collect();
+    let blocks = http.iter().filter(|one| one.name == "upstream");
+    let mut groups: Vec<Group> = blocks.map(|block| group(block)).collect();
+    for server in http.iter().filter(|one| one.name == "server") {
+        let outer = inherit(&Location::default(), http.iter().copied());
+        find_passes(server, &outer, &mut groups);
+    }
+    groups.retain(is_of_pixeld);
+    groups
+}
+
+fn group(upstream: &Directive) -> Group {
+    let of = |name: &'static str| upstream.block.iter().filter(move |one| one.name == name);
+    let has = |server: &Directive, word: &str| server.parameters.iter().any(|parameter| parameter == word);
+    let up: Vec<_> = of("server").filter(|server| !has(server, "down")).collect();
+    let is_backup = |server: &&&Directive| has(server, "backup") && has(server, "max_fails=0");
+    let mut servers: Vec<String> = Vec::new();
+    for server in &up {
+        if !servers.iter().any(|known| known == server.parameter()) {
+            servers.push(server.parameter().into());
+        }
+    }
+    Group {
+        name: upstream.parameter().into(),
+        is_block: true,
+        servers,
+        backups: up.iter().filter(is_backup).map(|server| server.parameter().into()).collect(),
+        keepalive: of("keepalive").find_map(|one| one.parameter().parse().ok()),
+        locations: Vec::new(),
+    }
+}
+
+fn is_of_pixeld(group: &Group) -> bool {
+    group.name == "pixeld"
+        || group.servers.iter().any(|server| server.starts_with("unix:/run/pixeld/"))
+        || group.locations.iter().any(|location| location.name.contains("/pixel"))
+}
+
+/// What holds within a block: a directive counts where it stands deepest, and the fields of
+/// `proxy_set_header` are inherited only by a block that has none.
+fn inherit<'a>(outer: &Location, block: impl Iterator<Item = &'a Directive> + Clone) -> Location {
+    let version = block.clone().find(|one| one.name == "proxy_http_version");
+    let mut fields = block.filter(|one| one.name == "proxy_set_header").peekable();
+    let connection = if fields.peek().is_some() {
+        let is_connection = |one: &&Directive| one.parameter().eq_ignore_ascii_case("connection");
+        fields.find(is_connection).map(|one| one.parameters.get(1).cloned().unwrap_or_default())
+    } else {
+        outer.connection.clone()
+    };
+    Location {
+        name: outer.name.clone(),
+        version: version.map(|one| one.parameter().into()).or_else(|| outer.version.clone()),
+        connection,
+    }
+}
+
+fn find_passes(block: &Directive, outer: &Location, groups: &mut Vec<Group>) {
+    let mut here = inherit(outer, block.block.iter());
+    if block.name == "location" {
+        here.name = block.parameters.join(" ");
+    }
+    for inner in &block.block {
+        if inner.name == "proxy_pass" {
+            note_pass(inner.parameter(), &here, groups);
+        }
+        find_passes(inner, &here, groups);
+    }
+}
+
+fn note_pass(url: &str, location: &Location, groups: &mut Vec<Group>) {
+    let Some(target) = url.strip_prefix("http://").filter(|target| !target.contains('$')) else { return };
+    let end = match target.strip_prefix("unix:") {
+        Some(path) => path.find(':').map(|end| end + "unix:".len()),
+        None => target.find('/'),
+    };
+    let name = &target[..end.unwrap_or(target.len())];
+    let known = groups.iter().position(|group| group.name == name);
+    let i = known.unwrap_or_else(|| {
+        let (name, servers) = (name.to_owned(), vec![name.to_owned()]);
+        groups.push(Group { name, servers, ..Group::default() });
+        groups.len() - 1
+    });
+    groups[i].locations.push(location.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(succeeded: bool, stdout: &str, stderr: &str) -> Printed {
+        Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    fn parse_http(http: &str) -> Probe<Nginx> {
+        let dump = format!("# configuration file /etc/nginx/nginx.conf:\nhttp {{\n{http}\n}}\n");
+        understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3 (Ubuntu)\n")
+    }
+
+    #[test]
+    fn shipped_site_is_parsed() {
+        let [site, upstreams] = [
+            include_str!("../../../../../nginx/pixeld.conf"),
+            include_str!("../../../../../nginx/pixeld-upstreams.conf"),
+        ];
+        let dump = format!(
+            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ include conf.d/*.conf; }}\n\
+             # configuration file /etc/nginx/conf.d/pixeld.conf:\n{site}\n\
+             # configuration file /etc/nginx/pixeld-upstreams.conf:\n{upstreams}\n"
+        );
+        let nginx = understand(&printed(true, &dump, ""), "nginx version: nginx/1.26.3").unwrap();
+        assert_eq!(nginx.groups.len(), 1, "{nginx:#?}");
+        let group = &nginx.groups[0];
+        assert_eq!((group.name.as_str(), group.keepalive), ("pixeld", Some(256)));
+        assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
+        assert_eq!(group.backups, group.servers);
+        let locations = ["= /pixel", "= /pixeld-checked"].map(|name| Location {
+            name: name.into(),
+            version: Some("1.1".into()),
+            connection: Some(String::new()),
+        });
+        assert_eq!(group.locations, locations);
+        assert!(!nginx.keeps_by_default);
+    }
+
+    #[test]
+    fn settings_are_inherited_as_in_nginx() {
+        let nginx = parse_http(
+            "proxy_http_version 1.1; proxy_set_header Connection '';\n\
+             upstream a { server 10.0.0.1:8000; server 10.0.0.2 down; }\n\
+             server { location /pixel { proxy_pass http://a; }\n\
+             location /pixels { proxy_set_header Host b; proxy_pass http://a/; } }",
+        );
+        let group = &nginx.unwrap().groups[0];
+        assert_eq!(group.servers, ["10.0.0.1:8000"]);
+        let connections: Vec<_> = group.locations.iter().map(|one| one.connection.as_deref()).collect();
+        assert_eq!(connections, [Some(""), None]);
+        assert!(group.locations.iter().all(|one| one.version.as_deref() == Some("1.1")));
+    }
+
+    #[test]
+    fn proxy_pass_to_an_address_is_one_server() {
+        let nginx = parse_http("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
+        let group = &nginx.unwrap().groups[0];
+        assert!(!group.is_block);
+        assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
+    }
+
+    #[test]
+    fn nginx_without_pixeld_is_ignored() {
+        let unavailable =
+            parse_http("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
+        assert!(unavailable.unwrap_err().0.contains("passes nothing to pixeld"));
+    }
+
+    #[test]
+    fn rejected_config_is_an_error_and_forbidden_is_not() {
+        let refused = printed(false, "", "nginx: [emerg] unknown directive \"kepalive\" in /etc/nginx/a:1\n");
+        let nginx = understand(&refused, "").unwrap();
+        assert!(nginx.fault.unwrap().starts_with("[emerg] unknown directive"));
+        let forbidden = "2026/11/23 [emerg] 9#9: open() \"/run/nginx.pid\" failed (13: Permission denied)\n";
+        assert!(understand(&printed(false, "", forbidden), "").unwrap_err().0.contains("sudo"));
+        let broken = printed(false, "", "nginx: error while loading shared libraries\n");
+        assert!(understand(&broken, "").unwrap_err().0.contains("shared libraries"));
+    }
+
+    #[test]
+    fn user_is_configured_or_built_in() {
+        let user = |main: &str, build: &str| {
+            let dump =
+                format!("# configuration file /n:\n{main}http {{ upstream pixeld {{ server a; }} }}\n");
+            understand(&printed(true, &dump, ""), build).unwrap().user
+        };
+        assert_eq!(user("user www-data;\n", "configure arguments: --user=nginx"), "www-data");
+        assert_eq!(user("user a b;\n", ""), "a");
+        assert_eq!(user("", "nginx version: nginx/1.26.3\nconfigure arguments: --user=nginx\n"), "nginx");
+        assert_eq!(user("", "configure arguments: --prefix=/x\n"), "nobody");
+    }
+
+    #[test]
+    fn new_versions_keep_connections_by_default() {
+        assert_eq!(parse_version("nginx version: nginx/1.30.0\n"), Some([1, 30, 0]));
+        assert_eq!(parse_version("nginx version: openresty/1.27.1.2\n"), None);
+        let keeps = |version: &str| {
+            let dump = "# configuration file /n:\nhttp { upstream pixeld { server a; } }\n";
+            understand(&printed(true, dump, ""), version).unwrap().keeps_by_default
+        };
+        assert!(keeps("nginx version: nginx/1.29.7") && !keeps("nginx version: nginx/1.29.6"));
+    }
+}

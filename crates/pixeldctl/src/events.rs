@@ -1,0 +1,98 @@
+use std::convert::Infallible;
+
+use pixeld_control::{EventInfo, EventLevel};
+use serde_json::json;
+
+use super::{
+    Options,
+    args::Purpose,
+    error::{CommandError, CommandErrors},
+    fanout::{self, FollowState},
+    host_target::HostTarget,
+    render::{self, BAD, ODD, styled},
+};
+
+/// `pixeldctl events`
+pub async fn show(options: &Options) -> Result<(), CommandErrors> {
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.events().await).await;
+    replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
+}
+
+/// The events that a daemon has sent last: it sends them again over the next connection.
+type Known = Vec<EventInfo>;
+
+/// `pixeldctl events --follow`: until it is interrupted.
+pub async fn follow(options: &Options) -> Result<(), CommandErrors> {
+    let follow_one = async |target: &HostTarget, followed: &mut FollowState<Known>| match follow_target(
+        options, target, followed,
+    )
+    .await
+    {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    Err(fanout::follow(options, follow_one).await)
+}
+
+async fn follow_target(
+    options: &Options,
+    target: &HostTarget,
+    followed: &mut FollowState<Known>,
+) -> Result<Infallible, CommandError> {
+    /// As many as a daemon keeps.
+    const KNOWN: usize = 32;
+
+    let connection = target.connect(Purpose::Read, options.timeout).await?;
+    let (client, transport) = connection.with_exact_texts(options.json).into_parts();
+    let mut stream = match client.watch_events().await {
+        Ok(stream) => stream,
+        Err(error) => return Err(transport.explain(error).await),
+    };
+    loop {
+        let more = match stream.next().await {
+            Ok(more) => more,
+            Err(error) => return Err(transport.explain(error).await),
+        };
+        followed.has_replied = true;
+        // Those that are left out came before those that are there.
+        if more.missed > 0 {
+            report_missed(options, target, more.missed)?;
+        }
+        let known = &mut followed.state;
+        let new = more.events.iter().filter(|event| !known.contains(event)).cloned().collect::<Vec<_>>();
+        known.extend_from_slice(&new);
+        known.drain(..known.len().saturating_sub(KNOWN));
+        for event in &new {
+            match (options.json, options.several) {
+                (true, false) => render::print_json_line(event)?,
+                (true, true) => {
+                    render::print_json_line(&json!({ "host": target.to_string(), "event": event }))?;
+                }
+                (false, false) => render::print_text(&line(event))?,
+                (false, true) => render::print_text(&format!("{target} {}", line(event)))?,
+            }
+        }
+    }
+}
+
+fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), CommandError> {
+    match (options.json, options.several) {
+        (true, false) => render::print_json_line(&json!({ "missed": missed })),
+        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "missed": missed })),
+        (false, several) => {
+            let host = if several { format!("{target} ") } else { String::new() };
+            render::print_text(&styled(ODD, format_args!("{host}{missed} events were missed")))
+        }
+    }
+}
+
+/// One event, as the journal shows it.
+pub fn line(event: &EventInfo) -> String {
+    let time = render::journal_time(event.at_unix_ms);
+    let message = match event.level {
+        EventLevel::Error => styled(BAD, &event.message),
+        EventLevel::Warn => styled(ODD, &event.message),
+        EventLevel::Info => event.message.clone(),
+    };
+    format!("{time} {message}")
+}

@@ -1,0 +1,186 @@
+//! The text format of Prometheus, version 0.0.4.
+
+use std::fmt::{self, Display};
+
+use pixeld_control::saturating_sum;
+
+/// The bounds of a histogram's buckets, in microseconds: powers of two from 16 us to 67 s. The daemon
+/// has bounds of its own at each of them, so that what is counted below them is exact.
+const BOUNDS: std::ops::RangeInclusive<u32> = 4..=26;
+
+/// Figures of one or several daemons, each under its name with all its samples.
+#[derive(Debug, Default)]
+pub struct Exposition(Vec<Family>);
+
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    samples: String,
+}
+
+impl Exposition {
+    /// Where the figures of one daemon go; with the name of its host where there may be several.
+    pub fn of(&mut self, host: Option<String>) -> DaemonMetrics<'_> {
+        DaemonMetrics { exposition: self, host }
+    }
+
+    fn samples(&mut self, name: &'static str, kind: &'static str, help: &'static str) -> &mut String {
+        let place = self.0.iter().position(|family| family.name == name).unwrap_or_else(|| {
+            self.0.push(Family { name, kind, help, samples: String::new() });
+            self.0.len() - 1
+        });
+        &mut self.0[place].samples
+    }
+}
+
+impl Display for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|Family { name, kind, help, samples }| {
+            write!(f, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}")
+        })
+    }
+}
+
+/// The figures of one daemon.
+#[derive(Debug)]
+pub struct DaemonMetrics<'a> {
+    exposition: &'a mut Exposition,
+    host: Option<String>,
+}
+
+impl DaemonMetrics<'_> {
+    /// What only grows; the name ends in `_total`.
+    pub fn counter(&mut self, name: &'static str, help: &'static str, value: impl Display) {
+        self.sample(name, "counter", help, &[], value);
+    }
+
+    /// What goes up and down.
+    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Display) {
+        self.sample(name, "gauge", help, &[], value);
+    }
+
+    /// One of several counters that a label tells apart.
+    pub fn counter_of(
+        &mut self,
+        label: (&str, &str),
+        name: &'static str,
+        help: &'static str,
+        value: impl Display,
+    ) {
+        self.sample(name, "counter", help, &[label], value);
+    }
+
+    /// One of several gauges that a label tells apart.
+    pub fn gauge_of(
+        &mut self,
+        label: (&str, &str),
+        name: &'static str,
+        help: &'static str,
+        value: impl Display,
+    ) {
+        self.sample(name, "gauge", help, &[label], value);
+    }
+
+    /// How long things took; each of `buckets` has a bound in microseconds, which it does not include,
+    /// and a count.
+    pub fn durations(&mut self, name: &'static str, help: &'static str, buckets: &[(u64, u64)], sum_us: u64) {
+        let below =
+            |us| saturating_sum(buckets.iter().filter(|(bound, _)| *bound <= us).map(|(_, count)| *count));
+        let count = saturating_sum(buckets.iter().map(|(_, count)| *count));
+        let bounds = BOUNDS.map(|power| 1 << power).map(|us| (le(us), below(us)));
+        let lines: String = bounds
+            .chain([("+Inf".into(), count)])
+            .map(|(le, count)| format!("{name}_bucket{} {count}\n", self.labels(&[("le", &le)])))
+            .collect();
+        let labels = self.labels(&[]);
+        let time = seconds(sum_us);
+        *self.exposition.samples(name, "histogram", help) +=
+            &format!("{lines}{name}_sum{labels} {time}\n{name}_count{labels} {count}\n");
+    }
+
+    fn sample(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        help: &'static str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        let labels = self.labels(labels);
+        *self.exposition.samples(name, kind, help) += &format!("{name}{labels} {value}\n");
+    }
+
+    fn labels(&self, labels: &[(&str, &str)]) -> String {
+        let host = self.host.as_deref().map(|host| ("host", host));
+        let labels = host.iter().chain(labels);
+        let labels: Vec<_> = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) }
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+/// Microseconds as seconds, exactly.
+pub fn seconds(us: u64) -> String {
+    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+/// A bound as Prometheus writes it, so that it has one name in all of its versions.
+fn le(us: u64) -> String {
+    if us < 100 { format!("{}.{}e-05", us / 10, us % 10) } else { seconds(us) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_several_daemons_share_a_header() {
+        let mut exposition = Exposition::default();
+        for host in ["c5", "a\"\\\n"] {
+            let mut daemon = exposition.of(Some(host.into()));
+            daemon.counter_of(("outcome", "ok"), "x_total", "Some x.", 7);
+            daemon.gauge("y", "Some y.", 0.25);
+        }
+        let expected = "# HELP x_total Some x.\n# TYPE x_total counter\n\
+                        x_total{host=\"c5\",outcome=\"ok\"} 7\n\
+                        x_total{host=\"a\\\"\\\\\\n\",outcome=\"ok\"} 7\n\
+                        # HELP y Some y.\n# TYPE y gauge\n\
+                        y{host=\"c5\"} 0.25\ny{host=\"a\\\"\\\\\\n\"} 0.25\n";
+        assert_eq!(exposition.to_string(), expected);
+    }
+
+    #[test]
+    fn duration_buckets_are_cumulative_and_exact() {
+        let mut exposition = Exposition::default();
+        let buckets = [(8, 1), (16, 10), (17, 100), (1 << 26, 1000), (1 << 27, 10_000), (u64::MAX, 100_000)];
+        exposition.of(None).durations("x", "Some x.", &buckets, 1_500_000);
+        let text = exposition.to_string();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("{name} is missing: {text}")).trim().to_owned()
+        };
+        for (name, expected) in [
+            ("x_bucket{le=\"1.6e-05\"}", "11"),
+            ("x_bucket{le=\"3.2e-05\"}", "111"),
+            ("x_bucket{le=\"33.554432\"}", "111"),
+            ("x_bucket{le=\"67.108864\"}", "1111"),
+            ("x_bucket{le=\"+Inf\"}", "111111"),
+            ("x_sum", "1.5"),
+            ("x_count", "111111"),
+        ] {
+            assert_eq!(value(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn seconds_have_no_rounding_error() {
+        let texts: Vec<_> = [0, 1, 128, 1_000_000, 1_048_576, 90_000_000].map(seconds).into();
+        assert_eq!(texts, ["0", "0.000001", "0.000128", "1", "1.048576", "90"]);
+    }
+}

@@ -1,0 +1,184 @@
+use std::{io, pin::pin, time::Duration};
+
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use pixeld_control::{CallError, sanitize};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::{select, time::sleep};
+
+use super::{
+    Options,
+    args::Purpose,
+    control_connection::ControlConnection,
+    error::{CommandError, CommandErrors},
+    host_target::HostTarget,
+    render::{self, HEADING, ODD},
+    stdout_closed,
+};
+
+/// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
+pub const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(250);
+pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
+
+/// What the daemons replied, in the order in which their places were named.
+#[derive(Debug)]
+pub struct Replies<R>(pub Vec<(HostTarget, Result<R, CommandError>)>);
+
+/// Asks all daemons at once.
+pub async fn ask<R>(
+    options: &Options,
+    purpose: Purpose,
+    question: impl AsyncFn(&mut ControlConnection) -> Result<R, CallError>,
+) -> Replies<R> {
+    let question = &question;
+    let ask_one = async |target: &HostTarget| {
+        let mut connection = target.connect(purpose, options.timeout).await?.with_exact_texts(options.json);
+        match question(&mut connection).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(connection.explain(error).await),
+        }
+    };
+    let asking = options.targets.iter().map(async |target| (target.clone(), ask_one(target).await));
+    Replies(join_all(asking).await)
+}
+
+/// One daemon as it is followed, over several connections to it.
+#[derive(Debug, Default)]
+pub struct FollowState<S> {
+    /// What is kept from one connection to the next.
+    pub state: S,
+    /// Whether the daemon has replied over this connection.
+    pub has_replied: bool,
+}
+
+/// Follows what all daemons tell, each through its restarts: one that has replied is connected again
+/// whenever it goes away, which is said in a line. What fails otherwise is told at once, for the others go
+/// on; in the end there is nobody left to follow.
+pub async fn follow<S: Default>(
+    options: &Options,
+    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> CommandError,
+) -> CommandErrors {
+    let follow_one = &follow_one;
+    let follow_target = async |target: &HostTarget| {
+        let mut followed = FollowState::default();
+        let mut has_ever_replied = false;
+        let mut delay = MIN_RECONNECT_DELAY;
+        let error = loop {
+            followed.has_replied = false;
+            let error = follow_one(target, &mut followed).await;
+            has_ever_replied |= followed.has_replied;
+            if !has_ever_replied || !error.is_transient() {
+                break error;
+            }
+            if followed.has_replied {
+                delay = MIN_RECONNECT_DELAY;
+                if let Err(error) = report_away(options, target, &error) {
+                    break error;
+                }
+            }
+            sleep(delay).await;
+            delay = (delay * 2).min(MAX_RECONNECT_DELAY);
+        };
+        if options.several && !error.is_output_error() { error.at(target) } else { error }
+    };
+    let mut following: FuturesUnordered<_> = options.targets.iter().map(follow_target).collect();
+    let mut errors = CommandErrors::default();
+    let mut closed = pin!(stdout_closed::wait());
+    loop {
+        let error = select! {
+            next = following.next() => next,
+            // Where nothing happens, nothing is written that would fail.
+            () = &mut closed => Some(CommandError::Output(io::ErrorKind::BrokenPipe.into())),
+        };
+        let Some(error) = error else { break };
+        errors.report_now(&error);
+        if error.is_output_error() {
+            break;
+        }
+    }
+    errors
+}
+
+/// Says that a daemon that is followed has gone away, once for each time.
+fn report_away(options: &Options, target: &HostTarget, error: &CommandError) -> Result<(), CommandError> {
+    let reason = error.to_string().trim().replace('\n', "; ");
+    match (options.json, options.several) {
+        (true, false) => render::print_json_line(&json!({ "away": reason })),
+        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "away": reason })),
+        (false, several) => {
+            let host = if several { format!("{target} ") } else { String::new() };
+            render::print_text(&render::styled(ODD, format_args!("{host}away: {reason}; connecting again")))
+        }
+    }
+}
+
+impl<R: Serialize> Replies<R> {
+    /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
+    /// their names, and behind them what `sum` makes of all.
+    ///
+    /// # Errors
+    /// Whatever went wrong at any of the places, once everything else is printed.
+    pub fn print(
+        self,
+        options: &Options,
+        show: impl Fn(&R) -> String,
+        sum: impl FnOnce(&[&R]) -> Option<(Value, String)>,
+    ) -> Result<(), CommandErrors> {
+        if !options.several {
+            let replies = self.0.into_iter().map(|(_, reply)| reply);
+            let reply = replies.collect::<Result<Vec<_>, _>>().map_err(CommandErrors::from)?;
+            return reply.iter().try_for_each(|reply| {
+                render::print(reply, options.json, &show).map_err(CommandErrors::from)
+            });
+        }
+        let good: Vec<_> = self.0.iter().filter_map(|(_, reply)| reply.as_ref().ok()).collect();
+        let sum = if good.len() > 1 { sum(&good) } else { None };
+        let text = if options.json {
+            let hosts: Vec<_> = self.0.iter().map(|(target, reply)| to_json(target, reply)).collect();
+            let mut all = json!({ "hosts": hosts });
+            if let Some((value, _)) = sum {
+                all["sum"] = value;
+            }
+            sanitize::json(&format!("{all:#}"))
+        } else {
+            let section = |name: String, text: String| format!("{HEADING}{name}{HEADING:#}\n{text}\n");
+            let mut text: String = self
+                .0
+                .iter()
+                .filter_map(|(target, reply)| {
+                    let reply = reply.as_ref().ok()?;
+                    Some(section(target.to_string(), show(reply)))
+                })
+                .collect();
+            if let Some((_, all)) = sum {
+                text += &section(format!("all {}", good.len()), all);
+            }
+            text
+        };
+        // Where no host has replied, nothing is said but why.
+        let printed = if text.is_empty() { Ok(()) } else { render::print_text(&text) };
+        let errors = self.0.into_iter().filter_map(|(target, reply)| Some(reply.err()?.at(&target)));
+        CommandErrors::all(errors.chain(printed.err()))
+    }
+
+    /// As [`Self::print`], without a sum.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn print_each(self, options: &Options, show: impl Fn(&R) -> String) -> Result<(), CommandErrors> {
+        self.print(options, show, |_| None)
+    }
+}
+
+fn to_json<R: Serialize>(target: &HostTarget, reply: &Result<R, CommandError>) -> Value {
+    match reply {
+        Ok(reply) => json!({ "host": target.to_string(), "reply": reply }),
+        Err(error) => {
+            let mut object = json!({ "host": target.to_string(), "error": error.to_string() });
+            if let Some(hint) = error.hint_at(target) {
+                object["hint"] = hint.into();
+            }
+            object
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! pixeldctl finds the daemons, here and on other hosts, queries them and prints their replies: a file for each
+//! command. This library is the tool for its tests; it is no public interface.
+
+#![deny(clippy::disallowed_methods)]
+
+mod args;
+mod bridge;
+mod config;
+mod control_connection;
+mod doctor;
+mod drain;
+mod error;
+mod events;
+mod exposition;
+mod fanout;
+mod host_target;
+mod log_level;
+mod prometheus;
+mod reload;
+mod render;
+mod repeat;
+mod socket_path;
+mod ssh;
+mod stats;
+mod stats_format;
+mod status;
+mod stdout_closed;
+mod top;
+mod version;
+mod workers;
+
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use nix::sys::signal::Signal;
+use pixeld_control::{exit::Exit, sys};
+use tokio::runtime;
+
+pub use args::CtlArgs;
+
+use self::{
+    args::CtlCommand,
+    error::{CommandError, CommandErrors},
+    host_target::HostTarget,
+};
+
+/// What every command needs to know.
+#[derive(Debug)]
+pub struct Options {
+    /// Whom to ask.
+    pub targets: Vec<HostTarget>,
+    /// Whether the places were named, so that what they reply is shown with their names.
+    pub several: bool,
+    /// How long each call may take.
+    pub timeout: Duration,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What pixeldctl may exit with.
+pub const EXITS: &[Exit] = &[
+    Exit::Ok,
+    Exit::Unwell,
+    Exit::Usage,
+    Exit::DataErr,
+    Exit::Unavailable,
+    Exit::OsErr,
+    Exit::IoErr,
+    Exit::TempFail,
+    Exit::Protocol,
+    Exit::NoPerm,
+    Exit::Config,
+];
+
+/// The whole life of `pixeldctl`, from its command line to its exit code.
+pub fn main() -> Exit {
+    // What fails says so by itself.
+    sys::ignore_signals(&[Signal::SIGXFSZ]);
+    render::choose_colours();
+    let args = match CtlArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let printed = error.print().and_then(|()| sys::ensure_stdout_was_open());
+            return Exit::after_usage("pixeldctl", printed, error.use_stderr());
+        }
+    };
+    let runtime = match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CommandError::Os(error).report(),
+    };
+    let done = runtime.block_on(run(args));
+    // A thread that reads stdin cannot be waited for.
+    runtime.shutdown_background();
+    match done {
+        Ok(exit) => exit,
+        Err(errors) => errors.report(),
+    }
+}
+
+async fn run(args: CtlArgs) -> Result<Exit, CommandErrors> {
+    let options = Options {
+        targets: HostTarget::all(&args.hosts, args.socket.clone()),
+        several: !args.hosts.is_empty(),
+        timeout: args.timeout,
+        json: args.json,
+    };
+    let options = &options;
+    match args.command {
+        CtlCommand::Status => status::run(options).await,
+        CtlCommand::Stats { prometheus: true, output, if_active, .. } => {
+            prometheus::run(options, output, if_active).await
+        }
+        CtlCommand::Stats { watch: Some(interval), .. } => repeat::run(options, interval).await,
+        CtlCommand::Stats { .. } => stats::run(options).await,
+        CtlCommand::Workers { count: None } => workers::show(options).await,
+        CtlCommand::Workers { count: Some(count) } => workers::set(options, count).await,
+        CtlCommand::Events { follow: false } => events::show(options).await,
+        CtlCommand::Events { follow: true } => events::follow(options).await,
+        CtlCommand::Config => config::run(options).await,
+        CtlCommand::Reload { dry_run } => reload::run(options, dry_run).await,
+        CtlCommand::LogLevel { level: None } => log_level::show(options).await,
+        CtlCommand::LogLevel { level: Some(level) } => log_level::set(options, level).await,
+        CtlCommand::Drain => drain::drain(options).await,
+        CtlCommand::Resume => drain::resume(options).await,
+        CtlCommand::Doctor => return doctor::run(options).await,
+        CtlCommand::Top => top::run(options).await,
+        CtlCommand::Bridge { purpose } => Ok(bridge::run(args.socket, purpose, args.timeout).await?),
+        CtlCommand::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CtlArgs::command(), "pixeldctl", &mut script);
+            Ok(render::print_text(&String::from_utf8_lossy(&script))?)
+        }
+    }?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,109 @@
+use std::{
+    io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pixeld_control::{
+    ConfigReply, ControlClient,
+    environment::{PIXELDCTL_SOCKET, Variable, XDG_RUNTIME_DIR},
+};
+use tokio::net::UnixStream;
+
+use super::{args::Purpose, error::CommandError};
+
+/// Connects to the socket that was named, or to that of the running daemon.
+///
+/// # Errors
+/// When no daemon is there, or this user may not connect.
+pub async fn connect(
+    named: Option<PathBuf>,
+    purpose: Purpose,
+    limit: Duration,
+) -> Result<UnixStream, CommandError> {
+    let from_environment = |variable: Variable| variable.get().map(PathBuf::from);
+    let candidates = if let Some(path) = named.or_else(|| from_environment(PIXELDCTL_SOCKET)) {
+        vec![path_of(path)]
+    } else {
+        // One that is relative is to be ignored (XDG Base Directory Specification).
+        let folder = from_environment(XDG_RUNTIME_DIR).filter(|folder| folder.is_absolute());
+        candidates(purpose, folder)
+    };
+    let mut forbidden = None;
+    for path in &candidates {
+        let connecting = tokio::time::timeout(limit, UnixStream::connect(path));
+        match connecting.await.map_err(|_| CommandError::ConnectTimedOut(path.clone(), limit))? {
+            Ok(stream) => return Ok(stream),
+            Err(error) => match error.kind() {
+                io::ErrorKind::PermissionDenied => forbidden = forbidden.or_else(|| Some(path.clone())),
+                io::ErrorKind::ConnectionRefused if !is_socket(path) => {
+                    return Err(CommandError::NotASocket(path.clone()));
+                }
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
+                _ => return Err(CommandError::Connect(path.clone(), error)),
+            },
+        }
+    }
+    Err(match forbidden {
+        Some(path) => CommandError::NoPermission(path),
+        None => elsewhere(&candidates, limit).await.unwrap_or(CommandError::NoDaemon(candidates)),
+    })
+}
+
+/// Where nobody listens at these sockets, a daemon may still answer at the one for reading beside them,
+/// and know where it takes changes.
+async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<CommandError> {
+    let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
+    for control in beside.filter(|path| !tried.contains(path)) {
+        if let Ok(mut client) = ControlClient::connect(&control, limit).await {
+            let setting = client.config().await.ok().and_then(|config| admin_of(&config));
+            if setting.as_deref() == Some("") {
+                return Some(CommandError::ReadOnly(control));
+            }
+            let admin = setting.as_deref().and_then(|admin| admin.strip_prefix("unix:")).map(PathBuf::from);
+            return Some(CommandError::OtherSocket { tried: tried.to_vec(), control, admin });
+        }
+    }
+    None
+}
+
+/// The address of the socket for changing; empty if there is none.
+fn admin_of(config: &ConfigReply) -> Option<String> {
+    let setting = config.settings.iter().find(|setting| setting.key == "listen.admin")?;
+    Some(setting.value.trim_matches('"').into())
+}
+
+/// Without the `unix:` that the configuration writes before it.
+fn path_of(named: PathBuf) -> PathBuf {
+    named.to_str().and_then(|named| named.strip_prefix("unix:")).map(PathBuf::from).unwrap_or(named)
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.file_type().is_socket())
+}
+
+fn candidates(purpose: Purpose, runtime_folder: Option<PathBuf>) -> Vec<PathBuf> {
+    let names: &[_] = match purpose {
+        Purpose::Read => &["control.sock", "admin.sock"],
+        Purpose::Change => &["admin.sock"],
+    };
+    let folders = [Some(PathBuf::from("/run")), runtime_folder];
+    let folders = folders.into_iter().flatten();
+    folders.flat_map(|folder| names.iter().map(move |name| folder.join("pixeld").join(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_daemon_comes_before_user_daemon() {
+        let paths = |purpose| -> Vec<_> {
+            candidates(purpose, Some("/x".into())).iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(paths(Purpose::Change), ["/run/pixeld/admin.sock", "/x/pixeld/admin.sock"]);
+        assert_eq!(paths(Purpose::Read)[..2], ["/run/pixeld/control.sock", "/run/pixeld/admin.sock"]);
+        assert_eq!(candidates(Purpose::Change, None).len(), 1);
+    }
+}

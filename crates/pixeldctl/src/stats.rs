@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use pixeld_control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, Stats};
+
+use super::{
+    Options,
+    args::Purpose,
+    error::CommandErrors,
+    fanout, render,
+    stats_format::{self, StatsSum},
+};
+
+/// `pixeldctl stats`
+pub async fn run(options: &Options) -> Result<(), CommandErrors> {
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
+    replies.print(options, show, |all| {
+        let sum = StatsSum::of(all);
+        let text = show_sum(&sum);
+        serde_json::to_value(sum).ok().map(|value| (value, text))
+    })
+}
+
+fn show(stats: &Stats) -> String {
+    let process = &stats.process;
+    let uptime = render::duration(Duration::from_millis(process.uptime_ms));
+    let mut lines = vec![
+        ("pixeld", format!("{} (pid {})", process.version, process.pid)),
+        ("state", format!("{}, up {uptime}", stats_format::state(stats))),
+    ];
+    lines.extend(stats_format::drained_by(stats));
+    lines.push(("listeners", stats.listeners.join(", ")));
+    lines.extend(stats_format::accept_errors(stats).map(|error| ("", error)));
+    lines.extend(counted(
+        stats.workers,
+        &stats.requests,
+        &stats.rates,
+        &stats.latency,
+        &stats.connections,
+        (stats.bytes_received, stats.bytes_sent),
+    ));
+    lines.extend(stats_format::warnings(stats));
+    render::pairs(lines)
+}
+
+fn show_sum(sum: &StatsSum) -> String {
+    let bytes = (sum.bytes_received, sum.bytes_sent);
+    render::pairs(counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes))
+}
+
+fn counted(
+    workers: u64,
+    requests: &RequestCounts,
+    rates: &RequestRates,
+    latency: &LatencyStats,
+    connections: &ConnectionStats,
+    (received, sent): (u64, u64),
+) -> Vec<(&'static str, String)> {
+    let ConnectionStats { open, idle, effective_limit, accepted, restored, .. } = connections;
+    let mut connections =
+        format!("{open} open ({idle} idle) of {effective_limit} at most, {accepted} accepted");
+    if *restored > 0 {
+        connections += &format!(", {restored} restored");
+    }
+    vec![
+        ("workers", workers.to_string()),
+        ("requests", stats_format::requests(requests)),
+        ("rate", stats_format::rates(rates)),
+        ("latency", stats_format::latency(latency)),
+        ("connections", connections),
+        ("bytes", format!("{} in, {} out", render::bytes(received), render::bytes(sent))),
+    ]
+}

@@ -1,0 +1,154 @@
+//! What several views say in the same words, and the sum of several daemons.
+
+use pixeld_control::{
+    ConnectionStats, LatencyStats, Outcome, RequestCounts, RequestRates, ServiceState, Stats, saturating_sum,
+};
+
+use super::render::{self, ODD, styled};
+
+/// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
+pub const STUCK_MS: u64 = 3000;
+
+/// `7 (5 ok, 1 out of range, 1 not found)`
+pub fn requests(requests: &RequestCounts) -> String {
+    let counts: Vec<_> = Outcome::ALL
+        .iter()
+        .map(|outcome| (outcome, requests.get(*outcome)))
+        .filter(|(outcome, count)| *count > 0 || **outcome == Outcome::Ok)
+        .map(|(outcome, count)| format!("{count} {}", outcome.name()))
+        .collect();
+    format!("{} ({})", requests.total, counts.join(", "))
+}
+
+/// `12/s over 1 s, 10/s over 10 s, 9.5/s over 1 min`
+pub fn rates(rates: &RequestRates) -> String {
+    format!(
+        "{} over 1 s, {} over 10 s, {} over 1 min",
+        render::rate(rates.last_second),
+        render::rate(rates.last_ten_seconds),
+        render::rate(rates.last_minute)
+    )
+}
+
+/// `p50 12 us, p90 15 us, p99 40 us, p99.9 61 us, max 87 us`
+pub fn latency(latency: &LatencyStats) -> String {
+    if latency.count == 0 {
+        return "no requests".into();
+    }
+    let figures = [
+        ("p50", latency.p50_us),
+        ("p90", latency.p90_us),
+        ("p99", latency.p99_us),
+        ("p99.9", latency.p999_us),
+        ("max", latency.max_us),
+    ];
+    figures.map(|(name, us)| format!("{name} {}", render::latency(us))).join(", ")
+}
+
+/// The same for the last ten seconds, in fewer figures.
+pub fn recent_latency(latency: &LatencyStats) -> String {
+    if latency.count == 0 {
+        return "no requests in the last 10 s".into();
+    }
+    let figures = [("p50", latency.p50_us), ("p99", latency.p99_us), ("max", latency.max_us)];
+    let figures = figures.map(|(name, us)| format!("{name} {}", render::latency(us)));
+    format!("{} over 10 s", figures.join(", "))
+}
+
+/// The state in a word.
+pub fn state(stats: &Stats) -> String {
+    match stats.state {
+        ServiceState::Serving => styled(render::GOOD, "serving"),
+        ServiceState::Stopping => styled(ODD, "stopping"),
+        ServiceState::Drained => format!("{}, answers 503", styled(ODD, "drained")),
+    }
+}
+
+/// Who has drained it.
+pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
+    stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::attribution(by))))
+}
+
+/// Where no connection is accepted, and why.
+pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
+    stats
+        .accept_errors
+        .iter()
+        .map(|error| styled(render::BAD, format_args!("no connection is accepted at {error}")))
+}
+
+/// What is not as it should be, or at least not usual; nothing where there is nothing to tell.
+pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
+    let connections = &stats.connections;
+    [
+        ("evicted", connections.evicted, "connections closed at the limit"),
+        ("write timeouts", connections.write_timeouts, "connections whose client did not read"),
+        ("paused", connections.accept_pauses, "times that accepting paused"),
+        ("log", stats.log_lines_dropped, "lines dropped"),
+    ]
+    .into_iter()
+    .filter(|(_, count, _)| *count > 0)
+    .map(|(name, count, what)| (name, format!("{count} {what}")))
+    .collect()
+}
+
+/// What several daemons have counted together.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsSum {
+    /// Threads that serve.
+    pub workers: u64,
+    /// Answered requests.
+    pub requests: RequestCounts,
+    /// Answered requests for each second.
+    pub rates: RequestRates,
+    /// How long they took.
+    pub latency: LatencyStats,
+    /// How long those of the last ten seconds took.
+    pub recent_latency: LatencyStats,
+    /// Client connections.
+    pub connections: ConnectionStats,
+    /// Bytes that came in on client connections.
+    pub bytes_received: u64,
+    /// Bytes that went out on client connections.
+    pub bytes_sent: u64,
+}
+
+impl StatsSum {
+    /// Adds them up; quantiles are those of all requests together.
+    pub fn of(all: &[&Stats]) -> Self {
+        let sum = |count: fn(&Stats) -> u64| saturating_sum(all.iter().map(|stats| count(stats)));
+        let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();
+        let latency =
+            |latency: fn(&Stats) -> &LatencyStats| LatencyStats::sum(all.iter().map(|stats| latency(stats)));
+        Self {
+            workers: sum(|stats| stats.workers),
+            requests: RequestCounts {
+                total: sum(|stats| stats.requests.total),
+                ..RequestCounts::new(|outcome| {
+                    saturating_sum(all.iter().map(|stats| stats.requests.get(outcome)))
+                })
+            },
+            rates: RequestRates {
+                last_second: rate(|stats| stats.rates.last_second),
+                last_ten_seconds: rate(|stats| stats.rates.last_ten_seconds),
+                last_minute: rate(|stats| stats.rates.last_minute),
+            },
+            latency: latency(|stats| &stats.latency),
+            recent_latency: latency(|stats| &stats.recent_latency),
+            connections: ConnectionStats {
+                open: sum(|stats| stats.connections.open),
+                idle: sum(|stats| stats.connections.idle),
+                accepted: sum(|stats| stats.connections.accepted),
+                restored: sum(|stats| stats.connections.restored),
+                limit: sum(|stats| stats.connections.limit),
+                effective_limit: sum(|stats| stats.connections.effective_limit),
+                evicted: sum(|stats| stats.connections.evicted),
+                write_timeouts: sum(|stats| stats.connections.write_timeouts),
+                accept_pauses: sum(|stats| stats.connections.accept_pauses),
+            },
+            bytes_received: sum(|stats| stats.bytes_received),
+            bytes_sent: sum(|stats| stats.bytes_sent),
+        }
+    }
+}

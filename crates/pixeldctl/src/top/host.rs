@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+
+use pixeld_control::{EventInfo, Stats, WorkerInfo, WorkersReply};
+
+use super::history::History;
+
+/// What one look at a daemon brings.
+#[derive(Debug, Clone)]
+pub struct HostSample {
+    pub stats: Stats,
+    pub workers: WorkersReply,
+    pub events: Vec<EventInfo>,
+}
+
+/// What happened between two samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct HostRates {
+    pub requests: f64,
+    pub errors: f64,
+    /// CPU time for each second; above 1 where several threads are busy.
+    pub busy: Option<f64>,
+}
+
+/// One daemon, as far as it is known.
+#[derive(Debug)]
+pub struct HostState {
+    pub name: String,
+    pub last: Option<HostSample>,
+    pub rates: Option<HostRates>,
+    /// Requests for each second, by the number of the worker.
+    pub worker_rates: BTreeMap<u64, f64>,
+    /// Why it cannot be asked at the moment.
+    pub unreachable: Option<String>,
+    /// Tenths of requests for each second.
+    pub requests: History,
+    /// Microseconds.
+    pub p99: History,
+}
+
+impl HostState {
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            last: None,
+            rates: None,
+            worker_rates: BTreeMap::new(),
+            unreachable: None,
+            requests: History::default(),
+            p99: History::default(),
+        }
+    }
+
+    /// It cannot be asked. What was known of it stays, as the base of the next differences.
+    pub fn set_unreachable(&mut self, reason: String) {
+        self.unreachable = Some(reason);
+    }
+
+    pub fn add_sample(&mut self, sample: HostSample) {
+        let before = self.last.as_ref();
+        let rates = before.and_then(|before| HostRates::between(&before.stats, &sample.stats));
+        self.worker_rates = before.map(|before| worker_rates(before, &sample)).unwrap_or_default();
+        if self.unreachable.take().is_some() {
+            self.requests.push(None);
+            self.p99.push(None);
+        }
+        if let Some(rates) = rates {
+            self.requests.push(Some(tenths(rates.requests)));
+            let latency = &sample.stats.recent_latency;
+            self.p99.push(Some(if latency.count > 0 { latency.p99_us } else { 0 }));
+        }
+        self.rates = rates;
+        self.last = Some(sample);
+    }
+
+    /// Its workers, while it is there.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerInfo> {
+        let here = self.last.as_ref().filter(|_| self.unreachable.is_none());
+        here.into_iter().flat_map(|sample| &sample.workers.workers)
+    }
+
+    /// Requests for each second that a worker answers, unless it is new.
+    pub fn worker_rate(&self, number: u64) -> Option<f64> {
+        self.worker_rates.get(&number).copied()
+    }
+}
+
+impl HostRates {
+    /// None where no time has passed.
+    fn between(before: &Stats, now: &Stats) -> Option<Self> {
+        let ms = elapsed_ms(before, now)?;
+        let errors = |stats: &Stats| stats.requests.total.saturating_sub(stats.requests.ok);
+        let per_second = |before: u64, now: u64| per_second(now.saturating_sub(before), ms);
+        let busy = |(before, now): (u64, u64)| per_second(before, now) / 1e3;
+        let is_same_process = before.process.started_unix_ms == now.process.started_unix_ms;
+        Some(Self {
+            requests: per_second(before.requests.total, now.requests.total),
+            errors: per_second(errors(before), errors(now)),
+            busy: is_same_process.then_some((before.process.cpu_ms, now.process.cpu_ms)).map(busy),
+        })
+    }
+}
+
+/// By the daemon's own clock, so that slow lines do not matter, and across a restart too.
+fn elapsed_ms(before: &Stats, now: &Stats) -> Option<u64> {
+    let clock = |stats: &Stats| stats.process.started_unix_ms + stats.process.uptime_ms;
+    clock(now).checked_sub(clock(before)).filter(|ms| *ms > 0)
+}
+
+fn worker_rates(before: &HostSample, now: &HostSample) -> BTreeMap<u64, f64> {
+    let Some(ms) = elapsed_ms(&before.stats, &now.stats) else { return BTreeMap::new() };
+    let counts: BTreeMap<_, _> =
+        before.workers.workers.iter().map(|worker| (worker.number, worker.requests)).collect();
+    let workers = now.workers.workers.iter();
+    let answered = |worker: &WorkerInfo| worker.requests.checked_sub(*counts.get(&worker.number)?);
+    workers.filter_map(|worker| Some((worker.number, per_second(answered(worker)?, ms)))).collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // rates, to be read by people
+fn per_second(count: u64, ms: u64) -> f64 {
+    count as f64 * 1e3 / ms as f64
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is never negative
+fn tenths(rate: f64) -> u64 {
+    (rate * 10.0).round() as u64
+}

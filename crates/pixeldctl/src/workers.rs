@@ -1,0 +1,91 @@
+use pixeld_control::{CallError, ControlClient, ControlError, SetWorkersReply, WorkerState, WorkersReply};
+
+use super::{
+    Options,
+    args::{Purpose, WorkerCount},
+    error::CommandErrors,
+    fanout, render,
+};
+
+/// `pixeldctl workers`
+pub async fn show(options: &Options) -> Result<(), CommandErrors> {
+    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
+    replies.print_each(options, table)
+}
+
+/// `pixeldctl workers N`
+pub async fn set(options: &Options, count: WorkerCount) -> Result<(), CommandErrors> {
+    let replies = fanout::ask(options, Purpose::Change, async |connection| {
+        let count = target(connection, count).await?;
+        connection.set_workers(count).await
+    });
+    replies.await.print_each(options, change)
+}
+
+/// The daemon is told how many there are to be, never how many more: said twice, it stays the same.
+async fn target(client: &mut ControlClient, count: WorkerCount) -> Result<Option<u64>, CallError> {
+    Ok(match count {
+        WorkerCount::Configured => None,
+        WorkerCount::Exactly(count) => Some(count),
+        WorkerCount::Relative(by) => {
+            let before = serving(&client.workers().await?);
+            let count = before.checked_add_signed(by).filter(|count| *count > 0);
+            Some(count.ok_or_else(|| none_left(before, by))?)
+        }
+    })
+}
+
+/// As the daemon would say it, had it been told.
+fn none_left(before: u64, by: i64) -> CallError {
+    let reason = format!("{by:+} would leave none of {}", render::counted(before, "worker"));
+    CallError::Refused(ControlError::InvalidValue { field: "count".into(), reason })
+}
+
+fn serving(workers: &WorkersReply) -> u64 {
+    workers.workers.iter().filter(|worker| worker.state == WorkerState::Serving).count() as u64
+}
+
+fn change(set: &SetWorkersReply) -> String {
+    let mut text = format!("workers: {} -> {}", set.from, set.to);
+    if set.moved > 0 {
+        text += &format!(", {} connections moved", set.moved);
+    }
+    if set.leaving > 0 {
+        text += &format!("\n{} more still finish their requests", set.leaving);
+    }
+    text
+}
+
+fn table(workers: &WorkersReply) -> String {
+    let header = ["WORKER", "STATE", "REQUESTS", "CONNECTIONS", "IDLE", "TAKEN", "BUSY", "CPU", "PROGRESS"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    rows.extend(workers.workers.iter().map(|worker| {
+        vec![
+            worker.number.to_string(),
+            match worker.state {
+                WorkerState::Serving => "serving".into(),
+                WorkerState::Leaving => "leaving".into(),
+            },
+            worker.requests.to_string(),
+            worker.connections.to_string(),
+            worker.idle_connections.to_string(),
+            worker.connections_taken.to_string(),
+            render::percent(worker.busy),
+            render::cpu(worker.cpu_ms),
+            format!("{} ms ago", worker.heartbeat_age_ms),
+        ]
+    }));
+    let runtime_override = runtime_override(workers).map_or_else(String::new, |by| format!(", {by}"));
+    format!("{}\n{}{runtime_override}", render::table(&rows), summary(workers))
+}
+
+/// How many serve, and how many should.
+pub fn summary(workers: &WorkersReply) -> String {
+    format!("{} serving, {} configured", serving(workers), workers.configured)
+}
+
+/// The number of workers that replaces the configured one, and who set it.
+pub fn runtime_override(workers: &WorkersReply) -> Option<String> {
+    let (count, by) = workers.override_count.zip(workers.overridden_by.as_ref())?;
+    Some(format!("override {count} {}", render::attribution(by)))
+}
