@@ -51,7 +51,8 @@ HOST = $(shell rustc -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test test-all soak bench bench-instructions bench-refusals load-ramp pictures manual install install-nginx \
-	uninstall clean package deb rpm released-packages lint-packages reproducible bom sbom audit
+	uninstall clean package deb rpm released-packages lint-packages reproducible bom sbom audit \
+	release release-files sign-release verify-release repository
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
@@ -67,6 +68,9 @@ help:
 	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
 	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
 	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
+	@echo 'make release        build what is published, sign it and verify it: target/releases (KEY, ARCHES)'
+	@echo 'make verify-release check the signature and each file of a release (RELEASE, KEYRING)'
+	@echo 'make repository     add a release to the repositories for apt and dnf: target/repository'
 	@echo 'make audit          look for bad licences, known holes, unused, doubled and too new dependencies'
 	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
 	@echo 'make install        install what was built (PREFIX, DESTDIR)'
@@ -123,6 +127,30 @@ rpm: package
 # What tests upgrade from and roll back to.
 released-packages:
 	@packaging/released-packages
+
+# A release: a folder of files, signed; and repositories for apt and dnf (docs/releasing.md). KEY is a file with a
+# secret key, and OLD_KEY the one before, while it is rotated. If KEY does not exist, a throw-away one is made.
+ARCHES ?= $(shell dpkg --print-architecture)
+RELEASE ?= $(TARGET)/releases/$(PACKAGE_VERSION)
+KEY ?= $(TARGET)/throw-away-key
+KEYRING ?= $(KEY).public
+REPOSITORY ?= $(TARGET)/repository
+REPOSITORY_URL ?= file://$(shell realpath -m -- '$(REPOSITORY)')
+
+release: release-files sign-release
+	@packaging/verify-release "$(RELEASE)" "$(KEYRING)"
+
+release-files:
+	@packaging/release "$(RELEASE)" $(ARCHES)
+
+sign-release:
+	@packaging/sign-release "$(RELEASE)" "$(KEY)"
+
+verify-release:
+	@packaging/verify-release "$(RELEASE)" "$(KEYRING)"
+
+repository:
+	@packaging/repository "$(RELEASE)" "$(REPOSITORY)" "$(REPOSITORY_URL)" "$(KEY)" $(if $(OLD_KEY),"$(OLD_KEY)")
 
 lint-packages: deb rpm
 	lintian --fail-on error,warning --tag-display-limit 0 "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb

@@ -69,7 +69,8 @@ fn answer(
         puts.lock().expect("nobody panics with the lock").push(String::from_utf8_lossy(&body).into_owned());
         ("200 OK", &[][..])
     } else {
-        files.get(path).map_or(("404 Not Found", &[][..]), |file| ("200 OK", &file[..]))
+        // apt writes it so.
+        files.get(&path.replace("%7e", "~")).map_or(("404 Not Found", &[][..]), |file| ("200 OK", &file[..]))
     };
     write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len())?;
     stream.write_all(body)

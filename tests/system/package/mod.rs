@@ -4,6 +4,8 @@ mod chroot;
 mod contents;
 mod drained;
 mod readme;
+mod release;
+mod repository;
 mod rpm;
 mod site;
 
@@ -20,6 +22,9 @@ use crate::harness::{
 const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
 const SOCKETS: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
 const HTTP: &str = "/run/pixeld/http.sock";
+const CONFIG: &str = "/etc/pixeld/pixeld.toml";
+/// What every version accepts: this key has another name since 0.2.0.
+const OLD_CONFIG: &str = "workers = 3\n\n[limits]\nhead = \"24KiB\"\n";
 
 /// Where `make deb` has put a package.
 pub fn deb(name: &str) -> PathBuf {
@@ -31,12 +36,16 @@ fn version() -> String {
     env!("CARGO_PKG_VERSION").replace('-', "~")
 }
 
-/// Where `make released-packages` has put the file of this kind and beginning, of the release that upgrades begin
-/// with.
+/// Version and commit of the release that upgrades begin with.
+fn release_before() -> (&'static str, &'static str) {
+    let line = include_str!("../../../packaging/released").lines().rfind(|line| !line.starts_with('#'));
+    line.and_then(|line| line.split_once(' ')).expect("a release")
+}
+
+/// Where `make released-packages` has put its file of this kind and beginning.
 fn released(kind: &str, start: &str) -> PathBuf {
     let cache = env::var_os("PIXELD_RELEASES").map_or_else(|| cache().join("releases"), PathBuf::from);
-    let line = include_str!("../../../packaging/released").lines().rfind(|line| !line.starts_with('#'));
-    let (version, commit) = line.and_then(|line| line.split_once(' ')).expect("a release");
+    let (version, commit) = release_before();
     find(kind, &cache.join(format!("{version}-{}", &commit[..12])), &format!("{start}{version}"))
 }
 
@@ -129,7 +138,8 @@ fn on_both_releases(test: fn(Release)) {
 #[test]
 fn installed_deb_serves_and_survives_a_boot() {
     on_both_releases(|release| {
-        let host = host_with_package(release);
+        let host = repository::host_with_repository(release);
+        repository::install_newest(&host);
         assert_eq!(post(&host).unwrap(), 200);
         for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
             assert_eq!(host.run(&format!("systemctl is-enabled {unit}")).stdout, "enabled\n", "{unit}");
@@ -153,18 +163,23 @@ fn installed_deb_serves_and_survives_a_boot() {
 #[test]
 fn deb_upgrade_and_downgrade_lose_no_request() {
     on_both_releases(|release| {
-        let host = host_with_release(release);
-        site::install(&host, "old-nginx.deb");
+        let host = repository::host_with_repository(release);
+        let (released, _) = release_before();
+        host.run("rm -f /etc/nginx/sites-enabled/default && systemctl start nginx");
+        repository::apt_install(&host, &format!("pixeld={released} pixeld-nginx={released}"));
+        host.write(CONFIG, OLD_CONFIG);
         site::retry_nothing(&host);
         assert_eq!(mode_of_http_socket(&host), "666 root");
         let load = load_through_nginx(&host);
         let sockets = starts_of_sockets(&host);
-        for package in ["pixeld.deb", "old.deb", "pixeld.deb"] {
+        for version in [&version(), released, &version()] {
             let pid = stats(&host).pid;
-            install(&host, package);
-            assert_ne!(stats(&host).pid, pid, "{package}: the service was restarted");
-            // systemd opens no socket anew in an upgrade, so its package changes the one that is open.
-            assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{package}");
+            repository::apt_install(&host, &format!("pixeld={version}"));
+            assert_ne!(stats(&host).pid, pid, "{version}: the service was restarted");
+            // An upgrade opens no socket again, so its package changes the one that is open.
+            assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{version}");
+            assert_eq!(host.read(CONFIG), OLD_CONFIG, "{version}");
+            assert_eq!(json(&host, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 3);
             load.wait_for_answers(100);
         }
         let report = load.stop();

@@ -1,12 +1,12 @@
 //! The installation that the README describes, line by line.
 
-use super::{PIXEL, deb};
+use super::{PIXEL, deb, repository};
 use crate::harness::{Host, Release, Request};
 
 const README: &str = include_str!("../../../README.md");
 
 /// The commands of the block that begins so.
-fn block(begin: &str) -> Vec<&'static str> {
+pub fn block(begin: &str) -> Vec<&'static str> {
     let lines = README.lines().skip_while(|line| line.strip_prefix("    ") != Some(begin));
     let block: Vec<_> = lines.map_while(|line| line.strip_prefix("    ")).collect();
     assert!(!block.is_empty(), "the README has no block that begins with {begin}");
@@ -14,7 +14,7 @@ fn block(begin: &str) -> Vec<&'static str> {
 }
 
 /// Runs them as root, in a checkout that has nothing but its packages.
-fn follow(host: &Host, commands: &[&str]) {
+pub fn follow(host: &Host, commands: &[&str]) {
     for command in commands {
         let command = match command.split(" #").next().unwrap().trim() {
             "make deb" => continue,
@@ -26,7 +26,8 @@ fn follow(host: &Host, commands: &[&str]) {
                 command.replace("sudo apt install", "DEBIAN_FRONTEND=noninteractive apt-get install --yes")
             }
         };
-        host.run(&format!("cd /root && {}", command.replace("sudo ", "")));
+        let command = command.replace("sudo ", "").replace("ADDRESS", repository::URL);
+        host.run(&format!("cd /root && {command}"));
     }
 }
 

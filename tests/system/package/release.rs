@@ -1,0 +1,127 @@
+//! What `make sign-release` and `make verify-release` do with the files of a release. Needs no host.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const KEY: &str = "key";
+
+/// Runs a script of packaging/ in a folder.
+fn script(folder: &Path, name: &str, key: &str) -> Output {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name))
+        .args(["release", key])
+        .current_dir(folder)
+        .output()
+        .expect("start a script")
+}
+
+fn signed_release() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let release = folder.path().join("release");
+    fs::create_dir(&release).unwrap();
+    fs::write(release.join("pixeld_0.2.0_amd64.deb"), "a package").unwrap();
+    fs::write(release.join("RELEASE-NOTES.md"), "what changed").unwrap();
+    let output = script(folder.path(), "sign-release", KEY);
+    assert!(output.status.success(), "{output:?}");
+    folder
+}
+
+fn verify(folder: &Path) -> Output {
+    script(folder, "verify-release", "key.public")
+}
+
+#[test]
+fn release_with_any_changed_byte_is_rejected() {
+    let folder = signed_release();
+    let output = verify(folder.path());
+    assert!(output.status.success(), "{output:?}");
+    let mut files = 0;
+    for file in fs::read_dir(folder.path().join("release")).unwrap().flatten() {
+        let content = fs::read(file.path()).unwrap();
+        for index in 0..content.len() {
+            let mut changed = content.clone();
+            changed[index] ^= 0xff;
+            fs::write(file.path(), changed).unwrap();
+            let output = verify(folder.path());
+            assert_eq!(output.status.code(), Some(1), "byte {index} of {:?}: {output:?}", file.file_name());
+        }
+        fs::write(file.path(), content).unwrap();
+        files += 1;
+    }
+    assert_eq!(files, 4);
+    assert!(verify(folder.path()).status.success());
+}
+
+#[test]
+fn release_with_other_files_or_key_is_rejected() {
+    let folder = signed_release();
+    let extra = folder.path().join("release/extra.deb");
+    fs::write(&extra, "not signed").unwrap();
+    assert_eq!(verify(folder.path()).status.code(), Some(1));
+    fs::remove_file(&extra).unwrap();
+    let another = signed_release();
+    fs::copy(another.path().join("key.public"), folder.path().join("another")).unwrap();
+    assert_eq!(script(folder.path(), "verify-release", "another").status.code(), Some(1));
+    assert!(verify(folder.path()).status.success());
+    fs::remove_file(folder.path().join("release/RELEASE-NOTES.md")).unwrap();
+    assert_eq!(verify(folder.path()).status.code(), Some(1));
+}
+
+#[test]
+fn release_notes_are_those_of_the_version() {
+    let folder = signed_release();
+    fs::write(folder.path().join("CHANGELOG.md"), "# Changelog\n\n## [Unreleased]\n\n- New.\n\n## [0.2.0] - 2026-12-01\n\n- Done.\n\n## [0.1.0] - 2026-11-23\n\n- First.\n").unwrap();
+    fs::write(
+        folder.path().join("Cargo.toml"),
+        "name = \"pixeld\"\nhomepage = \"https://forge.example/a/b\"\n",
+    )
+    .unwrap();
+    fs::write(folder.path().join("release/pixeld-nginx_0.2.0_amd64.deb"), "a package").unwrap();
+    let notes = |version| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/release-notes");
+        let output =
+            Command::new(script).args([version, "release"]).current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = notes("0.2.0");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("- Done.\n\n### "), "{text}");
+    let url = "https://forge.example/a/b/releases/download/v0.2.0/pixeld";
+    for parameter in [
+        format!(" PackageUrl={url}_0.2.0_amd64.deb "),
+        format!("SitePackageUrl={url}-nginx_0.2.0_amd64.deb "),
+    ] {
+        assert!(text.contains(&parameter), "{text}");
+    }
+    assert!(notes("0.3.0-dev").1.starts_with("- New.\n"));
+    assert_eq!(notes("0.3.0").0, Some(65));
+}
+
+#[test]
+fn forge_is_written_into_each_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("Cargo.toml");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), &manifest).unwrap();
+    let forge = |url: &str| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/forge");
+        Command::new(script).arg(url).current_dir(folder.path()).status().unwrap().code()
+    };
+    for _ in 0..2 {
+        assert_eq!(forge("https://forge.example/someone/pixeld/"), Some(0));
+        let written: toml::Table = fs::read_to_string(&manifest).unwrap().parse().unwrap();
+        let package = &written["package"];
+        assert_eq!(package["homepage"].as_str(), Some("https://forge.example/someone/pixeld"));
+        assert_eq!(package["repository"], package["homepage"]);
+        let maintainer = package["metadata"]["deb"]["maintainer"].as_str();
+        assert_eq!(maintainer, Some("pixeld maintainers <someone@users.noreply.forge.example>"));
+    }
+    for url in [
+        "",
+        "http://forge.example/a/b",
+        "https://forge.example/a",
+        "https://forge.example/a/b|c",
+        "https:///a/b",
+    ] {
+        assert_eq!(forge(url), Some(64), "{url}");
+    }
+}
