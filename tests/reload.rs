@@ -1,11 +1,8 @@
-//! What a reload changes: every key, each shown by what it does; and where the daemon listens.
+//! What a reload changes: every key, each shown by what it does.
 
 mod support;
 
-#[path = "reload/listeners.rs"]
-mod listeners;
-
-use std::{fs, thread};
+use std::{fs, net::TcpListener, thread};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -14,7 +11,7 @@ use nix::{
 };
 use pixeld::config::{KEYS, TakesEffect};
 use serde_json::{Value, json};
-use support::{Client, Daemon, PIXEL, eventually, post, post_in_two, request, stdout};
+use support::{Client, Daemon, PIXEL, Setup, eventually, post, post_in_two, request, stdout};
 
 /// A key, another value than the default one, and how to see that it holds.
 type Case = (&'static str, &'static str, fn(Daemon));
@@ -228,11 +225,34 @@ fn daemon_stops_while_it_reads_files() {
     assert_eq!(daemon.logged("reloadFailed").len(), 0, "{}", daemon.log());
 }
 
-/// Replaced in one step, as editors do.
-fn write_config(daemon: &Daemon, text: &str) {
-    let new = daemon.folder().join("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, daemon.config_file()).unwrap();
+#[test]
+fn changed_addresses_need_a_restart() {
+    let own = Daemon::start("");
+    let inherited = Setup::new("").socket("http", TcpListener::bind("127.0.0.1:0").unwrap()).start();
+    for daemon in [own, inherited] {
+        let (listeners, address) = (daemon.stats()["listeners"].clone(), daemon.address());
+        let [http, control, admin] = ["h.sock", "c.sock", "a.sock"].map(|name| daemon.folder().join(name));
+        let config = format!(
+            "workers = 2\n[listen]\nhttp = [\"unix:{}\"]\ncontrol = \"unix:{}\"\nadmin = \"unix:{}\"\n",
+            http.display(),
+            control.display(),
+            admin.display()
+        );
+        fs::write(daemon.config_file(), config).unwrap();
+        let keys = ["listen.http", "listen.control", "listen.admin"];
+        for command in [&["reload", "--dry-run"][..], &["reload"], &["reload"]] {
+            let reply = daemon.ctl_json(command);
+            let changes = reply["changes"].as_array().unwrap().iter();
+            let waiting =
+                changes.filter(|change| change["needsRestart"] == true).map(|change| &change["key"]);
+            assert_eq!(waiting.collect::<Vec<_>>(), keys, "{reply:#}");
+        }
+        daemon.wait_for_event_with("reloaded", "effective at the next restart: listen.http");
+        assert!(keys.iter().all(|key| setting(&daemon, key)["needsRestart"] == true));
+        assert_eq!((&daemon.stats()["listeners"], daemon.address()), (&listeners, address));
+        is_served(daemon.client());
+        assert!(!http.exists() && !control.exists() && !admin.exists());
+    }
 }
 
 fn is_served(mut client: Client) -> Client {

@@ -23,14 +23,11 @@ pub struct ConfigKey {
 pub enum TakesEffect {
     /// At a reload.
     AtReload,
-    /// At a reload, where the daemon has opened these sockets itself; at the next start, where they were
-    /// passed to it.
-    AtReloadIfBound,
     /// At the next start.
     AtRestart,
 }
 
-use TakesEffect::{AtReload, AtReloadIfBound, AtRestart};
+use TakesEffect::{AtReload, AtRestart};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -47,7 +44,7 @@ pub const KEYS: &[ConfigKey] = &[
         },
     },
     ConfigKey {
-        name: "listen.http", takes_effect: AtReloadIfBound,
+        name: "listen.http", takes_effect: AtRestart,
         set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
         show: |s| {
             let addresses: Vec<_> = s.listen.http.iter().map(value::show_text).collect();
@@ -55,12 +52,12 @@ pub const KEYS: &[ConfigKey] = &[
         },
     },
     ConfigKey {
-        name: "listen.control", takes_effect: AtReloadIfBound,
+        name: "listen.control", takes_effect: AtRestart,
         set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.control),
     },
     ConfigKey {
-        name: "listen.admin", takes_effect: AtReloadIfBound,
+        name: "listen.admin", takes_effect: AtRestart,
         set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
         show: |s| value::show_text(&s.listen.admin),
     },

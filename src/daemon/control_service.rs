@@ -7,7 +7,7 @@ use super::{
     state::{Daemon, now_unix_ms},
 };
 use crate::{
-    config::KEYS,
+    config::{ConfigKey, KEYS, TakesEffect},
     control::{
         Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyBucket,
         LatencyStats, PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply,
@@ -77,7 +77,7 @@ impl Daemon {
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counters_since_unix_ms: self.memory.since_unix_ms(),
-            listeners: self.listeners.borrow().addresses(),
+            listeners: self.listeners.addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
             requests: RequestCounts::new(|outcome| totals.outcomes.get(outcome)),
@@ -133,15 +133,15 @@ impl Daemon {
             }
             _ => None,
         };
-        let setting = |key: &crate::config::ConfigKey| {
+        let setting = |key: &ConfigKey| {
             let (override_value, overridden_by) = runtime_override(key.name).unzip();
-            let inherited = self.listeners.borrow().inherited(key.name);
+            let inherited = self.listeners.inherited(key.name);
             let origin = || origins.get(key.name).map(ToString::to_string);
             Setting {
                 key: key.name.into(),
                 origin: inherited.as_ref().map_or_else(origin, |_| Some("systemd".into())),
                 value: inherited.unwrap_or_else(|| (key.show)(&settings)),
-                needs_restart: self.needs_restart(key),
+                needs_restart: key.takes_effect == TakesEffect::AtRestart,
                 override_value,
                 overridden_by,
             }

@@ -3,6 +3,7 @@ use std::{
     io,
     mem::take,
     os::fd::OwnedFd,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use tokio::{
 
 use super::{
     args::DaemonArgs,
-    handoff,
+    control_queue, handoff,
     listeners::Listeners,
     panic_hook, process,
     shutdown::Shutdown,
@@ -116,9 +117,10 @@ async fn main_loop(
     let mut pool =
         Pool::start(settings.workers.count(), settings.into(), settings.limits.connections, shared)?;
     handoff::adopt_connections(&pool, left.connections, log);
-    let listeners = Listeners::open(sockets, &settings.listen, &mut pool)?;
+    let (control, queue) = control_queue::channel();
+    let listeners = Listeners::open(sockets, &mut pool, &control, log)?;
     let log = log.clone();
-    let daemon = Daemon::open(DaemonParts {
+    let daemon = Rc::new(Daemon::new(DaemonParts {
         sources,
         loaded,
         pool,
@@ -127,16 +129,17 @@ async fn main_loop(
         log,
         started,
         answered_before,
-    })?;
+    }));
+    spawn_local(queue.serve(daemon.clone()));
     daemon.notify(|notifier| counters.store(notifier));
     daemon.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
     // What goes wrong is told if connections are lost by it.
     let sender = handoff::open_sender(&daemon);
 
     daemon.log.send(Event::Ready {
-        listeners: daemon.listeners.borrow().addresses(),
+        listeners: daemon.listeners.addresses(),
         workers: daemon.pool.borrow().serving(),
-        takes_changes: daemon.listeners.borrow().has_admin(),
+        takes_changes: daemon.listeners.has_admin(),
         took: started.elapsed(),
     });
     let status = daemon.status();

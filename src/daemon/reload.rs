@@ -1,12 +1,6 @@
-use std::collections::BTreeMap;
-
-use super::{
-    config_reader::ReadError,
-    listeners::{BindFailure, PreparedListeners},
-    state::Daemon,
-};
+use super::{config_reader::ReadError, state::Daemon};
 use crate::{
-    config::{self, ConfigError, ConfigKey, Loaded, Origin, Settings, TakesEffect},
+    config::{self, ConfigKey, KEYS, Loaded, Settings, TakesEffect},
     control::{ControlError, ReloadReply, SettingChange},
     log::{Caller, Event},
 };
@@ -15,7 +9,7 @@ impl Daemon {
     /// Reads the configuration again. Either all of it holds afterwards or nothing has changed.
     ///
     /// # Errors
-    /// Every fault of every file, a socket that cannot be opened, or a shortage of the operating system.
+    /// Every error of every file, or a shortage of threads.
     pub async fn reload(&self, by: &Caller) -> Result<ReloadReply, ControlError> {
         self.ensure_running()?;
         let permit = self.config_reader.acquire().await.map_err(|error| self.reload_error(&error, by))?;
@@ -28,66 +22,47 @@ impl Daemon {
         self.apply(loaded, by)
     }
 
-    /// What a reload would do. Sockets are not opened for it, but it is seen whether they could be.
+    /// Returns what a reload would do.
     ///
     /// # Errors
-    /// Every fault of every file, or a socket that could not be opened.
+    /// Every error of every file.
     pub async fn dry_run_reload(&self) -> Result<ReloadReply, ControlError> {
         let permit = self.config_reader.acquire().await.map_err(|error| reload_error(&error))?;
         let read = self.config_reader.read(permit, &self.sources).await;
         let (_permit, loaded) = read.map_err(|error| reload_error(&error))?;
-        let openable = self.listeners.borrow().ensure_bindable(&loaded.settings.listen);
-        openable.map_err(|closed| ControlError::InvalidConfiguration {
-            faults: vec![fault(closed, &loaded.origins)],
-        })?;
-        let settings = self.settings.borrow();
-        Ok(ReloadReply {
-            applied: false,
-            changes: self.changes(&settings, &loaded.settings),
-            warnings: loaded.warnings.lines(),
-        })
-    }
-
-    /// Whether only a restart applies a change of this key.
-    pub fn needs_restart(&self, key: &ConfigKey) -> bool {
-        match key.takes_effect {
-            TakesEffect::AtReload => false,
-            TakesEffect::AtReloadIfBound => !self.listeners.borrow().is_own(key.name),
-            TakesEffect::AtRestart => true,
-        }
+        let changes = self.changes(&self.settings.borrow(), &loaded.settings);
+        Ok(ReloadReply { applied: false, changes, warnings: loaded.warnings.lines() })
     }
 
     /// Why a reload did nothing, logged unless the caller before is the reason.
     fn reload_error(&self, error: &ReadError, by: &Caller) -> ControlError {
-        match error {
-            ReadError::Config(errors) => self.reject(errors.lines(), by),
-            ReadError::Busy => reload_error(error),
-            _ => {
-                self.log.send(Event::ReloadFailed { faults: vec![error.to_string()], by: by.clone() });
-                reload_error(error)
-            }
-        }
+        let faults = match error {
+            ReadError::Busy => return reload_error(error),
+            ReadError::Config(errors) => errors.lines(),
+            _ => vec![error.to_string()],
+        };
+        self.log.send(Event::ReloadFailed { faults, by: by.clone() });
+        reload_error(error)
     }
 
-    fn reject(&self, errors: Vec<String>, by: &Caller) -> ControlError {
-        self.log.send(Event::ReloadFailed { faults: errors.clone(), by: by.clone() });
-        ControlError::InvalidConfiguration { faults: errors }
-    }
-
-    fn apply(&self, loaded: Loaded, by: &Caller) -> Result<ReloadReply, ControlError> {
-        let Loaded { settings: mut next, origins: mut next_origins, warnings, .. } = loaded;
+    fn apply(&self, mut loaded: Loaded, by: &Caller) -> Result<ReloadReply, ControlError> {
+        let changes = self.changes(&self.settings.borrow(), &loaded.settings);
+        self.retain_until_restart(&mut loaded);
+        let Loaded { settings, origins, warnings, .. } = loaded;
         let warnings = warnings.lines();
-        let changes = self.changes(&self.settings.borrow(), &next);
-        let prepared = self.listeners.borrow().prepare(&next.listen);
-        let prepared = prepared.map_err(|closed| self.reject(vec![fault(closed, &next_origins)], by))?;
-        self.apply_fallible(prepared, &next)?;
-        self.pool.borrow_mut().set_policy(&(&next).into(), next.limits.connections);
-        if self.overrides.borrow().log_level.is_none() {
-            self.log.set_level(next.log.level);
+        // The only step that can fail comes first, so that a failure changes nothing. "auto" is counted again: the
+        // CPU quota or the affinity may have changed.
+        let count = settings.workers.count();
+        if count != self.pool.borrow().serving() && self.overrides.borrow().workers.is_none() {
+            let resized = self.pool.borrow_mut().resize(count);
+            resized.map_err(|error| self.log_resize_failure(&error))?;
         }
-        self.retain_until_restart(&mut next, &mut next_origins);
-        self.settings.replace(next);
-        self.origins.replace(next_origins);
+        self.pool.borrow_mut().set_policy(&(&settings).into(), settings.limits.connections);
+        if self.overrides.borrow().log_level.is_none() {
+            self.log.set_level(settings.log.level);
+        }
+        self.settings.replace(settings);
+        self.origins.replace(origins);
         let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.needs_restart);
         let line = |change: &&SettingChange| format!("{}: {} -> {}", change.key, change.from, change.to);
         self.log.send(Event::Reloaded {
@@ -101,40 +76,15 @@ impl Daemon {
         Ok(ReloadReply { applied: true, changes, warnings })
     }
 
-    /// All of it, or nothing.
-    fn apply_fallible(&self, prepared: PreparedListeners, next: &Settings) -> Result<(), ControlError> {
-        let before = self.pool.borrow().serving();
-        // "auto" is counted again: the CPU quota or the affinity may have changed.
-        if before != next.workers.count() && self.overrides.borrow().workers.is_none() {
-            let resized = self.pool.borrow_mut().resize(next.workers.count());
-            resized.map_err(|error| self.log_resize_failure(&error))?;
-        }
-        let changed = self.listeners.borrow_mut().replace(prepared, self);
-        changed.map_err(|error| {
-            // What fails leaves the number of workers as it is, which is told.
-            if let Err(error) = self.pool.borrow_mut().resize(before) {
-                self.log_resize_failure(&error);
-            }
-            let reason = format!("cannot serve the sockets that listen asks for: {error}");
-            self.log.send(Event::OsError { reason: reason.clone() });
-            ControlError::Failed { reason }
-        })
-    }
-
-    /// What waits for a restart is reported as changed again by the next reload.
-    fn retain_until_restart(&self, next: &mut Settings, origins: &mut BTreeMap<&'static str, Origin>) {
-        let (settings, before) = (self.settings.borrow(), self.origins.borrow());
-        for key in config::KEYS.iter().filter(|key| self.needs_restart(key)) {
-            match key.name {
-                "listen.http" => next.listen.http.clone_from(&settings.listen.http),
-                "listen.control" => next.listen.control.clone_from(&settings.listen.control),
-                "listen.admin" => next.listen.admin.clone_from(&settings.listen.admin),
-                "log.target" => next.log.target = settings.log.target,
-                _ => {}
-            }
-            match before.get(key.name) {
-                Some(origin) => origins.insert(key.name, origin.clone()),
-                None => origins.remove(key.name),
+    /// Keeps the values that need a restart, so that the next reload reports them as changed again.
+    fn retain_until_restart(&self, loaded: &mut Loaded) {
+        let (settings, origins) = (self.settings.borrow(), self.origins.borrow());
+        loaded.settings.listen.clone_from(&settings.listen);
+        loaded.settings.log.target = settings.log.target;
+        for key in KEYS.iter().filter(|key| key.takes_effect == TakesEffect::AtRestart) {
+            match origins.get(key.name) {
+                Some(origin) => loaded.origins.insert(key.name, origin.clone()),
+                None => loaded.origins.remove(key.name),
             };
         }
     }
@@ -150,7 +100,7 @@ impl Daemon {
             key: key.name.into(),
             from: (key.show)(from),
             to: (key.show)(to),
-            needs_restart: self.needs_restart(key),
+            needs_restart: key.takes_effect == TakesEffect::AtRestart,
             overridden: is_overridden(key.name),
         };
         let mut changes: Vec<_> = config::changes(from, to).into_iter().map(change).collect();
@@ -195,16 +145,5 @@ impl Drop for ReloadGuard<'_> {
             let status = self.0.status();
             self.0.notify(|notifier| notifier.ready(&status));
         }
-    }
-}
-
-/// With the line that asks for it, unless nothing but a default does.
-fn fault(closed: BindFailure, origins: &BTreeMap<&'static str, Origin>) -> String {
-    let BindFailure { key, reason } = closed;
-    match origins.get(key).cloned() {
-        Some(Origin { path, line }) => {
-            ConfigError { path, line: Some(line), key: Some(key.into()), message: reason }.to_string()
-        }
-        None => format!("{key}, at its default: {reason}"),
     }
 }

@@ -2,7 +2,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -11,7 +10,6 @@ use hyper::StatusCode;
 
 use super::{
     config_reader::ConfigReader,
-    control_queue::{self, ControlHandle},
     listeners::Listeners,
     rate_window::{RateSample, RateWindow},
 };
@@ -31,7 +29,7 @@ pub struct Daemon {
     pub log: Log,
     pub pool: RefCell<Pool>,
     pub memory: Arc<SharedStats>,
-    pub listeners: RefCell<Listeners>,
+    pub listeners: Listeners,
     pub started: Instant,
     pub started_at: SystemTime,
     /// Requests that previous processes have answered.
@@ -46,8 +44,6 @@ pub struct Daemon {
     pub resizing: Cell<bool>,
     pub sources: Sources,
     pub config_reader: ConfigReader,
-    /// Where the threads of the control sockets ask.
-    pub control: ControlHandle,
     notifier: RefCell<Notifier>,
     notify_failed: Cell<bool>,
     stalled_worker: Cell<Option<usize>>,
@@ -85,25 +81,13 @@ pub struct DaemonParts {
 }
 
 impl Daemon {
-    /// Starts to serve control clients.
-    ///
-    /// # Errors
-    /// When there is no descriptor or no thread left.
-    pub fn open(parts: DaemonParts) -> io::Result<Rc<Self>> {
-        let (control, queue) = control_queue::channel();
-        let daemon = Rc::new(Self::new(parts, control));
-        daemon.listeners.borrow_mut().serve_control(&daemon)?;
-        tokio::task::spawn_local(queue.serve(daemon.clone()));
-        Ok(daemon)
-    }
-
-    fn new(parts: DaemonParts, control: ControlHandle) -> Self {
+    pub fn new(parts: DaemonParts) -> Self {
         let rates = RateWindow::new(sample(&parts.memory, &parts.pool));
         Self {
             log: parts.log,
             pool: RefCell::new(parts.pool),
             memory: parts.memory,
-            listeners: RefCell::new(parts.listeners),
+            listeners: parts.listeners,
             started: parts.started,
             started_at: SystemTime::now() - parts.started.elapsed(),
             answered_before: parts.answered_before,
@@ -115,7 +99,6 @@ impl Daemon {
             resizing: Cell::new(false),
             sources: parts.sources,
             config_reader: ConfigReader::default(),
-            control,
             notifier: RefCell::new(Notifier::open()),
             notify_failed: Cell::new(false),
             stalled_worker: Cell::new(None),

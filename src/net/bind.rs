@@ -1,4 +1,4 @@
-//! Opening sockets of our own, and seeing whether that could be done.
+//! Opening sockets of our own.
 
 use std::{
     fs, io,
@@ -14,7 +14,6 @@ use nix::{
     sys::socket::{
         self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
     },
-    unistd::{AccessFlags, access},
 };
 
 use super::Address;
@@ -46,13 +45,6 @@ impl FileId {
 const SOCKET_FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
-    let fd = bind_tcp(address)?;
-    socket::listen(&fd, Backlog::MAXCONN)?;
-    Ok(fd)
-}
-
-/// Takes an address without listening there: who connects is refused as before.
-pub fn bind_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
     let family = address.family().unwrap_or(AddressFamily::Inet);
     let fd = socket::socket(family, SockType::Stream, SOCKET_FLAGS, None)?;
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -63,6 +55,7 @@ pub fn bind_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
     set_nodelay(&fd)?;
     limit_tcp_send_buffer(&fd)?;
     socket::bind(fd.as_raw_fd(), address)?;
+    socket::listen(&fd, Backlog::MAXCONN)?;
     Ok(fd)
 }
 
@@ -82,17 +75,6 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
     sys::reject_descriptors(&fd)?;
     socket::listen(&fd, Backlog::MAXCONN)?;
     Ok((fd, file))
-}
-
-/// Whether a Unix socket could be opened here, by what is here already.
-pub fn check_unix(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(_) if !is_stale(path) => return Err(Errno::EADDRINUSE.into()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    Ok(access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
 /// Whether `path` is a socket left behind by a process that is gone.
@@ -150,7 +132,6 @@ fn hint(address: &Address, cause: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::{
-        net::TcpListener,
         os::unix::net::{UnixListener, UnixStream},
         sync::mpsc::channel,
         thread,
@@ -175,29 +156,6 @@ mod tests {
         thread::spawn(move || told.send(Listener::bind(&unix(&path)).map(drop)));
         let error = bound.recv_timeout(Duration::from_secs(10)).expect("it does not wait").unwrap_err();
         assert!(error.to_string().contains("another process listens there"), "{error}");
-    }
-
-    #[test]
-    fn dry_run_binds_nothing_and_fails_alike() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = UnixListener::bind(path("taken")).unwrap();
-        fs::write(path("file"), "").unwrap();
-        std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
-        let wrong = ["taken", "file", "link", "file/s", "no/s"].map(|name| unix(&path(name)));
-        let elsewhere = Address::Tcp("192.0.2.1:1".parse().unwrap());
-        for address in wrong.into_iter().chain([Address::Tcp(tcp.local_addr().unwrap()), elsewhere]) {
-            let [tried, opened] = [Listener::ensure_bindable(&address), Listener::bind(&address).map(drop)];
-            assert_eq!(tried.unwrap_err().to_string(), opened.unwrap_err().to_string());
-        }
-        drop((tcp, taken));
-        let stale = FileId::of(&path("taken")).unwrap();
-        for name in ["taken", "new"] {
-            Listener::ensure_bindable(&unix(&path(name))).unwrap();
-        }
-        assert!(FileId::of(&path("taken")).unwrap() == stale && !path("new").exists());
-        Listener::ensure_bindable(&Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     }
 
     #[test]

@@ -63,19 +63,6 @@ impl Listener {
         }
     }
 
-    /// Whether [`Self::bind`] would do, as far as that can be seen while no client can connect and no file
-    /// comes or goes.
-    ///
-    /// # Errors
-    /// As [`Self::bind`].
-    pub fn ensure_bindable(address: &Address) -> Result<(), BindError> {
-        let tried = match address {
-            Address::Tcp(ip) => bind::bind_tcp(&SockaddrStorage::from(*ip)).map(drop),
-            Address::Unix(path) => bind::check_unix(path),
-        };
-        tried.map_err(|cause| BindError { address: address.clone(), cause })
-    }
-
     /// Checks a descriptor that was inherited and makes it non-blocking.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Accepts connections. All workers do, but at each listener one at a time, so that no worker is woken for a
 //! connection that another one has taken.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use futures_util::future::join_all;
 use nix::errno::Errno;
@@ -25,7 +25,7 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts at all of them, for this worker first, for as long as this is polled.
-pub async fn accept(registered: Vec<Arc<RegisteredAcceptor>>, server: LocalServer, shared: Shared) {
+pub async fn accept(registered: Vec<RegisteredAcceptor>, server: LocalServer, shared: Shared) {
     join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
 }
 

@@ -133,9 +133,4 @@ impl RegisteredAcceptor {
         let listener = sys::register_listener(acceptor.listener.shared_fd())?;
         Ok(Self { acceptor, listener })
     }
-
-    /// Whether this is the registration of that acceptor.
-    pub fn is_of(&self, acceptor: &Arc<Acceptor>) -> bool {
-        Arc::ptr_eq(&self.acceptor, acceptor)
-    }
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
 use super::acceptor::RegisteredAcceptor;
@@ -11,7 +9,7 @@ pub enum Command {
     /// Serve this connection.
     Serve(DetachedConnection),
     /// Accept connections at these listeners from now on, and at no others; then drop the sender.
-    SetAcceptors(Vec<Arc<RegisteredAcceptor>>, oneshot::Sender<()>),
+    SetAcceptors(Vec<RegisteredAcceptor>, oneshot::Sender<()>),
     /// Treat clients like this from now on.
     SetPolicy(Policy),
     /// Give so many connections to other workers, as they become idle.

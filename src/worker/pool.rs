@@ -18,7 +18,7 @@ use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shar
 use crate::{
     http::{DetachedConnection, Policy},
     log::Event,
-    net::{Address, Listener},
+    net::Listener,
 };
 
 /// All workers: those that serve, and those that are about to exit.
@@ -80,26 +80,16 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Accepts connections on these listeners, too, and then no more on those whose addresses are not
-    /// wanted. Who is connected stays.
+    /// Accepts connections on these listeners.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors; then everything is as it was.
-    pub fn accept(&mut self, added: Vec<Listener>, wanted: &[Address]) -> io::Result<()> {
-        let added = added.into_iter().map(|listener| Arc::new(Acceptor::from(listener)));
-        let (kept, unwanted) = self
-            .acceptors
-            .iter()
-            .cloned()
-            .chain(added)
-            .partition::<Vec<_>, _>(|acceptor| wanted.contains(acceptor.address()));
-        let registered = self.serving.iter().map(|worker| worker.register(&kept));
-        let registered: Vec<_> = registered.collect::<io::Result<_>>()?;
-        self.acceptors = kept;
-        for (worker, registered) in self.serving.iter_mut().zip(registered) {
+    /// When epoll takes no more descriptors.
+    pub fn accept(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+        self.acceptors = listeners.into_iter().map(|listener| Arc::new(Acceptor::from(listener))).collect();
+        for worker in &self.serving {
+            let registered = worker.register(&self.acceptors)?;
             drop(worker.set_acceptors(registered));
         }
-        unwanted.iter().for_each(|acceptor| self.close(acceptor));
         Ok(())
     }
 
@@ -107,9 +97,10 @@ impl Pool {
     pub fn close_acceptors(&mut self) -> impl Future<Output = ()> + use<> {
         const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-        std::mem::take(&mut self.acceptors).iter().for_each(|acceptor| self.close(acceptor));
-        let accepting: Vec<_> =
-            self.serving.iter_mut().map(|worker| worker.set_acceptors(Vec::new())).collect();
+        for acceptor in &std::mem::take(&mut self.acceptors) {
+            self.close(acceptor);
+        }
+        let accepting: Vec<_> = self.serving.iter().map(|worker| worker.set_acceptors(Vec::new())).collect();
         async move {
             let _ = timeout(COMMAND_TIMEOUT, join_all(accepting)).await;
         }
@@ -162,7 +153,7 @@ impl Pool {
     /// One more worker.
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
-        let mut worker = Worker::start(self.free_number(), policy, shared, deadline)?;
+        let worker = Worker::start(self.free_number(), policy, shared, deadline)?;
         match worker.register(&self.acceptors) {
             Ok(registered) => {
                 drop(worker.set_acceptors(registered));

@@ -57,8 +57,6 @@ pub struct Worker {
     /// The thread is not joined: what it still has to close when it exits may take time.
     pub thread: ThreadId,
     runtime: runtime::Handle,
-    /// Where it accepts.
-    registered: Vec<Arc<RegisteredAcceptor>>,
 }
 
 impl Worker {
@@ -108,32 +106,23 @@ impl Worker {
                 RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
             },
         )??;
-        Ok(Self { number, stats, commands, thread: thread.thread().id(), runtime, registered: Vec::new() })
+        Ok(Self { number, stats, commands, thread: thread.thread().id(), runtime })
     }
 
-    /// Registers these listeners with the runtime of its thread, if they are not yet.
+    /// Registers these listeners with the runtime of its thread.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors; then nothing has changed.
-    pub fn register(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<Arc<RegisteredAcceptor>>> {
+    /// When epoll takes no more descriptors.
+    pub fn register(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<RegisteredAcceptor>> {
         // It is done here, so that the caller need not wait for the thread.
         let _entered = self.runtime.enter();
-        let register = |acceptor: &Arc<Acceptor>| match self
-            .registered
-            .iter()
-            .find(|registered| registered.is_of(acceptor))
-        {
-            Some(registered) => Ok(registered.clone()),
-            None => RegisteredAcceptor::new(acceptor.clone()).map(Arc::new),
-        };
-        acceptors.iter().map(register).collect()
+        acceptors.iter().cloned().map(RegisteredAcceptor::new).collect()
     }
 
     /// Accepts connections at what [`Self::register`] returned, and nowhere else: from the moment when what
     /// is returned is closed.
-    pub fn set_acceptors(&mut self, registered: Vec<Arc<RegisteredAcceptor>>) -> oneshot::Receiver<()> {
+    pub fn set_acceptors(&self, registered: Vec<RegisteredAcceptor>) -> oneshot::Receiver<()> {
         let (done, accepts) = oneshot::channel();
-        self.registered.clone_from(&registered);
         self.send(Command::SetAcceptors(registered, done));
         accepts
     }

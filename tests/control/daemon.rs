@@ -17,7 +17,7 @@ use nix::sys::{
 
 use crate::{
     assert_fails,
-    support::{Daemon, PIXELDCTL, captured, code, ctl, stderr},
+    support::{Daemon, PIXELDCTL, Setup, captured, code, ctl, stderr},
 };
 
 #[test]
@@ -52,7 +52,10 @@ fn missing_daemon_is_reported() {
 
 #[test]
 fn missing_admin_socket_is_not_a_missing_daemon() {
-    let daemon = Daemon::start("");
+    let setup = Setup::new("");
+    let moved = setup.folder().join("pixeld/other.sock");
+    let listener = UnixListener::bind(&moved).unwrap();
+    let daemon = setup.socket("admin", listener).start();
     let (control, admin) = (daemon.control_socket(), daemon.admin_socket());
     let answers = |place: &Path| {
         let (control, place) = (control.display(), place.display());
@@ -61,10 +64,6 @@ fn missing_admin_socket_is_not_a_missing_daemon() {
             admin.display()
         )
     };
-    let moved = daemon.folder().join("pixeld/other.sock");
-    let settings = fs::read_to_string(daemon.config_file()).unwrap().replace("/admin.sock", "/other.sock");
-    fs::write(daemon.config_file(), settings).unwrap();
-    assert_eq!(code(&daemon.ctl(&["reload"])), 0);
     let output = daemon.ctl(&["drain"]);
     assert_fails(&output, 69, &answers(&moved));
     assert_fails(&output, 69, &format!("hint: use --socket {}\n", moved.display()));

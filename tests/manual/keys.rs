@@ -58,7 +58,6 @@ fn every_key_is_applied_as_stated() {
         let told = told(explained[key.name], "Applied by").expect(key.name);
         let expected = match key.takes_effect {
             TakesEffect::AtReload => ["reload", "reload, until the daemon begins to stop"].as_slice(),
-            TakesEffect::AtReloadIfBound => &["reload, or restart if sockets were passed"],
             TakesEffect::AtRestart => &["restart"],
         };
         assert!(expected.contains(&told.as_str()), "{}: {told}", key.name);

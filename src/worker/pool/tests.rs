@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     config::Settings,
     log::{Level, Log, Sink},
+    net::Address,
     stats::SharedStats,
 };
 
