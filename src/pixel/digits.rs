@@ -15,6 +15,11 @@ impl<'a> Digits<'a> {
         Self(Cow::Owned(digits.into_bytes()))
     }
 
+    /// Copies borrowed digits.
+    pub(super) fn into_owned(self) -> Digits<'static> {
+        Digits(Cow::Owned(self.0.into_owned()))
+    }
+
     /// Returns the digits in ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

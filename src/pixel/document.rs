@@ -11,9 +11,9 @@ pub struct Document<'d> {
 }
 
 impl<'d> Document<'d> {
-    /// Makes a document that is a string.
-    pub fn of_text(text: Cow<'d, str>) -> Self {
-        Self { root: Value::Text(text), items: Vec::new(), members: Vec::new() }
+    /// Makes a document that is neither an array nor an object.
+    pub fn of_scalar(root: Value<'d>) -> Self {
+        Self { root, items: Vec::new(), members: Vec::new() }
     }
 
     /// Returns the items of an array of this document.
@@ -33,7 +33,7 @@ pub enum Value<'d> {
     Null,
     Bool(bool),
     /// Canonical decimal digits of any length.
-    Integer(Cow<'d, str>),
+    Integer(&'d str),
     Float(f64),
     Text(Cow<'d, str>),
     /// The range of [`Document::items`].

@@ -11,6 +11,9 @@ use super::{
     python_json,
 };
 
+/// The fields of a pixel, in the order in which errors are reported.
+pub const FIELDS: [&str; 4] = ["x", "y", "channel", "value"];
+
 /// `{"detail":[…]}` in pieces that share their memory.
 #[derive(Debug, Clone)]
 pub struct Detail {
@@ -81,7 +84,6 @@ struct WrittenDocument {
 }
 
 impl DetailBuilder {
-    const FIELDS: [&'static str; 4] = ["x", "y", "channel", "value"];
     /// Exceeds the length of four entries without their inputs.
     const FIXED_CAPACITY: usize = 640;
 
@@ -89,11 +91,11 @@ impl DetailBuilder {
     pub fn new(members: &Range<usize>, document: &Document<'_>) -> Self {
         let mut builder = Self::default();
         let has = |field: &&str| document.members(members).iter().any(|(name, _)| name == field);
-        if !Self::FIELDS.iter().all(has) {
+        if !FIELDS.iter().all(has) {
             let Self { text, .. } = &mut builder;
             let mut fields = Vec::new();
             python_json::write_object(members, document, text, |name, range| {
-                if let Some(field) = Self::FIELDS.into_iter().find(|field| *field == name) {
+                if let Some(field) = FIELDS.into_iter().find(|field| *field == name) {
                     fields.push((field, range));
                 }
             });
@@ -137,12 +139,15 @@ impl DetailBuilder {
     }
 
     fn begin_entry(&mut self, kind: &str, field: Option<&str>, message: &str) {
-        self.write(&[if self.parts.is_empty() { r#"{"detail":["# } else { "," }]);
-        self.write(&[r#"{"type":""#, kind, r#"","loc":["body""#]);
-        if let Some(field) = field {
-            self.write(&[",\"", field, "\""]);
-        }
-        self.write(&[r#"],"msg":""#, message, r#"","input":"#]);
+        let start = if self.parts.is_empty() {
+            self.text.reserve(Self::FIXED_CAPACITY);
+            r#"{"detail":[{"type":""#
+        } else {
+            r#",{"type":""#
+        };
+        let [before, field, behind] = field.map_or(["", "", ""], |field| [",\"", field, "\""]);
+        let location = r#"","loc":["body""#;
+        self.write(&[start, kind, location, before, field, behind, r#"],"msg":""#, message, r#"","input":"#]);
     }
 
     fn write_input(&mut self, input: &Value<'_>, document: &Document<'_>) {
@@ -184,7 +189,10 @@ impl DetailBuilder {
         text.shrink_to_fit();
         let text = Bytes::from(text);
         let length = parts.iter().map(ExactSizeIterator::len).sum();
-        Detail { pieces: parts.into_iter().map(|part| text.slice(part)).collect(), length }
+        let is_one_piece = matches!(&parts[..], [part] if part.len() == text.len());
+        let pieces =
+            if is_one_piece { vec![text] } else { parts.into_iter().map(|part| text.slice(part)).collect() };
+        Detail { pieces, length }
     }
 }
 

@@ -1,21 +1,25 @@
-use super::{Channel, Digits, OutOfRange, Pixel, integer};
+use super::{
+    Channel, Digits, Pixel, Rejection,
+    document::{Document, Value},
+    error_detail::{DetailBuilder, FIELDS},
+    integer,
+    validate::validate_fields,
+};
 
-/// Decodes a body that is an object of the four fields, with canonical integers and without escapes.
+/// Reads a body that is an object of the four fields whose values are canonical integers and strings without
+/// escapes.
 ///
 /// `None` does not mean that the body is invalid: [`validate`] decides about it. Otherwise the result is that
 /// of [`validate`].
 ///
 /// [`validate`]: super::validate()
-pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, OutOfRange>> {
+pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
     let is_spaced = body.get(br#"{"x":"#.len()) == Some(&b' ');
     let ordered = if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) };
-    let Fields { x, y, channel, value } = match ordered {
-        Some(fields) => fields,
-        None => unordered(body)?,
-    };
+    let Some(Fields { x, y, channel, value }) = ordered else { return unordered(body) };
     Some(match integer::to_u8(value) {
         Some(value) => Ok(Pixel { x: Digits::borrowed(x), y: Digits::borrowed(y), channel, value }),
-        None => Err(OutOfRange),
+        None => Err(Rejection::OutOfRange),
     })
 }
 
@@ -43,23 +47,15 @@ fn ordered<const SPACED: bool>(body: &[u8]) -> Option<Fields<'_>> {
     (cursor.rest == b"}").then_some(Fields { x, y, channel, value })
 }
 
-/// Decodes fields in any order with any white space. Of equal keys, the last one is used.
+/// Reads fields in any order with any white space, also invalid ones. Of equal keys, the last one is used.
 #[inline(never)] // it would slow down what is inlined beside it
-fn unordered(body: &[u8]) -> Option<Fields<'_>> {
+fn unordered(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
     let mut cursor = Cursor { rest: body };
-    let (mut x, mut y, mut channel, mut value) = (None, None, None, None);
+    let mut fields = [const { None }; FIELDS.len()];
     cursor.expect(b'{')?;
     loop {
-        match cursor.key()? {
-            Key::X => x = Some(cursor.integer()?),
-            Key::Y => y = Some(cursor.integer()?),
-            Key::Value => value = Some(cursor.integer()?),
-            Key::Channel => {
-                cursor.text(b"\"")?;
-                channel = Some(cursor.channel()?);
-                cursor.text(b"\"")?;
-            }
-        }
+        let field = cursor.key()?;
+        fields[field] = Some(cursor.scalar()?);
         match cursor.token()? {
             b',' => {}
             b'}' => break,
@@ -67,15 +63,12 @@ fn unordered(body: &[u8]) -> Option<Fields<'_>> {
         }
     }
     cursor.skip_white_space();
-    let fields = Fields { x: x?, y: y?, channel: channel?, value: value? };
-    cursor.rest.is_empty().then_some(fields)
-}
-
-enum Key {
-    X,
-    Y,
-    Channel,
-    Value,
+    if !cursor.rest.is_empty() || fields.iter().any(Option::is_none) {
+        return None;
+    }
+    // No value of a document's own is among these.
+    let document = Document::of_scalar(Value::Null);
+    Some(validate_fields(fields.each_ref().map(Option::as_ref), &document, DetailBuilder::default()))
 }
 
 /// The rest of a body. Each method takes what it is named after off the front, or returns `None`.
@@ -107,20 +100,30 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A key with its colon, and the white space around them.
-    fn key(&mut self) -> Option<Key> {
+    /// A key with its colon, and the white space around them. Returns its index in [`FIELDS`].
+    fn key(&mut self) -> Option<usize> {
         self.expect(b'"')?;
         let (key, rest) = match self.rest {
-            [b'x', b'"', rest @ ..] => (Key::X, rest),
-            [b'y', b'"', rest @ ..] => (Key::Y, rest),
-            [b'v', b'a', b'l', b'u', b'e', b'"', rest @ ..] => (Key::Value, rest),
-            [b'c', b'h', b'a', b'n', b'n', b'e', b'l', b'"', rest @ ..] => (Key::Channel, rest),
+            [b'x', b'"', rest @ ..] => (0, rest),
+            [b'y', b'"', rest @ ..] => (1, rest),
+            [b'c', b'h', b'a', b'n', b'n', b'e', b'l', b'"', rest @ ..] => (2, rest),
+            [b'v', b'a', b'l', b'u', b'e', b'"', rest @ ..] => (3, rest),
             _ => return None,
         };
         self.rest = rest;
         self.expect(b':')?;
         self.skip_white_space();
         Some(key)
+    }
+
+    /// An integer, or a string without escapes.
+    fn scalar(&mut self) -> Option<Value<'a>> {
+        let Some(string) = self.rest.strip_prefix(b"\"") else {
+            return Some(Value::Integer(str::from_utf8(self.integer()?).ok()?));
+        };
+        let length = string.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+        self.rest = string[length..].strip_prefix(b"\"")?;
+        Some(Value::Text(str::from_utf8(&string[..length]).ok()?.into()))
     }
 
     fn channel(&mut self) -> Option<Channel> {
@@ -153,10 +156,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use proptest::{prelude::*, sample::select};
 
-    use super::{
-        super::{Rejection, validate},
-        *,
-    };
+    use super::{super::validate, *};
 
     fn pixel<'a>(x: &'a str, y: &'a str, channel: Channel, value: u8) -> Pixel<'a> {
         Pixel { x: Digits::borrowed(x.as_bytes()), y: Digits::borrowed(y.as_bytes()), channel, value }
@@ -188,7 +188,7 @@ mod tests {
     fn value_out_of_range_is_an_error() {
         for value in ["256", "-1", "-10", "999", "1000", "99999999999999999999"] {
             let body = format!(r#"{{"x":1,"y":2,"channel":"B","value":{value}}}"#);
-            assert_eq!(fast_decode(body.as_bytes()), Some(Err(OutOfRange)), "{value}");
+            assert_eq!(fast_decode(body.as_bytes()), Some(Err(Rejection::OutOfRange)), "{value}");
         }
     }
 
@@ -199,8 +199,10 @@ mod tests {
             "{}",
             "[]",
             r#"{"x":1,"y":2,"channel":"R"}"#,
-            r#"{"x":1,"y":2,"channel":"r","value":1}"#,
-            r#"{"x":1,"y":2,"channel":"RG","value":1}"#,
+            r#"{"x":1,"y":2,"channel":null,"value":1}"#,
+            r#"{"x":1,"y":2,"channel":"\u0052","value":1}"#,
+            "{\"x\":1,\"y\":2,\"channel\":\"\t\",\"value\":1}",
+            "{\"x\":1,\"y\":2,\"channel\":\"R,\"value\":1}",
             r#"{"x":1,"y":2,"channel":"R","value":1,"z":0}"#,
             r#"{"x":1,"y":2,"channel":"R","value":1,}"#,
             r#"{"x":1,"y":2,"channel":"R","value":1}}"#,
@@ -211,10 +213,24 @@ mod tests {
             r#"{"x":-,"y":2,"channel":"R","value":1}"#,
             r#"{"x":1.0,"y":2,"channel":"R","value":1}"#,
             r#"{"x":1e3,"y":2,"channel":"R","value":1}"#,
-            r#"{"x":"1","y":2,"channel":"R","value":1}"#,
+            r#"{"x":"1,"y":2,"channel":"R","value":1}"#,
             r#"{"\u0078":1,"y":2,"channel":"R","value":1}"#,
         ] {
             assert_eq!(fast_decode(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn invalid_strings_and_integers_are_rejected_at_once() {
+        for body in [
+            r#"{"x":1,"y":2,"channel":"r","value":1}"#,
+            r#"{"x":1,"y":"é","channel":"RG","value":256}"#,
+            r#"{"x":"","y":2,"channel":7,"value":"9"}"#,
+        ] {
+            let Some(Err(rejection)) = fast_decode(body.as_bytes()) else {
+                panic!("{body} is left to validate")
+            };
+            assert_eq!(Err(rejection), validate(body.as_bytes()), "{body}");
         }
     }
 
@@ -225,13 +241,17 @@ mod tests {
             2 => any::<i128>().prop_map(|number| number.to_string()),
             2 => (-300..300_i32).prop_map(|number| number.to_string()),
             1 => "-?0?[0-9]{1,4}(\\.[0-9])?([eE][0-9])?",
-            1 => select(&["-", "", "-0", "\"1\"", "true", "null", "NaN"][..]).prop_map(str::to_owned),
+            1 => select(&["-", "", "-0", "true", "null", "NaN"][..]).prop_map(str::to_owned),
+            1 => "\"[ -~é]{0,3}\"|\"[+-]?[0-9_.]{0,4}\"",
         ]
     }
 
     fn member(key: &'static str) -> BoxedStrategy<String> {
-        let value =
-            if key == "channel" { "\"[RGBRGBrX]{1,2}\"|\"[RGB]\"|R".boxed() } else { integer_text().boxed() };
+        let value = if key == "channel" {
+            "\"[RGBRGBrX]{1,2}\"|\"[RGB]\"|R|\"[ -~é]{0,3}\"".boxed()
+        } else {
+            integer_text().boxed()
+        };
         (value, "[ \n]?", "[ \t]?")
             .prop_map(move |(value, before, after)| format!("\"{key}\"{before}:{after}{value}"))
             .boxed()
@@ -260,10 +280,10 @@ mod tests {
 
     fn assert_agrees_with_validate(body: &[u8]) -> Result<(), TestCaseError> {
         if let Some(decoded) = fast_decode(body) {
-            prop_assert_eq!(decoded.map_err(Rejection::from), validate(body), "{}", body.escape_ascii());
+            prop_assert_eq!(decoded, validate(body), "{}", body.escape_ascii());
         }
-        for fields in [ordered::<false>(body), ordered::<true>(body)].into_iter().flatten() {
-            prop_assert_eq!(Some(fields), unordered(body), "{}", body.escape_ascii());
+        if let Some(decoded) = unordered(body) {
+            prop_assert_eq!(decoded, validate(body), "{}", body.escape_ascii());
         }
         Ok(())
     }

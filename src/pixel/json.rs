@@ -288,7 +288,7 @@ impl<'a> Parser<'a> {
             return Err(JsonError::Unreadable);
         } else {
             // Only zero has two forms here.
-            Value::Integer(Cow::Borrowed(if text == "-0" { "0" } else { text }))
+            Value::Integer(if text == "-0" { "0" } else { text })
         };
         self.at += end;
         Ok(value)

@@ -30,10 +30,7 @@ pub type Parse = for<'b> fn(&'b [u8]) -> Result<Pixel<'b>, Rejection>;
 /// # Errors
 /// As [`validate`].
 pub fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
-    if let Some(decoded) = fast_decode(body) {
-        return Ok(decoded?);
-    }
-    validate(body)
+    fast_decode(body).unwrap_or_else(|| validate(body))
 }
 
 /// One colour value at one place. The response repeats coordinates of any size digit for digit.
@@ -47,6 +44,12 @@ pub struct Pixel<'a> {
     pub channel: Channel,
     /// The intensity.
     pub value: u8,
+}
+
+impl Pixel<'_> {
+    fn into_owned(self) -> Pixel<'static> {
+        Pixel { x: self.x.into_owned(), y: self.y.into_owned(), ..self }
+    }
 }
 
 /// A colour channel.
@@ -70,7 +73,3 @@ impl Channel {
         }
     }
 }
-
-/// The body is valid except that its `value` is not in 0..=255.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfRange;

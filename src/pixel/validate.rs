@@ -1,9 +1,7 @@
-use std::ops::Range;
-
 use super::{
-    Channel, Digits, OutOfRange, Pixel,
+    Channel, Digits, Pixel,
     document::{Document, Value},
-    error_detail::{Detail, DetailBuilder},
+    error_detail::{Detail, DetailBuilder, FIELDS},
     integer::{self, IntegerError},
     json::{self, JsonError},
     python_json,
@@ -20,12 +18,6 @@ pub enum Rejection {
     Unreadable,
 }
 
-impl From<OutOfRange> for Rejection {
-    fn from(_: OutOfRange) -> Self {
-        Self::OutOfRange
-    }
-}
-
 /// Validates any body that was sent as JSON.
 ///
 /// # Errors
@@ -39,16 +31,33 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     let Value::Object(members) = &document.root else {
         return Err(reject_non_object(&document, body.len()));
     };
-    let mut validator =
-        FieldValidator { document: &document, members, builder: DetailBuilder::new(members, &document) };
-    let x = validator.integer("x");
-    let y = validator.integer("y");
-    let channel = validator.channel("channel");
-    let value = validator.integer("value");
+    let member = |name: &str| {
+        let member = document.members(members).iter().find(|(other, _)| other == name);
+        member.map(|(_, value)| value)
+    };
+    let fields = FIELDS.map(member);
+    let builder = DetailBuilder::new(members, &document);
+    validate_fields(fields, &document, builder).map(Pixel::into_owned)
+}
+
+/// Validates the values of [`FIELDS`], each as far as it is there. Arrays and objects are those of `document`.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_fields<'d>(
+    [x, y, channel, value]: [Option<&Value<'d>>; 4],
+    document: &Document<'d>,
+    builder: DetailBuilder,
+) -> Result<Pixel<'d>, Rejection> {
+    let mut validator = FieldValidator { document, builder };
+    let x = validator.integer("x", x);
+    let y = validator.integer("y", y);
+    let channel = validator.channel("channel", channel);
+    let value = validator.integer("value", value);
     match (x, y, channel, value) {
         (Some(x), Some(y), Some(channel), Some(value)) => {
             let value = integer::to_u8(value.as_bytes()).ok_or(Rejection::OutOfRange)?;
-            Ok(Pixel { x: Digits::owned(x), y: Digits::owned(y), channel, value })
+            Ok(Pixel { x, y, channel, value })
         }
         _ => Err(Rejection::Invalid(validator.builder.finish())),
     }
@@ -59,7 +68,7 @@ pub fn reject_text(body: &[u8]) -> Rejection {
     if body.is_empty() {
         return reject_empty();
     }
-    reject_non_object(&Document::of_text(String::from_utf8_lossy(body)), body.len())
+    reject_non_object(&Document::of_scalar(Value::Text(String::from_utf8_lossy(body))), body.len())
 }
 
 fn reject_empty() -> Rejection {
@@ -88,32 +97,30 @@ fn reject_json(error: JsonError) -> Rejection {
 }
 
 /// Validates the fields of an object one by one.
-struct FieldValidator<'d> {
-    document: &'d Document<'d>,
-    members: &'d Range<usize>,
+struct FieldValidator<'v, 'd> {
+    document: &'v Document<'d>,
     builder: DetailBuilder,
 }
 
-impl<'d> FieldValidator<'d> {
-    fn member(&mut self, field: &'static str) -> Option<&'d Value<'d>> {
-        let member = self.document.members(self.members).iter().find(|(name, _)| name == field);
-        if member.is_none() {
+impl<'v, 'd> FieldValidator<'v, 'd> {
+    fn present(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<&'v Value<'d>> {
+        if value.is_none() {
             self.builder.push_missing(field);
         }
-        member.map(|(_, value)| value)
+        value
     }
 
-    fn integer(&mut self, field: &'static str) -> Option<String> {
-        let value = self.member(field)?;
+    fn integer(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<Digits<'d>> {
+        let value = self.present(field, value)?;
         let result = match value {
-            Value::Integer(digits) => return Some(digits.to_string()),
-            Value::Bool(flag) => return Some(u8::from(*flag).to_string()),
+            Value::Integer(digits) => return Some(Digits::borrowed(digits.as_bytes())),
+            Value::Bool(flag) => return Some(Digits::borrowed(if *flag { b"1" } else { b"0" })),
             Value::Float(number) => integer::from_float(*number),
             Value::Text(text) => integer::from_text(text),
             Value::Null | Value::Array(_) | Value::Object(_) => Err(IntegerError::Type),
         };
         match result {
-            Ok(digits) => Some(digits),
+            Ok(digits) => Some(Digits::owned(digits)),
             Err(reason) => {
                 let (kind, message) = kind_and_message(reason);
                 self.builder.push_error(kind, field, message, (value, self.document), None);
@@ -122,8 +129,8 @@ impl<'d> FieldValidator<'d> {
         }
     }
 
-    fn channel(&mut self, field: &'static str) -> Option<Channel> {
-        let value = self.member(field)?;
+    fn channel(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<Channel> {
+        let value = self.present(field, value)?;
         let channel = match value {
             Value::Text(name) => match name.as_bytes() {
                 [letter] => Channel::from_letter(*letter),
