@@ -93,6 +93,27 @@ class OneAfterTheOther(unittest.TestCase):
         self.assertIn("Front", self.order.needs("FrontReady"))
         self.assertIn("Second", self.order.needs("SecondReady"))
 
+    def test_zone_and_images_are_chosen_first_of_all(self) -> None:
+        choice = {"ChoiceRole", "Choice", "Place", "FrontImage", "SecondImage"}
+        self.assertLessEqual(self.order.needs("SecondImage"), choice)
+        for name in ("NewNetwork", "NewFrontSubnet", "NatAddress", "Nat", "PublicAddress", "Front", "Second"):
+            self.assertLessEqual({"Place"}, self.order.needs(name), name)
+        self.assertIn("Place", self.order.needs("Gateway"))
+
+    def test_an_image_is_chosen_again_only_if_its_name_or_architecture_changes(self) -> None:
+        for host in ("Front", "Second"):
+            image = self.order.resources[f"{host}Image"]["Properties"]
+            self.assertEqual(self.order.named_in(image), {"Choice", "Image", "Place"})
+            self.assertEqual(self.order.resources[host]["Properties"]["ImageId"], {"GetAtt": f"{host}Image.Id"})
+        # The value of such a parameter is another one at each update.
+        self.assertNotIn("AWS::SSM::Parameter::Value", TEMPLATE)
+
+    def test_the_public_address_outlives_the_stack_and_volumes_have_names(self) -> None:
+        self.assertEqual(self.order.resources["PublicAddress"]["DeletionPolicy"], "RetainExceptOnCreate")
+        self.assertEqual(self.order.resources["PublicAddress"]["UpdateReplacePolicy"], "Retain")
+        for host in ("Front", "Second"):
+            self.assertIs(self.order.resources[host]["Properties"]["PropagateTagsToVolumeOnCreation"], True)
+
     def test_nothing_is_left_out_because_of_a_condition_of_something_else(self) -> None:
         resources = self.order.resources
         for name, resource in resources.items():

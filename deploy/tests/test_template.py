@@ -12,15 +12,18 @@ import boto3
 import yaml
 from moto import mock_aws
 
+from choice import Failed, add_image, as_aws
+
 AWS = Path(__file__).parent.parent / "aws"
 TEMPLATE = (AWS / "pixeld.yaml").read_text()
 # moto reads the groups of an interface under another name than CloudFormation does, lets nobody make a
 # parameter below /aws, and does not know Fn::Cidr.
-MOCKED = TEMPLATE.replace("GroupSet:", "SecurityGroups:").replace("/aws/service/debian", "/debian")
+MOCKED = TEMPLATE.replace("GroupSet:", "SecurityGroups:").replace("Default: /aws/service/debian", "Default: /debian")
 for half, cidr in enumerate(("10.0.0.0/25", "10.0.0.128/25")):
     MOCKED = MOCKED.replace(f"!Select [{half}, !Cidr [!Ref VpcRange, 2, 7]]", cidr)
-IMAGE = "/debian/release/13/latest/amd64"
+IMAGE = "/debian/release/13/latest/"
 USER_DATA = (AWS / "user-data.yaml").read_text()
+SHARED = "  # From here on: the same for all hosts.\n"
 PACKAGES = {
     "PackageUrl": "https://packages.example/pixeld_0.1.0_amd64.deb",
     "PackageSha256": "1" * 64,
@@ -36,15 +39,20 @@ class Stack:
     def __init__(self, **parameters: str) -> None:
         self.ec2 = boto3.client("ec2", "us-east-1")
         self.iam = boto3.client("iam", "us-east-1")
-        boto3.client("ssm", "us-east-1").put_parameter(Name=IMAGE, Value="ami-12345678", Type="String")
+        self.images = {}
+        for name, architecture in (("amd64", "x86_64"), ("arm64", "arm64")):
+            image = self.images[name] = add_image("us-east-1", name, architecture)
+            ssm = boto3.client("ssm", "us-east-1")
+            ssm.put_parameter(Name=IMAGE + name, Value=image, Type="String", Overwrite=True)
         given = {**PACKAGES, **parameters}
         cloudformation = boto3.client("cloudformation", "us-east-1")
-        cloudformation.create_stack(
-            StackName="pixeld",
-            TemplateBody=MOCKED,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
+        with as_aws():
+            cloudformation.create_stack(
+                StackName="pixeld",
+                TemplateBody=MOCKED,
+                Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+                Capabilities=["CAPABILITY_IAM"],
+            )
         resources = cloudformation.describe_stack_resources(StackName="pixeld")["StackResources"]
         # Wait conditions are nothing to moto.
         known = [resource for resource in resources if "LogicalResourceId" in resource]
@@ -71,6 +79,13 @@ class Stack:
         versions = self.ec2.describe_launch_template_versions(LaunchTemplateId=self.ids["Common"])
         return versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
 
+    def policies(self, name: str) -> dict[str, list[dict]]:
+        """The statements of each policy of a role."""
+        role = self.ids[name]
+        names = self.iam.list_role_policies(RoleName=role)["PolicyNames"]
+        documents = {one: self.iam.get_role_policy(RoleName=role, PolicyName=one)["PolicyDocument"] for one in names}
+        return {name: as_read(document)["Statement"] for name, document in documents.items()}
+
     def doors(self, name: str) -> dict[int, dict]:
         """By port, from where a group lets in."""
         rules = self.group(name)["IpPermissions"]
@@ -81,6 +96,10 @@ class Stack:
 def as_read(document: dict | str) -> dict:
     # moto gives a policy as Python would print it, which is YAML as well.
     return yaml.safe_load(document) if isinstance(document, str) else document
+
+
+def listed(one_or_more: str | list[str]) -> list[str]:
+    return [one_or_more] if isinstance(one_or_more, str) else one_or_more
 
 
 def strip(ranges: list[dict]) -> list[dict]:
@@ -129,18 +148,26 @@ class AsShipped(unittest.TestCase):
         self.assertTrue(disk["Ebs"]["Encrypted"])
         self.assertNotIn("KeyName", common)
 
-    def test_the_role_is_for_session_manager_and_nothing_else(self) -> None:
+    def test_the_role_is_for_session_manager_and_metrics_and_nothing_else(self) -> None:
         stack = self.stack
         role = stack.ids["Role"]
         self.assertEqual(stack.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [])
-        [name] = stack.iam.list_role_policies(RoleName=role)["PolicyNames"]
-        policy = stack.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        [statement] = as_read(policy)["Statement"]
+        policies = stack.policies("Role")
+        self.assertEqual(sorted(policies), ["metrics", "session-manager"])
+        [statement] = policies["session-manager"]
         services = {action.split(":")[0] for action in statement["Action"]}
         self.assertEqual(services, {"ssm", "ssmmessages"})
         self.assertFalse([action for action in statement["Action"] if "*" in action or "Get" in action])
+        [statement] = policies["metrics"]
+        self.assertEqual(statement["Action"], "cloudwatch:PutMetricData")
+        self.assertEqual(statement["Condition"], {"StringEquals": {"cloudwatch:namespace": "pixeld"}})
         trust = stack.iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
         self.assertEqual(as_read(trust)["Statement"][0]["Principal"], {"Service": "ec2.amazonaws.com"})
+
+    def test_the_function_that_chooses_can_only_look(self) -> None:
+        policies = self.stack.policies("ChoiceRole")
+        actions = [action for [*statements] in policies.values() for one in statements for action in listed(one["Action"])]
+        self.assertEqual([action for action in actions if not action.startswith("ec2:Describe")], ["ssm:GetParameter"])
 
     def test_the_hosts_are_of_the_seeds_types_unless_asked_otherwise(self) -> None:
         stack = self.stack
@@ -167,9 +194,10 @@ class AsShipped(unittest.TestCase):
         stack = self.stack
         for name, role in (("Front", "front"), ("Second", "second")):
             given = stack.user_data(name)
-            self.assertNotIn("${", given)
+            self.assertNotRegex(given, r"\$\{[A-Z]")
             pattern = re.escape(USER_DATA)
-            for placeholder in set(re.findall(r"\$\{(\w+)\}", USER_DATA)):
+            pattern = pattern.replace(re.escape(SHARED), "")
+            for placeholder in set(re.findall(r"\$\{([A-Z]\w+)\}", USER_DATA)):
                 pattern = pattern.replace(re.escape("${" + placeholder + "}"), "[^'\n]*")
             self.assertRegex(given, rf"\A{pattern}\Z")
             self.assertLess(len(given), 16384)
@@ -200,11 +228,47 @@ class WhenAsked(unittest.TestCase):
         types = [stack.instance(name)["InstanceType"] for name in ("Front", "Second")]
         self.assertEqual(types, ["c6i.large", "c6i.xlarge"])
 
+    def test_the_image_follows_the_architecture_of_the_types(self) -> None:
+        arm = {"PackageUrl": "https://packages.example/pixeld_0.1.0_arm64.deb"}
+        stack = Stack(FrontType="c7g.xlarge", SecondType="t4g.xlarge", **arm)
+        images = [stack.instance(name)["ImageId"] for name in ("Front", "Second")]
+        self.assertEqual(images, [stack.images["arm64"]] * 2)
+        self.assertEqual(stack.common()["ImageId"], stack.images["arm64"])
+
+    def test_a_region_without_the_types_fails_before_it_has_a_network(self) -> None:
+        with self.assertRaisesRegex(Failed, "c5.xlarge is not offered in us-east-1e .*us-east-1a"):
+            Stack(Zone="us-east-1e")
+        own = boto3.client("ec2", "us-east-1").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["false"]}])
+        self.assertEqual(own["Vpcs"], [])
+
+    def test_packages_in_s3_can_be_read_and_no_other_object(self) -> None:
+        stack = Stack(
+            PackageUrl="s3://bucket/a/pixeld_0.1.0_amd64.deb",
+            SecondPackageUrl="s3://bucket/b/pixeld_0.2.0_amd64.deb",
+            SecondPackageSha256="3" * 64,
+        )
+        self.assertIn("package='s3://bucket/a/pixeld_0.1.0_amd64.deb'", stack.user_data("Front"))
+        read = [one for statements in stack.policies("Role").values() for one in statements if "s3" in str(one)]
+        self.assertEqual([one["Action"] for one in read], ["s3:GetObject"] * 2)
+        objects = [one["Resource"] for one in read]
+        expected = ["arn:aws:s3:::bucket/a/pixeld_0.1.0_amd64.deb", "arn:aws:s3:::bucket/b/pixeld_0.2.0_amd64.deb"]
+        self.assertEqual(objects, expected)
+
+    def test_a_presigned_address_reaches_the_host_as_it_is(self) -> None:
+        url = PACKAGES["PackageUrl"] + "?X-Amz-Credential=A%2F20261126&X-Amz-Signature=0"
+        self.assertIn(f"package='{url}'\n", Stack(PackageUrl=url).user_data("Front"))
+        pattern = re.search(r"  PackageUrl:\n(?:.*\n)*?    AllowedPattern: '(.*)'\n", TEMPLATE)[1].replace("''", "'")
+        for good in (url, PACKAGES["PackageUrl"], "s3://my-bucket/a/b~1/p_1.2.deb"):
+            self.assertRegex(good, f"^(?:{pattern})$")
+        for bad in ("http://a/b.deb", "https://a/b.deb?x='y", "https://a/b.deb x", "s3://bucket/a b.deb", "s3://b.deb"):
+            self.assertNotRegex(bad, f"^(?:{pattern})$")
+
     def test_an_existing_network_is_used_as_it_is(self) -> None:
         ec2 = boto3.client("ec2", "us-east-1")
         vpc = ec2.create_vpc(CidrBlock="192.168.0.0/16")["Vpc"]["VpcId"]
         subnets = [
-            ec2.create_subnet(VpcId=vpc, CidrBlock=f"192.168.{i}.0/24")["Subnet"]["SubnetId"] for i in (1, 2)
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"192.168.{i}.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
+            for i in (1, 2)
         ]
         stack = Stack(Vpc=vpc, FrontSubnet=subnets[0], SecondSubnet=subnets[1])
         used = [stack.interface(name)["SubnetId"] for name in ("FrontInterface", "SecondInterface")]
@@ -233,9 +297,13 @@ class WhenAsked(unittest.TestCase):
 class UserData(unittest.TestCase):
     """What goes wrong before any host is there."""
 
-    def test_the_script_is_one_for_a_plain_shell(self) -> None:
-        script = re.search(r"content: \|\n((?:      .*\n|\n)+)", USER_DATA)[1]
-        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    def test_the_scripts_are_for_a_plain_shell_and_without_a_fault(self) -> None:
+        for file in yaml.safe_load(USER_DATA)["write_files"]:
+            if file["content"].startswith("#!/bin/sh\n"):
+                # The variables come from a file of the host.
+                check = ["shellcheck", "--shell=sh", "--exclude=SC1091,SC2154", "-"]
+                done = subprocess.run(check, input=file["content"], capture_output=True, text=True, check=False)
+                self.assertEqual(done.stdout, "", file["path"])
 
     def test_it_fits_into_a_request_to_cloudformation(self) -> None:
         self.assertLess(len(TEMPLATE), 51200)
