@@ -7,12 +7,19 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
-CARGO ?= cargo
 INSTALL ?= install
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh and Ubuntu's look below /usr in a folder of their own.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
+
+# The compiler: what CARGO and RUSTC name, or the newest one that is here (packaging/require). cargo-1.89 goes with
+# rustc-1.89. RUSTC is not exported without need, because build scripts run again when it changes.
+export CARGO := $(or $(CARGO),$(shell packaging/require cargo))
+RUSTC := $(or $(RUSTC),$(shell echo '$(CARGO)' | sed 's,cargo\([^/]*\)$$,rustc\1,'))
+ifneq ($(RUSTC),rustc)
+export RUSTC
+endif
 
 # Where `make install` takes the binaries from, and the shells for which pixeldctl's command line is completed.
 # This folder, CARGO_HOME and DESTDIR may have spaces in their names: quote each where a shell reads it, and
@@ -26,7 +33,7 @@ UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 # The binaries name no folder of this machine, so that they are the same wherever they are built. What is
 # named last counts: the target folder may be inside the checkout, or not.
 REMAP = "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo", \
-	"--remap-path-prefix=$(shell rustc --print sysroot)=/usr/src/rust", \
+	"--remap-path-prefix=$(shell '$(RUSTC)' --print sysroot)=/usr/src/rust", \
 	"--remap-path-prefix=$(CURDIR)=/usr/src/pixeld", \
 	"--remap-path-prefix=$(shell realpath -m -- '$(TARGET)')=/usr/src/target"
 # Nor do they need the C library of this machine: where it has these two, of glibc 2.39, the standard library's
@@ -41,13 +48,13 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.t
 PACKAGE_VERSION = $(subst -,~,$(VERSION))
 MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGE = $(BUILD)/package
-TOOL = CARGO='$(CARGO)' packaging/tool
+TOOL = packaging/tool
 CARGO_DEB = cargo-deb 3.8.0
 CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
 CARGO_DENY = cargo-deny 0.20.2
 CARGO_MACHETE = cargo-machete 0.9.2
-HOST = $(shell rustc -vV | sed -n "s/^host: //p")
+HOST = $(shell '$(RUSTC)' -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test test-all soak bench bench-instructions bench-refusals load-ramp pictures manual install install-nginx \
@@ -81,10 +88,10 @@ help:
 
 # What a build needs beside make; a compiler that is too old would say less.
 require:
-	@CARGO='$(CARGO)' packaging/require
+	@packaging/require
 
 build: require
-	$(CARGO) build --release --locked $(SAME)
+	"$(CARGO)" build --release --locked $(SAME)
 	@mkdir -p "$(BUILD)/completions"
 	@for shell in $(COMPLETIONS); do \
 		"$(BUILD)/pixeldctl" completions $$shell > "$(BUILD)/completions/pixeldctl.$$shell" || exit; \
@@ -102,7 +109,7 @@ package: build bom
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > "$(PACKAGE)/$$package.changelog.gz" || exit; \
 	done
 	@cp "$(TARGET)/pixeld.cdx.json" "$(PACKAGE)/"
-	@CARGO='$(CARGO)' packaging/linked notices > "$(PACKAGE)/third-party-notices"
+	@packaging/linked notices > "$(PACKAGE)/third-party-notices"
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r systemd/* nginx/* packaging/check-config packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
@@ -111,9 +118,11 @@ package: build bom
 deb: package
 	@command -v dpkg-shlibdeps >/dev/null || \
 		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
+# cargo-deb runs the cargo of the PATH.
+	@mkdir -p "$(PACKAGE)/path" && ln -sf "$$(command -v '$(CARGO)')" "$(PACKAGE)/path/cargo"
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" --no-build --locked --quiet --deb-version='$(PACKAGE_VERSION)' \
-			$$variant || exit; \
+		PATH="$$(realpath "$(PACKAGE)/path"):$$PATH" SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" --no-build --locked --quiet \
+			--deb-version='$(PACKAGE_VERSION)' $$variant || exit; \
 	done
 	@ls "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
@@ -157,7 +166,7 @@ lint-packages: deb rpm
 	rpmlint --config packaging/rpm/rpmlint.toml "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 reproducible:
-	@CARGO='$(CARGO)' bash packaging/reproducible
+	@bash packaging/reproducible
 
 # CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
 # the program, and the program stays as it was built.
@@ -167,7 +176,7 @@ bom: require
 	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" cyclonedx --quiet \
 		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
 	@mkdir -p "$(TARGET)"
-	@CARGO='$(CARGO)' packaging/linked bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
+	@packaging/linked bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
 	@rm pixeld.cdx.json crates/*/pixeld.cdx.json
 
 sbom: bom
@@ -181,19 +190,19 @@ audit:
 			echo 'The advisories cannot be fetched, and with CI set that fails the audit.' >&2; exit 69; \
 		else echo 'The advisories cannot be fetched, and are not looked at.' >&2; fi
 	@tool=$$($(TOOL) $(CARGO_MACHETE)) && "$$tool"
-	@CARGO='$(CARGO)' packaging/rust-versions
+	@packaging/rust-versions
 
 run: build
 	@BUILD="$(BUILD)" sh tests/run-by-hand
 
 test:
-	@CARGO='$(CARGO)' bash tests/run-all
+	@bash tests/run-all
 
 test-all:
-	@CARGO='$(CARGO)' bash tests/run-all all
+	@bash tests/run-all all
 
 pictures:
-	$(CARGO) run --locked --quiet --example pictures docs/pictures
+	"$(CARGO)" run --locked --quiet --example pictures docs/pictures
 	docs/pictures/draw docs/pictures/*.ansi
 	rm docs/pictures/*.ansi
 
@@ -210,19 +219,19 @@ manual:
 	@ls "$(TARGET)"/manual/*.html "$(TARGET)"/manual/*.pdf
 
 soak:
-	@CARGO='$(CARGO)' MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
+	@MINUTES='$(MINUTES)' SEED='$(SEED)' bash tests/run-all soak
 
 bench:
-	@CARGO='$(CARGO)' bench/run
+	@bench/run
 
 bench-instructions: build
-	@CARGO='$(CARGO)' bench/instructions
+	@bench/instructions
 
 bench-refusals: build
 	@bench/refusals
 
 load-ramp:
-	@CARGO='$(CARGO)' bench/run ramp
+	@bench/run ramp
 
 install:
 	@for file in pixeld pixeldctl $(COMPLETIONS:%=completions/pixeldctl.%); do \
@@ -277,4 +286,4 @@ uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/share/pixeld"
 
 clean:
-	$(CARGO) clean
+	"$(CARGO)" clean

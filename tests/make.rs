@@ -1,4 +1,5 @@
-//! The Makefile in a checkout, with a target folder and a DESTDIR whose names have spaces.
+//! The Makefile in a checkout, with a target folder and a DESTDIR whose names have spaces, and the compiler that
+//! `packaging/require` finds or names.
 
 use std::{
     fs,
@@ -120,4 +121,89 @@ fn install_below_a_folder_with_a_space_works() {
     checkout.make("uninstall");
     let left = files(&checkout.path("a root"));
     assert!(left.iter().all(|path| path.starts_with("./etc/")), "{left:#?}");
+}
+
+/// `packaging/require` on a machine that has the commands which it uses, and these scripts.
+fn require(arguments: &[&str], scripts: &[(&str, &str)]) -> Output {
+    let tools = tempfile::tempdir().unwrap();
+    for (name, script) in scripts {
+        let path = tools.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for name in ["cut", "grep", "head", "ls", "sed", "sort", "tr"] {
+        let path = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap().stdout;
+        symlink(String::from_utf8(path).unwrap().trim(), tools.path().join(name)).unwrap();
+    }
+    Command::new("/bin/sh")
+        .arg("packaging/require")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .env("PATH", tools.path())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_found(scripts: &[(&str, &str)], expected: &str) {
+    let output = require(&["cargo"], scripts);
+    assert_success("packaging/require cargo", &output);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
+}
+
+const OLD: [(&str, &str); 2] = [("cargo", "echo cargo 1.85.1"), ("rustc", "echo rustc 1.85.1")];
+
+#[test]
+fn newest_compiler_that_is_installed_is_found() {
+    let named = [
+        ("cargo-1.89", "echo 'cargo 1.89.0 (c24e10642 2025-06-23)'"),
+        ("rustc-1.89", "echo 'rustc 1.89.0 (29483883e 2025-08-04)'"),
+        ("cargo-1.100", "echo cargo 1.100.0"),
+        ("rustc-1.100", "echo rustc 1.100.0"),
+        // It has no rustc.
+        ("cargo-1.101", "echo cargo 1.101.0"),
+    ];
+    assert_found(&[&named[..], &OLD].concat(), "cargo-1.100");
+    assert_found(&named, "cargo-1.100");
+    assert_found(
+        &[&named[..], &[("cargo", "echo cargo 1.88.0"), ("rustc", "echo rustc 1.88.0")]].concat(),
+        "cargo",
+    );
+    assert_found(&OLD, "cargo");
+    assert_found(&[], "cargo");
+}
+
+/// Asserts what is named where cc is there, the compiler is not, and apt says this.
+#[track_caller]
+fn assert_named(compiler: &[(&str, &str)], apt_cache: &str, apt_get: &str, expected: &str) {
+    let apt = [("cc", ":"), ("apt-cache", apt_cache), ("apt-get", apt_get)];
+    let output = require(&[], &[compiler, &apt].concat());
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{printed}");
+    assert!(printed.contains(&format!("\n  {expected}\n")), "{printed}");
+}
+
+#[test]
+fn missing_compiler_is_named_as_the_host_packages_it() {
+    const RUSTUP: &str = "curl -sSf https://sh.rustup.rs | sh -s -- -y && . ~/.cargo/env";
+    let apt = |package: &str| format!("sudo apt install --no-install-recommends {package}");
+    let debian = r#"case $* in
+        *' cargo') echo 'Inst cargo (1.85.1+dfsg1-1 Debian:13.8/stable [amd64])' ;;
+        *' cargo-web') echo 'Inst cargo-web (1.96.0+dfsg1-1~deb13u1+b1 Debian:13.8/stable [amd64])' ;;
+        *) exit 100 ;;
+    esac"#;
+    assert_named(&[], "", debian, &apt("cargo-web"));
+    let removing = format!("echo 'Remv cargo [1.85.1+dfsg1-1]'; {debian}");
+    assert_named(&OLD, "", &removing, RUSTUP);
+    let ubuntu = r#"case $* in
+        *' cargo') echo 'Inst cargo (1.75.0+dfsg0ubuntu1 Ubuntu:24.04/noble [amd64])' ;;
+        *' cargo-1.91') echo 'Inst cargo-1.91 (1.91.1+dfsg~24.04 Ubuntu:24.04/noble-updates [amd64])' ;;
+        *' cargo-1.89') echo 'Inst cargo-1.89 (1.89.0+dfsg~24.04 Ubuntu:24.04/noble-updates [amd64])' ;;
+        *) exit 100 ;;
+    esac"#;
+    let names = "for one in 85 89 91; do echo cargo-1.$one - Rust package manager; done";
+    assert_named(&[], names, ubuntu, &apt("cargo-1.91"));
+    assert_named(&[], "", "exit 100", RUSTUP);
+    assert_named(&[("rustup", ":")], names, ubuntu, "rustup default stable && rustup update");
 }

@@ -12,7 +12,8 @@ OHA_VERSION = "1.16.0"
 BUN_VERSION = "1.4.5"
 # Beside what the application stands on (tests/reference/requirements.txt).
 PYTHON_SERVERS = ["gunicorn==27.0.1", "granian==2.8.7"]
-CARGO = os.environ.get("CARGO", "cargo").split()
+CARGO = os.environ.get("CARGO", "cargo")
+RUSTC = os.environ.get("RUSTC", "rustc")
 RELEASE = ["build", "--release", "--locked"]
 # command: Debian package.
 TOOLS = {"wrk": "wrk", "nginx": "nginx", "go": "golang-go", "npm": "npm", "ab": "apache2-utils"}
@@ -20,11 +21,11 @@ TOOLS = {"wrk": "wrk", "nginx": "nginx", "go": "golang-go", "npm": "npm", "ab": 
 
 def build():
     install_missing()
-    run([*CARGO, *RELEASE, "--target-dir", paths.TARGET], paths.ROOT)
+    run([CARGO, *RELEASE, "--target-dir", paths.TARGET], paths.ROOT)
     peers()
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     optional("oha", paths.OHA, lambda: run(
-        [*CARGO, "install", "oha", "--version", OHA_VERSION, "--locked",
+        [CARGO, "install", "oha", "--version", OHA_VERSION, "--locked",
          "--root", paths.CACHE / "oha"]))
     optional("Go", paths.GO_SERVER, lambda: run(["go", "build", "-o", paths.GO_SERVER, "server.go"],
                                                 paths.BENCH / "peers"))
@@ -34,7 +35,7 @@ def build():
 
 
 def peers():
-    run([*CARGO, *RELEASE, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
+    run([CARGO, *RELEASE, "--target-dir", paths.TARGET / "peers"], paths.BENCH)
 
 
 def python():
@@ -75,7 +76,7 @@ def versions():
     found["oha"] = OHA_VERSION
     found["Linux"] = os.uname().release
     for name, command in {
-        "rustc": ["rustc", "--version"],
+        "rustc": [RUSTC, "--version"],
         "nginx": ["nginx", "-v"],
         "wrk": ["wrk", "-v"],
         "Go": ["go", "version"],

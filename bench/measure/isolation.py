@@ -19,7 +19,7 @@ def is_isolated():
 
 def enter():
     as_root = [] if os.geteuid() == 0 else ["sudo"]
-    variables = {name: os.environ.get(name) for name in ("PATH", "HOME", "CARGO_TARGET_DIR", "XDG_CACHE_HOME")}
+    variables = {name: os.environ.get(name) for name in ("PATH", "HOME", "RUSTC", "CARGO_TARGET_DIR", "XDG_CACHE_HOME")}
     kept = [f"{name}={value}" for name, value in variables.items() if value]
     command = [*as_root, "env", *kept, f"{MARK}=1", "unshare", "--net", "--mount", "--pid", "--fork",
                "--kill-child", "--mount-proc", sys.executable, *sys.argv]

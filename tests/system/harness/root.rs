@@ -21,10 +21,8 @@ const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
 /// `important`.
 const FRESH_PACKAGES: &str = "systemd,systemd-sysv,dbus,git,curl,sudo,ca-certificates";
 
-/// What the README says to install there, with what apt takes beside it, and rpm, with what hosts of its
-/// packages need.
-const FRESH_INSTALLABLE: &str =
-    "-o APT::Install-Recommends=true gcc libc6-dev make rustup rpm jq nginx-light";
+/// What the quick start of the README installs there, and rpm with what hosts of its packages need.
+const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web rpm jq nginx-light";
 
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
@@ -59,8 +57,7 @@ pub enum Release {
     /// Debian 13 as a cloud's image has it: with cloud-init, and with nothing that pixeld needs. apt
     /// finds nginx and what it needs in its cache.
     TrixieImage,
-    /// Debian 13 with git, curl and sudo. apt finds a compiler of C, make, rustup, rpm and nginx in its
-    /// cache.
+    /// Debian 13 with git, curl and sudo. apt finds make, Rust, rpm and nginx in its cache.
     TrixieFresh,
 }
 
