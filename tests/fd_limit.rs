@@ -66,15 +66,18 @@ fn figures_are_true_without_free_descriptors() {
     let _sitting = sit_on(&daemon, 40);
     let mut control = daemon.varlink();
     let mut call = |method| control.call(&format!("io.pixeld.Control.{method}"), &serde_json::json!({}));
-    // That shows that it is accepted; nobody has asked for the figures yet.
+    // The client is connected, and no figure has been read yet.
     call("GetWorkers");
     let pid = daemon.pid().to_string();
     let lowered = captured(Command::new("prlimit").args(["--pid", &pid, "--nofile=25"]));
     assert!(lowered.status.success(), "{lowered:?}");
     let process = call("GetStats")["parameters"]["stats"]["process"].clone();
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    assert_eq!((&process["descriptorsUsed"], &process["descriptorsAllowed"]), (&open.into(), &25.into()));
-    assert!(open > 40 && process["memoryBytes"].as_u64() > Some(1 << 20), "{process}");
+    assert!(open > 40 && process["descriptorsAllowed"] == 25, "{process}");
+    // What takes a descriptor to measure is null: before Linux 6.2, that is their number as well.
+    let (used, memory) = (&process["descriptorsUsed"], &process["memoryBytes"]);
+    assert!(used.is_null() || *used == open, "{process}");
+    assert!(memory.is_null() || memory.as_u64() > Some(1 << 20), "{process}");
 }
 
 #[test]

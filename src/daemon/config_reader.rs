@@ -25,6 +25,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// Reads the configuration, one caller after the other: there is never more than one thread.
 #[derive(Debug, Clone)]
 pub struct ConfigReader {
+    sources: Sources,
     limit: Duration,
     lock: Arc<AsyncMutex<()>>,
     /// The file that is being read, or was read last.
@@ -53,13 +54,11 @@ pub enum ReadError {
     Panicked,
 }
 
-impl Default for ConfigReader {
-    fn default() -> Self {
-        Self { limit: READ_TIMEOUT, lock: Arc::default(), file: Arc::default() }
-    }
-}
-
 impl ConfigReader {
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, limit: READ_TIMEOUT, lock: Arc::default(), file: Arc::default() }
+    }
+
     /// Waits until no other caller reads or applies the configuration.
     ///
     /// # Errors
@@ -74,13 +73,8 @@ impl ConfigReader {
     ///
     /// # Errors
     /// Its errors, or why it was not read.
-    pub async fn read(
-        &self,
-        permit: ReadPermit,
-        sources: &Sources,
-    ) -> Result<(ReadPermit, Loaded), ReadError> {
-        let sources = sources.clone();
-        self.run(permit, move |reader| sources.load_with(|file| reader.set_file(file.into()))).await
+    pub async fn read(&self, permit: ReadPermit) -> Result<(ReadPermit, Loaded), ReadError> {
+        self.run(permit, |reader| reader.sources.load_with(|file| reader.set_file(file.into()))).await
     }
 
     async fn run(
@@ -140,7 +134,7 @@ mod tests {
     use super::*;
 
     fn reader(limit: Duration) -> ConfigReader {
-        ConfigReader { limit, ..ConfigReader::default() }
+        ConfigReader { limit, ..ConfigReader::new(Sources::File("/dev/null".into())) }
     }
 
     fn load() -> Result<Loaded, ConfigErrors> {
@@ -164,7 +158,7 @@ mod tests {
         assert!(matches!(reader.acquire().await, Err(ReadError::Busy)), "one thread at a time");
         drop(release);
         let patient = ConfigReader { limit: Duration::from_secs(10), ..reader };
-        let permit = patient.acquire().await.expect("the turn ends with the thread");
+        let permit = patient.acquire().await.expect("the permit ends with the thread");
         patient.run(permit, |_| load()).await.expect("the next caller is served");
     }
 
@@ -185,6 +179,6 @@ mod tests {
         let permit = reader.acquire().await.unwrap();
         let error = reader.run(permit, |_| std::panic::panic_any("on purpose")).await.unwrap_err();
         assert!(matches!(error, ReadError::Panicked));
-        reader.acquire().await.expect("the turn has ended");
+        reader.acquire().await.expect("the permit has ended");
     }
 }

@@ -1,23 +1,20 @@
-//! Queues from the threads of the control sockets to the main loop: two bounded channels, of which that of the
-//! admin socket comes first. The read-only socket has no channel for changes.
+//! Queues from the threads of the control sockets to the main loop: a bounded channel for each socket.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
-    task::{spawn_local, yield_now},
     time::{Instant, sleep_until},
 };
 
 use super::{
     control_events::{self, EventReceiver},
     process,
-    state::Daemon,
 };
 use crate::{
     control::{
-        Change, Changed, ControlError, ControlHandler, EventInfo, PeerCredentials, Query, ServerFault,
-        Snapshot,
+        Access, Change, Changed, ControlError, ControlHandler, EventInfo, PeerCredentials, Query,
+        ServerFault, Snapshot,
     },
     log::Log,
 };
@@ -25,138 +22,85 @@ use crate::{
 /// Requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
 
+/// A request of a control client, and where its reply goes.
+#[derive(Debug)]
+pub enum ControlRequest {
+    Read {
+        query: Query,
+        /// Counting them may take long, so it is not for the main loop.
+        descriptors_used: u64,
+        reply: oneshot::Sender<Snapshot>,
+    },
+    Change {
+        change: Change,
+        caller: PeerCredentials,
+        reply: oneshot::Sender<Result<Changed, ControlError>>,
+    },
+}
+
 /// The sending ends.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ControlHandle {
-    queries: mpsc::Sender<PendingQuery>,
-    requests: mpsc::Sender<AdminRequest>,
+    read_only: mpsc::Sender<ControlRequest>,
+    admin: mpsc::Sender<ControlRequest>,
 }
 
 /// The receiving ends.
 #[derive(Debug)]
 pub struct ControlQueue {
-    queries: mpsc::Receiver<PendingQuery>,
-    requests: mpsc::Receiver<AdminRequest>,
+    read_only: mpsc::Receiver<ControlRequest>,
+    admin: mpsc::Receiver<ControlRequest>,
 }
 
-/// A query, and where its reply goes.
-#[derive(Debug)]
-struct PendingQuery {
-    query: Query,
-    /// Counting them may take long, so it is not for the main loop.
-    descriptors_used: u64,
-    reply: oneshot::Sender<Snapshot>,
-}
-
-/// A request of a client of the admin socket.
-#[derive(Debug)]
-enum AdminRequest {
-    Read(PendingQuery),
-    Change { change: Change, caller: PeerCredentials, reply: oneshot::Sender<Result<Changed, ControlError>> },
-}
-
-/// A queue with no request in it.
 pub fn channel() -> (ControlHandle, ControlQueue) {
-    let (queries, queries_rx) = mpsc::channel(CAPACITY);
-    let (requests, requests_rx) = mpsc::channel(CAPACITY);
-    (ControlHandle { queries, requests }, ControlQueue { queries: queries_rx, requests: requests_rx })
+    let (read_only, read_only_rx) = mpsc::channel(CAPACITY);
+    let (admin, admin_rx) = mpsc::channel(CAPACITY);
+    (ControlHandle { read_only, admin }, ControlQueue { read_only: read_only_rx, admin: admin_rx })
 }
 
 impl ControlQueue {
-    /// Serves requests. Yields after each, so that signals, the watchdog and exited workers are served in
-    /// between.
-    pub async fn serve(mut self, daemon: Rc<Daemon>) {
-        loop {
-            // A task each: a panic affects one client only, and a change may take long.
-            let daemon = daemon.clone();
-            tokio::select! {
-                biased;
-                Some(request) = self.requests.recv() => match request {
-                    AdminRequest::Read(query) => drop(spawn_local(async move { daemon.answer(query) })),
-                    AdminRequest::Change { change, caller, mut reply } => drop(spawn_local(async move {
-                        tokio::select! {
-                            changed = daemon.change(change, caller) => drop(reply.send(changed)),
-                            // The client has gone, or has lost its place.
-                            () = reply.closed() => {}
-                        }
-                    })),
-                },
-                Some(query) = self.queries.recv() => drop(spawn_local(async move { daemon.answer(query) })),
-                else => return,
-            }
-            yield_now().await;
+    /// Waits for the next request; those of the admin socket come first.
+    pub async fn next(&mut self) -> Option<ControlRequest> {
+        tokio::select! {
+            biased;
+            Some(request) = self.admin.recv() => Some(request),
+            Some(request) = self.read_only.recv() => Some(request),
+            else => None,
         }
     }
 }
 
-impl Daemon {
-    fn answer(&self, pending: PendingQuery) {
-        let snapshot = self.snapshot(pending.query, pending.descriptors_used);
-        // The client may have gone.
-        let _ = pending.reply.send(snapshot);
-    }
-}
-
-/// The handler of the read-only socket.
+/// The handler of one socket, in the thread that serves its clients.
 #[derive(Debug)]
-pub struct ReadOnlyHandler {
-    queries: mpsc::Sender<PendingQuery>,
+pub struct QueueHandler {
+    requests: mpsc::Sender<ControlRequest>,
     throttle: QueryThrottle,
     log: Log,
-    /// The reply to a change.
-    refusal: ControlError,
-}
-
-/// The handler of the admin socket.
-#[derive(Debug)]
-pub struct ReadWriteHandler {
-    requests: mpsc::Sender<AdminRequest>,
-    throttle: QueryThrottle,
-    log: Log,
+    /// The reply to a change, if the socket is read-only.
+    refusal: Option<ControlError>,
 }
 
 impl ControlHandle {
-    /// For a socket whose clients only read; `refusal` names the other one.
-    pub fn read_only(&self, log: Log, refusal: ControlError) -> ReadOnlyHandler {
-        ReadOnlyHandler { queries: self.queries.clone(), throttle: QueryThrottle::default(), log, refusal }
-    }
-
-    /// For a socket whose clients may change something.
-    pub fn read_write(&self, log: Log) -> ReadWriteHandler {
-        ReadWriteHandler { requests: self.requests.clone(), throttle: QueryThrottle::default(), log }
+    pub fn handler(&self, access: &Access, log: Log) -> QueueHandler {
+        let refusal = access.refusal();
+        let requests = if refusal.is_some() { &self.read_only } else { &self.admin };
+        QueueHandler { requests: requests.clone(), throttle: QueryThrottle::default(), log, refusal }
     }
 }
 
-impl ControlHandler for ReadOnlyHandler {
+impl ControlHandler for QueueHandler {
     type Events = EventReceiver;
 
     async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
-        self.throttle.read(query, |query| self.queries.send(query)).await
-    }
-
-    async fn change(&self, _: Change, _: PeerCredentials) -> Result<Changed, ControlError> {
-        Err(self.refusal.clone())
-    }
-
-    fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
-        control_events::subscribe(&self.log)
-    }
-
-    fn report(&self, fault: ServerFault) {
-        control_events::log_fault(&self.log, fault);
-    }
-}
-
-impl ControlHandler for ReadWriteHandler {
-    type Events = EventReceiver;
-
-    async fn read(&self, query: Query) -> Result<Arc<Snapshot>, ControlError> {
-        self.throttle.read(query, |query| self.requests.send(AdminRequest::Read(query))).await
+        self.throttle.read(query, &self.requests).await
     }
 
     async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
         let (reply, changed) = oneshot::channel();
-        let sent = self.requests.send(AdminRequest::Change { change, caller, reply }).await;
+        let sent = self.requests.send(ControlRequest::Change { change, caller, reply }).await;
         sent.map_err(|_| ControlError::Stopping)?;
         changed.await.map_err(|_| unanswered())?
     }
@@ -194,10 +138,10 @@ impl QueryThrottle {
     /// So long where the main thread was busy with something else.
     const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-    async fn read<E>(
+    async fn read(
         &self,
         query: Query,
-        send: impl AsyncFnOnce(PendingQuery) -> Result<(), E>,
+        requests: &mpsc::Sender<ControlRequest>,
     ) -> Result<Arc<Snapshot>, ControlError> {
         let begun = Instant::now();
         let mut state = self.0.lock().await;
@@ -209,12 +153,13 @@ impl QueryThrottle {
         if let Some(next) = state.next {
             sleep_until(next).await;
         }
+        let sent = Instant::now();
         let descriptors_used = if query == Query::Stats { process::descriptors_used() } else { 0 };
         let (reply, snapshot) = oneshot::channel();
-        let sent = Instant::now();
         // Also if the client loses its place before the answer.
         state.next = Some(sent + Self::MIN_PAUSE);
-        send(PendingQuery { query, descriptors_used, reply }).await.map_err(|_| ControlError::Stopping)?;
+        let request = ControlRequest::Read { query, descriptors_used, reply };
+        requests.send(request).await.map_err(|_| ControlError::Stopping)?;
         let snapshot = Arc::new(snapshot.await.map_err(|_| unanswered())?);
         let pause = (sent.elapsed() * Self::FACTOR).clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
         state.next = Some(Instant::now() + pause);
@@ -226,49 +171,57 @@ impl QueryThrottle {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use futures_util::future::join_all;
 
     use super::*;
     use crate::control::{ConfigReply, WorkersReply};
 
-    /// Answers at once, and counts.
-    async fn ask(throttle: &QueryThrottle, query: Query, sent: &Cell<u32>) -> Arc<Snapshot> {
-        let send = async |pending: PendingQuery| {
-            sent.set(sent.get() + 1);
-            let snapshot = match pending.query {
-                Query::Workers => Snapshot::Workers(WorkersReply {
-                    configured: 1,
-                    override_count: None,
-                    overridden_by: None,
-                    workers: vec![],
-                }),
-                _ => Snapshot::Config(ConfigReply { settings: vec![] }),
-            };
-            pending.reply.send(snapshot)
-        };
-        throttle.read(query, send).await.unwrap()
+    /// A queue whose requests are answered at once, and counted.
+    fn counting_queue() -> (mpsc::Sender<ControlRequest>, Arc<AtomicU32>) {
+        let (requests, mut received) = mpsc::channel(CAPACITY);
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = count.clone();
+        tokio::spawn(async move {
+            while let Some(ControlRequest::Read { query, reply, .. }) = received.recv().await {
+                counted.fetch_add(1, Relaxed);
+                let snapshot = match query {
+                    Query::Workers => Snapshot::Workers(WorkersReply {
+                        configured: 1,
+                        override_count: None,
+                        overridden_by: None,
+                        workers: vec![],
+                    }),
+                    _ => Snapshot::Config(ConfigReply { settings: vec![] }),
+                };
+                drop(reply.send(snapshot));
+            }
+        });
+        (requests, count)
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_clients_share_a_reply() {
-        let (throttle, sent) = (QueryThrottle::default(), Cell::new(0));
+        let (throttle, (requests, sent)) = (QueryThrottle::default(), counting_queue());
         // The first one is asked at once, the others wait for the pause after it.
-        let all = (0..64).map(|_| ask(&throttle, Query::Workers, &sent));
+        let all = (0..64).map(|_| throttle.read(Query::Workers, &requests));
         let begun = Instant::now();
-        join_all(all).await;
-        assert!(sent.get() <= 2, "{} queries", sent.get());
+        assert!(join_all(all).await.iter().all(Result::is_ok));
+        assert!(sent.load(Relaxed) <= 2, "{sent:?} queries");
         assert!(begun.elapsed() < QueryThrottle::MAX_PAUSE * 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_query_gets_a_fresh_reply() {
-        let (throttle, sent, begun) = (QueryThrottle::default(), Cell::new(0), Instant::now());
+        let (throttle, (requests, sent)) = (QueryThrottle::default(), counting_queue());
+        let begun = Instant::now();
         for number in 1..=10 {
-            assert!(matches!(*ask(&throttle, Query::Workers, &sent).await, Snapshot::Workers(_)));
-            assert!(matches!(*ask(&throttle, Query::Config, &sent).await, Snapshot::Config(_)));
-            assert_eq!(sent.get(), 2 * number);
+            let reply = throttle.read(Query::Workers, &requests).await.unwrap();
+            assert!(matches!(*reply, Snapshot::Workers(_)));
+            let reply = throttle.read(Query::Config, &requests).await.unwrap();
+            assert!(matches!(*reply, Snapshot::Config(_)));
+            assert_eq!(sent.load(Relaxed), 2 * number);
         }
         assert!(begun.elapsed() >= QueryThrottle::MIN_PAUSE * 19);
     }

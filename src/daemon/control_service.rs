@@ -1,17 +1,24 @@
-use std::{cell::Cell, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::{spawn_local, yield_now},
+    time::{Instant, sleep},
+};
 
 use super::{
+    control_queue::{ControlQueue, ControlRequest},
     process,
-    state::{Daemon, now_unix_ms},
+    state::Daemon,
 };
 use crate::{
-    config::{ConfigKey, KEYS, TakesEffect},
     control::{
         Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyBucket,
         LatencyStats, PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply,
-        SetLogLevelReply, SetWorkersReply, Setting, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState,
+        SetLogLevelReply, SetWorkersReply, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState,
         WorkersReply, unix_ms,
     },
     log::{Caller, Client, Event, Level},
@@ -27,12 +34,39 @@ const MIGRATE_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Daemon {
+    /// Serves control clients. Yields after each request, so that signals, the watchdog and exited workers are served
+    /// in between.
+    pub async fn serve_control(self: Rc<Self>, mut queue: ControlQueue) {
+        while let Some(request) = queue.next().await {
+            let daemon = self.clone();
+            // A task each: a panic affects one client only, and a change may take long.
+            spawn_local(async move { daemon.serve_request(request).await });
+            yield_now().await;
+        }
+    }
+
+    async fn serve_request(&self, request: ControlRequest) {
+        match request {
+            // The client may have gone.
+            ControlRequest::Read { query, descriptors_used, reply } => {
+                drop(reply.send(self.snapshot(query, descriptors_used)));
+            }
+            ControlRequest::Change { change, caller, mut reply } => tokio::select! {
+                changed = self.change(change, caller) => drop(reply.send(changed)),
+                // The client has gone, or has lost its place.
+                () = reply.closed() => {}
+            },
+        }
+    }
+
     /// Answers a method that only reads.
-    pub fn snapshot(&self, query: Query, descriptors_used: u64) -> Snapshot {
+    fn snapshot(&self, query: Query, descriptors_used: u64) -> Snapshot {
         match query {
             Query::Stats => Snapshot::Stats(Box::new(StatsReply { stats: self.stats(descriptors_used) })),
             Query::Workers => Snapshot::Workers(self.workers()),
-            Query::Config => Snapshot::Config(self.config()),
+            Query::Config => {
+                Snapshot::Config(ConfigReply { settings: self.config.borrow().describe(&self.listeners) })
+            }
         }
     }
 
@@ -40,7 +74,7 @@ impl Daemon {
     ///
     /// # Errors
     /// As the method's description says; nothing has changed then.
-    pub async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
+    async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
             Change::Reload { dry_run: true } => self.dry_run_reload().await.map(Changed::Reloaded),
@@ -52,31 +86,29 @@ impl Daemon {
     }
 
     fn stats(&self, descriptors_used: u64) -> Stats {
-        self.flush_lines_dropped();
-        let now = self.sample();
-        let rates = self.rates.borrow();
+        let (pool, statistics) = (self.pool.borrow(), &self.statistics);
+        statistics.flush_lines_dropped(&self.log);
+        let (memory, now, rates) = (&statistics.memory, statistics.sample(&pool), statistics.rates.borrow());
         let rate = |seconds| rates.rate(&now, Duration::from_secs(seconds));
         let recent = now.latency.since(&rates.before(now.at, Duration::from_secs(10)).latency);
-        let totals = Totals::sum(self.memory.workers());
-        let (pool, accept) = (self.pool.borrow(), &self.memory.accept);
+        let (totals, accept) = (Totals::sum(memory.workers()), &memory.accept);
         Stats {
             state: self.state(),
-            drained_by: self
-                .memory
+            drained_by: memory
                 .drained_by()
                 .map(|by| Attribution { by: Caller::from(by).to_string(), at_unix_ms: by.unix_ms }),
             process: ProcessInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
-                started_unix_ms: unix_ms(self.started_at),
-                uptime_ms: millis(self.started.elapsed()),
-                starts: self.memory.starts.get(),
+                started_unix_ms: unix_ms(statistics.started_at),
+                uptime_ms: millis(statistics.started.elapsed()),
+                starts: memory.starts.get(),
                 cpu_ms: millis(process::cpu_time()),
                 memory_bytes: measured(process::resident_bytes()),
                 descriptors_used: measured(descriptors_used),
                 descriptors_allowed: process::descriptors_allowed(),
             },
-            counters_since_unix_ms: self.memory.since_unix_ms(),
+            counters_since_unix_ms: memory.since_unix_ms(),
             listeners: self.listeners.addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
@@ -89,7 +121,7 @@ impl Daemon {
                 idle: pool.reports().iter().map(|report| report.idle).sum(),
                 accepted: accept.accepted.get(),
                 restored: accept.restored.get(),
-                limit: self.settings.borrow().limits.connections as u64,
+                limit: self.config.borrow().settings.limits.connections as u64,
                 effective_limit: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),
                 write_timeouts: totals.write_timeouts,
@@ -97,12 +129,12 @@ impl Daemon {
             },
             bytes_received: totals.bytes_received,
             bytes_sent: totals.bytes_sent,
-            log_lines_dropped: self.memory.log_lines_dropped.get(),
+            log_lines_dropped: memory.log_lines_dropped.get(),
         }
     }
 
     fn workers(&self) -> WorkersReply {
-        let (now, rates) = (std::time::Instant::now(), self.rates.borrow());
+        let (now, rates) = (std::time::Instant::now(), self.statistics.rates.borrow());
         let worker = |report: WorkerReport| WorkerInfo {
             number: report.number as u64,
             state: if report.leaving { WorkerState::Leaving } else { WorkerState::Serving },
@@ -114,39 +146,14 @@ impl Daemon {
             busy: rates.busy(now, report.number, report.busy),
             heartbeat_age_ms: millis(report.heartbeat_age),
         };
-        let (count, overridden_by) = self.overrides.borrow().workers.clone().unzip();
+        let config = self.config.borrow();
+        let (count, overridden_by) = config.overrides.workers.clone().unzip();
         WorkersReply {
-            configured: self.settings.borrow().workers.count() as u64,
+            configured: config.settings.workers.count() as u64,
             override_count: count.map(|count| count as u64),
             overridden_by,
             workers: self.pool.borrow().reports().into_iter().map(worker).collect(),
         }
-    }
-
-    fn config(&self) -> ConfigReply {
-        let (settings, origins, overrides) =
-            (self.settings.borrow(), self.origins.borrow(), self.overrides.borrow());
-        let runtime_override = |key| match key {
-            "workers" => overrides.workers.as_ref().map(|(count, by)| (count.to_string(), by.clone())),
-            "log.level" => {
-                overrides.log_level.as_ref().map(|(level, by)| (format!("{:?}", level.name()), by.clone()))
-            }
-            _ => None,
-        };
-        let setting = |key: &ConfigKey| {
-            let (override_value, overridden_by) = runtime_override(key.name).unzip();
-            let inherited = self.listeners.inherited(key.name);
-            let origin = || origins.get(key.name).map(ToString::to_string);
-            Setting {
-                key: key.name.into(),
-                origin: inherited.as_ref().map_or_else(origin, |_| Some("systemd".into())),
-                value: inherited.unwrap_or_else(|| (key.show)(&settings)),
-                needs_restart: key.takes_effect == TakesEffect::AtRestart,
-                override_value,
-                overridden_by,
-            }
-        };
-        ConfigReply { settings: KEYS.iter().map(setting).collect() }
     }
 
     async fn set_workers(
@@ -155,63 +162,13 @@ impl Daemon {
         caller: PeerCredentials,
     ) -> Result<SetWorkersReply, ControlError> {
         self.ensure_running()?;
-        let _guard = ResizeGuard::take(&self.resizing, "SetWorkers")?;
-        self.resize(count, caller).await
-    }
-
-    fn set_log_level(
-        &self,
-        level: Option<Level>,
-        caller: PeerCredentials,
-    ) -> Result<SetLogLevelReply, ControlError> {
-        self.ensure_running()?;
-        let (from, to) = (self.log.level(), level.unwrap_or(self.settings.borrow().log.level));
-        let before = self.overrides.borrow().log_level.as_ref().map(|(level, _)| *level);
-        // Who has set it first stays noted.
-        if before != level {
-            self.overrides.borrow_mut().log_level = level.map(|level| (level, act(caller)));
-            self.log.set_level(from.max(to));
-            self.log.send(Event::LogLevelSet { from, to, by: caller.into() });
-            self.log.set_level(to);
-        }
-        Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
-    }
-
-    fn drain(&self, caller: PeerCredentials) -> Result<DrainReply, ControlError> {
-        self.ensure_running()?;
-        let already = self.memory.is_drained();
-        if !already {
-            let by = DrainedBy { unix_ms: now_unix_ms(), pid: caller.pid, uid: caller.uid };
-            self.memory.set_drained(Some(by));
-            self.log.send(Event::Drained { by: caller.into() });
-            self.notify_status();
-        }
-        Ok(DrainReply { already })
-    }
-
-    fn resume(&self, caller: PeerCredentials) -> Result<ResumeReply, ControlError> {
-        self.ensure_running()?;
-        let already = !self.memory.is_drained();
-        if !already {
-            self.memory.set_drained(None);
-            self.log.send(Event::Resumed { by: caller.into() });
-            self.notify_status();
-        }
-        Ok(ResumeReply { already })
-    }
-}
-
-impl Daemon {
-    async fn resize(
-        &self,
-        count: Option<usize>,
-        caller: PeerCredentials,
-    ) -> Result<SetWorkersReply, ControlError> {
-        let target = count.unwrap_or_else(|| self.settings.borrow().workers.count());
+        let busy = |_| ControlError::Busy { method: "SetWorkers".into() };
+        let _resizing = self.resizing.try_lock().map_err(busy)?;
+        let target = count.unwrap_or_else(|| self.config.borrow().settings.workers.count());
         let moved_before = self.pool.borrow().moved();
         let resized =
             self.pool.borrow_mut().resize(target).map_err(|error| self.log_resize_failure(&error))?;
-        self.overrides.borrow_mut().workers = count.map(|count| (count, act(caller)));
+        self.config.borrow_mut().overrides.workers = count.map(|count| (count, attribution(caller)));
         self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.into() });
 
         let begun = Instant::now();
@@ -230,25 +187,52 @@ impl Daemon {
         })
     }
 
-    fn notify_status(&self) {
-        let status = self.status();
-        self.notify(|notifier| notifier.status(&status));
+    /// Logs that workers could not be started, and returns the error for the caller.
+    pub fn log_resize_failure(&self, error: &io::Error) -> ControlError {
+        let reason = format!("cannot start another worker: {error}");
+        self.log.send(Event::OsError { reason: reason.clone() });
+        ControlError::Failed { reason }
     }
-}
 
-/// Lets one call of SetWorkers resize the pool at a time. Released on drop, because a call may be cancelled.
-struct ResizeGuard<'b>(&'b Cell<bool>);
-
-impl<'b> ResizeGuard<'b> {
-    fn take(is_busy: &'b Cell<bool>, method: &str) -> Result<Self, ControlError> {
-        let before = is_busy.replace(true);
-        if before { Err(ControlError::Busy { method: method.into() }) } else { Ok(Self(is_busy)) }
+    fn set_log_level(
+        &self,
+        level: Option<Level>,
+        caller: PeerCredentials,
+    ) -> Result<SetLogLevelReply, ControlError> {
+        self.ensure_running()?;
+        let (from, to) = (self.log.level(), level.unwrap_or(self.config.borrow().settings.log.level));
+        let before = self.config.borrow().overrides.log_level.as_ref().map(|(level, _)| *level);
+        // The attribution stays that of the first caller.
+        if before != level {
+            self.config.borrow_mut().overrides.log_level = level.map(|level| (level, attribution(caller)));
+            self.log.set_level(from.max(to));
+            self.log.send(Event::LogLevelSet { from, to, by: caller.into() });
+            self.log.set_level(to);
+        }
+        Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
     }
-}
 
-impl Drop for ResizeGuard<'_> {
-    fn drop(&mut self) {
-        self.0.set(false);
+    fn drain(&self, caller: PeerCredentials) -> Result<DrainReply, ControlError> {
+        self.ensure_running()?;
+        let already = self.statistics.memory.is_drained();
+        if !already {
+            let by = DrainedBy { unix_ms: unix_ms(SystemTime::now()), pid: caller.pid, uid: caller.uid };
+            self.statistics.memory.set_drained(Some(by));
+            self.log.send(Event::Drained { by: caller.into() });
+            self.notify_status();
+        }
+        Ok(DrainReply { already })
+    }
+
+    fn resume(&self, caller: PeerCredentials) -> Result<ResumeReply, ControlError> {
+        self.ensure_running()?;
+        let already = !self.statistics.memory.is_drained();
+        if !already {
+            self.statistics.memory.set_drained(None);
+            self.log.send(Event::Resumed { by: caller.into() });
+            self.notify_status();
+        }
+        Ok(ResumeReply { already })
     }
 }
 
@@ -274,8 +258,8 @@ impl From<DrainedBy> for Caller {
     }
 }
 
-fn act(caller: PeerCredentials) -> Attribution {
-    Attribution { by: Caller::from(caller).to_string(), at_unix_ms: now_unix_ms() }
+fn attribution(caller: PeerCredentials) -> Attribution {
+    Attribution { by: Caller::from(caller).to_string(), at_unix_ms: unix_ms(SystemTime::now()) }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -85,11 +85,8 @@ impl ControlListener {
     /// Serves control clients in a thread of its own.
     fn serve(listener: Listener, access: Access, control: &ControlHandle, log: &Log) -> io::Result<Self> {
         let (socket, max_clients) = (listener.try_clone()?, FdBudget::from_rlimit().control_clients());
-        let log = log.clone();
-        let serving = match access.refusal() {
-            Some(refusal) => control::serve(socket, access, max_clients, control.read_only(log, refusal)),
-            None => control::serve(socket, access, max_clients, control.read_write(log)),
-        }?;
+        let handler = control.handler(&access, log.clone());
+        let serving = control::serve(socket, access, max_clients, handler)?;
         Ok(Self { listener, _serving: serving })
     }
 }

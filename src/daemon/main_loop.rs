@@ -1,30 +1,40 @@
+//! The main thread: start, main loop and shutdown, each as a list of steps.
+
 use std::{
-    future::pending,
+    cell::{Cell, RefCell},
     io,
     mem::take,
     os::fd::OwnedFd,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    thread::ThreadId,
+    time::Instant,
 };
 
 use tokio::{
     runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::unbounded_channel,
+    signal::unix::Signal,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::{LocalSet, spawn_local},
     time::{MissedTickBehavior, interval},
 };
 
 use super::{
+    active_config::ActiveConfig,
     args::DaemonArgs,
-    control_queue, handoff,
+    config_reader::ConfigReader,
+    control_queue,
+    handoff::{self, HandoffSender},
     listeners::Listeners,
     panic_hook, process,
+    service_manager::ServiceManager,
     shutdown::Shutdown,
+    signals::{self, StopSignals},
     startup_sockets::{Sockets, acquire},
-    state::{Daemon, DaemonParts, answered},
+    state::Daemon,
+    statistics::Statistics,
     stats_adoption,
+    watchdog::Watchdog,
 };
 use crate::{
     config::{Loaded, Sources},
@@ -36,43 +46,46 @@ use crate::{
     worker::{Pool, Shared},
 };
 
-/// Interval of the status, the watchdog and the check for stalled workers.
-pub const TICK: Duration = Duration::from_secs(1);
-
-/// A worker whose heartbeat is older is stalled, if no watchdog sets a timeout.
-const STALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Runs the daemon until it is told to stop, or until it cannot start.
-pub fn run(args: &DaemonArgs, mut inherited: Inherited, sources: Sources, loaded: Loaded, log: &Log) -> Exit {
-    let started = Instant::now();
-    let left = PreviousState {
+/// Runs the daemon until a signal stops it, or until it cannot start.
+pub fn run(
+    args: &DaemonArgs,
+    mut inherited: Inherited,
+    sources: Sources,
+    loaded: Loaded,
+    log: &Log,
+    started: Instant,
+) -> Exit {
+    // What the previous process has stored comes with the sockets.
+    let previous = PreviousState {
         counters: take(&mut inherited.counters),
         connections: take(&mut inherited.connections),
     };
+    // The sockets that systemd passed; others are opened.
     let sockets = match acquire(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
     };
+    // From here on, a panic is logged and not printed.
     panic_hook::install(log.clone());
+    // A descriptor for each connection, and enough of them for this start.
     process::raise_descriptor_limit();
-    let workers = loaded.settings.workers.count();
-    if let Err(error) = process::ensure_descriptors(FdBudget::for_start(workers)) {
+    if let Err(error) = process::ensure_descriptors(FdBudget::for_start(loaded.settings.workers.count())) {
         return cannot_start(log, error.to_string());
     }
-    process::open_proc_files();
+    // The files that are in effect, and what a later version rejects of them.
     if !loaded.files.is_empty() {
         log.send(Event::ConfigLoaded { files: loaded.file_names() });
     }
     if !loaded.warnings.is_empty() {
         log.send(Event::ConfigDeprecated { warnings: loaded.warnings.lines() });
     }
+    // One thread for signals, the watchdog and control clients; workers and the log have their own.
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
-        Ok(runtime) => {
-            let life = main_loop(sources, loaded, sockets, left, log, started);
-            LocalSet::new()
-                .block_on(&runtime, life)
-                .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}")))
-        }
+        Ok(runtime) => LocalSet::new()
+            .block_on(&runtime, async {
+                Running::start(sources, loaded, sockets, previous, log, started)?.main_loop().await
+            })
+            .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}"))),
         Err(error) => cannot_start(log, format!("The main thread has no runtime: {error}")),
     }
 }
@@ -88,130 +101,106 @@ struct PreviousState {
     connections: Vec<OwnedFd>,
 }
 
-async fn main_loop(
-    sources: Sources,
-    loaded: Loaded,
-    sockets: Sockets,
-    left: PreviousState,
-    log: &Log,
-    started: Instant,
-) -> io::Result<Exit> {
-    let settings = &loaded.settings;
-    let watchdog = systemd::watchdog_timeout();
-    let tick = watchdog.map_or(TICK, |timeout| TICK.min(timeout / 4));
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut stop_signals = StopSignals::new()?;
-    let (ended, mut ended_workers) = unbounded_channel();
+/// The daemon, and what the main loop waits for.
+struct Running {
+    daemon: Rc<Daemon>,
+    watchdog: Watchdog,
+    hangup: Signal,
+    stop_signals: StopSignals,
+    exited_workers: UnboundedReceiver<ThreadId>,
+    handoff_sender: io::Result<Option<HandoffSender>>,
+}
 
-    let counters = stats_adoption::open(left.counters, log)?;
-    let memory = counters.memory.clone();
-    let answered_before = answered(&memory);
-    let shared = Shared {
-        parse: pixel::parse,
-        dispatcher: Arc::default(),
-        memory: memory.clone(),
-        log: log.clone(),
-        heartbeat: tick,
-        ended,
-    };
-    let mut pool =
-        Pool::start(settings.workers.count(), settings.into(), settings.limits.connections, shared)?;
-    handoff::adopt_connections(&pool, left.connections, log);
-    let (control, queue) = control_queue::channel();
-    let listeners = Listeners::open(sockets, &mut pool, &control, log)?;
-    let log = log.clone();
-    let daemon = Rc::new(Daemon::new(DaemonParts {
-        sources,
-        loaded,
-        pool,
-        memory,
-        listeners,
-        log,
-        started,
-        answered_before,
-    }));
-    spawn_local(queue.serve(daemon.clone()));
-    daemon.notify(|notifier| counters.store(notifier));
-    daemon.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
-    // What goes wrong is told if connections are lost by it.
-    let sender = handoff::open_sender(&daemon);
+impl Running {
+    fn start(
+        sources: Sources,
+        loaded: Loaded,
+        sockets: Sockets,
+        previous: PreviousState,
+        log: &Log,
+        started: Instant,
+    ) -> io::Result<Self> {
+        let Loaded { settings, origins, .. } = loaded;
+        let watchdog = Watchdog::new();
+        // Signals that come from here on wait for the main loop.
+        let (hangup, stop_signals) = (signals::hangup()?, StopSignals::new()?);
+        // The counters of the previous process, or new ones.
+        let counters = stats_adoption::open(previous.counters, log)?;
+        let statistics = Statistics::new(counters.memory.clone(), started);
+        // The worker threads.
+        let (ended, exited_workers) = unbounded_channel();
+        let shared = Shared {
+            parse: pixel::parse,
+            dispatcher: Arc::default(),
+            memory: counters.memory.clone(),
+            log: log.clone(),
+            heartbeat: watchdog.interval(),
+            ended,
+        };
+        let (count, limit) = (settings.workers.count(), settings.limits.connections);
+        let mut pool = Pool::start(count, (&settings).into(), limit, shared)?;
+        // The connections of the previous process, before new ones are accepted.
+        handoff::adopt_connections(&pool, previous.connections, log);
+        // HTTP and control clients; the requests of the latter wait for the main loop.
+        let (control, queue) = control_queue::channel();
+        let listeners = Listeners::open(sockets, &mut pool, &control, log)?;
+        let daemon = Rc::new(Daemon {
+            log: log.clone(),
+            manager: ServiceManager::connect(log.clone()),
+            listeners,
+            pool: RefCell::new(pool),
+            resizing: tokio::sync::Mutex::default(),
+            config: RefCell::new(ActiveConfig::new(settings, origins)),
+            config_reader: ConfigReader::new(sources),
+            statistics,
+            is_stopping: Cell::new(false),
+        });
+        spawn_local(daemon.clone().serve_control(queue));
+        // For the next process: the counters, and a socket for connections. A failure of the latter is logged when
+        // connections are lost by it.
+        daemon.manager.notify(|notifier| counters.store(notifier));
+        daemon.manager.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
+        let handoff_sender = handoff::open_sender(&daemon);
+        // Ready: systemd starts the units that wait for this one.
+        daemon.log.send(Event::Ready {
+            listeners: daemon.listeners.addresses(),
+            workers: count,
+            takes_changes: daemon.listeners.has_admin(),
+            took: started.elapsed(),
+        });
+        let status = daemon.status();
+        daemon.manager.notify(|notifier| notifier.ready(&status));
+        Ok(Self { daemon, watchdog, hangup, stop_signals, exited_workers, handoff_sender })
+    }
 
-    daemon.log.send(Event::Ready {
-        listeners: daemon.listeners.addresses(),
-        workers: daemon.pool.borrow().serving(),
-        takes_changes: daemon.listeners.has_admin(),
-        took: started.elapsed(),
-    });
-    let status = daemon.status();
-    daemon.notify(|notifier| notifier.ready(&status));
-
-    let reloader = daemon.clone();
-    spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            // The log has the result.
-            let _ = reloader.reload(&Caller::Signal("SIGHUP")).await;
-        }
-    });
-    let mut ticks = interval(tick);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (cause, limit, exit) = loop {
-        tokio::select! {
-            cause = stop_signals.recv() => break (cause, daemon.drain_limit(), Exit::Ok),
-            Some(worker) = ended_workers.recv() => daemon.pool.borrow_mut().on_worker_exit(worker),
-            _ = ticks.tick() => if let Some(limit) = on_tick(&daemon, watchdog, tick) {
-                break ("a worker stands still", limit.min(daemon.drain_limit()), Exit::Software);
+    async fn main_loop(self) -> io::Result<Exit> {
+        let Self { daemon, mut watchdog, mut hangup, mut stop_signals, mut exited_workers, handoff_sender } =
+            self;
+        // A task of its own: a reload waits for files, and the main loop does not.
+        let reloader = daemon.clone();
+        spawn_local(async move {
+            while hangup.recv().await.is_some() {
+                // The log has the result.
+                let _ = reloader.reload(&Caller::Signal("SIGHUP")).await;
             }
-        }
-    };
-    daemon.begin_shutdown(cause);
-    Shutdown::begin(&daemon, &mut ended_workers, &mut stop_signals, limit).run(sender).await;
-    Ok(exit)
-}
-
-/// Keeps the status current, and feeds the watchdog while every worker makes progress. When one has made
-/// none for as long as the watchdog waits, systemd would kill the process, and all connections would be lost:
-/// returns how long a shutdown may take instead, which hands off the connections of the other workers.
-fn on_tick(daemon: &Daemon, watchdog: Option<Duration>, tick: Duration) -> Option<Duration> {
-    daemon.record_sample();
-    let status = daemon.status();
-    daemon.notify(|notifier| notifier.status(&status));
-    let limit = watchdog.map_or(STALL_TIMEOUT, |timeout| timeout / 2);
-    // Half of the limit, so that workers have the rest of it to come round; and never just a late tick.
-    if let Some(since) = daemon.detect_pause((limit / 2).max(tick * 3 / 2)) {
-        daemon.log.send(Event::ProcessPaused { since });
-        if watchdog.is_some() {
-            daemon.notify(|notifier| notifier.alive());
-        }
-        return None;
-    }
-    let stuck = daemon.detect_stalled_worker(limit);
-    let timeout = watchdog?;
-    // Known: where the whole process stood still, no worker has had time to come round yet.
-    let is_hopeless = stuck.is_some_and(|stuck| stuck.is_known && stuck.since > timeout);
-    if is_hopeless || stuck.is_none() {
-        daemon.notify(|notifier| notifier.alive());
-    }
-    is_hopeless.then_some(timeout / 4)
-}
-
-/// The signals that stop the daemon.
-#[derive(Debug)]
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next one.
-    pub async fn recv(&mut self) -> &'static str {
-        tokio::select! {
-            Some(()) = self.terminate.recv() => "SIGTERM",
-            Some(()) = self.interrupt.recv() => "SIGINT",
-            else => pending().await,
-        }
+        });
+        let mut ticks = interval(watchdog.interval());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (cause, limit, exit) = loop {
+            tokio::select! {
+                cause = stop_signals.recv() => break (cause, daemon.drain_limit(), Exit::Ok),
+                Some(worker) = exited_workers.recv() => daemon.pool.borrow_mut().on_worker_exit(worker),
+                _ = ticks.tick() => {
+                    daemon.statistics.record_sample(&daemon.pool.borrow(), &daemon.log);
+                    daemon.notify_status();
+                    if let Some(limit) = watchdog.check(&daemon) {
+                        break ("a worker is stalled", limit.min(daemon.drain_limit()), Exit::Software);
+                    }
+                }
+            }
+        };
+        daemon.begin_shutdown(cause);
+        Shutdown::begin(&daemon, &mut exited_workers, &mut stop_signals, limit).run(handoff_sender).await;
+        Ok(exit)
     }
 }

@@ -1,6 +1,6 @@
-//! The daemon, as a list of steps: read the configuration, take the sockets, start the workers,
-//! notify systemd; then serve signals and control clients until a signal stops the daemon.
+//! The daemon: start, main loop, reload and shutdown, and the control service.
 
+mod active_config;
 mod args;
 mod config_reader;
 mod control_events;
@@ -13,10 +13,14 @@ mod panic_hook;
 mod process;
 mod rate_window;
 mod reload;
+mod service_manager;
 mod shutdown;
+mod signals;
 mod startup_sockets;
 mod state;
+mod statistics;
 mod stats_adoption;
+mod watchdog;
 
 use std::{
     io::{IsTerminal, Write},
@@ -27,7 +31,6 @@ use std::{
 };
 
 use clap::Parser;
-use nix::sys::signal::Signal;
 
 use crate::{
     config::{ConfigErrors, Loaded, Sources},
@@ -45,7 +48,9 @@ pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr,
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
     let started = Instant::now();
-    sys::ignore_signals(&IGNORED_SIGNALS);
+    // No signal that means nothing here ends the process.
+    sys::ignore_signals(&signals::IGNORED);
+    // The command line.
     let args = match DaemonArgs::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -53,37 +58,41 @@ pub fn main() -> Exit {
             return Exit::after_usage("pixeld", printed, error.use_stderr());
         }
     };
-    // Absolute, because the reader of an error may be in another folder.
+    // The configuration; --check ends here. Paths are absolute, because the reader of an error may be in another folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
     let sources = file.map_or_else(Sources::system, Sources::File);
     let loaded = sources.load();
     if args.check {
         return check(loaded);
     }
+    // The descriptors that systemd passed, before their numbers are used for anything else.
     let inherited = take_inherited();
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => return fail_config(&errors),
     };
+    // The log, with a thread of its own.
     let log = match open_log(loaded.settings.log.target, loaded.settings.log.level) {
         Ok(log) => log,
         Err(exit) => return exit,
     };
+    // The daemon, from its sockets to its shutdown.
     let exit = run_to_end(&log, || match inherited {
-        Ok(inherited) => main_loop::run(&args, inherited, sources, loaded, &log),
+        Ok(inherited) => main_loop::run(&args, inherited, sources, loaded, &log, started),
         Err(error) => {
             let reason = format!("what systemd says about the sockets that it passed is wrong: {error}");
             log.send(Event::SocketFailed { reason });
             Exit::OsErr
         }
     });
+    // A failed start is not repeated at once.
     pause_before_restart(exit, started);
     exit
 }
 
 /// Runs the daemon, and has the log written to its end, also after a panic, which the hook has logged.
 fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
-    // Nothing that the panic may have left half done is used afterwards.
+    // No state that the panic may have left inconsistent is used afterwards.
     let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Software);
     log.flush(LOG_FLUSH_LIMIT);
     exit
@@ -94,16 +103,11 @@ fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
 const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
 fn pause_before_restart(exit: Exit, started: Instant) {
-    // Of what else it exits with, the service manager makes no new start.
+    // After any other exit code, systemd does not start it again.
     if matches!(exit, Exit::OsErr | Exit::Software) && is_managed() {
         sleep(MIN_LIFETIME.saturating_sub(started.elapsed()));
     }
 }
-
-/// Signals that would end or stop the process, and mean nothing here: operators of other servers use some of
-/// them, and SIGXFSZ only says again what the failed write says.
-pub const IGNORED_SIGNALS: [Signal; 5] =
-    [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ];
 
 /// A log that is not read does not keep the daemon from exiting.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
@@ -115,7 +119,7 @@ fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
     })
 }
 
-/// `--check`: every fault on a line of its own, or where the values come from.
+/// `--check`: prints every error on a line of its own, or the files that are valid.
 fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
     match loaded {
         Ok(loaded) => {
@@ -156,7 +160,7 @@ fn fail_config(errors: &ConfigErrors) -> Exit {
         log.send(Event::ConfigRejected { faults: lines });
         log.flush(LOG_FLUSH_LIMIT);
     }
-    // Who started it by hand sees the log; who looks at `systemctl status` sees this.
+    // For `systemctl status`.
     let _ = Notifier::open().status(&status);
     if std::io::stderr().is_terminal() {
         report(&"pixeld: fix the files and try `pixeld --check`");
@@ -184,6 +188,7 @@ mod tests {
             let _ = lines.send(event.name());
         });
         let log = Log::start(sink, Level::Info).unwrap();
+        // The daemon, from its sockets to its shutdown.
         let exit = run_to_end(&log, || {
             log.send(Event::Panicked { reason: "as the hook does".into() });
             resume_unwind(Box::new(()));

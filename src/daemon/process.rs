@@ -1,47 +1,15 @@
 //! What the operating system says about this process.
 
-use std::{
-    fs::File,
-    io,
-    os::{fd::AsFd, unix::fs::FileExt},
-    sync::{LazyLock, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fs, io, os::fd::AsFd, time::Duration};
 
 use nix::{
-    dir::Dir,
     errno::Errno,
-    fcntl::OFlag,
-    sys::{
-        resource::{Resource, getrlimit, setrlimit},
-        stat::{Mode, fstat},
-    },
+    sys::resource::{Resource, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
 
 use crate::net::FdBudget;
-
-static STATM: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/statm").ok());
-static DESCRIPTORS: LazyLock<Mutex<Option<Descriptors>>> = LazyLock::new(|| {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let folder = Dir::open("/proc/self/fd", flags, Mode::empty()).ok();
-    Mutex::new(folder.map(|folder| Descriptors { folder, counted: None }))
-});
-
-/// The open descriptors.
-struct Descriptors {
-    /// `/proc/self/fd`.
-    folder: Dir,
-    /// How many there were, and when.
-    counted: Option<(u64, Instant)>,
-}
-
-/// Opens the files in /proc that the functions below read: when descriptors have run out, it would be too late.
-pub fn open_proc_files() {
-    LazyLock::force(&STATM);
-    LazyLock::force(&DESCRIPTORS);
-}
 
 /// Whether so many descriptors can be opened: a runtime panics where the operating system has none for it.
 ///
@@ -69,36 +37,24 @@ pub fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Bytes that are resident; 0 where /proc is not there.
+/// Returns the bytes that are resident; 0 where /proc is missing.
 pub fn resident_bytes() -> u64 {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
-    let mut statm = [0; 256];
-    let length = STATM.as_ref().and_then(|file| file.read_at(&mut statm, 0).ok()).unwrap_or(0);
-    let statm = str::from_utf8(&statm[..length]).unwrap_or_default();
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * page.unwrap_or(4096)
 }
 
-/// Descriptors that are open; 0 where /proc is not there. Before Linux 6.2 they have to be counted, which
-/// takes long if there are many, so that is done once a second at most.
+/// Returns the number of open descriptors; 0 where /proc is missing. Before Linux 6.2 they have to be counted, which
+/// takes long if there are many.
 pub fn descriptors_used() -> u64 {
-    const COUNTED_FOR: Duration = Duration::from_secs(1);
+    const FOLDER: &str = "/proc/self/fd";
 
-    let mut descriptors = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(Descriptors { folder, counted }) = &mut *descriptors else { return 0 };
-    let size = fstat(&*folder).map_or(0, |folder| folder.st_size);
-    if let Ok(used @ 1..) = u64::try_from(size) {
-        return used;
+    match fs::metadata(FOLDER).map_or(0, |folder| folder.len()) {
+        // The folder that is read is one of them.
+        0 => fs::read_dir(FOLDER).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
+        used => used,
     }
-    if let Some((used, _)) = counted.filter(|(_, at)| at.elapsed() < COUNTED_FOR) {
-        return used;
-    }
-    let is_number = |name: &[u8]| name.iter().all(u8::is_ascii_digit);
-    // Each time from its beginning.
-    let entries = folder.iter().flatten().filter(|entry| is_number(entry.file_name().to_bytes()));
-    let used = entries.count() as u64;
-    *counted = Some((used, Instant::now()));
-    used
 }
 
 /// Descriptors that may be open.

@@ -12,8 +12,9 @@ use tokio::{
 
 use super::{
     handoff::{Handoff, HandoffSender},
-    main_loop::{StopSignals, TICK},
-    state::{Daemon, answered},
+    signals::StopSignals,
+    state::Daemon,
+    watchdog::TICK,
 };
 use crate::log::{Event, counted};
 
@@ -32,7 +33,7 @@ const RELEASE_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Shutdown<'a> {
     daemon: &'a Daemon,
-    ended_workers: &'a mut UnboundedReceiver<ThreadId>,
+    exited_workers: &'a mut UnboundedReceiver<ThreadId>,
     signals: &'a mut StopSignals,
     ticks: Interval,
     begun: Instant,
@@ -46,16 +47,16 @@ impl<'a> Shutdown<'a> {
     /// Begins to stop; requests may take so long to finish.
     pub fn begin(
         daemon: &'a Daemon,
-        ended_workers: &'a mut UnboundedReceiver<ThreadId>,
+        exited_workers: &'a mut UnboundedReceiver<ThreadId>,
         signals: &'a mut StopSignals,
         limit: Duration,
     ) -> Self {
         let begun = Instant::now();
         Self {
             daemon,
-            ended_workers,
+            exited_workers,
             signals,
-            // Told at once when it is settled who gets the connections, which mostly takes less.
+            // The first status is sent when the handoff target is known, mostly before the first tick.
             ticks: interval_at((begun + TICK).into(), TICK),
             begun,
             limit,
@@ -67,23 +68,26 @@ impl<'a> Shutdown<'a> {
     /// Hands the connections off to the next process if possible, or else lets all requests finish; then lets
     /// all workers exit.
     pub async fn run(mut self, sender: io::Result<Option<HandoffSender>>) {
+        let pool = &self.daemon.pool;
+        // Without a handoff, new clients are for the next process or another host.
         if !matches!(sender, Ok(Some(_))) {
-            let closed = self.daemon.pool.borrow_mut().close_acceptors();
+            let closed = pool.borrow_mut().close_acceptors();
             closed.await;
         }
+        // With one, workers serve until systemd has stored the socket for the connections.
         let mut handoff = self.begin_handoff(sender).await;
-        // Who does not come to an end in time is cut off.
+        // Workers finish requests, or detach their connections, and exit.
         let _ = timeout_at(self.until.into(), self.drain(handoff.is_some())).await;
+        // The next process gets the connections.
         if let Some(handoff) = &mut handoff {
             self.send_connections(handoff).await;
         }
-        let cut = {
-            let pool = self.daemon.pool.borrow();
-            pool.open() as u64 + pool.cut_off() + handoff.as_ref().map_or(0, Handoff::unsent_incomplete)
-        };
-        self.daemon.pool.borrow().abort();
+        // Requests that were not complete in time are cut off.
+        let unsent = handoff.as_ref().map_or(0, Handoff::unsent_incomplete);
+        let cut = pool.borrow().open() as u64 + pool.borrow().cut_off() + unsent;
+        pool.borrow().abort();
         self.daemon.log.send(Event::Stopped {
-            requests: answered(&self.daemon.memory) - self.daemon.answered_before,
+            requests: self.daemon.statistics.answered(),
             handed_over: handoff.map_or(0, |handoff| handoff.sent()),
             cut,
             took: self.begun.elapsed(),
@@ -118,35 +122,36 @@ impl<'a> Shutdown<'a> {
         })
     }
 
-    /// Until all workers have ended. Without an heir each connection may have a last answer before that.
+    /// Waits until all workers have exited. Without a handoff, each connection may have one more response before.
     async fn drain(&mut self, has_handoff: bool) {
         let daemon = self.daemon;
-        let last_answers_until = Instant::now() + LAST_RESPONSE_GRACE;
-        let mut last_answers = !has_handoff;
-        if last_answers {
+        let last_responses_until = Instant::now() + LAST_RESPONSE_GRACE;
+        let mut last_responses = !has_handoff;
+        if last_responses {
             // Each worker does one after the other.
             drop(daemon.pool.borrow_mut().close_acceptors());
             daemon.pool.borrow().close_after_response();
         }
         self.notify_status();
         while !self.is_urgent && !daemon.pool.borrow().is_empty() {
-            if last_answers && (Instant::now() >= last_answers_until || daemon.pool.borrow().open() == 0) {
+            if last_responses && (Instant::now() >= last_responses_until || daemon.pool.borrow().open() == 0)
+            {
                 daemon.pool.borrow_mut().drain();
-                last_answers = false;
+                last_responses = false;
             }
             tokio::select! {
                 () = self.process_events() => {}
-                () = sleep(LAST_RESPONSE_GRACE / 10), if last_answers => {}
+                () = sleep(LAST_RESPONSE_GRACE / 10), if last_responses => {}
             }
         }
     }
 
     async fn send_connections(&mut self, handoff: &mut Handoff) {
         let result = {
-            let mut left = pin!(handoff.send_connections(self.daemon, MANAGER_TIMEOUT));
+            let mut sent = pin!(handoff.send_connections(self.daemon, MANAGER_TIMEOUT));
             loop {
                 tokio::select! {
-                    left = &mut left => break left,
+                    sent = &mut sent => break sent,
                     () = self.process_events() => {}
                 }
             }
@@ -159,19 +164,19 @@ impl<'a> Shutdown<'a> {
     /// Serves worker exits, ticks and signals during the shutdown.
     async fn process_events(&mut self) {
         tokio::select! {
-            Some(worker) = self.ended_workers.recv() => self.daemon.pool.borrow_mut().on_worker_exit(worker),
+            Some(worker) = self.exited_workers.recv() => self.daemon.pool.borrow_mut().on_worker_exit(worker),
             _ = self.ticks.tick() => self.notify_status(),
             _ = self.signals.recv() => self.is_urgent = true,
         }
     }
 
-    /// What is left to do, and for how long systemd has to wait for it.
+    /// Notifies systemd of what is left to do, and of the time it may take.
     fn notify_status(&self) {
         let left = self.until.saturating_duration_since(Instant::now());
         let open = counted(self.daemon.pool.borrow().open(), "connection");
         let status = format!("Stopping: {open} open, {} s left", left.as_secs());
-        self.daemon.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
-        self.daemon.notify(|notifier| notifier.alive());
+        self.daemon.manager.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
+        self.daemon.manager.notify(|notifier| notifier.alive());
     }
 
     fn log_handoff_failure(&self, connections: u64, error: &io::Error) {

@@ -1,7 +1,7 @@
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
-use super::state::now_unix_ms;
 use crate::{
+    control::unix_ms,
     log::{Event, Log},
     stats::{SharedStats, read_drained},
     systemd::{COUNTERS, Notifier},
@@ -31,7 +31,7 @@ pub fn open(stored: Vec<OwnedFd>, log: &Log) -> io::Result<Counters> {
             if let Some(error) = error {
                 log.send(Event::CountersReset { reason: error.to_string() });
             }
-            (SharedStats::create(now_unix_ms())?, count > 0)
+            (SharedStats::create(unix_ms(SystemTime::now()))?, count > 0)
         }
     };
     if let Some(drained) = drained {

@@ -47,7 +47,7 @@ pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
         return Ok(None);
     }
     let (sender, far) = socket_pair()?;
-    daemon.ask(|notifier| notifier.store(systemd::CONNECTIONS, &far))?;
+    daemon.manager.ask(|notifier| notifier.store(systemd::CONNECTIONS, &far))?;
     Ok(Some(sender))
 }
 
@@ -56,7 +56,7 @@ pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
 /// # Errors
 /// When it cannot be asked, or has not answered within `limit`.
 async fn is_stored(daemon: &Daemon, sender: &HandoffSender, limit: Duration) -> io::Result<bool> {
-    let barrier = daemon.ask(|notifier| notifier.barrier())?;
+    let barrier = daemon.manager.ask(|notifier| notifier.barrier())?;
     let passed = timeout(limit, barrier.passed()).await;
     passed.map_err(|_| {
         let reason = format!("the service manager has not answered for {} s", limit.as_secs());
