@@ -345,9 +345,14 @@ impl<'a> File<'a> {
                 format!("this is a section: write [{name}] on a line of its own"),
             );
         }
-        let hint = match closest_key(name) {
-            Some(known) => format!("; did you mean {known}?"),
-            None => String::new(),
+        let header = self.text.lines().position(|line| line.trim_start().starts_with('[')).map(|nth| nth + 1);
+        let hint = match (closest_key(name), header) {
+            // Behind the header of a section, a line belongs to that section.
+            (Some(known), Some(header)) if name.ends_with(&format!(".{known}")) && header < self.line(at) => {
+                format!("; {known} belongs to no section: write this line above line {header}")
+            }
+            (Some(known), _) => format!("; did you mean {known}?"),
+            (None, _) => String::new(),
         };
         self.error(at, Some(name.into()), format!("there is no such key{hint}"))
     }

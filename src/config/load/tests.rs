@@ -197,6 +197,21 @@ fn every_error_has_file_line_and_key() {
 }
 
 #[test]
+fn key_of_no_section_is_sent_above_the_first() {
+    let tree = Tree::new(&[
+        ("etc/pixeld/pixeld.toml", "# a\n[limits]\nbody = \"1KiB\"\n[log]\nlevel = \"info\"\nworkers = 3\n"),
+        ("etc/pixeld/pixeld.toml.d/a.toml", "log.workers = 3\n[limits]\n"),
+    ]);
+    let errors = tree.errors();
+    assert_eq!(
+        errors[0],
+        "etc/pixeld/pixeld.toml:6: log.workers: there is no such key; workers belongs to no section: \
+         write this line above line 2"
+    );
+    assert!(errors[1].ends_with("did you mean workers?"), "{errors:#?}");
+}
+
+#[test]
 fn duplicate_key_error_has_its_first_line() {
     for (text, errors) in [
         ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
