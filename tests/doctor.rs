@@ -92,7 +92,7 @@ fn failing_programs_are_quoted_and_skipped() {
     assert_found(&findings, "journal", "skipped", "no service of systemd's");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
-    assert_eq!(findings.len(), 17, "{findings:#?}");
+    assert_eq!(findings.len(), 18, "{findings:#?}");
 }
 
 #[test]
@@ -114,12 +114,12 @@ fn drained_daemon_is_not_healthy() {
 }
 
 #[test]
-fn configuration_that_the_daemon_rejects_is_a_warning() {
+fn configuration_that_the_daemon_rejects_is_a_problem() {
     let daemon = Daemon::start("");
     assert_found(&Programs::silent().findings(&daemon.admin_socket()), "config", "ok", "accepts");
     daemon.configure("limits.bodi = 1");
     let findings = Programs::silent().findings(&daemon.admin_socket());
-    assert_found(&findings, "config", "warning", "rejects");
+    assert_found(&findings, "config", "problem", "rejects");
     let evidence = of(&findings, "config")["evidence"].as_str().unwrap();
     assert!(evidence.contains(&format!("{}:1: limits.bodi", daemon.config_file().display())), "{evidence}");
     // The socket for reading takes no such question, and nothing was applied.
@@ -166,7 +166,7 @@ fn program_output_is_combined_with_the_daemons() {
         .print("journalctl", r#"{"MESSAGE":"Suppressed 7 messages from pixeld.service","N_DROPPED":"7"}"#);
     let findings = programs.findings(&daemon.control_socket());
     assert_found(&findings, "backlog", "problem", &format!("only 16 clients can wait at unix:{path}"));
-    assert_found(&findings, "upstreams", "problem", &format!("{path}.old, where nobody listens"));
+    assert_found(&findings, "upstreams", "problem", &format!("{path}.old, where no service listens"));
     let wrong_upstreams = findings.iter().filter(|finding| finding["check"] == "upstreams").count();
     assert_eq!(wrong_upstreams, 1, "the other two servers are right: {findings:#?}");
     assert_found(&findings, "keepalive", "warning", "for each request");

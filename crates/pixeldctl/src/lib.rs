@@ -19,6 +19,7 @@ mod prometheus;
 mod reload;
 mod render;
 mod repeat;
+mod service_state;
 mod socket_path;
 mod ssh;
 mod stats;

@@ -11,9 +11,10 @@ use pixeld_control::{
 };
 use tokio::net::UnixStream;
 
-use super::{args::Purpose, error::CommandError};
+use super::{args::Purpose, error::CommandError, service_state};
 
-/// Connects to the socket that was named, or to that of the running daemon.
+/// Connects to the socket that was named, or to that of the running daemon. A service that does not run is not
+/// started by it.
 ///
 /// # Errors
 /// When no daemon is there, or this user may not connect.
@@ -30,8 +31,14 @@ pub async fn connect(
         let folder = from_environment(XDG_RUNTIME_DIR).filter(|folder| folder.is_absolute());
         candidates(purpose, folder)
     };
-    let mut forbidden = None;
+    let (mut forbidden, mut failed) = (None, None);
     for path in &candidates {
+        if let Some(service) = service_state::stopped(path, limit).await {
+            if service.is_activatable {
+                return Err(CommandError::Stopped(service));
+            }
+            failed = failed.or_else(|| service.has_failed.then_some(service));
+        }
         let connecting = tokio::time::timeout(limit, UnixStream::connect(path));
         match connecting.await.map_err(|_| CommandError::ConnectTimedOut(path.clone(), limit))? {
             Ok(stream) => return Ok(stream),
@@ -45,9 +52,10 @@ pub async fn connect(
             },
         }
     }
-    Err(match forbidden {
-        Some(path) => CommandError::NoPermission(path),
-        None => elsewhere(&candidates, limit).await.unwrap_or(CommandError::NoDaemon(candidates)),
+    Err(match (forbidden, failed) {
+        (Some(path), _) => CommandError::NoPermission(path),
+        (None, Some(service)) => CommandError::Stopped(service),
+        (None, None) => elsewhere(&candidates, limit).await.unwrap_or(CommandError::NoDaemon(candidates)),
     })
 }
 
@@ -56,6 +64,9 @@ pub async fn connect(
 async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<CommandError> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
+        if service_state::stopped(&control, limit).await.is_some_and(|service| service.is_activatable) {
+            continue;
+        }
         if let Ok(mut client) = ControlClient::connect(&control, limit).await {
             let setting = client.config().await.ok().and_then(|config| admin_of(&config));
             if setting.as_deref() == Some("") {

@@ -6,7 +6,7 @@ use super::{
     finding::USE_SUDO,
     host_facts::{Probe, Unavailable},
 };
-use crate::{args::Purpose, error::CommandError, host_target::HostTarget};
+use crate::{args::Purpose, error::CommandError, host_target::HostTarget, service_state::StoppedService};
 
 /// What the daemon says of itself over its control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct DaemonFacts {
 pub enum DaemonError {
     /// It does not run.
     NotRunning(String),
+    /// systemd has stopped it or cannot start it.
+    Stopped(StoppedService),
     /// This user may not ask it.
     NoPermission(String),
     /// It runs, and does not answer as it should.
@@ -61,6 +63,7 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts
         let reason = error.to_string();
         match error {
             CommandError::NoDaemon(_) => DaemonError::NotRunning(reason),
+            CommandError::Stopped(service) => DaemonError::Stopped(service),
             CommandError::NoPermission(_) => DaemonError::NoPermission(reason),
             _ => DaemonError::Unusable(reason),
         }

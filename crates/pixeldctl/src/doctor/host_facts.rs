@@ -29,12 +29,19 @@ pub struct Host {
 /// What a program printed.
 #[derive(Debug)]
 pub struct Printed {
-    /// Whether it exited with 0.
-    pub succeeded: bool,
+    /// What it exited with, unless a signal ended it.
+    pub exit: Option<i32>,
     /// On stdout.
     pub stdout: String,
     /// On stderr.
     pub stderr: String,
+}
+
+impl Printed {
+    /// Whether it exited with 0.
+    pub fn succeeded(&self) -> bool {
+        self.exit == Some(0)
+    }
 }
 
 impl Host {
@@ -96,17 +103,13 @@ impl Host {
         })?;
         let output = output.map_err(|error| Unavailable(format!("cannot run {program}: {error}")))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Printed {
-            succeeded: output.status.success(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        Ok(Printed { exit: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
     /// What a program printed that has to succeed.
     pub async fn ask(&self, program: &str, arguments: &[&str]) -> Probe<String> {
         let printed = self.run(program, arguments).await?;
-        if printed.succeeded {
+        if printed.succeeded() {
             return Ok(printed.stdout);
         }
         let said = printed.stderr.lines().next().unwrap_or("no reason given");

@@ -10,6 +10,7 @@ impl fmt::Display for CommandError {
             Self::NoDaemon(paths) => {
                 write!(f, "pixeld is not running: nobody listens at {}", either(paths))
             }
+            Self::Stopped(service) => service.fmt(f),
             Self::OtherSocket { tried, control, admin } => {
                 write!(f, "nobody listens at {}; pixeld answers at {}", either(tried), control.display())?;
                 match admin {

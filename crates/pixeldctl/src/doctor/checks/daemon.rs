@@ -7,6 +7,7 @@ use crate::{
         probe::{Facts, units},
     },
     render,
+    service_state::StoppedService,
 };
 
 /// Whether pixeld runs and answers, is not drained, and has the unit that is on disk.
@@ -21,6 +22,7 @@ pub fn daemon(facts: &Facts) -> CheckResult {
             .evidence(format!("{reason}{state}"))
             .fix("sudo journalctl -u pixeld -n 20")
             .fix("sudo systemctl start pixeld"),
+        Err(DaemonError::Stopped(service)) => stopped(service, &state),
         Err(DaemonError::Unusable(reason)) => {
             Finding::problem("pixeld runs and does not answer as it should")
                 .evidence(format!("{reason}{state}"))
@@ -49,6 +51,24 @@ pub fn daemon(facts: &Facts) -> CheckResult {
             .fix("sudo systemctl restart pixeld")
     }));
     Ok(findings)
+}
+
+fn stopped(service: &StoppedService, state: &str) -> Finding {
+    if let Some(error) = &service.config_error {
+        return Finding::problem("pixeld rejects its configuration and does not run")
+            .evidence(format!("{error}{state}"))
+            .fix("# correct each line that the check of \"config\" names, and:")
+            .fix("sudo systemctl start pixeld");
+    }
+    let finding = if service.has_failed {
+        Finding::problem("pixeld has failed and does not run")
+    } else {
+        Finding::warning("pixeld is stopped: the next request starts it")
+    };
+    finding
+        .evidence(format!("{service}{state}"))
+        .fix("sudo journalctl -u pixeld -n 20")
+        .fix("sudo systemctl start pixeld")
 }
 
 fn drained(facts: &Facts, daemon: &DaemonFacts) -> Finding {

@@ -13,6 +13,7 @@ use crate::doctor::{
         nginx::{Group, Location, Nginx},
         process::{CpuTime, Cpus, FileLimit},
         units,
+        upstream::ServerState,
     },
 };
 
@@ -29,7 +30,10 @@ IPAddressDeny=0.0.0.0/0 ::/0\nIPAccounting=yes\nIPIngressBytes=120\n\n\
 Id=pixeld-control.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
 Triggers=pixeld.service\n\n\
 Id=pixeld-admin.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
-Triggers=pixeld.service\n";
+Triggers=pixeld.service\n\n\
+Id=pixeld-metrics.timer\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
+Id=pixeld-metrics.service\nLoadState=loaded\nActiveState=inactive\nConditionResult=yes\n\
+ConditionTimestampMonotonic=7\n";
 
 /// A host with which everything is as it should be.
 pub fn healthy() -> Facts {
@@ -89,7 +93,10 @@ pub fn healthy() -> Facts {
         }),
         nginx: Ok(Nginx { groups: vec![group], user: "www-data".into(), ..Nginx::default() }),
         access: Ok(vec![access]),
-        servers: vec![("10.77.0.20:8000".into(), Ok(()))],
+        servers: vec![
+            ("unix:/run/pixeld/http.sock".into(), ServerState::Serving),
+            ("10.77.0.20:8000".into(), ServerState::Serving),
+        ],
         suppressed: Ok(Suppressed { lines: 0 }),
         clock: Ok(Clock { synchronized: true, can_synchronize: true }),
         samples: [

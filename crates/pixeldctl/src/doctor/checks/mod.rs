@@ -9,6 +9,7 @@ mod files;
 #[cfg(test)]
 mod fixtures;
 mod log;
+mod metrics;
 mod ports;
 mod queues;
 mod sockets;
@@ -27,7 +28,7 @@ type CheckResult = Probe<Vec<Finding>>;
 type CheckFn = fn(&Facts) -> CheckResult;
 
 /// Every check, in the order in which they are shown.
-const CHECKS: [(&str, CheckFn); 17] = [
+const CHECKS: [(&str, CheckFn); 18] = [
     ("daemon", daemon::daemon),
     ("config", config::config),
     ("sockets", sockets::sockets),
@@ -44,6 +45,7 @@ const CHECKS: [(&str, CheckFn); 17] = [
     ("cpu-steal", cpu::steal),
     ("log-lines", log::daemon_lines),
     ("journal", log::journal),
+    ("metrics", metrics::metrics),
     ("clock", time::clock),
 ];
 
@@ -59,7 +61,7 @@ pub fn run(facts: &Facts) -> Report {
 /// The daemon's answer, for a check that means nothing without it.
 fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
     facts.daemon.as_ref().map_err(|error| match error {
-        DaemonError::NotRunning(_) => Unavailable("pixeld is not running".into()),
+        DaemonError::NotRunning(_) | DaemonError::Stopped(_) => Unavailable("pixeld is not running".into()),
         DaemonError::NoPermission(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
         DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
     })

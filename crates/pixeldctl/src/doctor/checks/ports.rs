@@ -17,7 +17,7 @@ pub fn time_wait(facts: &Facts) -> CheckResult {
     let port = |listener: &String| listener.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let own: Vec<_> = listeners(facts).iter().filter_map(port).collect();
     // Another server than nginx's has another client, such as the test of load itself.
-    let servers = facts.nginx.as_ref().map(Nginx::tcp_servers);
+    let servers = facts.nginx.as_ref().map(Nginx::servers);
     let is_other = |server: &SocketAddr| {
         servers.as_ref().is_ok_and(|servers| !servers.iter().any(|one| *one == server.to_string()))
     };

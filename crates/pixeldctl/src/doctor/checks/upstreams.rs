@@ -2,17 +2,18 @@ use std::net::SocketAddr;
 
 use super::{CheckResult, listeners, or_ok};
 use crate::doctor::{
-    finding::Finding,
+    finding::{Finding, USE_SUDO},
     host_facts::{Probe, Unavailable},
     probe::{
         Facts,
         nginx::{Group, Location, Nginx},
+        upstream::ServerState,
     },
 };
 
 const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
 
-/// Whether pixeld is where nginx looks for it.
+/// Whether a pixeld serves at each server of nginx's.
 pub fn upstreams(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if let Some(fault) = &nginx.fault {
@@ -33,41 +34,39 @@ pub fn upstreams(facts: &Facts) -> CheckResult {
     }
     Ok(or_ok(findings, || {
         let servers: Vec<_> = nginx.groups.iter().flat_map(|group| group.servers.clone()).collect();
-        Finding::ok("pixeld listens wherever nginx looks for it").evidence(servers.join(", "))
+        Finding::ok("pixeld serves at each server of nginx").evidence(servers.join(", "))
     }))
 }
 
 fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding>> {
     let listeners = listeners(facts);
     let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
-    let somebody = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
-    let what = if !somebody.iter().any(|listening| listening == path) {
-        "nobody listens"
+    let all = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
+    let server = format!("unix:{path}");
+    let what = if !all.iter().any(|listening| listening == path) {
+        "no service listens"
     } else if !own.is_empty() && !own.contains(&path) {
         "another service listens"
     } else {
-        return Ok(None);
+        return Ok(state_of(facts, &server).and_then(|state| match state {
+            ServerState::Forbidden => Some(Finding::skipped(format!(
+                "you may not connect to {path}: {USE_SUDO}, or `sudo usermod -aG pixeld-proxy $USER`"
+            ))),
+            state => wrong_state(facts, group, &server, state),
+        }));
     };
     let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
-        .evidence(format!("nginx -T: upstream {}: server unix:{path}", group.name))
-        .fix(format!("sudo grep -rnF unix:{path} /etc/nginx"))
+        .evidence(format!("nginx -T: upstream {}: server {server}", group.name))
+        .fix(format!("sudo grep -rnF {server} /etc/nginx"))
         .fix(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
         .fix(RELOAD);
     Ok(Some(finding))
 }
 
 fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
-    let evidence = |said: &str| format!("nginx -T: upstream {}: server {server}; {said}", group.name);
-    let reached = facts.servers.iter().find(|(name, _)| name == server).map(|(_, result)| result);
-    if let Some(Err(error)) = reached {
-        let finding = Finding::warning(format!("nginx sends pixels to {server}, which does not answer"));
-        return Some(
-            finding
-                .evidence(evidence(error))
-                .fix("# on that host:")
-                .fix("sudo systemctl enable pixeld-tcp.socket")
-                .fix("sudo systemctl restart pixeld.service"),
-        );
+    let wrong = state_of(facts, server).and_then(|state| wrong_state(facts, group, server, state));
+    if wrong.is_some() {
+        return wrong;
     }
     let address: SocketAddr = server.parse().ok()?;
     let own = listeners(facts);
@@ -77,14 +76,56 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
     if !address.ip().is_loopback() || own.is_empty() || own.iter().any(is_ours) {
         return None;
     }
-    let finding = Finding::problem(format!("nginx sends pixels to {server}, where another service listens"));
-    Some(
-        finding
-            .evidence(evidence(&format!("pixeld listens on {}", own.join(", "))))
-            .fix(format!("sudo grep -rnF {server} /etc/nginx"))
-            .fix(format!("# write there: {}", own.last().map_or("", String::as_str)))
-            .fix(RELOAD),
-    )
+    let said = format!("pixeld listens on {}", own.join(", "));
+    Some(other_service(&own, group, server, &said))
+}
+
+/// What the server has said, if it was asked.
+fn state_of<'f>(facts: &'f Facts, server: &str) -> Option<&'f ServerState> {
+    facts.servers.iter().find(|(name, _)| name == server).map(|(_, state)| state)
+}
+
+fn wrong_state(facts: &Facts, group: &Group, server: &str, state: &ServerState) -> Option<Finding> {
+    let own = listeners(facts);
+    let is_own = own.iter().any(|listener| listener == server);
+    match state {
+        ServerState::Serving | ServerState::Forbidden => None,
+        // The check of the daemon reports it.
+        ServerState::Drained if is_own => None,
+        ServerState::Drained => Some(
+            Finding::warning(format!("nginx sends pixels to {server}, which is drained"))
+                .evidence(evidence(group, server, "GET /pixel: 503"))
+                .fix("# on that host, if it is to serve again:")
+                .fix("sudo pixeldctl resume"),
+        ),
+        ServerState::Other(line) => Some(other_service(&own, group, server, &format!("GET /pixel: {line}"))),
+        ServerState::Silent(_) if is_own && facts.daemon.is_err() => None,
+        ServerState::Silent(reason) if is_own => Some(
+            Finding::problem(format!("nginx sends pixels to {server}, which does not respond"))
+                .evidence(evidence(group, server, &format!("GET /pixel: {reason}")))
+                .fix("pixeldctl status")
+                .fix("sudo systemctl restart pixeld.service"),
+        ),
+        ServerState::Silent(reason) => Some(
+            Finding::warning(format!("nginx sends pixels to {server}, which does not respond"))
+                .evidence(evidence(group, server, &format!("GET /pixel: {reason}")))
+                .fix("# on that host:")
+                .fix("sudo systemctl enable pixeld-tcp.socket")
+                .fix("sudo systemctl restart pixeld.service"),
+        ),
+    }
+}
+
+fn other_service(own: &[String], group: &Group, server: &str, said: &str) -> Finding {
+    Finding::problem(format!("nginx sends pixels to {server}, where another service listens"))
+        .evidence(evidence(group, server, said))
+        .fix(format!("sudo grep -rnF {server} /etc/nginx"))
+        .fix(format!("# write there: {}", own.last().map_or("", String::as_str)))
+        .fix(RELOAD)
+}
+
+fn evidence(group: &Group, server: &str, said: &str) -> String {
+    format!("nginx -T: upstream {}: server {server}; {said}", group.name)
 }
 
 /// Whether nginx still tries a host after each of them has failed.
@@ -186,7 +227,7 @@ mod tests {
         only(upstreams(&facts), FindingState::Ok);
         group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
         let finding = only(upstreams(&facts), FindingState::Problem);
-        assert!(finding.summary.contains("/run/pixel.sock, where nobody listens"), "{finding:?}");
+        assert!(finding.summary.contains("/run/pixel.sock, where no service listens"), "{finding:?}");
         assert!(finding.fix[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
     }
 
@@ -202,10 +243,19 @@ mod tests {
     }
 
     #[test]
-    fn unreachable_second_host_is_reported() {
+    fn server_that_does_not_serve_is_reported() {
         let mut facts = healthy();
-        facts.servers[0].1 = Err("Connection refused".into());
+        facts.servers[1].1 = ServerState::Silent("Connection refused".into());
         assert!(only(upstreams(&facts), FindingState::Warning).evidence.contains("Connection refused"));
+        facts.servers[1].1 = ServerState::Drained;
+        assert_eq!(only(upstreams(&facts), FindingState::Warning).fix[1], "sudo pixeldctl resume");
+        facts.servers[1].1 = ServerState::Other("HTTP/1.1 200 OK".into());
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
+        facts.servers[1].1 = ServerState::Serving;
+        facts.servers[0].1 = ServerState::Silent("no response within 2s".into());
+        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("does not respond"));
+        facts.servers[0].1 = ServerState::Forbidden;
+        assert!(only(upstreams(&facts), FindingState::Skipped).summary.contains("pixeld-proxy"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn understand(printed: &Printed) -> Probe<Suppressed> {
     if printed.stderr.contains("No journal files were found") {
         return Err(Unavailable("there is no journal on this host".into()));
     }
-    if !printed.succeeded {
+    if !printed.succeeded() {
         let said = printed.stderr.lines().next().unwrap_or("no reason given");
         return Err(Unavailable(format!("journalctl fails: {said}")));
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn printed(stdout: &str, stderr: &str, succeeded: bool) -> Printed {
-        Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
+        Printed { exit: Some(i32::from(!succeeded)), stdout: stdout.into(), stderr: stderr.into() }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod clock;
+pub mod config_files;
 pub mod journal;
 pub mod net;
 pub mod nginx;
 pub mod nginx_config;
 pub mod process;
 pub mod units;
+pub mod upstream;
 
 use std::{
     path::PathBuf,
@@ -29,7 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Facts {
     /// What the daemon says of itself.
     pub daemon: Result<DaemonFacts, DaemonError>,
-    /// Faults that the daemon finds in the configuration files.
+    /// Faults that the daemon finds in the configuration files, or would.
     pub configuration_faults: Probe<Vec<String>>,
     /// The process of the service that systemd runs.
     pub main_pid: Option<u32>,
@@ -51,8 +53,8 @@ pub struct Facts {
     pub nginx: Probe<nginx::Nginx>,
     /// What decides whether nginx may connect to Unix sockets.
     pub access: Probe<Vec<access::SocketAccess>>,
-    /// Each TCP server of nginx's, and why it cannot be reached if so.
-    pub servers: Vec<(String, Result<(), String>)>,
+    /// What the servers of nginx's say, without those that asking would start.
+    pub servers: Vec<(String, upstream::ServerState)>,
     /// Lines that journald has thrown away.
     pub suppressed: Probe<journal::Suppressed>,
     /// Whether the clock is right.
@@ -86,12 +88,14 @@ impl CounterSample {
 pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
     let first = CounterSample::take(host);
-    // Asking the daemon starts it, and its sockets with it: what is missing is seen only before.
     let units = units::probe(host).await;
     let unix_listeners = net::unix_listeners(host);
     let the_daemon = async {
         let daemon = daemon_facts::ask(socket.clone(), host.limit()).await;
-        let faults = daemon_facts::configuration_faults(socket, host.limit()).await;
+        let faults = match &daemon {
+            Ok(_) => daemon_facts::configuration_faults(socket, host.limit()).await,
+            Err(_) => config_files::check(host).await,
+        };
         let main_pid = units::main_pid(host).await;
         let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
         let suppressed = journal::suppressed(host, uptime).await;
@@ -99,17 +103,14 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     };
     let the_proxy = async {
         let nginx = nginx::probe(host).await;
-        let servers = nginx.as_ref().map(nginx::Nginx::tcp_servers).unwrap_or_default();
-        let mut reached = Vec::new();
-        for server in servers {
-            let result = net::reach(&server).await;
-            reached.push((server, result));
-        }
+        let mut servers = nginx.as_ref().map(nginx::Nginx::servers).unwrap_or_default();
+        servers.retain(|server| !units.as_ref().is_ok_and(|units| units.would_start(server)));
+        let states = upstream::ask_all(servers).await;
         let access = match &nginx {
             Ok(nginx) => access::probe(host, nginx).await,
             Err(unavailable) => Err(unavailable.clone()),
         };
-        (nginx, reached, access)
+        (nginx, states, access)
     };
     let ((daemon, configuration_faults, main_pid, suppressed), (nginx, servers, access), clock) =
         tokio::join!(the_daemon, the_proxy, clock::probe(host));

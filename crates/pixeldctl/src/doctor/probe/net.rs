@@ -1,10 +1,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
 };
-
-use tokio::{net::TcpStream, time::timeout};
 
 use crate::doctor::host_facts::{Host, Probe, Unavailable};
 
@@ -144,26 +141,6 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
         Ipv6Addr::from(bytes).to_canonical()
     };
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
-}
-
-/// Connects to a server of nginx's, and hangs up.
-pub async fn reach(server: &str) -> Result<(), String> {
-    /// As long as the shipped site lets nginx wait (proxy_connect_timeout).
-    const LIMIT: Duration = Duration::from_secs(1);
-    let with_port = if server.parse::<SocketAddr>().is_ok() || has_port(server) {
-        server.to_owned()
-    } else {
-        format!("{server}:80")
-    };
-    match timeout(LIMIT, TcpStream::connect(&with_port)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {}", humantime::format_duration(LIMIT))),
-    }
-}
-
-fn has_port(server: &str) -> bool {
-    server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

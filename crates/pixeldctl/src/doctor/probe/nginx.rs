@@ -46,10 +46,9 @@ pub struct Location {
 }
 
 impl Nginx {
-    /// Each server that is not a Unix socket, once.
-    pub fn tcp_servers(&self) -> Vec<String> {
-        let servers = self.groups.iter().flat_map(|group| &group.servers);
-        let mut servers: Vec<_> = servers.filter(|server| !server.starts_with("unix:")).cloned().collect();
+    /// Each server, once.
+    pub fn servers(&self) -> Vec<String> {
+        let mut servers: Vec<_> = self.groups.iter().flat_map(|group| group.servers.clone()).collect();
         servers.sort();
         servers.dedup();
         servers
@@ -74,7 +73,7 @@ pub async fn probe(host: &Host) -> Probe<Nginx> {
 
 fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
     let keeps_by_default = parse_version(build).is_some_and(|version| version >= [1, 29, 7]);
-    if !dump.succeeded {
+    if !dump.succeeded() {
         let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
             let said = dump.stderr.lines().next().unwrap_or("no reason given");
             return Err(Unavailable(format!("nginx fails: {said}")));
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     fn printed(succeeded: bool, stdout: &str, stderr: &str) -> Printed {
-        Printed { succeeded, stdout: stdout.into(), stderr: stderr.into() }
+        Printed { exit: Some(i32::from(!succeeded)), stdout: stdout.into(), stderr: stderr.into() }
     }
 
     fn parse_http(http: &str) -> Probe<Nginx> {

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use crate::doctor::host_facts::{Host, Probe, Unavailable};
 
 /// The service.
@@ -6,6 +8,8 @@ pub const SERVICE: &str = "pixeld.service";
 pub const NEEDED: [&str; 2] = ["pixeld.socket", "pixeld-control.socket"];
 /// The socket for changing, without which the service runs, too.
 pub const ADMIN: &str = "pixeld-admin.socket";
+/// The timer that writes figures for Prometheus, and what it starts.
+pub const METRICS: [&str; 2] = ["pixeld-metrics.timer", "pixeld-metrics.service"];
 /// The socket that is only needed where nginx is on another host.
 pub const TCP: &str = "pixeld-tcp.socket";
 
@@ -41,6 +45,18 @@ impl Units {
         self.loaded = loaded;
     }
 
+    /// Whether the service does not run, and systemd would start it for a client of this server of nginx's.
+    pub fn would_start(&self, server: &str) -> bool {
+        let is_own = |listening: &str| match server.strip_prefix("unix:") {
+            Some(path) => listening == path,
+            None => server.parse().is_ok_and(|address: SocketAddr| {
+                address.ip().is_loopback() && listening.ends_with(&format!(":{}", address.port()))
+            }),
+        };
+        let mut open = self.http_sockets().filter(|unit| unit.is_active());
+        self.get(SERVICE).is_some_and(Unit::is_stopped) && open.any(|unit| unit.listens_on().any(is_own))
+    }
+
     /// The sockets on which requests come in.
     pub fn http_sockets(&self) -> impl Iterator<Item = &Unit> {
         [NEEDED[0], TCP].into_iter().filter_map(|name| self.get(name))
@@ -74,6 +90,11 @@ impl Unit {
         self.value("ActiveState") == "active"
     }
 
+    /// Whether it neither runs nor is about to.
+    pub fn is_stopped(&self) -> bool {
+        ["inactive", "failed"].contains(&self.value("ActiveState"))
+    }
+
     /// Whether the next boot starts it.
     pub fn is_enabled(&self) -> bool {
         // static, generated, alias and so on are started by something else, as somebody wanted.
@@ -94,10 +115,12 @@ impl Unit {
 /// Asks systemd.
 pub async fn probe(host: &Host) -> Probe<Units> {
     let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
+                      ConditionResult,ConditionTimestampMonotonic,\
                       Listen,Triggers,Backlog,IPAddressAllow,IPAddressDeny,IPAccounting,IPIngressBytes,\
                       InactiveExitTimestampMonotonic";
     let mut arguments = vec!["show", "--no-pager", "-p", properties, SERVICE, TCP, ADMIN];
     arguments.extend(NEEDED);
+    arguments.extend(METRICS);
     let mut units = parse(&host.ask("systemctl", &arguments).await?);
     let loaded = ["show", "--no-pager", "-P", "UnitsLoadTimestampMonotonic"];
     units.loaded = host.ask("systemctl", &loaded).await?.trim().parse().unwrap_or(0);
