@@ -5,6 +5,13 @@
 
 #![deny(clippy::disallowed_methods)]
 
+#[cfg(test)]
+mod corpus;
+
+// As the fuzz targets and their checks call it.
+#[cfg(test)]
+extern crate self as pixeld;
+
 use pixeld_control::{self as control, environment, exit, sanitize};
 
 /// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.

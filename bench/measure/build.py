@@ -10,7 +10,7 @@ from . import paths
 
 OHA_VERSION = "1.16.0"
 BUN_VERSION = "1.4.5"
-# Beside what the application stands on (tests/reference/requirements.txt).
+# Beside what the application stands on (tests/it/reference/requirements.txt).
 PYTHON_SERVERS = ["gunicorn==27.0.1", "granian==2.8.7"]
 CARGO = os.environ.get("CARGO", "cargo")
 RUSTC = os.environ.get("RUSTC", "rustc")

@@ -1,6 +1,6 @@
 //! What the clients of nginx see of the cases that pixeld is played with directly.
 
-#[path = "../conformance/table/mod.rs"]
+#[path = "../it/conformance/table/mod.rs"]
 mod table;
 
 use table::{Peer, Via, play_all};

@@ -104,7 +104,10 @@ impl Cloud {
             )
             .with_file(MIRROR, format!("Acquire::http::Proxy \"http://{DEPOT}\";\n"))
             // The metadata service is not there; the test of deploy/check that calls the script has one.
-            .with_file("/etc/systemd/system/pixeld-aws.service.d/test.conf", "[Service]\nSuccessExitStatus=7\n")
+            .with_file(
+                "/etc/systemd/system/pixeld-aws.service.d/test.conf",
+                "[Service]\nSuccessExitStatus=7\n",
+            )
             // Nobody will miss this disk.
             .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
             .with_file("/etc/resolv.conf", "")

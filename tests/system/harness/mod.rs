@@ -22,13 +22,13 @@ mod container;
 pub mod deployment;
 mod host;
 mod host_builder;
-#[path = "../../support/http.rs"]
+#[path = "../../it/support/http.rs"]
 mod http;
 mod load;
 mod network;
 mod root;
 mod scratch;
-#[path = "../../support/shared.rs"]
+#[path = "../../it/support/shared.rs"]
 mod shared;
 mod site;
 pub mod ssh;
