@@ -11,7 +11,7 @@ use std::{
     ptr::NonNull,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -33,8 +33,6 @@ use rustix::{
 use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
 pub use pixeld_control::sys::{ensure_stdout_was_open, ignore_signals, reject_descriptors};
-
-use crate::stats::Region;
 
 /// Takes the descriptors that the service manager passed, with their names (`sd_listen_fds(3)`). They
 /// are close-on-exec.
@@ -130,14 +128,35 @@ pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// What may lie in memory that other processes wrote.
+/// What may lie in memory that other processes write.
 ///
 /// # Safety
 /// It consists of atomics only: every value of its bytes is valid, and they may change at any time.
 pub unsafe trait Shareable: Sync {}
 
-// SAFETY: it is made of atomic words and nothing else.
-unsafe impl Shareable for Region {}
+// SAFETY: it is an atomic, valid whatever its value.
+unsafe impl Shareable for AtomicU64 {}
+// SAFETY: an array has nothing but its elements.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
+
+/// Makes a struct [`Shareable`] whose fields all are. They are named here to compile only if none is missing.
+macro_rules! shareable {
+    ($type:ident($field:ident)) => { $crate::sys::shareable!(@ $type, $type($field), $field); };
+    ($type:ident { $($field:ident),+ $(,)? }) => {
+        $crate::sys::shareable!(@ $type, $type { $($field),+ }, $($field),+);
+    };
+    (@ $type:ident, $pattern:pat, $($field:ident),+) => {
+        const _: fn(&$type) = |value| {
+            fn is_shareable<T: $crate::sys::Shareable>(_: &T) {}
+            let $pattern = value;
+            $(is_shareable($field);)+
+        };
+        // SAFETY: the lines above name all fields, and each of them is Shareable.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::sys::Shareable for $type {}
+    };
+}
+pub(crate) use shareable;
 
 /// A `T` in a [`create_memfd`].
 #[derive(Debug)]

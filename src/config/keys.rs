@@ -3,7 +3,6 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{settings::Settings, value};
-use crate::log::{Level, Target};
 
 /// One key of pixeld.toml: how it is read into [`Settings`] and written back.
 #[derive(Debug)]
@@ -27,103 +26,43 @@ pub enum TakesEffect {
     AtRestart,
 }
 
-use TakesEffect::{AtReload, AtRestart};
-
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Every key, in the order of pixeld.toml.
-#[rustfmt::skip]
-pub const KEYS: &[ConfigKey] = &[
-    ConfigKey {
-        name: "workers", takes_effect: AtReload,
-        set: |s, v| { s.workers = value::workers(v)?; Ok(()) },
-        show: |s| match s.workers {
-            super::Workers::Auto => "\"auto\"".into(),
-            super::Workers::Count(count) => count.to_string(),
-        },
-    },
-    ConfigKey {
-        name: "listen.http", takes_effect: AtRestart,
-        set: |s, v| { s.listen.http = value::addresses(v)?; Ok(()) },
-        show: |s| {
-            let addresses: Vec<_> = s.listen.http.iter().map(value::show_text).collect();
-            format!("[{}]", addresses.join(", "))
-        },
-    },
-    ConfigKey {
-        name: "listen.control", takes_effect: AtRestart,
-        set: |s, v| { s.listen.control = value::unix_address(v)?; Ok(()) },
-        show: |s| value::show_text(&s.listen.control),
-    },
-    ConfigKey {
-        name: "listen.admin", takes_effect: AtRestart,
-        set: |s, v| { s.listen.admin = value::unix_address(v)?; Ok(()) },
-        show: |s| value::show_text(&s.listen.admin),
-    },
-    ConfigKey {
-        name: "limits.body", takes_effect: AtReload,
-        set: |s, v| { s.limits.body = value::size(v, 64..=1 << 30)?; Ok(()) },
-        show: |s| value::show_size(s.limits.body),
-    },
-    ConfigKey {
-        name: "limits.header", takes_effect: AtReload,
-        set: |s, v| { s.limits.header = value::size(v, 8 << 10..=1 << 20)?; Ok(()) },
-        show: |s| value::show_size(s.limits.header),
-    },
-    ConfigKey {
-        name: "limits.connections", takes_effect: AtReload,
-        set: |s, v| { s.limits.connections = value::count(v, 1..=1_000_000)?; Ok(()) },
-        show: |s| s.limits.connections.to_string(),
-    },
-    ConfigKey {
-        name: "limits.requests-per-connection", takes_effect: AtReload,
-        set: |s, v| { s.limits.requests_per_connection = value::count(v, 1..=1_000_000_000)?; Ok(()) },
-        show: |s| s.limits.requests_per_connection.to_string(),
-    },
-    ConfigKey {
-        name: "timeouts.header", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.header = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.header),
-    },
-    ConfigKey {
-        name: "timeouts.body", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.body = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.body),
-    },
-    ConfigKey {
-        name: "timeouts.write", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.write = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.write),
-    },
-    ConfigKey {
-        name: "timeouts.keep-alive", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.keep_alive = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.keep_alive),
-    },
-    ConfigKey {
-        name: "timeouts.drain", takes_effect: AtReload,
-        set: |s, v| { s.timeouts.drain = value::time(v, MS * 100..=DAY)?; Ok(()) },
-        show: |s| value::show_time(s.timeouts.drain),
-    },
-    ConfigKey {
-        name: "pixel.range-error-status", takes_effect: AtReload,
-        set: |s, v| { s.pixel.range_error_status = value::status(v, &[200, 400, 422])?; Ok(()) },
-        show: |s| s.pixel.range_error_status.to_string(),
-    },
-    ConfigKey {
-        name: "log.level", takes_effect: AtReload,
-        set: |s, v| { s.log.level = value::word::<Level>(v, &["error", "warn", "info", "debug"])?; Ok(()) },
-        show: |s| value::show_text(s.log.level.name()),
-    },
-    ConfigKey {
-        name: "log.target", takes_effect: AtRestart,
-        set: |s, v| { s.log.target = value::word::<Target>(v, &["auto", "journal", "stderr"])?; Ok(()) },
-        show: |s| value::show_text(match s.log.target {
-            Target::Auto => "auto", Target::Journal => "journal", Target::Stderr => "stderr",
-        }),
-    },
-];
+/// For each key: its name, when a change takes effect, its field, how a value is read, and how it is shown.
+macro_rules! keys {
+    ($($name:literal $takes_effect:ident $($field:ident).+ = $read:ident($($allowed:expr)?) $show:ident;)+) => {
+        /// Every key, in the order of pixeld.toml.
+        pub const KEYS: &[ConfigKey] = &[$(ConfigKey {
+            name: $name,
+            takes_effect: TakesEffect::$takes_effect,
+            set: |settings, text| {
+                settings.$($field).+ = value::$read(text $(, $allowed)?)?;
+                Ok(())
+            },
+            show: |settings| value::$show(&settings.$($field).+),
+        }),+];
+    };
+}
+
+keys! {
+    "workers"            AtReload  workers            = workers()                 show_workers;
+    "listen.http"        AtRestart listen.http        = addresses()               show_list;
+    "listen.control"     AtRestart listen.control     = unix_address()            show_text;
+    "listen.admin"       AtRestart listen.admin       = unix_address()            show_text;
+    "limits.body"        AtReload  limits.body        = size(64..=1 << 30)        show_size;
+    "limits.header"      AtReload  limits.header      = size(8 << 10..=1 << 20)   show_size;
+    "limits.connections" AtReload  limits.connections = count(1..=1_000_000)      show_number;
+    "limits.requests-per-connection" AtReload limits.requests_per_connection = count(1..=1_000_000_000) show_number;
+    "timeouts.header"     AtReload timeouts.header     = time(MS * 100..=DAY) show_time;
+    "timeouts.body"       AtReload timeouts.body       = time(MS * 100..=DAY) show_time;
+    "timeouts.write"      AtReload timeouts.write      = time(MS * 100..=DAY) show_time;
+    "timeouts.keep-alive" AtReload timeouts.keep_alive = time(MS * 100..=DAY) show_time;
+    "timeouts.drain"      AtReload timeouts.drain      = time(MS * 100..=DAY) show_time;
+    "pixel.range-error-status" AtReload pixel.range_error_status = status(&[200, 400, 422]) show_number;
+    "log.level"  AtReload  log.level  = word(&value::levels()) show_level;
+    "log.target" AtRestart log.target = word(&value::TARGETS) show_target;
+}
 
 /// Names of keys in 0.1, each with the key; they are accepted with a warning, which 0.3 makes an error.
 const OLD_NAMES: [(&str, &str); 2] = [("limits.head", "limits.header"), ("timeouts.head", "timeouts.header")];

@@ -1,12 +1,16 @@
 //! One TOML value to one setting, and back to the text that an operator would write.
+#![allow(clippy::trivially_copy_pass_by_ref)] // all functions that show a value have the same form
 
 use std::{fmt::Display, num::NonZeroUsize, ops::RangeInclusive, time::Duration};
 
-use serde::{Deserialize, de::IntoDeserializer};
 use toml::de::DeValue;
 
 use super::settings::Workers;
-use crate::{net::Address, sanitize};
+use crate::{
+    log::{Level, Target},
+    net::Address,
+    sanitize,
+};
 
 /// What is wrong with a value; the caller knows which key it belongs to.
 pub type Result<T> = std::result::Result<T, String>;
@@ -42,7 +46,7 @@ pub fn size(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize> 
             source(value)
         )
     })?;
-    in_range(bytes, &range, show_size)
+    in_range(bytes, &range, |bytes| show_size(&bytes))
 }
 
 /// A time, as text with a unit.
@@ -57,7 +61,7 @@ pub fn time(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Result<Dura
             source(value)
         )
     })?;
-    in_range(time, &range, |time| show_time(time).trim_matches('"').into())
+    in_range(time, &range, |time| show_time(&time).trim_matches('"').into())
 }
 
 /// Bytes, or a number with a unit; one space may be between them.
@@ -118,18 +122,21 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
     number.parse().ok().map(|number| (number, rest))
 }
 
+pub fn levels() -> [(&'static str, Level); Level::ALL.len()] {
+    Level::ALL.map(|level| (level.name(), level))
+}
+
+pub const TARGETS: [(&str, Target); 3] =
+    [("auto", Target::Auto), ("journal", Target::Journal), ("stderr", Target::Stderr)];
+
 /// One of a few words.
-pub fn word<T: for<'de> Deserialize<'de>>(value: &DeValue<'_>, words: &[&str]) -> Result<T> {
+pub fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T> {
     let chosen = match value {
-        DeValue::String(text) if words.contains(&text.as_ref()) => {
-            let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-                text.as_ref().into_deserializer();
-            T::deserialize(text).ok()
-        }
+        DeValue::String(text) => words.iter().find(|(word, _)| word == text),
         _ => None,
     };
-    chosen.ok_or_else(|| {
-        let quoted: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+    chosen.map(|(_, chosen)| *chosen).ok_or_else(|| {
+        let quoted: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         format!("{} is not known here: write {}", source(value), quoted.join(" or "))
     })
 }
@@ -215,16 +222,23 @@ fn source(value: &DeValue<'_>) -> String {
     }
 }
 
+pub fn show_workers(workers: &Workers) -> String {
+    match workers {
+        Workers::Auto => show_text("auto"),
+        Workers::Count(count) => count.to_string(),
+    }
+}
+
 /// The largest unit that needs no fraction, in TOML's quotes.
-pub fn show_size(bytes: usize) -> String {
+pub fn show_size(bytes: &usize) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
-        Some((unit, shift)) => format!("\"{}{unit}\"", bytes >> shift),
+    match units.into_iter().find(|(_, shift)| *bytes > 0 && bytes.is_multiple_of(1 << shift)) {
+        Some((unit, shift)) => show_text(format_args!("{}{unit}", bytes >> shift)),
         None => bytes.to_string(),
     }
 }
 
-pub fn show_time(time: Duration) -> String {
+pub fn show_time(time: &Duration) -> String {
     let mut rest = time.as_millis();
     let mut parts = Vec::new();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
@@ -233,11 +247,28 @@ pub fn show_time(time: Duration) -> String {
         }
         rest %= length;
     }
-    format!("\"{}\"", if parts.is_empty() { "0s".into() } else { parts.join(" ") })
+    show_text(if parts.is_empty() { "0s".into() } else { parts.join(" ") })
+}
+
+pub fn show_number(number: &impl Display) -> String {
+    number.to_string()
 }
 
 pub fn show_text(text: impl Display) -> String {
     format!("\"{text}\"")
+}
+
+pub fn show_list(items: &[impl Display]) -> String {
+    let items: Vec<_> = items.iter().map(show_text).collect();
+    format!("[{}]", items.join(", "))
+}
+
+pub fn show_level(level: &Level) -> String {
+    show_text(level.name())
+}
+
+pub fn show_target(target: &Target) -> String {
+    TARGETS.iter().find(|(_, known)| known == target).map_or_else(String::new, |(word, _)| show_text(word))
 }
 
 #[cfg(test)]
@@ -263,8 +294,8 @@ mod tests {
             let error = size(text).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        assert_eq!(show_size(16384), "\"16KiB\"");
-        assert_eq!(show_size(1000), "1000");
+        assert_eq!(show_size(&16384), "\"16KiB\"");
+        assert_eq!(show_size(&1000), "1000");
     }
 
     #[test]
@@ -300,7 +331,7 @@ mod tests {
         }
         assert!(time("99999999999999999999s").is_err() && time("18446744073709551615d").is_err());
         for seconds in [1, 75, 3600, 86_400, 90_061, 40 * 86_400] {
-            let shown = show_time(Duration::from_secs(seconds));
+            let shown = show_time(&Duration::from_secs(seconds));
             assert_eq!(time(shown.trim_matches('"')), Ok(Duration::from_secs(seconds)), "{shown}");
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Caller;
+use super::caller::Caller;
 use crate::control::Level;
 
 /// Something that an operator may want to know.
@@ -82,16 +82,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns its level.
-    pub const fn level(&self) -> Level {
-        self.kind().level
-    }
-
-    /// Returns its name for programs.
-    pub const fn name(&self) -> &'static str {
-        self.kind().name
-    }
-
     /// Returns the worker that it is about.
     pub fn worker(&self) -> Option<usize> {
         match self {

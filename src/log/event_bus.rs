@@ -6,7 +6,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use super::Event;
+use super::event::Event;
 
 /// Events that are kept for later subscribers.
 const HISTORY_LEN: usize = 32;

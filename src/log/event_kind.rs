@@ -1,6 +1,7 @@
 //! The event kinds: for each the name, the level and what connects it with systemd/pixeld.catalog.
 
-use super::{Event, Level};
+use super::event::Event;
+use crate::control::Level;
 
 /// What all events of a kind have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub struct EventKind {
     pub level: Level,
     /// `MESSAGE_ID=` (systemd.journal-fields(7)); the catalog has an entry for each.
     pub message_id: Option<&'static str>,
+}
+
+impl Event {
+    pub const fn level(&self) -> Level {
+        self.kind().level
+    }
+
+    /// Returns its name for programs.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name
+    }
 }
 
 macro_rules! kinds {

@@ -1,6 +1,6 @@
 //! What an event is about, in fields that logs can be searched for.
 
-use super::{Caller, Event};
+use super::{caller::Caller, event::Event};
 
 macro_rules! fields {
     ($($name:ident)*) => {

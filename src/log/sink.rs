@@ -8,7 +8,6 @@ use std::{
 };
 
 use nix::sys::stat::{fstat, makedev};
-use serde::Deserialize;
 use tracing::{
     Dispatch, Metadata,
     field::{FieldSet, Value},
@@ -17,12 +16,15 @@ use tracing::{
 };
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
-use super::{Event, EventKind, Fields, Level};
-use crate::environment::{JOURNAL_STREAM, NO_COLOR, NOTIFY_SOCKET, TERM, Variable};
+use super::{event::Event, event_kind::EventKind, fields::Fields};
+use crate::{
+    control::Level,
+    environment::{JOURNAL_STREAM, NO_COLOR, TERM, Variable},
+    systemd,
+};
 
 /// Where the log goes, as the configuration has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The journal when stderr is connected to it, else stderr.
     Auto,
@@ -55,7 +57,7 @@ impl Sink {
     fn open_now(target: Target) -> Self {
         let to_journal = match target {
             // systemd connects stderr to /dev/null if journald does not run at the start.
-            Target::Auto => stderr_is_the_journal() || stderr_is_null() && is_managed(),
+            Target::Auto => stderr_is_the_journal() || stderr_is_null() && systemd::is_managed(),
             Target::Journal => true,
             Target::Stderr => false,
         };
@@ -186,11 +188,6 @@ fn stderr_is_the_journal() -> bool {
 /// Whether what is written to stderr is lost.
 fn stderr_is_null() -> bool {
     fstat(stderr()).is_ok_and(|stderr| stderr.st_rdev == makedev(1, 3))
-}
-
-/// Whether a service manager has started this process.
-fn is_managed() -> bool {
-    NOTIFY_SOCKET.get().is_some()
 }
 
 /// Whether the environment says that a terminal has colours.

@@ -13,9 +13,11 @@ use std::{
 use tokio::sync::broadcast;
 
 use super::{
-    Event, Level, Sink,
+    event::Event,
     event_bus::{EventBus, RecordedEvent},
+    sink::Sink,
 };
+use crate::control::Level;
 
 /// Lines that may wait to be written.
 const CAPACITY: usize = 1024;
@@ -30,10 +32,26 @@ const TOO_FAST: &str = "they come faster than they are taken";
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: SyncSender<QueueItem>,
-    level: Arc<AtomicU8>,
-    dropped: Arc<AtomicU64>,
-    is_stalled: Arc<AtomicBool>,
-    bus: Arc<EventBus>,
+    state: Arc<LogState>,
+}
+
+/// What both ends of the queue share.
+#[derive(Debug, Default)]
+struct LogState {
+    level: AtomicU8,
+    dropped: AtomicU64,
+    is_stalled: AtomicBool,
+    bus: EventBus,
+}
+
+impl LogState {
+    /// Counts a dropped line; publishes the reason if lines were written until now.
+    fn count_dropped(&self, reason: &str) {
+        self.dropped.fetch_add(1, Relaxed);
+        if !self.is_stalled.swap(true, Relaxed) {
+            self.bus.publish(&Event::LogStalled { reason: reason.into() });
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,21 +69,9 @@ impl Log {
     /// When no thread can be started.
     pub fn start(sink: Sink, level: Level) -> io::Result<Self> {
         let (queue, events) = sync_channel(CAPACITY);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let log = Self {
-            queue,
-            level: Arc::new(AtomicU8::new(level as u8)),
-            dropped,
-            is_stalled: Arc::default(),
-            bus: Arc::default(),
-        };
-        let writer = Writer {
-            sink,
-            dropped: log.dropped.clone(),
-            is_stalled: log.is_stalled.clone(),
-            bus: log.bus.clone(),
-            failure: None,
-        };
+        let log = Self { queue, state: Arc::default() };
+        log.set_level(level);
+        let writer = Writer { sink, state: log.state.clone(), failure: None };
         thread::Builder::new().name(THREAD.into()).spawn(move || writer.write_out(&events))?;
         Ok(log)
     }
@@ -78,17 +84,20 @@ impl Log {
     /// Whether events of this level are written. To be asked before an event is made that costs
     /// something to make.
     pub fn wants(&self, level: Level) -> bool {
-        level as u8 <= self.level.load(Relaxed)
+        level as u8 <= self.state.level.load(Relaxed)
     }
 
     /// From now on events up to `level` are written.
     pub fn set_level(&self, level: Level) {
-        self.level.store(level as u8, Relaxed);
+        self.state.level.store(level as u8, Relaxed);
     }
 
     /// The most that is written.
     pub fn level(&self) -> Level {
-        Level::ALL.into_iter().find(|level| *level as u8 == self.level.load(Relaxed)).unwrap_or(Level::Debug)
+        Level::ALL
+            .into_iter()
+            .find(|level| *level as u8 == self.state.level.load(Relaxed))
+            .unwrap_or(Level::Debug)
     }
 
     /// Queues one event, or counts it as dropped when the queue is full. Subscribers receive it in any case,
@@ -97,25 +106,22 @@ impl Log {
     pub fn send(&self, event: Event) {
         let level = event.level();
         if level < Level::Debug {
-            self.bus.publish(&event);
+            self.state.bus.publish(&event);
         }
         let item = QueueItem::Event(event, Location::caller());
         if self.wants(level) && self.queue.try_send(item).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
-            if !self.is_stalled.swap(true, Relaxed) {
-                self.bus.publish(&Event::LogStalled { reason: TOO_FAST.into() });
-            }
+            self.state.count_dropped(TOO_FAST);
         }
     }
 
     /// The last events that are not for debugging, whatever the level, and those that follow.
     pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
-        self.bus.subscribe()
+        self.state.bus.subscribe()
     }
 
     /// Lines that did not fit into the queue or could not be written, since the start.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.state.dropped.load(Relaxed)
     }
 
     /// Waits until everything that was sent is written, at most for `limit`.
@@ -137,9 +143,7 @@ impl Log {
 /// The far end of the queue.
 struct Writer {
     sink: Sink,
-    dropped: Arc<AtomicU64>,
-    is_stalled: Arc<AtomicBool>,
-    bus: Arc<EventBus>,
+    state: Arc<LogState>,
     /// Why a line could not be written, until that is reported.
     failure: Option<String>,
 }
@@ -149,7 +153,7 @@ impl Writer {
         let mut reported = 0;
         loop {
             // A daemon that is at rest says by itself that it lost lines, once they are taken again.
-            let is_to_report = self.dropped.load(Relaxed) > reported;
+            let is_to_report = self.state.dropped.load(Relaxed) > reported;
             let message = events.recv_timeout(if is_to_report { REPORT_INTERVAL } else { Duration::MAX });
             let (is_taken, flushed) = match message {
                 Ok(QueueItem::Event(event, place)) => (self.write(&event, place), None),
@@ -157,7 +161,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => (true, None),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let lost = self.dropped.load(Relaxed);
+            let lost = self.state.dropped.load(Relaxed);
             if is_taken && lost > reported && self.report(lost - reported) {
                 reported = lost;
             }
@@ -171,10 +175,7 @@ impl Writer {
     fn write(&mut self, event: &Event, place: &Location<'_>) -> bool {
         let Err(error) = self.write_to_sink(event, place) else { return true };
         let reason = error.to_string();
-        self.dropped.fetch_add(1, Relaxed);
-        if !self.is_stalled.swap(true, Relaxed) {
-            self.bus.publish(&Event::LogStalled { reason: reason.clone() });
-        }
+        self.state.count_dropped(&reason);
         self.failure = Some(reason);
         false
     }
@@ -191,8 +192,8 @@ impl Writer {
         let event = Event::LogLinesDropped { lines, reason };
         let is_written = self.write_to_sink(&event, Location::caller()).is_ok();
         if is_written {
-            self.is_stalled.store(false, Relaxed);
-            self.bus.publish(&event);
+            self.state.is_stalled.store(false, Relaxed);
+            self.state.bus.publish(&event);
             self.failure = None;
         }
         is_written

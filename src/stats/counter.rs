@@ -1,5 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::sys::shareable;
+
+shareable!(Counter(count));
+shareable!(SharedCounter(count));
+
 /// A count that only one thread writes, so adding is a plain load and store and never waits for
 /// another core; any thread, of any process that maps it, may read it.
 #[derive(Debug, Default)]

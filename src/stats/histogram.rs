@@ -1,6 +1,9 @@
 use std::time::Duration;
 
 use super::counter::{self, Counter};
+use crate::sys::shareable;
+
+shareable!(Histogram { buckets, sum_us, max_us });
 
 /// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
 const SUB_BITS: u32 = 4;
@@ -145,7 +148,7 @@ mod tests {
         let early = snapshot();
         assert_eq!(early.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((early.sum_us(), early.max_us()), (143, 70));
-        histogram.record(Duration::from_micros(9_000), 1);
+        histogram.record(Duration::from_millis(9), 1);
         let recent = snapshot().since(&early);
         assert_eq!(recent.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [1]);
         assert_eq!((recent.sum_us(), recent.max_us()), (9_000, 9_000));

@@ -4,7 +4,21 @@ use super::{
     counter::{Counter, SharedCounter},
     histogram::Histogram,
 };
-use crate::control::Outcome;
+use crate::{control::Outcome, sys::shareable};
+
+shareable!(AcceptStats { accepted, restored, evicted, pauses });
+shareable!(WorkerCounters { outcomes, bytes_received, bytes_sent, write_timeouts, latency });
+shareable!(Region {
+    magic,
+    since_unix_ms,
+    starts,
+    log_lines_dropped,
+    drained_unix_ms,
+    drained_by,
+    slots_used,
+    accept,
+    workers,
+});
 
 /// Workers, leaving ones included, that have counters of their own; more share them.
 pub const SLOTS: usize = 2048;
@@ -163,7 +177,7 @@ mod tests {
     use super::*;
 
     /// A process may find a region that another version has left. When this fails, give
-    /// [`Region::MAGIC`] another version, and then mend this test.
+    /// [`Region::MAGIC`] another version, and then correct this test.
     #[test]
     fn layout_is_pinned_to_its_version() {
         assert_eq!(Region::MAGIC & 0xff, 1);
@@ -179,7 +193,7 @@ mod tests {
 
     #[test]
     fn daemon_is_drained_also_at_the_beginning_of_1970() {
-        let region = crate::stats::SharedStats::create(0).unwrap();
+        let region = super::super::shared_stats::SharedStats::create(0).unwrap();
         region.set_drained(Some(DrainedBy { unix_ms: 0, pid: 1, uid: 2 }));
         assert!(region.is_drained() && region.drained_by().is_some_and(|by| (by.pid, by.uid) == (1, 2)));
     }

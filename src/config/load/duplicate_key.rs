@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::line_after;
+use super::error::line_after;
 
 /// The key or the section that this error is about, and what to do, if it is about one that stands twice.
 pub fn explain(text: &str, document: &DeTable<'_>, error: &toml::de::Error) -> Option<(String, String)> {

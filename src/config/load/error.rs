@@ -45,6 +45,11 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// The line, counted from 1, of what follows this.
+pub(super) fn line_after(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
 /// Everything that is wrong, in the order of the files: the first errors, and the number of all.
 #[derive(Debug, Clone, Default, thiserror::Error)]
 pub struct ConfigErrors {

@@ -126,11 +126,6 @@ impl Sources {
     }
 }
 
-/// The line, counted from 1, of what follows this.
-fn line_after(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
 /// Whether there is something by this name, also if it is a link to nothing, or cannot be looked at: that
 /// is reported when it is read, and nothing weaker takes its place.
 fn is_present(path: &Path) -> bool {
@@ -214,11 +209,44 @@ struct File<'a> {
     line_ends: Vec<usize>,
 }
 
-/// Why an assignment failed; it is described only if it is among the first.
-enum AssignError<'a> {
-    Unknown { section: Option<&'a str>, key: &'a str },
-    Value { key: &'static str, message: String },
-    Twice { old: String, key: &'static str },
+/// A key and its value, as a file has them.
+struct Entry<'d> {
+    /// The place of the key.
+    at: usize,
+    section: Option<&'d str>,
+    key: &'d str,
+    value: &'d DeValue<'d>,
+}
+
+impl Entry<'_> {
+    fn name(&self) -> String {
+        self.section.map_or_else(|| self.key.into(), |section| format!("{section}.{}", self.key))
+    }
+
+    fn config_key(&self) -> Option<&'static ConfigKey> {
+        ConfigKey::find(self.section, self.key)
+    }
+}
+
+/// The entries of a file, in its order; an empty section that is unknown is one.
+fn entries<'d>(document: &'d DeTable<'d>) -> Vec<Entry<'d>> {
+    let mut entries = Vec::new();
+    for (name, value) in document {
+        let (at, section, value) = (name.span().start, name.get_ref().as_ref(), value.get_ref());
+        match value {
+            DeValue::Table(table) if !table.is_empty() || is_section(section) => {
+                entries.extend(table.iter().map(|(name, value)| Entry {
+                    at: name.span().start,
+                    section: Some(section),
+                    key: name.get_ref(),
+                    value: value.get_ref(),
+                }));
+            }
+            _ => entries.push(Entry { at, section: None, key: section, value }),
+        }
+    }
+    entries.sort_by_key(|entry| entry.at);
+    entries
 }
 
 impl<'a> File<'a> {
@@ -232,109 +260,62 @@ impl<'a> File<'a> {
     fn apply(&self, loaded: &mut Loaded, errors: &mut ConfigErrors) {
         let syntax = Syntax::check(self.text);
         if let Some(at) = syntax.too_deep {
-            let message = "this is nested deeper than any key of pixeld";
-            errors.add(|| self.error(at, None, message));
+            return errors.add(|| self.error(at, None, "this is nested deeper than any key of pixeld"));
+        }
+        errors.add_unlisted(syntax.total - syntax.first.len());
+        // A confusable character gives several errors in its line.
+        let mut confusing_line = None;
+        let mut add = |at, describe: &dyn Fn() -> ConfigError| match self.confusable_character(at) {
+            Some(_) if confusing_line.replace(self.line(at)) == Some(self.line(at)) => {}
+            Some(message) => errors.add(|| self.error(at, None, message)),
+            None => errors.add(describe),
+        };
+        for (at, message) in &syntax.first {
+            add(*at, &|| self.error(*at, None, message));
+        }
+        if syntax.total > 0 {
             return;
         }
-        if syntax.total > ConfigErrors::MAX_LISTED {
-            let listed = syntax.first.len();
-            for (at, message) in syntax.first {
-                errors.add(|| self.error(at, None, message));
-            }
-            errors.add_unlisted(syntax.total - listed);
-            return;
-        }
-        let (document, syntax_errors) = DeTable::parse_recoverable(self.text);
-        if !syntax_errors.is_empty() {
-            // What was recovered from broken syntax would only give errors that are none of the file's.
-            let mut reported_line = None;
-            for error in &syntax_errors {
-                let at = error.span().unwrap_or_default().start;
-                if let Some(message) = self.confusable_character(at) {
-                    // It gives several syntax errors in its line.
-                    if reported_line.replace(self.line(at)) != Some(self.line(at)) {
-                        errors.add(|| self.error(at, None, message));
-                    }
-                    continue;
-                }
-                errors.add(|| match duplicate_key::explain(self.text, document.get_ref(), error) {
-                    Some((key, message)) => self.error(at, Some(key), message),
-                    None => self.error(at, None, error.message()),
-                });
-            }
-            return;
-        }
-        let mut failed = self.assign_all(document.get_ref(), loaded);
-        failed.sort_by_key(|(at, _)| *at);
-        for (at, error) in failed {
-            errors.add(|| match error {
-                AssignError::Unknown { section, key } => self.unknown(at, &dotted(section, key)),
-                AssignError::Value { key, message } => self.error(at, Some(key.into()), message),
-                AssignError::Twice { old, key } => {
-                    let message = format!("{key} is set, too: remove {old}, its old name");
-                    self.error(at, Some(old), message)
-                }
+        let (document, faults) = DeTable::parse_recoverable(self.text);
+        let document = document.get_ref();
+        for error in &faults {
+            let at = error.span().unwrap_or_default().start;
+            add(at, &|| match duplicate_key::explain(self.text, document, error) {
+                Some((key, message)) => self.error(at, Some(key), message),
+                None => self.error(at, None, error.message()),
             });
         }
-    }
-
-    fn assign_all<'d>(
-        &self,
-        document: &'d DeTable<'_>,
-        loaded: &mut Loaded,
-    ) -> Vec<(usize, AssignError<'d>)> {
-        let mut failed = Vec::new();
-        for (name, value) in document {
-            let key: &str = name.get_ref();
-            match value.get_ref() {
-                DeValue::Table(section) if section.is_empty() && !is_section(key) => {
-                    failed.push((name.span().start, AssignError::Unknown { section: None, key }));
-                }
-                DeValue::Table(entries) => {
-                    for (name, value) in entries {
-                        let (at, section) = (name.span().start, Some(key));
-                        if let Some(renamed) = ConfigKey::find_old(section, name.get_ref())
-                            && entries.keys().any(|other| {
-                                ConfigKey::find(section, other.get_ref())
-                                    .is_some_and(|key| key.name == renamed.name)
-                            })
-                        {
-                            let old = dotted(section, name.get_ref());
-                            failed.push((at, AssignError::Twice { old, key: renamed.name }));
-                            continue;
-                        }
-                        let assigned = self.assign(section, name.get_ref(), at, value.get_ref(), loaded);
-                        failed.extend(assigned.err().map(|error| (at, error)));
-                    }
-                }
-                value => {
-                    let at = name.span().start;
-                    failed.extend(self.assign(None, key, at, value, loaded).err().map(|error| (at, error)));
-                }
+        if faults.is_empty() {
+            let entries = entries(document);
+            for entry in &entries {
+                self.assign(entry, &entries, loaded, errors);
             }
         }
-        failed
     }
 
-    fn assign<'d>(
-        &self,
-        section: Option<&'d str>,
-        key: &'d str,
-        at: usize,
-        value: &DeValue<'_>,
-        loaded: &mut Loaded,
-    ) -> Result<(), AssignError<'d>> {
-        let old = ConfigKey::find_old(section, key);
-        let known =
-            old.or_else(|| ConfigKey::find(section, key)).ok_or(AssignError::Unknown { section, key })?;
-        (known.set)(&mut loaded.settings, value)
-            .map_err(|message| AssignError::Value { key: known.name, message })?;
-        loaded.origins.insert(known.name, Origin { path: self.path.into(), line: self.line(at) });
-        if old.is_some() {
+    fn assign(&self, entry: &Entry<'_>, all: &[Entry<'_>], loaded: &mut Loaded, errors: &mut ConfigErrors) {
+        let at = entry.at;
+        let renamed = ConfigKey::find_old(entry.section, entry.key);
+        let Some(known) = renamed.or_else(|| entry.config_key()) else {
+            return errors.add(|| self.unknown(at, &entry.name()));
+        };
+        if let Some(renamed) = renamed {
+            let is_same = |other: &Entry<'_>| other.config_key().is_some_and(|key| key.name == renamed.name);
+            if all.iter().any(is_same) {
+                let (old, key) = (entry.name(), renamed.name);
+                let message = format!("{key} is set, too: remove {old}, its old name");
+                return errors.add(|| self.error(at, Some(old), message));
+            }
             let message = format!("this is the old name of {}, which the next version rejects", known.name);
-            loaded.warnings.add(|| self.error(at, Some(dotted(section, key)), message));
+            loaded.warnings.add(|| self.error(at, Some(entry.name()), message));
         }
-        Ok(())
+        match (known.set)(&mut loaded.settings, entry.value) {
+            Ok(()) => {
+                let origin = Origin { path: self.path.into(), line: self.line(at) };
+                loaded.origins.insert(known.name, origin);
+            }
+            Err(message) => errors.add(|| self.error(at, Some(known.name.into()), message)),
+        }
     }
 
     fn unknown(&self, at: usize, name: &str) -> ConfigError {
@@ -387,10 +368,6 @@ impl<'a> File<'a> {
     fn line(&self, at: usize) -> usize {
         self.line_ends.partition_point(|end| *end < at) + 1
     }
-}
-
-fn dotted(section: Option<&str>, key: &str) -> String {
-    section.map_or_else(|| key.into(), |section| format!("{section}.{key}"))
 }
 
 fn is_section(name: &str) -> bool {

@@ -13,7 +13,7 @@ use nix::{
     unistd::{AccessFlags, User, access, geteuid},
 };
 
-use super::{ConfigError, line_after};
+use super::error::{ConfigError, line_after};
 use crate::sanitize;
 
 /// Reads a file, and nothing that has no end or makes whoever reads it wait.

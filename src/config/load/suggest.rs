@@ -1,5 +1,7 @@
 //! What an operator may have meant.
 
+use strsim::levenshtein;
+
 use crate::config::keys::KEYS;
 
 /// The known key that is spelled most like `name`, or that has the same last word.
@@ -14,27 +16,11 @@ pub fn closest_key(name: &str) -> Option<&'static str> {
     let last_word = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     KEYS.iter()
         .map(|key| {
-            let whole = distance(&normal, key.name);
-            let word = distance(&last_word(&normal), &last_word(key.name)) + 1;
+            let whole = levenshtein(&normal, key.name);
+            let word = levenshtein(&last_word(&normal), &last_word(key.name)) + 1;
             (whole.min(word), key.name)
         })
         .min()
         .filter(|(distance, known)| *distance <= known.len() / 3)
         .map(|(_, known)| known)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, one) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(one != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }

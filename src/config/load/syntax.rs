@@ -2,9 +2,8 @@
 //! value, but not of a tree made of both, and it keeps every error. A deep tree overflows the stack.
 
 use toml_parser::{
-    ErrorSink, Expected, ParseError, Source, Span,
-    decoder::Encoding,
-    parser::{EventReceiver, parse_document},
+    ErrorSink, Expected, ParseError, Source,
+    parser::{Event, EventKind, RecursionGuard, parse_document},
 };
 
 use super::error::ConfigErrors;
@@ -26,9 +25,26 @@ pub struct Syntax {
 impl Syntax {
     pub fn check(text: &str) -> Self {
         let tokens = Source::new(text).lex().into_vec();
-        let (mut depth, mut errors) = (Depth::default(), Self::default());
-        parse_document(&tokens, &mut depth, &mut errors);
-        Self { too_deep: depth.exceeded_at, ..errors }
+        let (mut open, mut dots, mut too_deep, mut errors) = (0_u32, 0, None, Self::default());
+        let mut measure = |event: Event| {
+            match event.kind() {
+                EventKind::KeySep => dots += 1,
+                EventKind::SimpleKey | EventKind::Whitespace => {}
+                kind => {
+                    dots = 0;
+                    match kind {
+                        EventKind::InlineTableOpen | EventKind::ArrayOpen => open += 1,
+                        EventKind::InlineTableClose | EventKind::ArrayClose => open = open.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+            }
+            if open.max(dots) > MAX_DEPTH {
+                too_deep.get_or_insert(event.span().start());
+            }
+        };
+        parse_document(&tokens, &mut RecursionGuard::new(&mut measure, MAX_DEPTH), &mut errors);
+        Self { too_deep, ..errors }
     }
 }
 
@@ -55,66 +71,4 @@ fn message(error: &ParseError) -> String {
         }
     }
     message
-}
-
-#[derive(Debug, Default)]
-struct Depth {
-    open: u32,
-    dots: u32,
-    exceeded_at: Option<usize>,
-}
-
-impl Depth {
-    fn open(&mut self, span: Span) -> bool {
-        self.dots = 0;
-        self.open += 1;
-        self.compare(self.open, span)
-    }
-
-    fn close(&mut self) {
-        self.dots = 0;
-        self.open = self.open.saturating_sub(1);
-    }
-
-    fn compare(&mut self, depth: u32, span: Span) -> bool {
-        if depth > MAX_DEPTH {
-            self.exceeded_at.get_or_insert(span.start());
-        }
-        depth <= MAX_DEPTH
-    }
-}
-
-impl EventReceiver for Depth {
-    fn std_table_open(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.dots = 0;
-    }
-    fn array_table_open(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.dots = 0;
-    }
-    fn inline_table_open(&mut self, span: Span, _: &mut dyn ErrorSink) -> bool {
-        self.open(span)
-    }
-    fn inline_table_close(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.close();
-    }
-    fn array_open(&mut self, span: Span, _: &mut dyn ErrorSink) -> bool {
-        self.open(span)
-    }
-    fn array_close(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.close();
-    }
-    fn simple_key(&mut self, _: Span, _: Option<Encoding>, _: &mut dyn ErrorSink) {}
-    fn key_sep(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.dots += 1;
-        self.compare(self.dots, span);
-    }
-    fn key_val_sep(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.dots = 0;
-    }
-    fn value_sep(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.dots = 0;
-    }
-    fn newline(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.dots = 0;
-    }
 }
