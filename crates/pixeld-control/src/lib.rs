@@ -1,8 +1,7 @@
-//! The control interface `io.pixeld.Control` of pixeld: Varlink over Unix sockets.
+#![doc = include_str!("../README.md")]
 //!
-//! [`ControlClient`] inspects and controls a running daemon. [`serve`] is the other end: it frames, validates and
-//! routes calls, and asks a [`ControlHandler`] for each reply. Both ends share the types, and the description that
-//! clients can ask for is checked against them.
+//! [`serve`] is the other end: it frames, validates and routes calls, and asks a [`ControlHandler`] for each reply. Both
+//! ends share the types, and the description that clients can ask for is checked against them.
 
 #![warn(missing_docs)]
 #![deny(clippy::disallowed_methods)]
