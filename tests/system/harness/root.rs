@@ -11,6 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,procps,util-linux,\
                         socat,jq,strace,openssh-server,openssh-client";
 
+/// A hook that keeps servers from starting at boot.
+const QUIET: &str = "systemctl --root=\"$1\" disable nginx.service ssh.service";
+
 /// What a cloud's image of Debian has besides those: less than a host needs.
 const IMAGE_PACKAGES: &str = "systemd,systemd-sysv,dbus,cloud-init,iproute2,procps,util-linux";
 
@@ -21,8 +24,8 @@ const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
 /// `important`.
 const FRESH_PACKAGES: &str = "systemd,systemd-sysv,dbus,git,curl,sudo,ca-certificates";
 
-/// What the quick start of the README installs there, and rpm with what hosts of its packages need.
-const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web rpm jq nginx-light";
+/// What the quick start of the README installs there.
+const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web";
 
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
@@ -57,7 +60,9 @@ pub enum Release {
     /// Debian 13 as a cloud's image has it: with cloud-init, and with nothing that pixeld needs. apt
     /// finds nginx and what it needs in its cache.
     TrixieImage,
-    /// Debian 13 with git, curl and sudo. apt finds make, Rust, rpm and nginx in its cache.
+    /// Debian 13 with dnf, for the packages of Amazon Linux.
+    TrixieDnf,
+    /// Debian 13 with git, curl and sudo. apt finds make and Rust in its cache.
     TrixieFresh,
 }
 
@@ -65,7 +70,7 @@ impl Release {
     const fn suite(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
-            Self::Trixie | Self::TrixieImage | Self::TrixieFresh => "trixie",
+            Self::Trixie | Self::TrixieImage | Self::TrixieDnf | Self::TrixieFresh => "trixie",
         }
     }
 
@@ -95,12 +100,11 @@ impl Release {
 
     /// Options of mmdebstrap. A root is used again for as long as these stay the same.
     fn recipe(self) -> Vec<String> {
-        let (packages, hook) = match self {
-            Self::Bookworm | Self::Trixie => {
-                (PACKAGES, "systemctl --root=\"$1\" disable nginx.service ssh.service".into())
-            }
-            Self::TrixieImage => (IMAGE_PACKAGES, download(INSTALLABLE)),
-            Self::TrixieFresh => (FRESH_PACKAGES, download(FRESH_INSTALLABLE)),
+        let (packages, hook): (String, String) = match self {
+            Self::Bookworm | Self::Trixie => (PACKAGES.into(), QUIET.into()),
+            Self::TrixieDnf => (format!("{PACKAGES},dnf,rpm"), QUIET.into()),
+            Self::TrixieImage => (IMAGE_PACKAGES.into(), download(INSTALLABLE)),
+            Self::TrixieFresh => (FRESH_PACKAGES.into(), download(FRESH_INSTALLABLE)),
         };
         let mut recipe = vec![
             "--variant=important".into(),

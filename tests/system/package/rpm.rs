@@ -1,50 +1,67 @@
-//! The packages for Amazon Linux, installed by rpm, which runs their scripts, on a Debian with systemd.
-//! That shows what the scripts and the files do, and neither dnf nor SELinux, nor another systemd.
+//! The packages for Amazon Linux, installed by dnf from the repository, on a Debian with systemd and dnf.
+//! That shows what the scripts and the files do, and neither SELinux nor another systemd.
 
 use std::path::PathBuf;
 
 use super::{
-    HTTP, SOCKETS, built, load_through_nginx, mode_of_http_socket, post, property, released,
-    starts_of_sockets, version,
+    CONFIG, HTTP, OLD_CONFIG, SOCKETS, built, load_through_nginx, mode_of_http_socket, post, property,
+    release_before, repository, starts_of_sockets, version,
 };
 use crate::harness::{
     Host, Load, Output, Release,
     deployment::{json, retry_only, stats},
 };
 
-fn rpm(start: &str) -> PathBuf {
-    built("rpm", "generate-rpm", &format!("{start}-{}-", version()))
+/// Where `make rpm` has put a package.
+pub fn rpm(name: &str) -> PathBuf {
+    built("rpm", "generate-rpm", &format!("{name}-{}-", version()))
 }
 
-/// A host with rpm and nginx, this package installed, the others beside it.
-fn host_with(package: &str) -> Host {
-    let host = Host::builder("c5")
-        .release(Release::TrixieFresh)
-        .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
-        .boot();
-    host.run("DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends rpm jq nginx-light");
+/// A host with the repository and with packages from it, such as `pixeld-0.1.0`.
+fn host_with(packages: &str) -> Host {
+    let host = Host::builder("c5").release(Release::TrixieDnf).boot();
     host.run("rm /etc/nginx/sites-enabled/default");
-    host.copy(rpm("pixeld"), "/root/pixeld.rpm");
-    host.copy(rpm("pixeld-nginx"), "/root/pixeld-nginx.rpm");
-    host.copy(released("rpm", "pixeld-"), "/root/old.rpm");
-    host.copy(released("rpm", "pixeld-nginx-"), "/root/old-nginx.rpm");
-    install(&host, "--install", package);
+    let repository = repository::Repository::of_rpms();
+    repository::serve(&host, repository.files());
+    // rpm knows none of Debian's packages: one stands for what they provide.
+    for (index, package) in repository.packages("rpm").iter().enumerate() {
+        host.copy(package, &format!("/root/{index}.rpm"));
+    }
+    host.write("/root/provide", PROVIDE);
+    host.run("cd /root && sh provide");
+    host.run(&format!("curl -sSfo {SOURCE} --create-dirs {}/pixeld.repo", repository::URL));
+    dnf(&host, &format!("install {packages}"));
     host
 }
 
-/// Has rpm do this, of which nothing goes wrong. It knows of no package of Debian's.
+fn host_with_release() -> Host {
+    host_with(&format!("pixeld-{}", release_before().0))
+}
+
+const SOURCE: &str = "/etc/yum.repos.d/pixeld.repo";
+
+/// Has rpm install a package that provides what the others require.
+const PROVIDE: &str = r"
+requires=$(rpm -qp --requires *.rpm | grep -v -e '^rpmlib(' -e '^pixeld' -e '^systemd' | cut -d ' ' -f 1 | sort -u)
+{
+    printf '%s\n' 'Name: debian' 'Version: 13' 'Release: 1' 'Summary: Debian' 'License: none' 'BuildArch: noarch'
+    printf 'Provides: %s\n' 'systemd = 257' $requires
+    printf '%%description\nDebian\n%%files\n'
+} >debian.spec
+rpmbuild --quiet -bb debian.spec && rpm --install rpmbuild/RPMS/noarch/debian-13-1.noarch.rpm
+";
+
+/// Has dnf do this, of which nothing goes wrong.
 #[track_caller]
-fn install(host: &Host, how: &str, package: &str) -> Output {
-    let output = host.run(&format!("rpm --nodeps {how} /root/{package}"));
-    let kept = "warning: /etc/pixeld/pixeld.toml created as /etc/pixeld/pixeld.toml.rpmnew";
-    let said = output.stderr.replace(kept, "").to_lowercase();
-    assert!(["warning", "error", "fail", "refuse"].iter().all(|word| !said.contains(word)), "{output}");
+fn dnf(host: &Host, command: &str) -> Output {
+    let output = host.run(&format!("dnf --assumeyes --setopt=install_weak_deps=0 {command}"));
+    super::assert_no_complaint(&output);
     output
 }
 
 #[test]
 fn installed_rpm_serves_only_after_a_start() {
-    let host = host_with("pixeld.rpm");
+    let host = host_with("pixeld");
     assert!(post(&host).is_err(), "nothing is open yet");
     for unit in SOCKETS.into_iter().chain(["pixeld.service"]) {
         assert_eq!(host.run(&format!("systemctl is-enabled {unit}")).stdout, "enabled\n", "{unit}");
@@ -65,24 +82,34 @@ fn installed_rpm_serves_only_after_a_start() {
     host.reboot();
     host.wait_for("systemctl is-active pixeld.service");
     assert_eq!(post(&host).unwrap(), 200);
+
+    let files = repository::Repository::of_rpms().files();
+    for (port, ending) in [(8001, "repodata/repomd.xml"), (8002, ".rpm")] {
+        repository::serve_at(&host, port, repository::with_another_byte(&files, ending));
+        host.run(&format!(
+            "sed -i 's,^baseurl=.*,baseurl=http://127.0.0.1:{port}/rpm,' {SOURCE} && dnf clean all"
+        ));
+        let output = host.try_run("dnf --assumeyes reinstall pixeld");
+        assert_eq!(output.status, 1, "{ending}: {output}");
+    }
 }
 
 #[test]
 fn rpm_upgrade_and_downgrade_lose_no_request() {
-    let host = host_with("old.rpm");
+    let (released, _) = release_before();
+    let host = host_with(&format!("pixeld-{released} pixeld-nginx-{released}"));
+    host.write(CONFIG, OLD_CONFIG);
     host.run("systemctl start pixeld");
-    host.write("/etc/pixeld/pixeld.toml", "workers = 3\n");
-    install(&host, "--install", "old-nginx.rpm");
     retry_only(&host, "off");
     let load = load_through_nginx(&host);
     let sockets = starts_of_sockets(&host);
-    for (how, package) in
-        [("--upgrade", "pixeld.rpm"), ("--upgrade --oldpackage", "old.rpm"), ("--upgrade", "pixeld.rpm")]
-    {
+    for command in ["upgrade", "downgrade", "upgrade"] {
         let pid = stats(&host).pid;
-        install(&host, how, package);
-        assert_ne!(stats(&host).pid, pid, "{how} {package}: the service was restarted");
-        assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{how} {package}");
+        dnf(&host, &format!("{command} pixeld"));
+        assert_ne!(stats(&host).pid, pid, "{command}: the service was restarted");
+        assert_eq!(mode_of_http_socket(&host), "660 pixeld-proxy", "{command}");
+        assert_eq!(host.read(CONFIG), OLD_CONFIG, "{command}");
+        assert_eq!(json(&host, "pixeldctl workers --json")["workers"].as_array().unwrap().len(), 3);
         load.wait_for_answers(100);
     }
     assert_eq!(host.run("rpm -q --qf '%{VERSION}' pixeld").stdout, version());
@@ -91,71 +118,70 @@ fn rpm_upgrade_and_downgrade_lose_no_request() {
     assert_eq!(starts_of_sockets(&host), sockets, "the sockets were left alone");
     assert_eq!(stats(&host).ok, report.ok(), "each is counted, and once: {report}");
     assert_eq!(json(&host, "pixeldctl stats --json")["process"]["starts"], 4);
-    assert_eq!(host.read("/etc/pixeld/pixeld.toml"), "workers = 3\n");
     assert_eq!(host.run("systemctl --failed --plain --no-legend").stdout, "");
 }
 
 #[test]
 fn rpm_upgrade_keeps_the_admin_socket_as_it_was() {
-    let host = host_with("old.rpm");
+    let host = host_with_release();
     host.run("systemctl start pixeld");
-    install(&host, "--upgrade", "pixeld.rpm");
+    dnf(&host, "upgrade pixeld");
     host.run("systemctl stop pixeld.socket && systemctl start pixeld && pixeldctl drain && pixeldctl resume");
 
-    install(&host, "--upgrade --oldpackage", "old.rpm");
+    dnf(&host, "downgrade pixeld");
     host.run("systemctl disable --now --quiet pixeld-admin.socket");
-    for options in ["--upgrade", "--upgrade --force"] {
-        install(&host, options, "pixeld.rpm");
+    for command in ["upgrade", "reinstall"] {
+        dnf(&host, &format!("{command} pixeld"));
         super::assert_admin_socket_is_off(&host);
     }
 }
 
 #[test]
 fn rpm_upgrade_with_faulty_config_restarts_nothing() {
-    let host = host_with("old.rpm");
+    let host = host_with_release();
     host.run("systemctl start pixeld");
     let pid = stats(&host).pid;
     host.write("/etc/pixeld/pixeld.toml", "workers = 0\n");
-    let output = host.run("rpm --nodeps --upgrade /root/pixeld.rpm");
-    assert!(output.stderr.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
-    assert!(output.stderr.contains("was not restarted"), "{output}");
+    let output = host.run("dnf --assumeyes upgrade pixeld");
+    assert!(output.stdout.contains("/etc/pixeld/pixeld.toml:1: workers: 0 workers"), "{output}");
+    assert!(output.stdout.contains("was not restarted"), "{output}");
     assert_eq!(stats(&host).pid, pid);
 }
 
 #[test]
 fn rpm_upgrade_checks_config_as_the_unit_user() {
-    let host = host_with("pixeld.rpm");
+    let host = host_with("pixeld");
     host.run("systemctl start pixeld");
     let pid = stats(&host).pid;
     let file = "/etc/pixeld/pixeld.toml.d/50.toml";
     host.run("mkdir -p /etc/pixeld/pixeld.toml.d && chmod 0755 /etc/pixeld/pixeld.toml.d");
     host.run(&format!("umask 077 && echo 'workers = 1' >{file} && pixeld --check"));
     // rpm runs the script of the version that it replaces, so this one is replaced by itself.
-    let output = host.run("rpm --nodeps --reinstall /root/pixeld.rpm");
-    assert!(output.stderr.contains(&format!("{file}: cannot be read by user pixeld (uid ")), "{output}");
-    assert!(output.stderr.contains("was not restarted"), "{output}");
+    let output = host.run("dnf --assumeyes reinstall pixeld");
+    assert!(output.stdout.contains(&format!("{file}: cannot be read by user pixeld (uid ")), "{output}");
+    assert!(output.stdout.contains("was not restarted"), "{output}");
     assert_eq!(stats(&host).pid, pid);
     host.run(&format!("chmod 0644 {file}"));
-    install(&host, "--reinstall", "pixeld.rpm");
+    dnf(&host, "reinstall pixeld");
     assert_ne!(stats(&host).pid, pid);
 }
 
 #[test]
 fn rpm_erase_ends_all_and_keeps_changed_files() {
-    let host = host_with("pixeld.rpm");
+    let host = host_with("pixeld");
     host.run(
         "systemctl enable --quiet pixeld-metrics.timer && systemctl enable --now --quiet pixeld-tcp.socket",
     );
     host.run("systemctl start pixeld");
     host.write("/etc/pixeld/pixeld.toml", "workers = 2\n");
-    install(&host, "--install", "pixeld-nginx.rpm");
-    host.run("rpm --erase pixeld-nginx && nginx -t");
+    dnf(&host, "install pixeld-nginx");
+    host.run("dnf --assumeyes remove pixeld-nginx && nginx -t");
     let loads = [host.unix(HTTP), std::net::SocketAddr::from(([127, 0, 0, 1], 8000)).into()]
         .map(|target: crate::harness::Endpoint| host.client().load(Load::on(target)));
     for load in &loads {
         load.wait_for_answers(100);
     }
-    let output = host.run("rpm --nodeps --erase pixeld");
+    let output = host.run("dnf --assumeyes remove pixeld");
     for load in loads {
         let report = load.stop();
         assert!(report.errors > 0, "requests came until after the end: {report}");
@@ -163,14 +189,15 @@ fn rpm_erase_ends_all_and_keeps_changed_files() {
     }
     // As rpm has it: what an administrator has changed stays, under another name.
     assert!(
-        output.stderr.contains("/etc/pixeld/pixeld.toml saved as /etc/pixeld/pixeld.toml.rpmsave"),
+        output.stdout.contains("/etc/pixeld/pixeld.toml saved as /etc/pixeld/pixeld.toml.rpmsave"),
         "{output}"
     );
     let units = host.run("systemctl list-units --plain --no-legend --state=active 'pixeld*'").stdout;
     assert_eq!(units, "");
     host.run("! pgrep -x pixeld");
     let left = host.run("find /etc /run /usr /var -xdev -name '*pixeld*' ! -path '/run/systemd/*'").stdout;
-    let left: Vec<_> = left.lines().filter(|path| !path.starts_with("/var/lib/rpm/")).collect();
+    let of_dnf = |path: &str| path == SOURCE || path.starts_with("/var/cache/dnf/");
+    let left: Vec<_> = left.lines().filter(|path| !of_dnf(path)).collect();
     let log = "/var/log/nginx/pixeld.access.log";
     assert_eq!(left, ["/etc/pixeld", "/etc/pixeld/pixeld.toml.rpmsave", log]);
     host.reboot();
