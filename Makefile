@@ -40,7 +40,8 @@ REMAP = "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo",
 # weak references to them would bind the programs to it. Under another name they lead nowhere, as they do with
 # an older glibc; only an unstable part of the standard library asks for them.
 NO_LATER = "-Clink-arg=-Wl,--wrap=pidfd_spawnp,--wrap=pidfd_getpid"
-SAME = --config 'build.rustflags=[$(REMAP), $(NO_LATER)]'
+# Debug symbols are in packages of their own; perf, gdb and core dumps find them by the build ID.
+SAME = --config 'build.rustflags=[$(REMAP), $(NO_LATER)]' --config 'profile.release.debug="line-tables-only"'
 
 # Packages and the tools that make them. All times in a package are that of the last commit.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.toml)
@@ -103,6 +104,11 @@ package: build bom
 	@mkdir -p "$(PACKAGE)/plain"
 	@for page in $(PAGES); do gzip -n9 < $$page > "$(PACKAGE)/$${page#man/}.gz" || exit; done
 	@for program in pixeld pixeldctl; do strip -o "$(PACKAGE)/$$program" "$(BUILD)/$$program" || exit; done
+	@for program in pixeld pixeldctl; do \
+		symbols="$(PACKAGE)/symbols/$$(LC_ALL=C readelf -n "$(BUILD)/$$program" | sed -n 's|.*Build ID: \(..\)|\1/|p').debug" && \
+		mkdir -p "$${symbols%/*}" && \
+		$(CROSS_TOOLS)objcopy --only-keep-debug --compress-debug-sections "$(BUILD)/$$program" "$$symbols" || exit; \
+	done
 # A package asks for the glibc that it needs. Only what is built to be published has to do with an older one.
 	@packaging/glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
 	@for package in pixeld pixeld-nginx; do \
@@ -120,14 +126,14 @@ deb: package
 		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
 # cargo-deb runs the cargo of the PATH.
 	@mkdir -p "$(PACKAGE)/path" && ln -sf "$$(command -v '$(CARGO)')" "$(PACKAGE)/path/cargo"
-	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx; do \
+	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx --variant=dbgsym; do \
 		PATH="$$(realpath "$(PACKAGE)/path"):$$PATH" SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" --no-build --locked --quiet \
 			--deb-version='$(PACKAGE_VERSION)' $$variant || exit; \
 	done
 	@ls "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
 rpm: package
-	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx; do \
+	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx --variant=debuginfo; do \
 		SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" generate-rpm --target-dir="$(TARGET)" \
 			--set-metadata='version = "$(PACKAGE_VERSION)"' $$variant || exit; \
 	done
