@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use hyper::StatusCode;
 
@@ -15,6 +15,10 @@ use crate::{
 pub struct ActiveConfig {
     pub settings: Settings,
     pub overrides: RuntimeOverrides,
+    /// When the settings came into effect.
+    pub loaded_at: SystemTime,
+    /// True if there was no reload.
+    pub last_reload_succeeded: bool,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -38,7 +42,13 @@ impl RuntimeOverrides {
 
 impl ActiveConfig {
     pub fn new(settings: Settings, origins: BTreeMap<&'static str, Origin>) -> Self {
-        Self { settings, overrides: RuntimeOverrides::default(), origins }
+        Self {
+            settings,
+            overrides: RuntimeOverrides::default(),
+            loaded_at: SystemTime::now(),
+            last_reload_succeeded: true,
+            origins,
+        }
     }
 
     /// Puts a new configuration into effect, but for the values that need a restart: the next reload reports them as
@@ -54,6 +64,7 @@ impl ActiveConfig {
             };
         }
         (self.settings, self.origins) = (settings, origins);
+        self.loaded_at = SystemTime::now();
     }
 
     /// Returns what a reload of these settings changes while so many workers serve.

@@ -92,6 +92,7 @@ impl Daemon {
         let rate = |seconds| rates.rate(&now, Duration::from_secs(seconds));
         let recent = now.latency.since(&rates.before(now.at, Duration::from_secs(10)).latency);
         let (totals, accept) = (Totals::sum(memory.workers()), &memory.accept);
+        let config = self.config.borrow();
         Stats {
             state: self.state(),
             drained_by: memory
@@ -109,6 +110,8 @@ impl Daemon {
                 descriptors_allowed: process::descriptors_allowed(),
             },
             counters_since_unix_ms: memory.since_unix_ms(),
+            config_loaded_unix_ms: unix_ms(config.loaded_at),
+            last_reload_succeeded: config.last_reload_succeeded,
             listeners: self.listeners.addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
@@ -121,7 +124,7 @@ impl Daemon {
                 idle: pool.reports().iter().map(|report| report.idle).sum(),
                 accepted: accept.accepted.get(),
                 restored: accept.restored.get(),
-                limit: self.config.borrow().settings.limits.connections as u64,
+                limit: config.settings.limits.connections as u64,
                 effective_limit: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),
                 write_timeouts: totals.write_timeouts,

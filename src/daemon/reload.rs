@@ -27,8 +27,9 @@ impl Daemon {
         let read = self.config_reader.read(permit).await;
         // The daemon may have begun to stop meanwhile.
         self.ensure_running()?;
-        let (_permit, loaded) = read.map_err(failed)?;
-        self.apply(loaded, by)
+        let reloaded = read.map_err(failed).and_then(|(_permit, loaded)| self.apply(loaded, by));
+        self.config.borrow_mut().last_reload_succeeded = reloaded.is_ok();
+        reloaded
     }
 
     /// Returns what a reload would do.

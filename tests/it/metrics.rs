@@ -91,16 +91,17 @@ fn prometheus_output_has_every_figure() {
         ("/connections/open", "pixeld_connections_open", 1.0),
         ("/connections/idle", "pixeld_connections_idle", 1.0),
         ("/connections/limit", "pixeld_connections_limit", 1.0),
-        ("/connections/effectiveLimit", "pixeld_connections_allowed", 1.0),
+        ("/connections/effectiveLimit", "pixeld_connections_effective_limit", 1.0),
         ("/connections/accepted", "pixeld_connections_accepted_total", 1.0),
         ("/connections/restored", "pixeld_connections_restored_total", 1.0),
         ("/connections/evicted", "pixeld_connections_evicted_total", 1.0),
-        ("/connections/writeTimeouts", "pixeld_connections_cut_total", 1.0),
+        ("/connections/writeTimeouts", "pixeld_connections_write_timeouts_total", 1.0),
         ("/connections/acceptPauses", "pixeld_accept_pauses_total", 1.0),
         ("/bytesReceived", "pixeld_received_bytes_total", 1.0),
         ("/bytesSent", "pixeld_sent_bytes_total", 1.0),
         ("/logLinesDropped", "pixeld_log_lines_dropped_total", 1.0),
-        ("/countersSinceUnixMs", "pixeld_counting_since_timestamp_seconds", 1e3),
+        ("/countersSinceUnixMs", "pixeld_counters_since_timestamp_seconds", 1e3),
+        ("/configLoadedUnixMs", "pixeld_config_last_reload_success_timestamp_seconds", 1e3),
         ("/process/starts", "pixeld_starts_total", 1.0),
         ("/process/startedUnixMs", "pixeld_process_start_time_seconds", 1e3),
         ("/process/descriptorsAllowed", "pixeld_process_max_fds", 1.0),
@@ -129,6 +130,8 @@ fn prometheus_output_has_every_figure() {
         ("pixeld_up", "1"),
         (&version, "1"),
         ("pixeld_drained", "0"),
+        ("pixeld_config_last_reload_successful", "1"),
+        ("pixeld_requests_in_flight", "0"),
         ("pixeld_workers{state=\"leaving\"}", "0"),
         ("pixeld_workers_configured", "3"),
     ] {
@@ -144,8 +147,8 @@ fn take_workers<'a>(workers: &Value, take: &mut impl FnMut(&str) -> &'a str) {
         let label = format!("{{worker=\"{}\"}}", worker["number"]);
         for (field, name) in [
             ("requests", "pixeld_worker_requests_total"),
-            ("connections", "pixeld_worker_connections"),
-            ("idleConnections", "pixeld_worker_idle_connections"),
+            ("connections", "pixeld_worker_connections_open"),
+            ("idleConnections", "pixeld_worker_connections_idle"),
             ("connectionsTaken", "pixeld_worker_connections_taken_total"),
         ] {
             assert_eq!(take(&format!("{name}{label}")), worker[field].to_string(), "{name}{label}");
@@ -154,14 +157,14 @@ fn take_workers<'a>(workers: &Value, take: &mut impl FnMut(&str) -> &'a str) {
         assert!(cpu * 1e3 <= worker["cpuMs"].as_f64().unwrap(), "{cpu}: {worker}");
         let busy = parse(take(&format!("pixeld_worker_busy_ratio{label}")));
         assert!((0.0..=1.0).contains(&busy), "{busy}");
-        let age = parse(take(&format!("pixeld_worker_progress_age_seconds{label}")));
+        let age = parse(take(&format!("pixeld_worker_heartbeat_age_seconds{label}")));
         assert!((0.0..=10.0).contains(&age), "{age}");
     }
 }
 
 /// The histogram has a bucket at each power of two, and what is counted there is exact.
 fn take_buckets(stats: &Value, samples: &mut BTreeMap<&str, &str>) {
-    for power in 4..=26 {
+    for power in 0..=26 {
         let bound = 1_u64 << power;
         let buckets = stats["latency"]["buckets"].as_array().unwrap().iter();
         let below = buckets.filter(|bucket| bucket["belowUs"].as_u64().unwrap() <= bound);
@@ -208,6 +211,44 @@ fn drained_daemon_is_up_and_drained() {
     for name in ["pixeld_up", "pixeld_drained", "pixeld_requests_total{outcome=\"unavailable\"}"] {
         assert_eq!(samples.get(name), Some(&"1"), "{name}");
     }
+}
+
+#[test]
+fn failed_reload_is_shown_until_one_succeeds() {
+    let daemon = Daemon::start("workers = 1");
+    let reload = |settings: &str| {
+        daemon.configure(settings);
+        daemon.ctl(&["reload"])
+    };
+    let shown = || {
+        let text = text(&daemon.ctl(&["stats", "--prometheus"]));
+        let samples = samples(&text);
+        let time = parse(samples["pixeld_config_last_reload_success_timestamp_seconds"]);
+        (parse(samples["pixeld_config_last_reload_successful"]), time)
+    };
+    let (accepted, started) = shown();
+    assert_eq!(accepted, 1.0);
+    assert_eq!(code(&reload("wokers = 1")), 78);
+    assert_eq!(shown(), (0.0, started), "the previous configuration is in effect");
+    assert_eq!(code(&daemon.ctl(&["reload", "--dry-run"])), 78);
+    assert_eq!(code(&reload("workers = 1")), 0);
+    let (accepted, reloaded) = shown();
+    assert_eq!(accepted, 1.0);
+    assert!(reloaded > started, "{reloaded} {started}");
+}
+
+#[test]
+fn incomplete_request_is_in_flight() {
+    let daemon = Daemon::start("workers = 1");
+    let mut client = daemon.unix_client();
+    client.begin_request();
+    let _idle = daemon.unix_client();
+    eventually("one request is in flight, and one connection idle", || {
+        let text = text(&daemon.ctl(&["stats", "--prometheus"]));
+        let samples = samples(&text);
+        let expected = ["pixeld_requests_in_flight", "pixeld_connections_idle"];
+        (expected.map(|name| samples[name]) == ["1", "1"]).then_some(())
+    });
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn the_file_is_whole_and_true(release: Release) {
     assert_eq!(c5.run(&format!("stat -c '%a %U' {FILE}")).stdout, "644 root\n");
 
     hurry(c5);
-    let reads = "test -s FILE && tail -n 1 FILE | grep -q '^pixeld_worker_progress_age_seconds'";
+    let reads = "test -s FILE && tail -n 1 FILE | grep -q '^pixeld_worker_heartbeat_age_seconds'";
     let look = format!(
         "inode=$(stat -c %i {FILE}); seen=1; until [ $seen = 4 ]; do {} || exit 1; \
          now=$(stat -c %i {FILE}); [ $now = $inode ] || seen=$((seen + 1)); inode=$now; done",

@@ -4,11 +4,11 @@ use std::fmt::{self, Display};
 
 use pixeld_control::saturating_sum;
 
-/// The bounds of a histogram's buckets, in microseconds: powers of two from 16 us to 67 s. The daemon
-/// has bounds of its own at each of them, so that what is counted below them is exact.
-const BOUNDS: std::ops::RangeInclusive<u32> = 4..=26;
+/// The bounds of a histogram's buckets, in microseconds: powers of two from 1 µs to 67 s. The daemon's own buckets
+/// have bounds at each of them, so that the counts are exact.
+const BOUNDS: std::ops::RangeInclusive<u32> = 0..=26;
 
-/// Figures of one or several daemons, each under its name with all its samples.
+/// Metrics of one or several daemons, each under its name with all its samples.
 #[derive(Debug, Default)]
 pub struct Exposition(Vec<Family>);
 
@@ -21,7 +21,7 @@ struct Family {
 }
 
 impl Exposition {
-    /// Where the figures of one daemon go; with the name of its host where there may be several.
+    /// Returns where to add the metrics of one daemon; with the name of its host if there may be several.
     pub fn of(&mut self, host: Option<String>) -> DaemonMetrics<'_> {
         DaemonMetrics { exposition: self, host }
     }
@@ -43,7 +43,7 @@ impl Display for Exposition {
     }
 }
 
-/// The figures of one daemon.
+/// The metrics of one daemon.
 #[derive(Debug)]
 pub struct DaemonMetrics<'a> {
     exposition: &'a mut Exposition,
@@ -51,36 +51,20 @@ pub struct DaemonMetrics<'a> {
 }
 
 impl DaemonMetrics<'_> {
-    /// What only grows; the name ends in `_total`.
-    pub fn counter(&mut self, name: &'static str, help: &'static str, value: impl Display) {
-        self.sample(name, "counter", help, &[], value);
+    /// Adds a sample of a metric, which is a counter if its name ends in `_total`, else a gauge.
+    pub fn add(&mut self, name: &'static str, help: &'static str, value: impl Display) {
+        self.sample(name, help, &[], value);
     }
 
-    /// What goes up and down.
-    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Display) {
-        self.sample(name, "gauge", help, &[], value);
-    }
-
-    /// One of several counters that a label tells apart.
-    pub fn counter_of(
+    /// Adds a sample of a metric that has several, which this label tells apart.
+    pub fn add_of(
         &mut self,
         label: (&str, &str),
         name: &'static str,
         help: &'static str,
         value: impl Display,
     ) {
-        self.sample(name, "counter", help, &[label], value);
-    }
-
-    /// One of several gauges that a label tells apart.
-    pub fn gauge_of(
-        &mut self,
-        label: (&str, &str),
-        name: &'static str,
-        help: &'static str,
-        value: impl Display,
-    ) {
-        self.sample(name, "gauge", help, &[label], value);
+        self.sample(name, help, &[label], value);
     }
 
     /// How long things took; each of `buckets` has a bound in microseconds, which it does not include,
@@ -103,11 +87,11 @@ impl DaemonMetrics<'_> {
     fn sample(
         &mut self,
         name: &'static str,
-        kind: &'static str,
         help: &'static str,
         labels: &[(&str, &str)],
         value: impl Display,
     ) {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         let labels = self.labels(labels);
         *self.exposition.samples(name, kind, help) += &format!("{name}{labels} {value}\n");
     }
@@ -132,7 +116,11 @@ pub fn seconds(us: u64) -> String {
 
 /// A bound as Prometheus writes it, so that it has one name in all of its versions.
 fn le(us: u64) -> String {
-    if us < 100 { format!("{}.{}e-05", us / 10, us % 10) } else { seconds(us) }
+    match us {
+        0..10 => format!("{us}e-06"),
+        10..100 => format!("{}.{}e-05", us / 10, us % 10),
+        _ => seconds(us),
+    }
 }
 
 #[cfg(test)]
@@ -144,8 +132,8 @@ mod tests {
         let mut exposition = Exposition::default();
         for host in ["c5", "a\"\\\n"] {
             let mut daemon = exposition.of(Some(host.into()));
-            daemon.counter_of(("outcome", "ok"), "x_total", "Some x.", 7);
-            daemon.gauge("y", "Some y.", 0.25);
+            daemon.add_of(("outcome", "ok"), "x_total", "Some x.", 7);
+            daemon.add("y", "Some y.", 0.25);
         }
         let expected = "# HELP x_total Some x.\n# TYPE x_total counter\n\
                         x_total{host=\"c5\",outcome=\"ok\"} 7\n\
@@ -158,7 +146,8 @@ mod tests {
     #[test]
     fn duration_buckets_are_cumulative_and_exact() {
         let mut exposition = Exposition::default();
-        let buckets = [(8, 1), (16, 10), (17, 100), (1 << 26, 1000), (1 << 27, 10_000), (u64::MAX, 100_000)];
+        let buckets =
+            [(1, 0), (7, 1), (16, 10), (17, 100), (1 << 26, 1000), (1 << 27, 10_000), (u64::MAX, 100_000)];
         exposition.of(None).durations("x", "Some x.", &buckets, 1_500_000);
         let text = exposition.to_string();
         let value = |name: &str| {
@@ -166,6 +155,9 @@ mod tests {
             line.unwrap_or_else(|| panic!("{name} is missing: {text}")).trim().to_owned()
         };
         for (name, expected) in [
+            ("x_bucket{le=\"1e-06\"}", "0"),
+            ("x_bucket{le=\"4e-06\"}", "0"),
+            ("x_bucket{le=\"8e-06\"}", "1"),
             ("x_bucket{le=\"1.6e-05\"}", "11"),
             ("x_bucket{le=\"3.2e-05\"}", "111"),
             ("x_bucket{le=\"33.554432\"}", "111"),

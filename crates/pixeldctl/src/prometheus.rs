@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     fs::{FileType, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -52,7 +53,11 @@ pub async fn run(
         }
         hosts.push(host.clone());
         let mut daemon = exposition.of(host);
-        daemon.gauge("pixeld_up", "Whether pixeld gave its figures when asked.", u8::from(reply.is_ok()));
+        daemon.add(
+            "pixeld_up",
+            "Whether the daemon responded when it was last asked.",
+            u8::from(reply.is_ok()),
+        );
         match reply {
             Ok((stats, workers)) => write(&mut daemon, &stats, &workers),
             // The file says so, which is what it is for.
@@ -71,8 +76,8 @@ pub async fn run(
     CommandErrors::all(errors.into_iter().chain(written.err()))
 }
 
-/// Lets nobody be asked unless systemd has the unit active. Only systemd can tell: where it holds the
-/// sockets of a daemon that does not run, connecting would start the daemon.
+/// Returns an error unless systemd has the unit active. Only systemd knows: if it has the sockets of a daemon that
+/// does not run, connecting would start the daemon.
 async fn require_active(unit: String, options: &Options) -> Result<(), CommandError> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(["--quiet", "is-active", "--", &unit]).stdin(Stdio::null()).kill_on_drop(true);
@@ -84,7 +89,7 @@ async fn require_active(unit: String, options: &Options) -> Result<(), CommandEr
             _ => String::from_utf8_lossy(&answer.stderr).trim_end().into(),
         },
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "it does not answer".into(),
+        Err(_) => "it does not respond".into(),
     };
     Err(CommandError::Systemctl { unit, reason })
 }
@@ -97,7 +102,7 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
         Ok(found) if is_other(found.file_type()) => {
             let mut other =
                 OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
-            // Somebody may have put a file there meanwhile, which may have other names.
+            // Another process may have put a file there meanwhile, which may have other names.
             if other.metadata()?.is_file() {
                 return Err(ErrorKind::ResourceBusy.into());
             }
@@ -111,7 +116,7 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Puts a file in the place of another in one step, so that nobody reads half of it.
+/// Replaces a file in one step, so that no process reads half of it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
@@ -122,71 +127,94 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         .prefix(".pixeld-")
         .suffix(".new")
         .tempfile_in(folder)
-        // Without the name of the new file, which nobody has asked for.
+        // Without the name of the new file, which means nothing to the user.
         .map_err(|error| io::Error::from(error.kind()))?;
     new.as_file_mut().write_all(text.as_bytes())?;
-    // For whoever collects it, whatever the umask is.
+    // The collector has another user; the umask does not matter.
     new.as_file().set_permissions(Permissions::from_mode(0o644))?;
     new.persist(path)?;
     Ok(())
 }
 
 fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
-    daemon.gauge_of(
+    daemon.add_of(
         ("version", &stats.process.version),
         "pixeld_build_info",
-        "The version of pixeld that runs, as a label.",
+        "The version of the daemon, as a label.",
         1,
     );
-    daemon.gauge(
+    daemon.add(
         "pixeld_drained",
-        "Whether requests are answered with 503 because an operator drained pixeld.",
+        "Whether requests get status 503 because an operator drained the daemon.",
         u8::from(stats.state == ServiceState::Drained),
     );
-    for outcome in Outcome::ALL {
-        daemon.counter_of(
-            ("outcome", &outcome.name().replace(' ', "_")),
-            "pixeld_requests_total",
-            "Answered requests by their outcome.",
-            stats.requests.get(outcome),
-        );
-    }
-    let buckets: Vec<_> =
-        stats.latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count)).collect();
-    daemon.durations(
-        "pixeld_request_duration_seconds",
-        "Time from the first byte of a request to the last byte of its answer.",
-        &buckets,
-        stats.latency.sum_us,
-    );
+    write_config(daemon, stats);
+    write_requests(daemon, stats);
     write_connections(daemon, &stats.connections);
-    daemon.counter(
-        "pixeld_received_bytes_total",
-        "Bytes that came in on client connections.",
-        stats.bytes_received,
-    );
-    daemon.counter("pixeld_sent_bytes_total", "Bytes that went out on client connections.", stats.bytes_sent);
-    daemon.counter(
+    daemon.add("pixeld_received_bytes_total", "Bytes received on client connections.", stats.bytes_received);
+    daemon.add("pixeld_sent_bytes_total", "Bytes sent on client connections.", stats.bytes_sent);
+    daemon.add(
         "pixeld_log_lines_dropped_total",
         "Log lines that could not be written, or not fast enough.",
         stats.log_lines_dropped,
     );
-    daemon.gauge(
-        "pixeld_counting_since_timestamp_seconds",
+    daemon.add(
+        "pixeld_counters_since_timestamp_seconds",
         "When the counters began, which outlive restarts, since 1970-01-01 UTC.",
         milliseconds(stats.counters_since_unix_ms),
     );
     write_process(daemon, &stats.process);
     for (state, label) in [(WorkerState::Serving, "serving"), (WorkerState::Leaving, "leaving")] {
         let count = workers.workers.iter().filter(|worker| worker.state == state).count();
-        daemon.gauge_of(("state", label), "pixeld_workers", "Worker threads by what they do.", count);
+        daemon.add_of(("state", label), "pixeld_workers", "Worker threads by their state.", count);
     }
-    daemon.gauge(
+    daemon.add(
         "pixeld_workers_configured",
         "Worker threads that the configuration asks for.",
         workers.configured,
     );
     workers.workers.iter().for_each(|worker| write_worker(daemon, worker));
+}
+
+fn write_config(daemon: &mut DaemonMetrics, stats: &Stats) {
+    // pixeld 0.1 does not say it.
+    if stats.config_loaded_unix_ms > 0 {
+        daemon.add(
+            "pixeld_config_last_reload_successful",
+            "Whether the configuration was accepted when it was last read.",
+            u8::from(stats.last_reload_succeeded),
+        );
+        daemon.add(
+            "pixeld_config_last_reload_success_timestamp_seconds",
+            "When the configuration in effect was read, since 1970-01-01 UTC.",
+            milliseconds(stats.config_loaded_unix_ms),
+        );
+    }
+}
+
+fn write_requests(daemon: &mut DaemonMetrics, stats: &Stats) {
+    for outcome in Outcome::ALL {
+        daemon.add_of(
+            ("outcome", &outcome.name().replace(' ', "_")),
+            "pixeld_requests_total",
+            "Requests that have a response, by their outcome.",
+            stats.requests.get(outcome),
+        );
+    }
+    // A connection has one request at a time. The two numbers are not of the same moment.
+    daemon.add(
+        "pixeld_requests_in_flight",
+        "Requests that are incomplete, or whose responses are not sent.",
+        stats.connections.open.saturating_sub(stats.connections.idle),
+    );
+    let buckets: Vec<_> =
+        stats.latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count)).collect();
+    daemon.durations(
+        "pixeld_request_duration_seconds",
+        "Time from the first byte of a request to the last byte of its response.",
+        &buckets,
+        stats.latency.sum_us,
+    );
 }
 
 fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) {
@@ -201,102 +229,85 @@ fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) 
         write_timeouts,
         accept_pauses,
     } = connections;
-    daemon.gauge("pixeld_connections_open", "Client connections that are open.", open);
-    daemon.gauge("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
-    daemon.gauge("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
-    daemon.gauge(
-        "pixeld_connections_allowed",
-        "The same, or fewer where the limit of open files leaves no room for so many.",
+    daemon.add("pixeld_connections_open", "Client connections that are open.", open);
+    daemon.add("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
+    daemon.add("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
+    daemon.add(
+        "pixeld_connections_effective_limit",
+        "Connections that may be open; fewer than configured if too few files may be open.",
         effective_limit,
     );
-    daemon.counter("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
-    daemon.counter(
+    daemon.add("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
+    daemon.add(
         "pixeld_connections_restored_total",
-        "Connections taken over from the process before, at a restart.",
+        "Connections adopted from the previous process, at a restart.",
         restored,
     );
-    daemon.counter(
-        "pixeld_connections_evicted_total",
-        "Connections closed to make room at the limit.",
-        evicted,
-    );
-    daemon.counter(
-        "pixeld_connections_cut_total",
-        "Connections cut off because their client did not take its answers in time.",
+    daemon.add("pixeld_connections_evicted_total", "Connections closed to stay within the limit.", evicted);
+    daemon.add(
+        "pixeld_connections_write_timeouts_total",
+        "Connections closed because their clients did not read their responses in time.",
         write_timeouts,
     );
-    daemon.counter(
+    daemon.add(
         "pixeld_accept_pauses_total",
-        "Times that accepting paused, at the limit or for want of descriptors or memory.",
+        "Times that accepting paused, at the limit or because descriptors or memory ran out.",
         accept_pauses,
     );
 }
 
 fn write_process(daemon: &mut DaemonMetrics, process: &ProcessInfo) {
-    daemon.counter(
+    daemon.add(
         "pixeld_starts_total",
-        "Starts of pixeld since the counters began, this one included.",
+        "Starts of the daemon since the counters began, this one included.",
         process.starts,
     );
-    daemon.gauge(
+    daemon.add(
         "pixeld_process_start_time_seconds",
         "When this process started, since 1970-01-01 UTC.",
         milliseconds(process.started_unix_ms),
     );
-    daemon.counter(
+    daemon.add(
         "pixeld_process_cpu_seconds_total",
         "CPU time that this process has used.",
         milliseconds(process.cpu_ms),
     );
-    // Without a sample, nobody takes 0 for what was measured.
+    // No sample is better than a 0 that was not measured.
     if let Some(bytes) = process.memory_bytes {
-        daemon.gauge("pixeld_process_resident_memory_bytes", "Memory that is resident.", bytes);
+        daemon.add("pixeld_process_resident_memory_bytes", "Resident memory.", bytes);
     }
     if let Some(count) = process.descriptors_used {
-        daemon.gauge("pixeld_process_open_fds", "Descriptors that are open.", count);
+        daemon.add("pixeld_process_open_fds", "File descriptors that are open.", count);
     }
-    daemon.gauge("pixeld_process_max_fds", "Descriptors that may be open.", process.descriptors_allowed);
+    daemon.add("pixeld_process_max_fds", "File descriptors that may be open.", process.descriptors_allowed);
 }
 
 fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
     let number = worker.number.to_string();
-    let label = ("worker", number.as_str());
-    daemon.counter_of(
-        label,
-        "pixeld_worker_requests_total",
-        "Requests that a worker has answered since it started.",
-        worker.requests,
-    );
-    daemon.gauge_of(label, "pixeld_worker_connections", "Connections that a worker has.", worker.connections);
-    daemon.gauge_of(
-        label,
-        "pixeld_worker_idle_connections",
+    let mut add =
+        |name, help, value: &dyn Display| daemon.add_of(("worker", number.as_str()), name, help, value);
+    add("pixeld_worker_requests_total", "Responses of a worker since it started.", &worker.requests);
+    add("pixeld_worker_connections_open", "Connections of a worker.", &worker.connections);
+    add(
+        "pixeld_worker_connections_idle",
         "Connections of a worker that wait for their next request.",
-        worker.idle_connections,
+        &worker.idle_connections,
     );
-    daemon.counter_of(
-        label,
+    add(
         "pixeld_worker_connections_taken_total",
         "Connections that a worker was given since it started.",
-        worker.connections_taken,
+        &worker.connections_taken,
     );
-    daemon.counter_of(
-        label,
-        "pixeld_worker_cpu_seconds_total",
-        "CPU time that a worker has used.",
-        milliseconds(worker.cpu_ms),
-    );
-    daemon.gauge_of(
-        label,
+    add("pixeld_worker_cpu_seconds_total", "CPU time that a worker has used.", &milliseconds(worker.cpu_ms));
+    add(
         "pixeld_worker_busy_ratio",
         "The share of the last ten seconds in which a worker was busy.",
-        worker.busy,
+        &worker.busy,
     );
-    daemon.gauge_of(
-        label,
-        "pixeld_worker_progress_age_seconds",
-        "Time since a worker last came round; more than a few seconds mean that it is stuck.",
-        milliseconds(worker.heartbeat_age_ms),
+    add(
+        "pixeld_worker_heartbeat_age_seconds",
+        "Time since the last heartbeat of a worker; more than 5 s mean that it is stalled.",
+        &milliseconds(worker.heartbeat_age_ms),
     );
 }
 

@@ -261,6 +261,12 @@ pub struct Stats {
     /// When the counters began.
     #[serde(alias = "countingSinceUnixMs")]
     pub counters_since_unix_ms: u64,
+    /// When the configuration in effect was read.
+    #[serde(default)]
+    pub config_loaded_unix_ms: u64,
+    /// Whether the last reload succeeded; true if there was none.
+    #[serde(default)]
+    pub last_reload_succeeded: bool,
     /// Where requests are taken.
     pub listeners: Vec<String>,
     /// Those at which no connection can be accepted at present, each with the reason.

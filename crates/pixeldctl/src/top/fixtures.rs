@@ -32,6 +32,8 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
             descriptors_allowed: 1024,
         },
         counters_since_unix_ms: started_unix_ms,
+        config_loaded_unix_ms: 1,
+        last_reload_succeeded: true,
         listeners: vec!["[::]:8000".into()],
         accept_errors: Vec::new(),
         workers,
