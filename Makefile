@@ -118,6 +118,7 @@ package: build bom
 	@packaging/linked notices > "$(PACKAGE)/third-party-notices"
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
+	@cp -r monitoring "$(PACKAGE)/plain/"
 	@cp -r systemd/* nginx/* packaging/check-config packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
 		"$(BUILD)"/completions/pixeldctl.* "$(PACKAGE)/plain/"
 
@@ -256,6 +257,7 @@ install:
 		$(INSTALL) -D -m 0644 pixeld.toml "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml"
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx" nginx/*.conf
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx/nginx.service.d" nginx/nginx.service.d/*.conf
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/monitoring" monitoring/*
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man1" man/*.1
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man5" man/*.5
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man7" man/*.7

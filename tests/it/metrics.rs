@@ -2,6 +2,7 @@
 
 mod file;
 mod large;
+mod monitoring;
 
 use std::{
     collections::BTreeMap,

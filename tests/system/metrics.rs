@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -9,6 +10,14 @@ use crate::harness::{Host, PIXEL, Release, Request, wait_until};
 
 const FOLDER: &str = "/var/lib/prometheus/node-exporter";
 const FILE: &str = "/var/lib/prometheus/node-exporter/pixeld.prom";
+
+/// Where the host has this machine's programs, and the folder of that name.
+const TOOLS: &str = "/srv/tools";
+const MONITORING: &str = "/srv/monitoring";
+
+fn monitoring() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring")
+}
 
 fn assert_promtool_agrees(text: &str) {
     let mut promtool = Command::new("promtool")
@@ -50,9 +59,12 @@ fn metrics_timer_works_with_the_oldest_systemd() {
 }
 
 fn the_file_is_whole_and_true(release: Release) {
-    let c5 = &Host::builder("c5").release(release).with_pixeld().boot();
+    let c5 = Host::builder("c5").release(release).with_pixeld();
+    let c5 = &c5.with_folder("/usr/bin", TOOLS).with_folder(monitoring(), MONITORING).boot();
     c5.run(
-        "systemd-analyze verify --man=no pixeld-metrics.timer pixeld-metrics.service 2>&1 | diff /dev/null -",
+        // systemd 252 does not know PrivateUsers=identity.
+        "systemd-analyze verify --man=no pixeld-metrics.timer pixeld-metrics.service 2>&1 | \
+         grep -v 'ignoring: identity$' | diff /dev/null -",
     );
     c5.run(&format!("mkdir -p {FOLDER} && systemctl start pixeld"));
     let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
@@ -80,11 +92,60 @@ fn the_file_is_whole_and_true(release: Release) {
     a_stopped_daemon_stays_stopped(c5);
     c5.run("systemctl start pixeld");
     wait_until("the file says that pixeld is up again", || says(c5, "pixeld_up 1"));
+    if release == Release::Trixie {
+        prometheus_scrapes_the_file_and_alerts(c5);
+    }
 
     let failed = c5.run("systemctl --failed --plain --no-legend").stdout;
     assert_eq!(failed, "");
     let journal = c5.run("journalctl -u pixeld-metrics.service -o cat").stdout;
     assert_eq!(journal, "", "what goes well is no news, four times a minute");
+}
+
+/// Debian's node_exporter serves the file, and Debian's Prometheus loads the rules, as monitoring/README.md says.
+fn prometheus_scrapes_the_file_and_alerts(c5: &Host) {
+    let config = c5.read(&format!("{MONITORING}/prometheus.yml"));
+    // The other host is not there.
+    let config = config
+        .replace("15s", "1s")
+        .replace("'c5:9100'", "'127.0.0.1:9100'")
+        .replace("t2:9100", "127.0.0.1:1");
+    c5.write("/srv/prometheus/prometheus.yml", config);
+    c5.run(&format!("cp {MONITORING}/pixeld.rules.yml /srv/prometheus/"));
+    let exporter = format!("{TOOLS}/prometheus-node-exporter --web.listen-address=127.0.0.1:9100");
+    let prometheus = format!(
+        "{TOOLS}/prometheus --config.file=/srv/prometheus/prometheus.yml --storage.tsdb.path=/srv/prometheus/data \
+         --web.listen-address=127.0.0.1:9090"
+    );
+    for (unit, command) in [("node-exporter", exporter), ("prometheus", prometheus)] {
+        c5.run(&format!("systemd-run --quiet --unit={unit} {command}"));
+    }
+    let api = |path: &str, filter: &str| {
+        let ask = format!("curl -sf --get 'http://127.0.0.1:9090/api/v1/{path} | jq -r '{filter}'");
+        c5.try_run(&ask).stdout
+    };
+    let value = |query: &str| {
+        api(&format!("query' --data-urlencode 'query={query}'"), ".data.result[0].value[1]").trim().to_owned()
+    };
+    for (query, expected) in [
+        ("pixeld_up", "1"),
+        ("count(up{job=\"pixeld\"} == 0)", "1"),
+        ("count(node_textfile_mtime_seconds{file=~\".*/pixeld[.]prom\"})", "1"),
+        ("count(node_cpu_seconds_total{mode=\"steal\"}) > bool 0", "1"),
+        ("count(ALERTS{alertname=\"PixeldNoHostServing\"}) or vector(0)", "0"),
+        ("node_textfile_scrape_error", "0"),
+    ] {
+        wait_until(query, || value(query) == expected);
+    }
+    c5.run("pixeldctl drain");
+    wait_until("the alert is pending", || {
+        value("count(ALERTS{alertname=\"PixeldNoHostServing\",alertstate=\"pending\"})") == "1"
+    });
+    c5.run("pixeldctl resume");
+    let faults = api("rules'", ".data.groups[].rules[] | select(.health != \"ok\") | .name + .lastError");
+    assert_eq!(faults, "");
+    assert_eq!(api("rules'", "[.data.groups[].rules[]] | length > 15"), "true\n");
+    c5.run("systemctl stop prometheus.service node-exporter.service");
 }
 
 /// Its sockets stay, which start it when somebody connects.

@@ -63,6 +63,17 @@ fn each_linked_library_has_notices_and_sbom_entry() {
 }
 
 #[test]
+fn monitoring_examples_are_packaged() {
+    let folder = unpacked();
+    let packaged = folder.path().join(DOCUMENTS).join("examples/monitoring");
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring")).unwrap() {
+        let file = file.unwrap();
+        let text = fs::read(packaged.join(file.file_name())).expect("it is packaged");
+        assert!(text == fs::read(file.path()).unwrap(), "{}", file.path().display());
+    }
+}
+
+#[test]
 fn each_notice_is_packaged() {
     let notices = gunzipped(&unpacked().path().join(DOCUMENTS).join("third-party-notices.gz"));
     let (list, texts) = notices.split_once("\n---").expect("texts after the list");

@@ -76,7 +76,7 @@ fn installed_rpm_serves_only_after_a_start() {
     host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
     assert_eq!(host.run("rpm --verify --nodeps pixeld").stdout, "", "all files are as packaged");
     let documents = host.run("rpm -q --docfiles pixeld").stdout;
-    for name in ["third-party-notices.gz", "pixeld.cdx.json"] {
+    for name in ["third-party-notices.gz", "pixeld.cdx.json", "monitoring/pixeld.rules.yml"] {
         assert!(documents.contains(&format!("/usr/share/doc/pixeld/{name}\n")), "{documents}");
     }
     host.reboot();
