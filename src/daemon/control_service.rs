@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     control::{
-        Attribution, Change, Changed, ConfigReply, ConnectionStats, ControlError, DrainReply, LatencyBucket,
-        LatencyStats, PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates, ResumeReply,
-        SetLogLevelReply, SetWorkersReply, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState,
+        Attribution, Change, Changed, Claim, ConfigReply, ConnectionStats, ControlError, DrainReply,
+        LatencyBucket, LatencyStats, PeerCredentials, ProcessInfo, Query, RequestCounts, RequestRates,
+        ResumeReply, SetLogLevelReply, SetWorkersReply, Snapshot, Stats, StatsReply, WorkerInfo, WorkerState,
         WorkersReply, unix_ms,
     },
     log::{Caller, Client, Event, Level},
@@ -52,7 +52,7 @@ impl Daemon {
                 drop(reply.send(self.snapshot(query, descriptors_used)));
             }
             ControlRequest::Change { change, caller, mut reply } => tokio::select! {
-                changed = self.change(change, caller) => drop(reply.send(changed)),
+                changed = self.change(change, &caller) => drop(reply.send(changed)),
                 // The client has gone, or has lost its place.
                 () = reply.closed() => {}
             },
@@ -74,7 +74,7 @@ impl Daemon {
     ///
     /// # Errors
     /// As the method's description says; nothing has changed then.
-    async fn change(&self, change: Change, caller: PeerCredentials) -> Result<Changed, ControlError> {
+    async fn change(&self, change: Change, caller: &PeerCredentials) -> Result<Changed, ControlError> {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
             Change::Reload { dry_run: true } => self.dry_run_reload().await.map(Changed::Reloaded),
@@ -162,7 +162,7 @@ impl Daemon {
     async fn set_workers(
         &self,
         count: Option<usize>,
-        caller: PeerCredentials,
+        caller: &PeerCredentials,
     ) -> Result<SetWorkersReply, ControlError> {
         self.ensure_running()?;
         let busy = |_| ControlError::Busy { method: "SetWorkers".into() };
@@ -200,7 +200,7 @@ impl Daemon {
     fn set_log_level(
         &self,
         level: Option<Level>,
-        caller: PeerCredentials,
+        caller: &PeerCredentials,
     ) -> Result<SetLogLevelReply, ControlError> {
         self.ensure_running()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.config.borrow().settings.log.level));
@@ -215,11 +215,16 @@ impl Daemon {
         Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })
     }
 
-    fn drain(&self, caller: PeerCredentials) -> Result<DrainReply, ControlError> {
+    fn drain(&self, caller: &PeerCredentials) -> Result<DrainReply, ControlError> {
         self.ensure_running()?;
         let already = self.statistics.memory.is_drained();
         if !already {
-            let by = DrainedBy { unix_ms: unix_ms(SystemTime::now()), pid: caller.pid, uid: caller.uid };
+            let by = DrainedBy::new(
+                unix_ms(SystemTime::now()),
+                caller.pid,
+                caller.uid,
+                caller.claim.user.as_deref(),
+            );
             self.statistics.memory.set_drained(Some(by));
             self.log.send(Event::Drained { by: caller.into() });
             self.notify_status();
@@ -227,7 +232,7 @@ impl Daemon {
         Ok(DrainReply { already })
     }
 
-    fn resume(&self, caller: PeerCredentials) -> Result<ResumeReply, ControlError> {
+    fn resume(&self, caller: &PeerCredentials) -> Result<ResumeReply, ControlError> {
         self.ensure_running()?;
         let already = !self.statistics.memory.is_drained();
         if !already {
@@ -249,19 +254,21 @@ fn measured(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
-impl From<PeerCredentials> for Caller {
-    fn from(peer: PeerCredentials) -> Self {
-        Self::Client(Client { pid: peer.pid, uid: peer.uid })
+impl From<&PeerCredentials> for Caller {
+    fn from(peer: &PeerCredentials) -> Self {
+        let Claim { user, command } = peer.claim.clone();
+        Self::Client(Client { pid: peer.pid, uid: peer.uid, claimed_user: user, claimed_command: command })
     }
 }
 
 impl From<DrainedBy> for Caller {
     fn from(by: DrainedBy) -> Self {
-        Self::Client(Client { pid: by.pid, uid: by.uid })
+        let claimed_user = by.claimed_user();
+        Self::Client(Client { pid: by.pid, uid: by.uid, claimed_user, ..Client::default() })
     }
 }
 
-fn attribution(caller: PeerCredentials) -> Attribution {
+fn attribution(caller: &PeerCredentials) -> Attribution {
     Attribution { by: Caller::from(caller).to_string(), at_unix_ms: unix_ms(SystemTime::now()) }
 }
 

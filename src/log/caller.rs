@@ -9,13 +9,17 @@ pub enum Caller {
     Client(Client),
 }
 
-/// A client of the admin socket, as the kernel reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A client of the admin socket: process and user are the kernel's word, the rest is the client's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     /// Its process.
     pub pid: u32,
     /// Its user, or [`Self::OVERFLOW_UID`].
     pub uid: u32,
+    /// The name that it claims for its user.
+    pub claimed_user: Option<String>,
+    /// The command line that it claims.
+    pub claimed_command: Option<String>,
 }
 
 impl Client {
@@ -38,13 +42,50 @@ impl fmt::Display for Caller {
     }
 }
 
+/// Such as `uid 1000 (pid 4711, claims to be anna)`; a claim of root that root makes says nothing.
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pid = self.pid;
-        match self.visible_uid() {
-            Some(0) => write!(f, "root (pid {pid})"),
-            Some(uid) => write!(f, "uid {uid} (pid {pid})"),
-            None => write!(f, "pid {pid}"),
+        let user = self.claimed_user.as_deref().filter(|user| self.uid != 0 || *user != "root");
+        let claim = user.map(|user| format!("claims to be {user}"));
+        match (self.visible_uid(), claim) {
+            (None, None) => write!(f, "pid {pid}"),
+            (None, Some(claim)) => write!(f, "pid {pid} ({claim})"),
+            (Some(uid), claim) => {
+                if uid == 0 { f.write_str("root") } else { write!(f, "uid {uid}") }?;
+                write!(
+                    f,
+                    " (pid {pid}{}{})",
+                    if claim.is_some() { ", " } else { "" },
+                    claim.unwrap_or_default()
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claim_follows_what_the_kernel_says() {
+        let client = |uid, user: Option<&str>| Client {
+            pid: 4711,
+            uid,
+            claimed_user: user.map(Into::into),
+            ..Client::default()
+        };
+        for (uid, user, text) in [
+            (0, None, "root (pid 4711)"),
+            (0, Some("root"), "root (pid 4711)"),
+            (0, Some("anna"), "root (pid 4711, claims to be anna)"),
+            (1000, None, "uid 1000 (pid 4711)"),
+            (1000, Some("root"), "uid 1000 (pid 4711, claims to be root)"),
+            (65534, None, "pid 4711"),
+            (65534, Some("anna"), "pid 4711 (claims to be anna)"),
+        ] {
+            assert_eq!(Caller::Client(client(uid, user)).to_string(), text);
         }
     }
 }

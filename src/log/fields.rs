@@ -29,7 +29,7 @@ macro_rules! fields {
 }
 
 fields! {
-    worker client status reason by uid pid from to workers connections limit wanted requests moved handed_off closed lines
+    worker client status reason by uid pid claimed_user claimed_command from to workers connections limit wanted requests moved handed_off closed lines
 }
 
 /// The fields of the variables that have their names.
@@ -49,6 +49,8 @@ impl From<&Caller> for Fields {
                 by: Some(by.to_string()),
                 uid: client.visible_uid().map(|uid| uid.to_string()),
                 pid: Some(client.pid.to_string()),
+                claimed_user: client.claimed_user.clone(),
+                claimed_command: client.claimed_command.clone(),
                 ..Self::default()
             },
         }

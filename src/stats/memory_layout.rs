@@ -16,19 +16,23 @@ shareable!(Region {
     drained_unix_ms,
     drained_by,
     slots_used,
+    drained_name,
     accept,
     workers,
 });
 
 /// Workers, leaving ones included, that have counters of their own; more share them.
 pub const SLOTS: usize = 2048;
+/// Words of a user's name, which has at most 32 bytes (useradd(8)).
+const NAME_WORDS: usize = 4;
 
 /// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
 /// bits, each valid whatever its value, and zero at the beginning.
 ///
-/// The first [`Region::PREFIX`] bytes stay as they are in every layout, the number of the layout aside: any
-/// version finds there whether the daemon is drained, by whom and since when, also where another version has
-/// counted. That is so since 0.1.0, whose layout is 1; only 0.1.0 itself takes nothing from other layouts.
+/// The first [`Region::PREFIX`] bytes stay as they are in every layout, the number of the layout and the slots aside:
+/// any version finds there whether the daemon is drained, by whom and since when, also where another version has
+/// counted. That is so since 0.1.0, whose layout is 1, and which has zeros in place of the name; only 0.1.0 itself
+/// takes nothing from other layouts.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Region {
@@ -46,6 +50,8 @@ pub struct Region {
     drained_by: AtomicU64,
     /// Slots that were used so far.
     slots_used: AtomicU64,
+    /// The name that the user who drained it claims, ended by a zero unless it has as many bytes.
+    drained_name: [AtomicU64; NAME_WORDS],
     /// What is counted where connections are accepted.
     pub accept: AcceptStats,
     workers: [WorkerCounters; SLOTS],
@@ -90,13 +96,33 @@ pub struct DrainedBy {
     pub pid: u32,
     /// The user, as far as it was visible.
     pub uid: u32,
+    name: [u64; NAME_WORDS],
 }
 
 impl DrainedBy {
-    fn from_words(unix_ms: u64, who: u64) -> Option<Self> {
+    /// Of a name that is too long for a user, the first bytes are kept.
+    pub fn new(unix_ms: u64, pid: u32, uid: u32, claimed_user: Option<&str>) -> Self {
+        let mut name = [0; NAME_WORDS];
+        let bytes = claimed_user.unwrap_or_default().as_bytes();
+        for (word, bytes) in name.iter_mut().zip(bytes.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            *word = u64::from_ne_bytes(eight);
+        }
+        Self { unix_ms, pid, uid, name }
+    }
+
+    /// Returns the name that the user claims.
+    pub fn claimed_user(&self) -> Option<String> {
+        let bytes = self.name.map(u64::to_ne_bytes);
+        let name = bytes.as_flattened().split(|byte| *byte == 0).next().unwrap_or_default();
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn from_words(unix_ms: u64, who: u64, name: [u64; NAME_WORDS]) -> Option<Self> {
         let by = who.to_be_bytes();
         let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
-        (unix_ms != 0).then(|| Self { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]) })
+        (unix_ms != 0).then(|| Self { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]), name })
     }
 }
 
@@ -105,7 +131,7 @@ impl Region {
     const MAGIC: u64 = u64::from_be_bytes(*b"pixeld\0\x01");
 
     /// Bytes that mean the same in every layout.
-    pub const PREFIX: usize = 48;
+    pub const PREFIX: usize = 88;
 
     /// Whether a daemon was drained, from the first bytes of its counters in whatever layout; `None` where these
     /// are no counters.
@@ -113,9 +139,9 @@ impl Region {
         const ANY_LAYOUT: u64 = 0xff;
 
         let (words, _) = prefix.as_chunks::<8>();
-        let [magic, .., unix_ms, who] =
+        let [magic, _, _, _, unix_ms, who, _, name @ ..] =
             <[_; Self::PREFIX / 8]>::try_from(words).ok()?.map(u64::from_ne_bytes);
-        (magic & !ANY_LAYOUT == Self::MAGIC & !ANY_LAYOUT).then(|| DrainedBy::from_words(unix_ms, who))
+        (magic & !ANY_LAYOUT == Self::MAGIC & !ANY_LAYOUT).then(|| DrainedBy::from_words(unix_ms, who, name))
     }
 
     /// Whether it was begun by a process that knew the same layout.
@@ -157,7 +183,8 @@ impl Region {
 
     /// Who drained the daemon; `None` where it is not drained.
     pub fn drained_by(&self) -> Option<DrainedBy> {
-        DrainedBy::from_words(self.drained_unix_ms.load(Relaxed), self.drained_by.load(Relaxed))
+        let name = self.drained_name.each_ref().map(|word| word.load(Relaxed));
+        DrainedBy::from_words(self.drained_unix_ms.load(Relaxed), self.drained_by.load(Relaxed), name)
     }
 
     /// Drains the daemon, or with `None` resumes it.
@@ -165,6 +192,9 @@ impl Region {
         let (unix_ms, who) =
             // By a clock that was never set it may be 1970, and 0 is for a daemon that is not drained.
             by.map_or((0, 0), |by| (by.unix_ms.max(1), u64::from(by.pid) << 32 | u64::from(by.uid)));
+        for (word, bytes) in self.drained_name.iter().zip(by.map_or([0; NAME_WORDS], |by| by.name)) {
+            word.store(bytes, Relaxed);
+        }
         self.drained_by.store(who, Relaxed);
         self.drained_unix_ms.store(unix_ms, Relaxed);
     }
@@ -194,15 +224,19 @@ mod tests {
     #[test]
     fn daemon_is_drained_also_at_the_beginning_of_1970() {
         let region = super::super::shared_stats::SharedStats::create(0).unwrap();
-        region.set_drained(Some(DrainedBy { unix_ms: 0, pid: 1, uid: 2 }));
+        region.set_drained(Some(DrainedBy::new(0, 1, 2, None)));
         assert!(region.is_drained() && region.drained_by().is_some_and(|by| (by.pid, by.uid) == (1, 2)));
     }
 
     /// Other versions read these: they never change, not even with the layout.
     #[test]
     fn drained_state_is_at_its_fixed_offset() {
-        let places = [offset_of!(Region, drained_unix_ms), offset_of!(Region, drained_by)];
-        assert_eq!((places, Region::PREFIX), ([32, 40], 48));
+        let places = [
+            offset_of!(Region, drained_unix_ms),
+            offset_of!(Region, drained_by),
+            offset_of!(Region, drained_name),
+        ];
+        assert_eq!((places, Region::PREFIX), ([32, 40, 56], 88));
         let mut prefix = [0; Region::PREFIX];
         assert_eq!(Region::read_drained(&prefix), None, "those are no counters");
         for layout in [0, 1, 2, 0xff] {
@@ -212,9 +246,11 @@ mod tests {
             prefix[32..40].fill(0);
             assert_eq!(Region::read_drained(&prefix), Some(None));
             prefix[32..40].copy_from_slice(&5_u64.to_ne_bytes());
-            prefix[40..].copy_from_slice(&((4711_u64 << 32) + 1000).to_ne_bytes());
-            let by = DrainedBy { unix_ms: 5, pid: 4711, uid: 1000 };
+            prefix[40..48].copy_from_slice(&((4711_u64 << 32) + 1000).to_ne_bytes());
+            prefix[56..65].copy_from_slice(b"anna-lena");
+            let by = DrainedBy::new(5, 4711, 1000, Some("anna-lena"));
             assert_eq!(Region::read_drained(&prefix), Some(Some(by)));
+            assert_eq!(by.claimed_user().as_deref(), Some("anna-lena"));
         }
     }
 }

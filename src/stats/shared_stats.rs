@@ -75,7 +75,7 @@ mod tests {
         first.starts.add(1);
         first.register_worker(3);
         first.worker(3).bytes_sent.add(80);
-        let by = DrainedBy { unix_ms: 1_700_000_000_500, pid: 4711, uid: 1000 };
+        let by = DrainedBy::new(1_700_000_000_500, 4711, 1000, Some(&"a".repeat(40)));
         first.set_drained(Some(by));
 
         let kept = first.as_fd().try_clone_to_owned().unwrap();

@@ -149,13 +149,14 @@ fn journal_has_the_caller_of_each_change() {
     for release in [Release::Trixie, Release::Bookworm] {
         let c5 = &Host::builder("c5").release(release).with_pixeld().boot();
         c5.run("useradd -u 1234 -G pixeld-admin changer && systemctl start pixeld");
-        c5.run("pixeldctl workers 3 & echo $! > /tmp/root; wait");
+        c5.run("SUDO_USER=anna pixeldctl workers 3 & echo $! > /tmp/root; wait");
         c5.run_as("changer", "pixeldctl drain & echo $! > /tmp/changer; wait");
         let pid = |user: &str| c5.read(&format!("/tmp/{user}")).trim().to_owned();
         let entry = |event: &str| c5.wait_for_entry(&format!("EVENT={event}"));
 
         let (set, by) = (entry("workersSet"), pid("root"));
-        assert_eq!(set["BY"], format!("root (pid {by})"));
+        assert_eq!(set["BY"], format!("root (pid {by}, claims to be anna)"));
+        assert_eq!(set["CLAIMED_COMMAND"], "pixeldctl workers 3");
         assert_eq!((&set["UID"], &set["PID"]), (&"0".into(), &by.into()));
         assert_eq!(set["MESSAGE_ID"], "958861237bc8445fa16b54bf676220f2");
         assert_eq!(set["CODE_FILE"], "src/daemon/control_service.rs", "{set:#}");
@@ -164,8 +165,15 @@ fn journal_has_the_caller_of_each_change() {
         assert_eq!(drained["PID"], by);
         // systemd 252 does not know PrivateUsers=identity.
         let sees_users = release != Release::Bookworm;
-        let name = if sees_users { format!("uid 1234 (pid {by})") } else { format!("pid {by}") };
-        assert_eq!(drained["BY"], name);
+        let name = match sees_users {
+            true => format!("uid 1234 (pid {by}, claims to be changer)"),
+            false => format!("pid {by} (claims to be changer)"),
+        };
+        assert_eq!((&drained["BY"], &drained["CLAIMED_USER"]), (&name.clone().into(), &"changer".into()));
+        let events = c5.run("pixeldctl events").stdout;
+        assert!(events.contains(&format!("drained: Drained by {name}: ")), "{events}");
+        c5.run("systemctl restart pixeld");
+        assert_eq!(json(c5, "pixeldctl stats --json")["drainedBy"]["by"], name);
         assert_eq!(drained["UID"], if sees_users { "1234".into() } else { Value::Null });
     }
 }

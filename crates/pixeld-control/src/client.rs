@@ -6,7 +6,9 @@ use tokio::{net::UnixStream, time::timeout};
 use zlink::{Call, varlink_service};
 
 use super::{
-    INTERFACE, sanitize,
+    INTERFACE,
+    handler::Claim,
+    sanitize,
     transport::{AnyCall, LimitedConnection, LimitedSocket},
     types::{
         ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
@@ -22,6 +24,8 @@ pub struct ControlClient {
     connection: LimitedConnection,
     limit: Duration,
     has_exact_texts: bool,
+    /// What is still to be said before the first change.
+    claim: Option<Claim>,
 }
 
 /// Why a call brought no reply.
@@ -69,7 +73,7 @@ impl ControlClient {
     pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
         let stream = stream.try_into().map_err(transport_error)?;
         let connection = LimitedConnection::new(LimitedSocket(stream));
-        Ok(Self { connection, limit, has_exact_texts: false })
+        Ok(Self { connection, limit, has_exact_texts: false, claim: None })
     }
 
     /// Leaves the texts in replies as they were sent, if `has_exact_texts`; those in errors are sanitized.
@@ -79,9 +83,16 @@ impl ControlClient {
         self
     }
 
+    /// Has the daemon log changes with what the caller says of itself.
+    #[must_use]
+    pub fn with_claim(mut self, claim: Claim) -> Self {
+        self.claim = Some(claim);
+        self
+    }
+
     /// GetInfo, which every Varlink service answers in the same way.
     pub async fn info(&mut self) -> Result<ServiceInfo, CallError> {
-        self.send_to(well_known::SERVICE, "GetInfo", Map::new(), false).await?;
+        self.send_to(well_known::SERVICE, "GetInfo", Map::new(), CallKind::Single).await?;
         self.receive_in_time().await
     }
 
@@ -93,7 +104,7 @@ impl ControlClient {
     /// WatchStats, with a reply after each `interval`.
     pub async fn watch_stats(mut self, interval: Duration) -> Result<StatsStream, CallError> {
         let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.send("WatchStats", parameter("intervalMs", milliseconds), true).await?;
+        self.send("WatchStats", parameter("intervalMs", milliseconds), CallKind::More).await?;
         self.limit += interval;
         Ok(StatsStream(self))
     }
@@ -141,7 +152,7 @@ impl ControlClient {
 
     /// WatchEvents.
     pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
-        self.send("WatchEvents", Map::new(), true).await?;
+        self.send("WatchEvents", Map::new(), CallKind::More).await?;
         Ok(EventStream { client: self, has_begun: false })
     }
 
@@ -151,6 +162,11 @@ impl ControlClient {
         method: &str,
         parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
+        if let Some(Claim { user, command }) = self.claim.take() {
+            // A daemon of an earlier version ignores it, because it need not reply.
+            let claim = [("user".into(), user.into()), ("command".into(), command.into())];
+            self.send("Identify", Map::from_iter(claim), CallKind::Oneway).await?;
+        }
         self.call(method, parameters).await.map_err(|error| match error {
             CallError::TimedOut(limit) => CallError::ChangeTimedOut(limit),
             error => error,
@@ -162,7 +178,7 @@ impl ControlClient {
         method: &str,
         parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
-        self.send(method, parameters, false).await?;
+        self.send(method, parameters, CallKind::Single).await?;
         self.receive_in_time().await
     }
 
@@ -170,9 +186,9 @@ impl ControlClient {
         &mut self,
         method: &str,
         parameters: Map<String, Value>,
-        more: bool,
+        kind: CallKind,
     ) -> Result<(), CallError> {
-        self.send_to(INTERFACE, method, parameters, more).await
+        self.send_to(INTERFACE, method, parameters, kind).await
     }
 
     async fn send_to(
@@ -180,10 +196,11 @@ impl ControlClient {
         interface: &str,
         method: &str,
         parameters: Map<String, Value>,
-        more: bool,
+        kind: CallKind,
     ) -> Result<(), CallError> {
         let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
-        let call = Call::new(AnyCall { method: format!("{interface}.{method}"), parameters }).set_more(more);
+        let call = Call::new(AnyCall { method: format!("{interface}.{method}"), parameters });
+        let call = call.set_more(kind == CallKind::More).set_oneway(kind == CallKind::Oneway);
         let limit = self.limit;
         let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
         sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport_error)
@@ -210,6 +227,14 @@ impl ControlClient {
             Err(ReceivedError(error)) => Err(CallError::Refused(sanitized(error))),
         }
     }
+}
+
+/// How many replies a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CallKind {
+    Single,
+    More,
+    Oneway,
 }
 
 /// The replies to WatchStats.

@@ -43,6 +43,8 @@ variables! {
     PIXELDCTL_SOCKET
     /// The program to run in place of ssh.
     PIXELDCTL_SSH
+    /// The user who has called sudo.
+    SUDO_USER
     /// The kind of terminal.
     TERM
     /// The time zone; read by jiff.
@@ -79,6 +81,7 @@ pub const PIXELDCTL: &[Variable] = &[
     PATH,
     PIXELDCTL_SOCKET,
     PIXELDCTL_SSH,
+    SUDO_USER,
     TERM,
     TZ,
     XDG_RUNTIME_DIR,

@@ -114,18 +114,29 @@ pub enum Changed {
 }
 
 /// Who called, as far as it can be seen: in a user namespace others' users are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCredentials {
     /// The process.
     pub pid: u32,
     /// The user.
     pub uid: u32,
+    /// What the caller says of itself.
+    pub claim: Claim,
+}
+
+/// What a client says of itself with Identify. Nothing of it is checked; it is escaped and shortened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The name of its user.
+    pub user: Option<String>,
+    /// Its command line.
+    pub command: Option<String>,
 }
 
 impl From<UCred> for PeerCredentials {
     fn from(credentials: UCred) -> Self {
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-        Self { pid: pid.unwrap_or(0), uid: credentials.uid() }
+        Self { pid: pid.unwrap_or(0), uid: credentials.uid(), claim: Claim::default() }
     }
 }
 

@@ -74,6 +74,7 @@ mod tests {
             ("Resume", ResumeReply::TYPE),
             ("GetEvents", EventsReply::TYPE),
             ("WatchEvents", WatchEventsReply::TYPE),
+            ("Identify", <()>::TYPE),
         ];
         assert_eq!(interface.methods().count(), sent.len());
         for (method, (name, reply)) in interface.methods().zip(sent) {

@@ -32,7 +32,7 @@ mod well_known;
 
 pub use client::{CallError, ControlClient, EventStream, StatsStream};
 pub use handler::{
-    Change, Changed, ControlHandler, EventSource, PeerCredentials, Query, ServerFault, Snapshot,
+    Change, Changed, Claim, ControlHandler, EventSource, PeerCredentials, Query, ServerFault, Snapshot,
 };
 pub use router::Access;
 pub use server::serve;

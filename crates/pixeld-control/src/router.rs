@@ -5,8 +5,9 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE, MAX_WORKERS,
-    handler::{Change, ControlHandler, PeerCredentials, Query},
+    handler::{Change, Claim, ControlHandler, PeerCredentials, Query},
     reply::{MethodReply, shorten},
+    sanitize,
     subscription::Subscription,
     transport::AnyCall,
     types::{ControlError, EventsReply, Level},
@@ -59,6 +60,7 @@ enum Method {
     SetLogLevel,
     Drain,
     Resume,
+    Identify,
 }
 
 /// What a method asks of its caller.
@@ -72,7 +74,7 @@ enum Requires {
 }
 
 /// Each method with its parameters.
-const METHODS: [(&str, Method, &[&str], Requires); 11] = [
+const METHODS: [(&str, Method, &[&str], Requires); 12] = [
     ("GetStats", Method::Get(Query::Stats), &[], Requires::Nothing),
     ("GetWorkers", Method::Get(Query::Workers), &[], Requires::Nothing),
     ("GetConfig", Method::Get(Query::Config), &[], Requires::Nothing),
@@ -84,6 +86,7 @@ const METHODS: [(&str, Method, &[&str], Requires); 11] = [
     ("SetLogLevel", Method::SetLogLevel, &["level"], Requires::WriteAccess),
     ("Drain", Method::Drain, &[], Requires::WriteAccess),
     ("Resume", Method::Resume, &[], Requires::WriteAccess),
+    ("Identify", Method::Identify, &["user", "command"], Requires::WriteAccess),
 ];
 
 /// The response to a call: one reply, or replies without end.
@@ -107,7 +110,7 @@ pub struct MethodRouter<O> {
 }
 
 impl<O: ControlHandler> MethodRouter<O> {
-    pub async fn route(&self, call: &Call<AnyCall>, caller: PeerCredentials) -> Routed<O::Events> {
+    pub async fn route(&self, call: &Call<AnyCall>, caller: &mut PeerCredentials) -> Routed<O::Events> {
         let none = Map::new();
         let AnyCall { method, parameters } = call.method();
         let parameters = match parameters {
@@ -131,7 +134,7 @@ impl<O: ControlHandler> MethodRouter<O> {
         name: &str,
         parameters: &Map<String, Value>,
         call: &Call<AnyCall>,
-        caller: PeerCredentials,
+        caller: &mut PeerCredentials,
     ) -> Routed<O::Events> {
         let Some((_, method, known, requires)) = METHODS.iter().find(|(known, ..)| *known == name) else {
             return MethodReply::method_not_found(&format!("{INTERFACE}.{name}")).into();
@@ -158,7 +161,7 @@ impl<O: ControlHandler> MethodRouter<O> {
         &self,
         method: Method,
         parameters: &Map<String, Value>,
-        caller: PeerCredentials,
+        caller: &mut PeerCredentials,
     ) -> Result<Routed<O::Events>, ControlError> {
         let change = match method {
             Method::Get(query) => {
@@ -178,8 +181,12 @@ impl<O: ControlHandler> MethodRouter<O> {
             Method::SetLogLevel => Change::LogLevel(level(parameters)?),
             Method::Drain => Change::Drain,
             Method::Resume => Change::Resume,
+            Method::Identify => {
+                caller.claim = claim(parameters)?;
+                return Ok(MethodReply::reply(&Map::new()).into());
+            }
         };
-        self.handler.change(change, caller).await.map(|changed| MethodReply::reply(&changed).into())
+        self.handler.change(change, caller.clone()).await.map(|changed| MethodReply::reply(&changed).into())
     }
 
     /// What systemd asks of the services that it brings along.
@@ -187,7 +194,7 @@ impl<O: ControlHandler> MethodRouter<O> {
         &self,
         method: &str,
         parameters: &Map<String, Value>,
-        caller: PeerCredentials,
+        caller: &PeerCredentials,
     ) -> MethodReply {
         let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
         if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
@@ -209,8 +216,8 @@ impl<O: ControlHandler> MethodRouter<O> {
     }
 
     /// The same with an empty response.
-    async fn change_for_systemd(&self, change: Change, caller: PeerCredentials) -> MethodReply {
-        match self.handler.change(change, caller).await {
+    async fn change_for_systemd(&self, change: Change, caller: &PeerCredentials) -> MethodReply {
+        match self.handler.change(change, caller.clone()).await {
             Ok(_) => MethodReply::reply(&Map::new()),
             Err(error) => MethodReply::Error(error),
         }
@@ -243,6 +250,20 @@ fn interval(parameters: &Map<String, Value>) -> Result<Duration, ControlError> {
 fn dry_run(parameters: &Map<String, Value>) -> Result<bool, ControlError> {
     let Some(value) = given(parameters, "dryRun") else { return Ok(false) };
     value.as_bool().ok_or_else(|| invalid("dryRun", value, "true or false"))
+}
+
+fn claim(parameters: &Map<String, Value>) -> Result<Claim, ControlError> {
+    /// Characters of a user's name (useradd(8)), and of a command line.
+    const MAX: [usize; 2] = [32, 256];
+
+    let text = |field: &str, max| match given(parameters, field) {
+        None => Ok(None),
+        Some(Value::String(text)) => {
+            Ok(Some(sanitize::shorten(&sanitize::escape(&shorten(text)), max).into_owned()))
+        }
+        Some(other) => Err(invalid(field, other, "a text")),
+    };
+    Ok(Claim { user: text("user", MAX[0])?, command: text("command", MAX[1])? })
 }
 
 fn level(parameters: &Map<String, Value>) -> Result<Option<Level>, ControlError> {

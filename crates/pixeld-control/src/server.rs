@@ -193,7 +193,7 @@ impl<O: ControlHandler> ClientSession<O> {
         }
     }
 
-    async fn serve(&self, caller: PeerCredentials) -> io::Result<()> {
+    async fn serve(&self, mut caller: PeerCredentials) -> io::Result<()> {
         let mut calls = CallReader::new(self.state.stream.clone());
         loop {
             let received = timeout(IDLE_TIMEOUT, calls.next()).await;
@@ -202,7 +202,7 @@ impl<O: ControlHandler> ClientSession<O> {
             let Some(call) = received? else { return Ok(()) };
             // What nobody waits for any more was given up: done now, it would come as a surprise.
             if call.oneway() || !calls.is_deserted() {
-                match self.router.route(&call, caller).await {
+                match self.router.route(&call, &mut caller).await {
                     // A client that wants no reply gets none, however many there would be.
                     _ if call.oneway() => {}
                     Routed::Stream(subscription) => {

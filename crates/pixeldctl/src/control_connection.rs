@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use pixeld_control::{CallError, ControlClient};
+use pixeld_control::{CallError, Claim, ControlClient};
 use tokio::net::UnixStream;
 
 use super::{args::Purpose, error::CommandError, host_target::HostTarget, ssh::SshProcess};
@@ -44,6 +44,12 @@ impl ControlConnection {
     ) -> Result<Self, CallError> {
         let client = ControlClient::over(stream, limit)?;
         Ok(Self { client, transport: Transport { ssh, target, purpose, limit } })
+    }
+
+    /// As [`ControlClient::with_claim`].
+    #[must_use]
+    pub fn with_claim(self, claim: Claim) -> Self {
+        Self { client: self.client.with_claim(claim), transport: self.transport }
     }
 
     /// As [`ControlClient::with_exact_texts`].

@@ -15,7 +15,7 @@ use super::{
 /// `pixeldctl events`
 pub async fn show(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, async |connection| connection.events().await).await;
-    replies.print_each(options, |reply| reply.events.iter().map(|event| line(event) + "\n").collect())
+    replies.print_each(options, |reply| reply.events.iter().map(|event| named_line(event) + "\n").collect())
 }
 
 /// The events that a daemon has sent last: it sends them again over the next connection.
@@ -68,8 +68,8 @@ async fn follow_target(
                 (true, true) => {
                     render::print_json_line(&json!({ "host": target.to_string(), "event": event }))?;
                 }
-                (false, false) => render::print_text(&line(event))?,
-                (false, true) => render::print_text(&format!("{target} {}", line(event)))?,
+                (false, false) => render::print_text(&named_line(event))?,
+                (false, true) => render::print_text(&format!("{target} {}", named_line(event)))?,
             }
         }
     }
@@ -86,13 +86,20 @@ fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<
     }
 }
 
+/// One event with its name, by which the manual explains it.
+fn named_line(event: &EventInfo) -> String {
+    format!("{} {}: {}", render::journal_time(event.at_unix_ms), event.name, message(event))
+}
+
 /// One event, as the journal shows it.
 pub fn line(event: &EventInfo) -> String {
-    let time = render::journal_time(event.at_unix_ms);
-    let message = match event.level {
+    format!("{} {}", render::journal_time(event.at_unix_ms), message(event))
+}
+
+fn message(event: &EventInfo) -> String {
+    match event.level {
         EventLevel::Error => styled(BAD, &event.message),
         EventLevel::Warn => styled(ODD, &event.message),
         EventLevel::Info => event.message.clone(),
-    };
-    format!("{time} {message}")
+    }
 }

@@ -1,6 +1,7 @@
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{env, fmt, path::PathBuf, time::Duration};
 
-use pixeld_control::CallError;
+use nix::unistd::{Uid, User};
+use pixeld_control::{CallError, Claim, environment::SUDO_USER};
 
 use super::{
     args::Purpose, control_connection::ControlConnection, error::CommandError, socket_path, ssh::SshProcess,
@@ -78,8 +79,18 @@ impl HostTarget {
                 (stream, Some(ssh))
             }
         };
-        Ok(ControlConnection::new(stream, ssh, self.clone(), purpose, limit)?)
+        let connection = ControlConnection::new(stream, ssh, self.clone(), purpose, limit)?;
+        Ok(if purpose == Purpose::Change { connection.with_claim(claim()) } else { connection })
     }
+}
+
+/// Who runs this pixeldctl, and how: with -H, the daemon sees the user who has logged in there.
+fn claim() -> Claim {
+    let name = |uid| User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    // Of root, the name is known; of interest is who became root.
+    let sudo_user = Uid::current().is_root().then(|| SUDO_USER.text()).flatten();
+    Claim { user: sudo_user.or_else(|| name(Uid::current())), command: Some(words.join(" ")) }
 }
 
 fn bridge(purpose: Purpose) -> &'static [&'static str] {

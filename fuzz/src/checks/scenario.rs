@@ -135,7 +135,7 @@ impl Scenario<'_> {
                 Step::Move => context.connections.move_away(1),
                 Step::Close => context.connections.ask_all(ConnectionRequest::Close),
                 Step::Drain => {
-                    let by = stats::DrainedBy { unix_ms: 1, pid: 1, uid: 0 };
+                    let by = stats::DrainedBy::new(1, 1, 0, None);
                     memory.set_drained(if memory.is_drained() { None } else { Some(by) });
                 }
                 Step::Adopt => {

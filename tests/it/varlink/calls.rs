@@ -19,6 +19,8 @@ fn wrong_type_error_names_the_parameter() {
         ("Reload", "dryRun", &[json!(true), json!(false)]),
         ("SetLogLevel", "level", &[json!("info")]),
         ("WatchStats", "intervalMs", &[]),
+        ("Identify", "user", &[json!("4")]),
+        ("Identify", "command", &[json!("4")]),
     ] {
         let values =
             [json!(-1), json!(2.5), json!(1e300), json!("4"), json!(true), json!([3]), json!({ "a": 1 })];
@@ -44,6 +46,25 @@ fn wrong_type_error_names_the_parameter() {
 }
 
 #[test]
+fn claim_of_a_caller_is_logged_escaped_and_cut() {
+    let daemon = Daemon::start("");
+    let mut varlink = daemon.varlink();
+    let claim = json!({ "user": "a\nb\u{1b}[31m", "command": "x".repeat(300) });
+    let reply = varlink.call("io.pixeld.Control.Identify", &claim);
+    assert_eq!(reply["parameters"], json!({}), "{reply}");
+    varlink.call("io.pixeld.Control.Drain", &json!({}));
+    let drained = daemon.wait_for_event("drained", &[]);
+    let by = daemon.stats()["drainedBy"]["by"].as_str().unwrap().to_owned();
+    assert!(by.ends_with(r"claims to be a\nb\u{1b}[31m)"), "{by}");
+    assert_eq!(drained.field("claimed_command").chars().count(), 256, "{drained:?}");
+
+    // Another connection of the same process has claimed nothing.
+    daemon.varlink().call("io.pixeld.Control.Resume", &json!({}));
+    let resumed = daemon.wait_for_event("resumed", &[]);
+    assert!(!resumed.text.contains("claim"), "{resumed:?}");
+}
+
+#[test]
 fn unknown_parameter_is_rejected_by_every_method() {
     let daemon = Daemon::start("");
     let mut varlink = daemon.varlink();
@@ -57,6 +78,7 @@ fn unknown_parameter_is_rejected_by_every_method() {
         "SetLogLevel",
         "Drain",
         "Resume",
+        "Identify",
         "GetEvents",
         "WatchEvents",
     ];
