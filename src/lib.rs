@@ -14,22 +14,24 @@ extern crate self as pixeld;
 
 use pixeld_control::{self as control, environment, exit, sanitize};
 
-/// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
-pub mod net;
 /// The system calls that need `unsafe`, for sockets and for memory that outlives a process; nothing else
 /// in this crate does.
 mod sys;
 
-/// Configuration files, merged and validated into [`config::Settings`].
-pub mod config;
+/// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
+pub mod net;
+/// systemd's interfaces: inherited sockets, sd_notify, watchdog, descriptor store.
+pub mod systemd;
+
 /// The log: events, the queue of the thread that writes them, and their subscribers.
 pub mod log;
+
+/// Configuration files, merged and validated into [`config::Settings`].
+pub mod config;
 /// The domain: from the bytes of a body to a pixel, or to the reason for its rejection.
 pub mod pixel;
 /// Counters that one worker writes and any thread reads, in memory that can outlive the process.
 pub mod stats;
-/// systemd's interfaces: inherited sockets, sd_notify, watchdog, descriptor store.
-pub mod systemd;
 
 /// One HTTP/1.1 connection, from its first byte to its last.
 pub mod http;

@@ -10,6 +10,7 @@ mod doctor;
 mod fairness;
 mod fd_limit;
 mod http;
+mod imports;
 mod make;
 mod manual;
 mod many_clients;

@@ -1,10 +1,10 @@
-use pixeld_control::{ConfigReply, Setting};
+use pixeld_control::{ConfigReply, ControlClient, Setting};
 
-use super::{Options, args::Purpose, error::CommandErrors, fanout, render};
+use super::{args::Purpose, error::CommandErrors, fanout, options::Options, render};
 
 /// `pixeldctl config`
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.config().await).await;
+    let replies = fanout::ask(options, Purpose::Read, ControlClient::config).await;
     replies.print_each(options, show)
 }
 

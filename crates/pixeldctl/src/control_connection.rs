@@ -1,12 +1,13 @@
 use std::{
+    env,
     ops::{Deref, DerefMut},
     time::Duration,
 };
 
-use pixeld_control::{CallError, Claim, ControlClient};
-use tokio::net::UnixStream;
+use nix::unistd::{Uid, User};
+use pixeld_control::{CallError, Claim, ControlClient, environment::SUDO_USER};
 
-use super::{args::Purpose, error::CommandError, host_target::HostTarget, ssh::SshProcess};
+use super::{args::Purpose, error::CommandError, host_target::HostTarget, socket_path, ssh::SshProcess};
 
 /// A connection to a daemon, here or there.
 #[derive(Debug)]
@@ -30,26 +31,25 @@ impl DerefMut for ControlConnection {
 }
 
 impl ControlConnection {
-    /// Speaks to the daemon at `target` over a stream, which ends with `ssh` if there is one. Each call may
-    /// take up to `limit`.
+    /// Connects to the daemon at `target`. Each call may then take up to `limit`.
     ///
     /// # Errors
-    /// As [`ControlClient::over`].
-    pub fn new(
-        stream: UnixStream,
-        ssh: Option<SshProcess>,
-        target: HostTarget,
-        purpose: Purpose,
-        limit: Duration,
-    ) -> Result<Self, CallError> {
-        let client = ControlClient::over(stream, limit)?;
-        Ok(Self { client, transport: Transport { ssh, target, purpose, limit } })
-    }
-
-    /// As [`ControlClient::with_claim`].
-    #[must_use]
-    pub fn with_claim(self, claim: Claim) -> Self {
-        Self { client: self.client.with_claim(claim), transport: self.transport }
+    /// When it is not there, cannot be reached, or this user may not connect.
+    pub async fn open(target: &HostTarget, purpose: Purpose, limit: Duration) -> Result<Self, CommandError> {
+        let (stream, ssh) = match target {
+            HostTarget::Local { socket } => {
+                (socket_path::connect(socket.clone(), purpose, limit).await?, None)
+            }
+            HostTarget::Ssh(host) => {
+                let (ssh, stream) = SshProcess::start(host, bridge(purpose))?;
+                (stream, Some(ssh))
+            }
+        };
+        let mut client = ControlClient::over(stream, limit)?;
+        if purpose == Purpose::Change {
+            client = client.with_claim(claim());
+        }
+        Ok(Self { client, transport: Transport { ssh, target: target.clone(), purpose, limit } })
     }
 
     /// As [`ControlClient::with_exact_texts`].
@@ -96,9 +96,41 @@ impl Transport {
                 CallError::Protocol(reason + &begin).into()
             }
             (error @ (CallError::Protocol(_) | CallError::Unknown(_)), _) => {
-                self.target.explain_incompatible(self.purpose, self.limit, error).await
+                explain_incompatible(&self.target, self.purpose, self.limit, error).await
             }
             (error, _) => error.into(),
         }
+    }
+}
+
+/// Names the version of the daemon at `target` in the error of a call that one side has not understood. It is
+/// asked over a connection of its own, because the other one may be in the middle of a stream.
+pub async fn explain_incompatible(
+    target: &HostTarget,
+    purpose: Purpose,
+    limit: Duration,
+    error: CallError,
+) -> CommandError {
+    let info =
+        async { Ok::<_, CommandError>(ControlConnection::open(target, purpose, limit).await?.info().await?) };
+    match info.await {
+        Ok(info) => CommandError::Incompatible(error, info),
+        Err(_) => error.into(),
+    }
+}
+
+/// Who runs this pixeldctl, and how: with -H, the daemon sees the user who has logged in there.
+fn claim() -> Claim {
+    let name = |uid| User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    // Of root, the name is known; of interest is who became root.
+    let sudo_user = Uid::current().is_root().then(|| SUDO_USER.text()).flatten();
+    Claim { user: sudo_user.or_else(|| name(Uid::current())), command: Some(words.join(" ")) }
+}
+
+fn bridge(purpose: Purpose) -> &'static [&'static str] {
+    match purpose {
+        Purpose::Read => &["pixeldctl", "bridge", "read"],
+        Purpose::Change => &["pixeldctl", "bridge", "change"],
     }
 }

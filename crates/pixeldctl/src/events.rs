@@ -1,20 +1,21 @@
 use std::convert::Infallible;
 
-use pixeld_control::{EventInfo, EventLevel};
+use pixeld_control::{ControlClient, EventInfo, EventLevel};
 use serde_json::json;
 
 use super::{
-    Options,
     args::Purpose,
+    control_connection::ControlConnection,
     error::{CommandError, CommandErrors},
     fanout::{self, FollowState},
     host_target::HostTarget,
+    options::Options,
     render::{self, BAD, ODD, styled},
 };
 
 /// `pixeldctl events`
 pub async fn show(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.events().await).await;
+    let replies = fanout::ask(options, Purpose::Read, ControlClient::events).await;
     replies.print_each(options, |reply| reply.events.iter().map(|event| named_line(event) + "\n").collect())
 }
 
@@ -42,7 +43,7 @@ async fn follow_target(
     /// As many as a daemon keeps.
     const KNOWN: usize = 32;
 
-    let connection = target.connect(Purpose::Read, options.timeout).await?;
+    let connection = ControlConnection::open(target, Purpose::Read, options.timeout).await?;
     let (client, transport) = connection.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_events().await {
         Ok(stream) => stream,

@@ -1,17 +1,17 @@
 use std::{io, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use pixeld_control::{CallError, sanitize};
+use pixeld_control::{CallError, ControlClient, sanitize};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{select, time::sleep};
 
 use super::{
-    Options,
     args::Purpose,
     control_connection::ControlConnection,
     error::{CommandError, CommandErrors},
     host_target::HostTarget,
+    options::Options,
     render::{self, HEADING, ODD},
     stdout_closed,
 };
@@ -28,12 +28,13 @@ pub struct Replies<R>(pub Vec<(HostTarget, Result<R, CommandError>)>);
 pub async fn ask<R>(
     options: &Options,
     purpose: Purpose,
-    question: impl AsyncFn(&mut ControlConnection) -> Result<R, CallError>,
+    query: impl AsyncFn(&mut ControlClient) -> Result<R, CallError>,
 ) -> Replies<R> {
-    let question = &question;
+    let query = &query;
     let ask_one = async |target: &HostTarget| {
-        let mut connection = target.connect(purpose, options.timeout).await?.with_exact_texts(options.json);
-        match question(&mut connection).await {
+        let mut connection =
+            ControlConnection::open(target, purpose, options.timeout).await?.with_exact_texts(options.json);
+        match query(&mut connection).await {
             Ok(reply) => Ok(reply),
             Err(error) => Err(connection.explain(error).await),
         }

@@ -15,6 +15,7 @@ mod exposition;
 mod fanout;
 mod host_target;
 mod log_level;
+mod options;
 mod prometheus;
 mod reload;
 mod render;
@@ -30,8 +31,6 @@ mod top;
 mod version;
 mod workers;
 
-use std::time::Duration;
-
 use clap::{CommandFactory, Parser};
 use nix::sys::signal::Signal;
 use pixeld_control::{exit::Exit, sys};
@@ -42,21 +41,8 @@ pub use args::CtlArgs;
 use self::{
     args::CtlCommand,
     error::{CommandError, CommandErrors},
-    host_target::HostTarget,
+    options::Options,
 };
-
-/// What every command needs to know.
-#[derive(Debug)]
-pub struct Options {
-    /// Whom to ask.
-    pub targets: Vec<HostTarget>,
-    /// Whether the places were named, so that what they reply is shown with their names.
-    pub several: bool,
-    /// How long each call may take.
-    pub timeout: Duration,
-    /// Whether to print JSON.
-    pub json: bool,
-}
 
 /// What pixeldctl may exit with.
 pub const EXITS: &[Exit] = &[
@@ -99,13 +85,7 @@ pub fn main() -> Exit {
 }
 
 async fn run(args: CtlArgs) -> Result<Exit, CommandErrors> {
-    let options = Options {
-        targets: HostTarget::all(&args.hosts, args.socket.clone()),
-        several: !args.hosts.is_empty(),
-        timeout: args.timeout,
-        json: args.json,
-    };
-    let options = &options;
+    let options = &Options::new(&args);
     match args.command {
         CtlCommand::Status => status::run(options).await,
         CtlCommand::Stats { prometheus: true, output, if_active, .. } => {

@@ -1,27 +1,34 @@
 use clap::ValueEnum;
-use pixeld_control::{CallError, Setting};
+use pixeld_control::{CallError, ControlClient, Setting};
 
 use super::{
-    Options,
     args::{LogLevel, Purpose},
     error::CommandErrors,
-    fanout, render,
+    fanout,
+    options::Options,
+    render,
 };
 
 /// `pixeldctl log-level`
 pub async fn show(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| {
-        let settings = connection.config().await?.settings;
-        let level = settings.into_iter().find(|setting| setting.key == "log.level");
-        level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
-    });
-    replies.await.print_each(options, |level: &Setting| match (&level.override_value, &level.overridden_by) {
+    let replies = fanout::ask(options, Purpose::Read, query).await;
+    replies.print_each(options, show_setting)
+}
+
+async fn query(client: &mut ControlClient) -> Result<Setting, CallError> {
+    let settings = client.config().await?.settings;
+    let level = settings.into_iter().find(|setting| setting.key == "log.level");
+    level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
+}
+
+fn show_setting(level: &Setting) -> String {
+    match (&level.override_value, &level.overridden_by) {
         (Some(set), Some(by)) => {
             let (now, configured) = (word(set), word(&level.value));
             format!("{now}, configured {configured}\nruntime override {}", render::attribution(by))
         }
         _ => word(&level.value).into(),
-    })
+    }
 }
 
 /// A word of TOML, without its quotes.

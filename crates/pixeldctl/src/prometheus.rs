@@ -14,11 +14,11 @@ use pixeld_control::{
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    Options,
     args::Purpose,
     error::{CommandError, CommandErrors},
     exposition::{DaemonMetrics, Exposition, seconds},
     fanout::{self, Replies},
+    options::Options,
     render,
 };
 

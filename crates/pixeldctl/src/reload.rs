@@ -1,6 +1,6 @@
 use pixeld_control::ReloadReply;
 
-use super::{Options, args::Purpose, error::CommandErrors, fanout};
+use super::{args::Purpose, error::CommandErrors, fanout, options::Options};
 
 /// `pixeldctl reload`
 pub async fn run(options: &Options, dry_run: bool) -> Result<(), CommandErrors> {

@@ -8,7 +8,6 @@ use pixeld_control::{
     sanitize, sys,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::error::CommandError;
 
@@ -58,8 +57,8 @@ pub fn print<T: Serialize>(
     show: impl FnOnce(&T) -> String,
 ) -> Result<(), CommandError> {
     if json {
-        let value: Value = serde_json::to_value(reply).map_err(|error| CommandError::Output(error.into()))?;
-        print_text(&sanitize::json(&format!("{value:#}")))
+        let text = serde_json::to_string_pretty(reply).map_err(|error| CommandError::Output(error.into()))?;
+        print_text(&sanitize::json(&text))
     } else {
         print_text(&show(reply))
     }

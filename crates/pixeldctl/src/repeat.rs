@@ -4,11 +4,12 @@ use pixeld_control::{Stats, unix_ms};
 use serde_json::json;
 
 use super::{
-    Options,
     args::Purpose,
+    control_connection::ControlConnection,
     error::{CommandError, CommandErrors},
     fanout::{self, FollowState},
     host_target::HostTarget,
+    options::Options,
     render::{self, HEADING, styled},
 };
 
@@ -35,7 +36,7 @@ async fn watch(
     interval: Duration,
     followed: &mut FollowState<()>,
 ) -> Result<Infallible, CommandError> {
-    let connection = target.connect(Purpose::Read, options.timeout).await?;
+    let connection = ControlConnection::open(target, Purpose::Read, options.timeout).await?;
     let (client, transport) = connection.with_exact_texts(options.json).into_parts();
     let mut stream = match client.watch_stats(interval).await {
         Ok(stream) => stream,

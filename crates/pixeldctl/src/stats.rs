@@ -1,23 +1,21 @@
 use std::time::Duration;
 
-use pixeld_control::{ConnectionStats, LatencyStats, RequestCounts, RequestRates, Stats};
+use pixeld_control::{ConnectionStats, ControlClient, LatencyStats, RequestCounts, RequestRates, Stats};
+use serde_json::Value;
 
 use super::{
-    Options,
     args::Purpose,
     error::CommandErrors,
-    fanout, render,
+    fanout,
+    options::Options,
+    render,
     stats_format::{self, StatsSum},
 };
 
 /// `pixeldctl stats`
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.stats().await).await;
-    replies.print(options, show, |all| {
-        let sum = StatsSum::of(all);
-        let text = show_sum(&sum);
-        serde_json::to_value(sum).ok().map(|value| (value, text))
-    })
+    let replies = fanout::ask(options, Purpose::Read, ControlClient::stats).await;
+    replies.print(options, show, sum)
 }
 
 fn show(stats: &Stats) -> String {
@@ -42,9 +40,12 @@ fn show(stats: &Stats) -> String {
     render::pairs(lines)
 }
 
-fn show_sum(sum: &StatsSum) -> String {
+/// The sum of several daemons as JSON and as text.
+fn sum(all: &[&Stats]) -> Option<(Value, String)> {
+    let sum = StatsSum::of(all);
     let bytes = (sum.bytes_received, sum.bytes_sent);
-    render::pairs(counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes))
+    let lines = counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes);
+    Some((serde_json::to_value(&sum).ok()?, render::pairs(lines)))
 }
 
 fn counted(

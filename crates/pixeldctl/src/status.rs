@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use pixeld_control::{EventInfo, ServiceState, Stats, WorkersReply};
+use pixeld_control::{CallError, ControlClient, EventInfo, ServiceState, Stats, WorkersReply};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Options,
     args::Purpose,
     error::CommandErrors,
     events, fanout,
+    options::Options,
     render::{self, BAD, GOOD, ODD, styled},
     stats_format::{self, STUCK_MS},
     workers,
@@ -23,14 +23,14 @@ struct Status {
 
 /// `pixeldctl status`
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| {
-        Ok(Status {
-            stats: connection.stats().await?,
-            workers: connection.workers().await?,
-            events: connection.events().await?.events,
-        })
-    });
-    replies.await.print_each(options, show)
+    let replies = fanout::ask(options, Purpose::Read, query).await;
+    replies.print_each(options, show)
+}
+
+async fn query(client: &mut ControlClient) -> Result<Status, CallError> {
+    let stats = client.stats().await?;
+    let workers = client.workers().await?;
+    Ok(Status { stats, workers, events: client.events().await?.events })
 }
 
 fn show(status: &Status) -> String {

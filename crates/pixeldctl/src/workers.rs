@@ -1,15 +1,16 @@
 use pixeld_control::{CallError, ControlClient, ControlError, SetWorkersReply, WorkerState, WorkersReply};
 
 use super::{
-    Options,
     args::{Purpose, WorkerCount},
     error::CommandErrors,
-    fanout, render,
+    fanout,
+    options::Options,
+    render,
 };
 
 /// `pixeldctl workers`
 pub async fn show(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, async |connection| connection.workers().await).await;
+    let replies = fanout::ask(options, Purpose::Read, ControlClient::workers).await;
     replies.print_each(options, table)
 }
 

@@ -6,7 +6,10 @@ use super::{
     finding::USE_SUDO,
     host_facts::{Probe, Unavailable},
 };
-use crate::{args::Purpose, error::CommandError, host_target::HostTarget, service_state::StoppedService};
+use crate::{
+    args::Purpose, control_connection::ControlConnection, error::CommandError, host_target::HostTarget,
+    service_state::StoppedService,
+};
 
 /// What the daemon says of itself over its control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,8 @@ pub enum DaemonError {
 /// Asks the daemon at the socket that was named, or the one of this host.
 pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts, DaemonError> {
     let answer = async {
-        let mut connection = HostTarget::Local { socket }.connect(Purpose::Read, limit).await?;
+        let mut connection =
+            ControlConnection::open(&HostTarget::Local { socket }, Purpose::Read, limit).await?;
         match facts(&mut connection).await {
             Ok(facts) => Ok(facts),
             Err(error) => Err(connection.explain(error).await),
@@ -74,7 +78,8 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts
 /// inside of its sandbox, and changes nothing.
 pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Probe<Vec<String>> {
     let reply = async {
-        let mut connection = HostTarget::Local { socket }.connect(Purpose::Change, limit).await?;
+        let mut connection =
+            ControlConnection::open(&HostTarget::Local { socket }, Purpose::Change, limit).await?;
         match connection.reload(true).await {
             Ok(reply) => Ok(reply),
             Err(error) => Err(connection.explain(error).await),

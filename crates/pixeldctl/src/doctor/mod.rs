@@ -17,11 +17,12 @@ use tokio::{io::AsyncReadExt, time::timeout};
 pub use self::finding::Report;
 use self::{host_facts::Host, show::show};
 use super::{
-    Options,
     args::Purpose,
+    control_connection::explain_incompatible,
     error::{CommandError, CommandErrors},
     fanout::Replies,
     host_target::HostTarget,
+    options::Options,
     ssh::SshProcess,
 };
 
@@ -59,7 +60,7 @@ async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Res
         // It is JSON, but another version's.
         Err(error) if error.is_data() => {
             let error = CallError::Protocol(sanitize::escape(&error.to_string()));
-            Err(target.explain_incompatible(Purpose::Read, limit, error).await)
+            Err(explain_incompatible(target, Purpose::Read, limit, error).await)
         }
         Err(_) => Err(ssh.explain().await),
     }

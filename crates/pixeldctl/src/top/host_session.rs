@@ -46,7 +46,7 @@ impl HostSession {
             Ok(stats) => stats,
             Err(error) => return Err(transport.explain(error).await),
         };
-        let mut connection = target.connect(Purpose::Read, limit).await?;
+        let mut connection = ControlConnection::open(target, Purpose::Read, limit).await?;
         let asked = async { Ok((connection.workers().await?, connection.events().await?.events)) };
         match asked.await {
             Ok((workers, events)) => {
@@ -98,7 +98,7 @@ async fn stream(
     interval: Duration,
     limit: Duration,
 ) -> Result<(StatsStream, Transport), CommandError> {
-    let (client, transport) = target.connect(Purpose::Read, limit).await?.into_parts();
+    let (client, transport) = ControlConnection::open(target, Purpose::Read, limit).await?.into_parts();
     match client.watch_stats(interval).await {
         Ok(stream) => Ok((stream, transport)),
         Err(error) => Err(transport.explain(error).await),

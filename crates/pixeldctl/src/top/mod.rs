@@ -34,8 +34,8 @@ use self::{
     theme::Theme,
 };
 use super::{
-    Options,
     error::{CommandError, CommandErrors},
+    options::Options,
 };
 
 /// `pixeldctl top`: until the user quits, or the terminal goes away.

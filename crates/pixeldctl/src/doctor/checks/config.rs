@@ -1,4 +1,4 @@
-use super::{CheckResult, reload};
+use super::common::{CheckResult, reload};
 use crate::doctor::{
     finding::Finding,
     probe::{Facts, config_files::CHECKER},

@@ -1,4 +1,4 @@
-use super::{CheckResult, daemon_of, reload};
+use super::common::{CheckResult, daemon_of, reload};
 use crate::doctor::{finding::Finding, probe::Facts};
 
 /// Percent of stolen time from which on answers are late.

@@ -1,4 +1,4 @@
-use super::{CheckResult, is_service};
+use super::common::{CheckResult, is_service};
 use crate::{
     doctor::{
         daemon_facts::{DaemonError, DaemonFacts},

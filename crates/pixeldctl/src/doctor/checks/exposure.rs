@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
+use super::common::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::doctor::{
     daemon_facts::DaemonError,
     finding::Finding,

@@ -1,4 +1,4 @@
-use super::{CheckResult, daemon_of, drop_in, is_service};
+use super::common::{CheckResult, daemon_of, drop_in, is_service};
 use crate::doctor::{
     finding::Finding,
     probe::{Facts, units},

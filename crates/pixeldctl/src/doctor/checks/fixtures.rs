@@ -17,7 +17,7 @@ use crate::doctor::{
     },
 };
 
-use super::CheckResult;
+use super::common::CheckResult;
 
 pub const UNITS: &str = "\
 Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\

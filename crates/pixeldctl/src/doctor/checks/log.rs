@@ -1,4 +1,4 @@
-use super::{CheckResult, daemon_of, drop_in, is_service, reload};
+use super::common::{CheckResult, daemon_of, drop_in, is_service, reload};
 use crate::doctor::{
     finding::Finding,
     host_facts::Unavailable,

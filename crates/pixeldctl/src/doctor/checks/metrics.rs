@@ -1,4 +1,4 @@
-use super::CheckResult;
+use super::common::CheckResult;
 use crate::doctor::{
     finding::Finding,
     host_facts::Unavailable,

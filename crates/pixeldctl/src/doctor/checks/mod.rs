@@ -1,6 +1,7 @@
 //! Judgements: from facts to findings, without looking at anything else.
 
 mod access;
+mod common;
 mod config;
 mod cpu;
 mod daemon;
@@ -16,15 +17,13 @@ mod sockets;
 mod time;
 mod upstreams;
 
+use self::common::CheckResult;
 use super::{
-    daemon_facts::{DaemonError, DaemonFacts},
-    finding::{Finding, Report, USE_SUDO},
-    host_facts::{Probe, Unavailable},
-    probe::{Facts, units},
+    finding::{Finding, Report},
+    host_facts::Unavailable,
+    probe::Facts,
 };
 
-/// What a check has found, or why it could not look.
-type CheckResult = Probe<Vec<Finding>>;
 type CheckFn = fn(&Facts) -> CheckResult;
 
 /// Every check, in the order in which they are shown.
@@ -56,67 +55,6 @@ pub fn run(facts: &Facts) -> Report {
         findings.into_iter().map(|finding| Finding { check: (*name).into(), ..finding })
     });
     Report::new(findings.collect())
-}
-
-/// The daemon's answer, for a check that means nothing without it.
-fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
-    facts.daemon.as_ref().map_err(|error| match error {
-        DaemonError::NotRunning(_) | DaemonError::Stopped(_) => Unavailable("pixeld is not running".into()),
-        DaemonError::NoPermission(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
-        DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
-    })
-}
-
-/// Whether the daemon that answers is the one that systemd runs.
-fn is_service(facts: &Facts, daemon: &DaemonFacts) -> bool {
-    facts.main_pid == Some(daemon.pid)
-}
-
-/// What has the daemon read its configuration again.
-fn reload(facts: &Facts, daemon: &DaemonFacts) -> &'static str {
-    if is_service(facts, daemon) { "sudo systemctl reload pixeld" } else { "pixeldctl reload" }
-}
-
-/// Where the daemon answers, or would: what it says, and what its active socket units say.
-fn listeners(facts: &Facts) -> Vec<String> {
-    let told = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());
-    let units = facts.units.iter().flat_map(units::Units::http_sockets).filter(|unit| unit.is_active());
-    let from_units = units.flat_map(units::Unit::listens_on).map(|address| match address.strip_prefix('/') {
-        Some(_) => format!("unix:{address}"),
-        None => address.to_owned(),
-    });
-    let mut listeners: Vec<_> = told.chain(from_units).collect();
-    listeners.sort();
-    listeners.dedup();
-    listeners
-}
-
-/// A line of shell that closes a socket and opens it again, and meanwhile restarts the service.
-fn reopen(unit: &str) -> String {
-    format!("sudo systemctl restart {unit}")
-}
-
-/// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.
-fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
-    let folder = format!("/etc/systemd/system/{unit}.d");
-    // A file for each key, so that one remedy does not undo another.
-    let key = setting.split('=').next().unwrap_or_default();
-    [
-        format!("sudo mkdir -p {folder}"),
-        format!("printf '[{section}]\\n{setting}\\n' | sudo tee {folder}/zz-{key}.conf"),
-        "sudo systemctl daemon-reload".into(),
-    ]
-}
-
-impl Finding {
-    fn fix_all(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        lines.into_iter().fold(self, Self::fix)
-    }
-}
-
-/// The findings, or else that all is well.
-fn or_ok(findings: Vec<Finding>, fine: impl FnOnce() -> Finding) -> Vec<Finding> {
-    if findings.is_empty() { vec![fine()] } else { findings }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::{CheckResult, listeners};
+use super::common::{CheckResult, listeners};
 use crate::doctor::{
     finding::Finding,
     probe::{Facts, nginx::Nginx},

@@ -1,4 +1,4 @@
-use super::{CheckResult, drop_in, listeners, or_ok, reopen};
+use super::common::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::doctor::{
     finding::Finding,
     host_facts::Unavailable,

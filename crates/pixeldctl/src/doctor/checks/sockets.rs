@@ -1,4 +1,4 @@
-use super::{CheckResult, is_service, or_ok};
+use super::common::{CheckResult, is_service, or_ok};
 use crate::doctor::{
     finding::Finding,
     host_facts::Unavailable,

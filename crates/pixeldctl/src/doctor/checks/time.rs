@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::CheckResult;
+use super::common::CheckResult;
 use crate::doctor::{finding::Finding, probe::Facts};
 
 /// A clock that is slewed moves by 0.5 ms in a second; this one was set.

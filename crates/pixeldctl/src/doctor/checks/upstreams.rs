@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::{CheckResult, listeners, or_ok};
+use super::common::{CheckResult, listeners, or_ok};
 use crate::doctor::{
     finding::{Finding, USE_SUDO},
     host_facts::{Probe, Unavailable},

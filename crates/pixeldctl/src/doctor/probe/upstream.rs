@@ -50,15 +50,13 @@ async fn ask(server: &str) -> ServerState {
 }
 
 async fn first_line(server: &str) -> io::Result<String> {
-    match server.strip_prefix("unix:") {
-        Some(path) => get(UnixStream::connect(path).await?).await,
-        None => {
-            let has_port = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-            let is_complete = server.parse::<SocketAddr>().is_ok() || has_port;
-            let address = if is_complete { server.to_owned() } else { format!("{server}:80") };
-            get(TcpStream::connect(address).await?).await
-        }
+    if let Some(path) = server.strip_prefix("unix:") {
+        return get(UnixStream::connect(path).await?).await;
     }
+    let has_port = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let is_complete = server.parse::<SocketAddr>().is_ok() || has_port;
+    let address = if is_complete { server.to_owned() } else { format!("{server}:80") };
+    get(TcpStream::connect(address).await?).await
 }
 
 async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
