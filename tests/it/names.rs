@@ -2,7 +2,7 @@
 //! for the same thing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -236,4 +236,19 @@ fn test_names_are_short() {
     }
     assert!(long.is_empty(), "{}", long.join("\n"));
     assert!(count > 700, "only {count} tests were found");
+}
+
+#[test]
+fn architecture_names_existing_files() {
+    let text = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let words = text.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c));
+    let paths: BTreeSet<_> = words
+        .map(|word| word.trim_end_matches(['.', '/']))
+        .filter(|word| {
+            ["src/", "crates/", "tests/", "docs/", "systemd/"].iter().any(|root| word.starts_with(root))
+        })
+        .collect();
+    assert!(paths.len() > 40, "{paths:?}");
+    let missing: Vec<_> = paths.into_iter().filter(|path| !Path::new(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
