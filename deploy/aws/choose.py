@@ -1,7 +1,9 @@
 # Chooses zone and images of a stack, or fails with the reason before anything else is created.
 import re
+import time
 import boto3
 import cfnresponse
+from botocore.exceptions import ClientError
 
 OTHERS = ("c5", "t3"), ("c6i", "t3"), ("c7g", "t4g"), ("c5", "m5")
 
@@ -63,13 +65,24 @@ def image(given, _):
     return name, {"Id": name, "RootDevice": found["RootDeviceName"]}
 
 
+def allowed(choose, *given):
+    """Tries again for a minute, because a new role has its permissions after some seconds."""
+    for tries in range(12):
+        try:
+            return choose(*given)
+        except ClientError as error:
+            if tries == 11 or error.response["Error"]["Code"] not in ("AccessDeniedException", "UnauthorizedOperation"):
+                raise
+            time.sleep(5)
+
+
 def handler(event, context):
     given, before = event["ResourceProperties"], event.get("PhysicalResourceId")
     try:
         if event["RequestType"] == "Delete":
             found = before, {}
         else:
-            found = (image if "Name" in given else place)(given, before)
+            found = allowed(image if "Name" in given else place, given, before)
         cfnresponse.send(event, context, cfnresponse.SUCCESS, found[1], found[0])
     except Exception as error:  # CloudFormation waits for an hour otherwise.
         cfnresponse.send(event, context, cfnresponse.FAILED, {}, before or "none", reason=str(error))

@@ -4,9 +4,11 @@ import os
 import re
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import boto3
 import moto.ec2
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from choice import PLACE, Failed, add_image, choose, client
@@ -120,6 +122,21 @@ class Images(unittest.TestCase):
         self.assertEqual(choose("us-east-1", given)[0], self.ids["amd64"])
         with self.assertRaisesRegex(Failed, "is an image for x86_64, not for arm64"):
             choose("us-east-1", given | {"Architecture": "arm64"})
+
+    def test_a_role_without_its_permissions_yet_is_waited_for_but_not_for_ever(self) -> None:
+        given = {"Name": "/debian/latest/{arch}", "Architecture": "amd64"}
+        refused = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
+        parameter = client("ssm", "us-east-1").get_parameter(Name="/debian/latest/amd64")
+        for replies, succeeds in (([refused, refused, parameter], True), ([refused] * 12, False)):
+            with (
+                mock.patch("time.sleep") as sleep,
+                mock.patch.object(client("ssm", "us-east-1"), "get_parameter", side_effect=replies),
+            ):
+                if succeeds:
+                    self.assertEqual(choose("us-east-1", given)[0], self.ids["amd64"])
+                else:
+                    self.assertRaisesRegex(Failed, "AccessDenied", choose, "us-east-1", given)
+                self.assertEqual(sleep.call_count, len(replies) - 1)
 
     def test_a_missing_parameter_is_reported_and_a_deletion_asks_nothing(self) -> None:
         given = {"Name": "/debian/none/{arch}", "Architecture": "amd64"}
