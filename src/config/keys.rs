@@ -13,16 +13,13 @@ pub struct ConfigKey {
     pub takes_effect: TakesEffect,
     /// Reads a value, or says what is wrong with it.
     pub(super) set: fn(&mut Settings, &DeValue<'_>) -> value::Result<()>,
-    /// The value as TOML.
     pub show: fn(&Settings) -> String,
 }
 
 /// When a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakesEffect {
-    /// At a reload.
     AtReload,
-    /// At the next start.
     AtRestart,
 }
 

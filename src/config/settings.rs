@@ -9,17 +9,11 @@ use crate::{
 /// Everything that an operator can set, checked. pixeld.toml(5) describes each key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `workers`
     pub workers: Workers,
-    /// `[listen]`
     pub listen: Listen,
-    /// `[limits]`
     pub limits: Limits,
-    /// `[timeouts]`
     pub timeouts: Timeouts,
-    /// `[pixel]`
     pub pixel: PixelSettings,
-    /// `[log]`
     pub log: LogSettings,
 }
 
@@ -28,7 +22,6 @@ pub struct Settings {
 pub enum Workers {
     /// As many as there are CPUs that the daemon may use.
     Auto,
-    /// This many.
     Count(NonZeroUsize),
 }
 

@@ -9,7 +9,6 @@ use crate::stats::HistogramSnapshot;
 #[derive(Debug, Clone)]
 pub struct RateSample {
     pub at: Instant,
-    /// Requests.
     pub total: u64,
     pub latency: HistogramSnapshot,
     /// For how long each worker had been busy, by its number.

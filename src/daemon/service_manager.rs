@@ -21,7 +21,6 @@ impl ServiceManager {
         Self { notifier: RefCell::new(Notifier::open()), has_failed: Cell::new(false), log }
     }
 
-    /// Sends a notification.
     pub fn notify(&self, send: impl FnOnce(&mut Notifier) -> io::Result<()>) {
         if let Err(error) = self.ask(send)
             && !self.has_failed.replace(true)

@@ -29,7 +29,6 @@ const COMPLETION_GRACE: Duration = Duration::from_secs(1);
 /// the limit.
 const RELEASE_GRACE: Duration = Duration::from_secs(1);
 
-/// The shutdown sequence.
 #[derive(Debug)]
 pub struct Shutdown<'a> {
     daemon: &'a Daemon,

@@ -27,7 +27,6 @@ use crate::log::{Event, Level};
 /// How serving a connection ended.
 #[derive(Debug)]
 pub enum ServeOutcome {
-    /// It is closed.
     Closed,
     /// It was asked to go elsewhere.
     Detached(DetachedConnection),

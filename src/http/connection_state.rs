@@ -131,7 +131,6 @@ impl ConnectionState {
         self.begun.get()
     }
 
-    /// Requests that were answered.
     pub fn requests(&self) -> usize {
         self.requests.get()
     }
@@ -168,7 +167,6 @@ impl ConnectionState {
         self.enter(Phase::Header, begun);
     }
 
-    /// The head is complete.
     pub fn begin_body(&self) {
         self.enter(Phase::Body, Instant::now());
     }
@@ -194,7 +192,6 @@ impl ConnectionState {
         self.enter(Phase::Response, Instant::now());
     }
 
-    /// The responses are sent.
     pub fn end_response(&self) {
         let now = Instant::now();
         self.idle.stats.record_latency(now - self.begun.get(), self.unsent.take() as u64);

@@ -20,13 +20,10 @@ use crate::{
 /// What the connections of one worker share. It never leaves the worker's thread.
 #[derive(Debug)]
 pub struct Context {
-    /// The worker's number.
     pub worker: usize,
-    /// The worker's counters.
     pub stats: Arc<WorkerStats>,
     /// Where rejected requests and broken connections are logged.
     pub log: Log,
-    /// The worker's connections.
     pub connections: Rc<Registry>,
     close_after_response: Cell<bool>,
     pub(super) parse: Parse,

@@ -8,7 +8,6 @@ use crate::net::Socket;
 /// A connection that belongs to no thread: no response is in flight, and of a request only what is unread.
 #[derive(Debug)]
 pub struct DetachedConnection {
-    /// The socket.
     pub socket: Socket,
     /// The address of its other end, where that has one.
     pub peer: Option<SocketAddr>,

@@ -27,7 +27,6 @@ use tokio::time::Instant;
 pub enum Peer {
     /// Everything that connects to a Unix socket.
     Unix,
-    /// An IPv4 address.
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address: one client usually has all addresses below them (RFC 6177).
     V6([u8; 8]),

@@ -44,14 +44,14 @@ pub enum FastPathExit {
     Idle,
     /// Its last response is sent. If `is_silent`, its client has said that it is the last, and has sent nothing
     /// behind it.
-    FinalResponseSent { is_silent: bool },
-    /// Its client has closed.
+    FinalResponseSent {
+        is_silent: bool,
+    },
     PeerClosed,
     /// It was chosen to give way, and a head is incomplete.
     Evicted,
     /// Its client does not take its responses.
     WriteTimedOut,
-    /// It has broken.
     Io(io::Error),
 }
 

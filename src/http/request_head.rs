@@ -14,7 +14,6 @@ pub use rules::RequestRejection;
 /// The versions of HTTP that are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0.
     Http10,
     /// HTTP/1.1, and each later minor version (RFC 9110 §2.5).
     Http11,
@@ -35,7 +34,6 @@ pub enum Framing {
 pub struct RequestHead {
     /// Bytes of the head. The body begins behind them.
     pub length: usize,
-    /// Where the body ends.
     pub framing: Framing,
     /// The version of the response.
     pub version: Version,

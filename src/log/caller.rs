@@ -12,7 +12,6 @@ pub enum Caller {
 /// A client of the admin socket: process and user are the kernel's word, the rest is the client's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Its process.
     pub pid: u32,
     /// Its user, or [`Self::OVERFLOW_UID`].
     pub uid: u32,

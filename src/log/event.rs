@@ -5,80 +5,174 @@ use crate::control::Level;
 
 /// Something that an operator may want to know.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)] // each field is named after what it holds
 pub enum Event {
-    /// The daemon serves.
-    Ready { listeners: Vec<String>, workers: usize, takes_changes: bool, took: Duration },
+    Ready {
+        listeners: Vec<String>,
+        workers: usize,
+        takes_changes: bool,
+        took: Duration,
+    },
     /// The configuration is wrong, and the daemon does not start with it.
-    ConfigRejected { faults: Vec<String> },
+    ConfigRejected {
+        faults: Vec<String>,
+    },
     /// A file is read that changes something.
-    ConfigLoaded { files: Vec<String> },
+    ConfigLoaded {
+        files: Vec<String>,
+    },
     /// Lines of the configuration that a later version rejects.
-    ConfigDeprecated { warnings: Vec<String> },
+    ConfigDeprecated {
+        warnings: Vec<String>,
+    },
     /// A descriptor that the service manager passed is not used.
-    SocketRejected { name: String, reason: String },
+    SocketRejected {
+        name: String,
+        reason: String,
+    },
     /// A socket is missing, or cannot be opened.
-    SocketFailed { reason: String },
+    SocketFailed {
+        reason: String,
+    },
     /// The operating system refused something without which the daemon cannot go on as asked.
-    OsError { reason: String },
+    OsError {
+        reason: String,
+    },
     /// A reload changed these keys, each as "key: from -> to".
-    Reloaded { changed: Vec<String>, needs_restart: Vec<String>, by: Caller },
+    Reloaded {
+        changed: Vec<String>,
+        needs_restart: Vec<String>,
+        by: Caller,
+    },
     /// A reload was refused and changed nothing.
-    ReloadFailed { faults: Vec<String>, by: Caller },
-    /// A worker thread serves.
-    WorkerStarted { worker: usize },
+    ReloadFailed {
+        faults: Vec<String>,
+        by: Caller,
+    },
+    WorkerStarted {
+        worker: usize,
+    },
     /// A worker thread has ended; `moved` connections went to others, and `left` ones wait for the next
     /// process.
-    WorkerExited { worker: usize, moved: u64, left: u64 },
+    WorkerExited {
+        worker: usize,
+        moved: u64,
+        left: u64,
+    },
     /// A worker thread has not come round for a while.
-    WorkerStalled { worker: usize, since: Duration },
+    WorkerStalled {
+        worker: usize,
+        since: Duration,
+    },
     /// The whole process did not run for a while.
-    ProcessPaused { since: Duration },
+    ProcessPaused {
+        since: Duration,
+    },
     /// The number of workers was changed.
-    WorkersSet { from: usize, to: usize, by: Caller },
+    WorkersSet {
+        from: usize,
+        to: usize,
+        by: Caller,
+    },
     /// The log level was changed.
-    LogLevelSet { from: Level, to: Level, by: Caller },
+    LogLevelSet {
+        from: Level,
+        to: Level,
+        by: Caller,
+    },
     /// Requests are rejected with 503 from now on.
-    Drained { by: Caller },
-    /// Requests are accepted again.
-    Resumed { by: Caller },
+    Drained {
+        by: Caller,
+    },
+    Resumed {
+        by: Caller,
+    },
     /// The daemon was drained before it started, and still is.
-    DrainedAtStart { by: Caller },
+    DrainedAtStart {
+        by: Caller,
+    },
     /// The counters of the previous process cannot be continued.
-    CountersReset { reason: String },
+    CountersReset {
+        reason: String,
+    },
     /// As many connections are open as may be, so those of the peer that holds most are closed.
-    LimitReached { limit: usize, is_short_of_files: bool, peer: String, held: usize },
+    LimitReached {
+        limit: usize,
+        is_short_of_files: bool,
+        peer: String,
+        held: usize,
+    },
     /// There are descriptors for `limit` connections only.
-    FdLimitTooLow { files: usize, limit: usize, wanted: usize },
+    FdLimitTooLow {
+        files: usize,
+        limit: usize,
+        wanted: usize,
+    },
     /// Accepting stopped, for the reason given.
-    AcceptPaused { reason: String },
-    /// Accepting resumed.
+    AcceptPaused {
+        reason: String,
+    },
     AcceptResumed,
-    /// A request was refused.
-    RequestRejected { worker: usize, client: String, status: u16, reason: &'static str },
+    RequestRejected {
+        worker: usize,
+        client: String,
+        status: u16,
+        reason: &'static str,
+    },
     /// A connection ended otherwise than by its client's wish.
-    Disconnected { worker: usize, client: String, reason: String },
+    Disconnected {
+        worker: usize,
+        client: String,
+        reason: String,
+    },
     /// A request made a worker's code panic; the connection is closed, nothing else.
-    Panicked { reason: String },
+    Panicked {
+        reason: String,
+    },
     /// A control client was refused or broke off.
-    ControlFailed { client: String, reason: String },
+    ControlFailed {
+        client: String,
+        reason: String,
+    },
     /// The daemon has begun to stop.
-    Stopping { cause: &'static str, open: u64 },
+    Stopping {
+        cause: &'static str,
+        open: u64,
+    },
     /// The daemon has stopped; it has answered so many `requests` since it started, and `cut` connections
     /// were closed with a request in flight.
-    Stopped { requests: u64, handed_over: u64, cut: u64, took: Duration },
+    Stopped {
+        requests: u64,
+        handed_over: u64,
+        cut: u64,
+        took: Duration,
+    },
     /// Connections of the previous process are served.
-    ConnectionsAdopted { connections: u64 },
+    ConnectionsAdopted {
+        connections: u64,
+    },
     /// Connections of the previous process are closed. Without a number, the stored socket itself is unusable.
-    AdoptFailed { connections: u64, reason: String },
+    AdoptFailed {
+        connections: u64,
+        reason: String,
+    },
     /// Connections cannot be handed off to the next process and are closed.
-    HandoffFailed { connections: u64, reason: String },
+    HandoffFailed {
+        connections: u64,
+        reason: String,
+    },
     /// Lines are lost at the moment; the log itself cannot be told.
-    LogStalled { reason: String },
+    LogStalled {
+        reason: String,
+    },
     /// Lines were lost, and now they are taken again.
-    LogLinesDropped { lines: u64, reason: String },
+    LogLinesDropped {
+        lines: u64,
+        reason: String,
+    },
     /// A notification did not reach the service manager.
-    NotifyFailed { reason: String },
+    NotifyFailed {
+        reason: String,
+    },
 }
 
 impl Event {

@@ -16,9 +16,7 @@ const SUBSCRIBER_LAG: usize = 256;
 /// An event, and when it happened.
 #[derive(Debug, Clone)]
 pub struct RecordedEvent {
-    /// When.
     pub at: SystemTime,
-    /// What.
     pub event: Event,
 }
 

@@ -8,7 +8,6 @@ use crate::control::Level;
 pub struct EventKind {
     /// The name, which programs match: `EVENT=` in the journal, `name` in Varlink replies.
     pub name: &'static str,
-    /// The log level.
     pub level: Level,
     /// `MESSAGE_ID=` (systemd.journal-fields(7)); the catalog has an entry for each.
     pub message_id: Option<&'static str>,

@@ -6,7 +6,6 @@ macro_rules! fields {
     ($($name:ident)*) => {
         /// The fields of an event, those that apply.
         #[derive(Debug, Default, PartialEq, Eq)]
-        #[allow(missing_docs)] // pixeld(8), LOGGING, says what each of them has
         pub struct Fields {
             $(pub $name: Option<String>,)*
         }
@@ -58,7 +57,6 @@ impl From<&Caller> for Fields {
 }
 
 impl Event {
-    /// Returns its fields.
     pub fn fields(&self) -> Fields {
         match self {
             Self::Ready { workers, .. } => of!(workers),

@@ -28,9 +28,7 @@ use crate::{
 pub enum Target {
     /// The journal when stderr is connected to it, else stderr.
     Auto,
-    /// The journal.
     Journal,
-    /// Standard error.
     Stderr,
 }
 

@@ -20,7 +20,6 @@ impl FdBudget {
         Self(usize::try_from(soft).unwrap_or(usize::MAX))
     }
 
-    /// The limit itself.
     pub fn limit(self) -> usize {
         self.0
     }

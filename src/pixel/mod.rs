@@ -52,14 +52,10 @@ impl Pixel<'_> {
     }
 }
 
-/// A colour channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// Red.
     R,
-    /// Green.
     G,
-    /// Blue.
     B,
 }
 

@@ -25,7 +25,6 @@ impl Counter {
         }
     }
 
-    /// The count.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -42,12 +41,10 @@ pub fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
 pub struct SharedCounter(AtomicU64);
 
 impl SharedCounter {
-    /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// The count.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -64,7 +64,6 @@ impl Default for HistogramSnapshot {
 }
 
 impl HistogramSnapshot {
-    /// How many events.
     pub fn count(&self) -> u64 {
         counter::sum(self.buckets.iter().copied())
     }

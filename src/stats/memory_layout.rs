@@ -77,9 +77,7 @@ pub struct AcceptStats {
 pub struct WorkerCounters {
     /// Answered requests by [`Outcome`].
     pub outcomes: [Counter; Outcome::ALL.len()],
-    /// Bytes that came in on client connections.
     pub bytes_received: Counter,
-    /// Bytes that went out on client connections.
     pub bytes_sent: Counter,
     /// Connections that were cut off because their client did not take its answers in time.
     pub write_timeouts: Counter,
@@ -92,7 +90,6 @@ pub struct WorkerCounters {
 pub struct DrainedBy {
     /// In ms since 1970.
     pub unix_ms: u64,
-    /// The process.
     pub pid: u32,
     /// The user, as far as it was visible.
     pub uid: u32,

@@ -16,7 +16,6 @@ impl Outcomes {
         self.0[outcome as usize]
     }
 
-    /// All requests.
     pub fn total(&self) -> u64 {
         counter::sum(self.0)
     }

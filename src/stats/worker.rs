@@ -140,9 +140,7 @@ impl WorkerStats {
 pub struct Totals {
     /// Answered requests by their outcome.
     pub outcomes: Outcomes,
-    /// Bytes that came in on client connections.
     pub bytes_received: u64,
-    /// Bytes that went out on client connections.
     pub bytes_sent: u64,
     /// Connections that were cut off because their client did not take its answers in time.
     pub write_timeouts: u64,

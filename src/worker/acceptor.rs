@@ -45,7 +45,6 @@ impl Acceptor {
     /// What accept(2) fails with where a socket does not listen.
     pub const NOT_LISTENING: Errno = Errno::EINVAL;
 
-    /// Where it is.
     pub fn address(&self) -> &Address {
         self.listener.address()
     }

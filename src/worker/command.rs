@@ -6,7 +6,6 @@ use crate::http::{DetachedConnection, Policy};
 /// A command to a worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Serve this connection.
     Serve(DetachedConnection),
     /// Accept connections at these listeners from now on, and at no others; then drop the sender.
     SetAcceptors(Vec<RegisteredAcceptor>, oneshot::Sender<()>),

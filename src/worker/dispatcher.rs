@@ -24,7 +24,6 @@ use crate::{
 pub struct Dispatcher {
     set: Mutex<WorkerSet>,
     open: AtomicUsize,
-    /// As configured.
     configured_limit: AtomicUsize,
     /// What is in effect: as configured, or as many as there are descriptors for.
     effective_limit: AtomicUsize,
@@ -51,7 +50,6 @@ pub struct WorkerHandle {
     pub stats: Arc<WorkerStats>,
 }
 
-/// Where a connection went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dispatched {
     /// To another worker.

@@ -37,7 +37,6 @@ pub struct Pool {
 pub struct Resized {
     /// Workers before.
     pub from: usize,
-    /// Workers that serve now.
     pub to: usize,
     /// Connections that go from one worker to another because of it.
     pub moving: u64,
@@ -50,7 +49,6 @@ pub struct WorkerReport {
     pub number: usize,
     /// Whether it finishes what it has and takes nothing new.
     pub leaving: bool,
-    /// Connections that it has.
     pub open: u64,
     /// Of those, the ones that wait for their next request.
     pub idle: u64,
@@ -150,7 +148,6 @@ impl Pool {
         result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
     }
 
-    /// One more worker.
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
         let worker = Worker::start(self.free_number(), policy, shared, deadline)?;
@@ -274,7 +271,6 @@ impl Pool {
         self.serving.len()
     }
 
-    /// Open connections.
     pub fn open(&self) -> usize {
         self.shared.dispatcher.open()
     }

@@ -14,7 +14,6 @@ pub struct Shared {
     pub memory: Arc<SharedStats>,
     /// How they read the body of a request.
     pub parse: Parse,
-    /// Where they log.
     pub log: Log,
     /// How often each shows that it makes progress.
     pub heartbeat: Duration,

@@ -1,9 +1,7 @@
 use std::{fmt, path::PathBuf};
 
-/// Where a daemon runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostTarget {
-    /// On this host.
     Local {
         /// Its socket, if it was named.
         socket: Option<PathBuf>,

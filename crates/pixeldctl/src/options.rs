@@ -5,13 +5,11 @@ use super::{args::CtlArgs, host_target::HostTarget};
 /// What every command needs to know.
 #[derive(Debug)]
 pub struct Options {
-    /// The daemons to query.
     pub targets: Vec<HostTarget>,
     /// Whether hosts were named, so that their replies are printed with their names.
     pub several: bool,
     /// How long each call may take.
     pub timeout: Duration,
-    /// Whether to print JSON.
     pub json: bool,
 }
 

@@ -173,7 +173,6 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// CPU time.
 pub fn cpu(ms: u64) -> String {
     if ms < 60_000 {
         format!("{}.{} s", ms / 1000, ms % 1000 / 100)

@@ -64,7 +64,6 @@ pub fn state(stats: &Stats) -> String {
     }
 }
 
-/// Who has drained it.
 pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
     stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::attribution(by))))
 }
@@ -96,21 +95,13 @@ pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsSum {
-    /// Threads that serve.
     pub workers: u64,
-    /// Answered requests.
     pub requests: RequestCounts,
-    /// Answered requests for each second.
     pub rates: RequestRates,
-    /// How long they took.
     pub latency: LatencyStats,
-    /// How long those of the last ten seconds took.
     pub recent_latency: LatencyStats,
-    /// Client connections.
     pub connections: ConnectionStats,
-    /// Bytes that came in on client connections.
     pub bytes_received: u64,
-    /// Bytes that went out on client connections.
     pub bytes_sent: u64,
 }
 

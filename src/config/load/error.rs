@@ -7,7 +7,6 @@ use crate::sanitize;
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The file.
     pub path: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
@@ -22,7 +21,6 @@ impl fmt::Display for Origin {
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file.
     pub path: PathBuf,
     /// The line, counted from 1, where there is one.
     pub line: Option<usize>,
@@ -74,7 +72,6 @@ impl ConfigErrors {
         self.total += number;
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }

@@ -163,7 +163,6 @@ fn collect_drop_ins(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -
 /// A configuration that is valid, and where each of its values comes from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The values.
     pub settings: Settings,
     /// For each key that a file sets, where it does; the others have their defaults.
     pub origins: BTreeMap<&'static str, Origin>,

@@ -125,7 +125,6 @@ impl OutgoingFrame {
 /// What came out of a stored socket.
 #[derive(Debug, Default)]
 pub struct ReceivedConnections {
-    /// Connections to adopt.
     pub connections: Vec<DetachedConnection>,
     /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
     pub closed: BTreeMap<String, u64>,

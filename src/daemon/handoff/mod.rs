@@ -128,7 +128,6 @@ impl Handoff {
         Ok(())
     }
 
-    /// Connections that were sent.
     pub fn sent(&self) -> u64 {
         self.sent
     }

@@ -43,7 +43,6 @@ pub struct HeadParser {
 /// What the input is, as far as it was read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A head.
     Complete(RequestHead),
     /// More of it has to come.
     Incomplete,

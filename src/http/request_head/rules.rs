@@ -23,9 +23,7 @@ pub enum HeadError {
 /// The response to a request whose body is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
-    /// What it counts as.
     pub outcome: Outcome,
-    /// Its status.
     pub status: u16,
     /// Whether it is the last response on its connection.
     pub closes: bool,

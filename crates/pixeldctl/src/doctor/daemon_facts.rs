@@ -14,17 +14,12 @@ use crate::{
 /// What the daemon says of itself over its control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonFacts {
-    /// Its version.
     pub version: String,
-    /// Its process.
     pub pid: u32,
     /// Whether it answers every request with 503.
     pub is_drained: bool,
-    /// Who has drained it.
     pub drained_by: Option<Attribution>,
-    /// Since its start.
     pub uptime: Duration,
-    /// Where it answers requests.
     pub listeners: Vec<String>,
     /// Those of them at which it cannot accept connections, each with the reason.
     pub accept_errors: Vec<String>,
@@ -32,7 +27,6 @@ pub struct DaemonFacts {
     pub connection_limit: u64,
     /// How many of those the limit of open files allows.
     pub effective_limit: u64,
-    /// Workers that serve.
     pub workers: u64,
     /// Workers that the configuration asks for.
     pub configured_workers: u64,

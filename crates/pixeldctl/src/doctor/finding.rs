@@ -26,7 +26,6 @@ pub enum FindingState {
 pub struct Finding {
     /// The name of the check, the same for each of its findings.
     pub check: String,
-    /// How bad it is.
     pub state: FindingState,
     /// What is so, in one sentence; for what was skipped, why.
     pub summary: String,

@@ -26,14 +26,11 @@ pub struct Host {
     limit: Duration,
 }
 
-/// What a program printed.
 #[derive(Debug)]
 pub struct Printed {
     /// What it exited with, unless a signal ended it.
     pub exit: Option<i32>,
-    /// On stdout.
     pub stdout: String,
-    /// On stderr.
     pub stderr: String,
 }
 
@@ -76,7 +73,6 @@ impl Host {
         self.limit
     }
 
-    /// A file's text.
     pub fn read(&self, path: &str) -> Probe<String> {
         let file = self.root.join(path.trim_start_matches('/'));
         fs::read_to_string(file).map_err(|error| Unavailable(format!("cannot read {path}: {error}")))

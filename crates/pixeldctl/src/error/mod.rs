@@ -21,9 +21,7 @@ pub enum CommandError {
     Stopped(StoppedService),
     /// None of these sockets has, but one beside them.
     OtherSocket {
-        /// Those.
         tried: Vec<PathBuf>,
-        /// Where a daemon answers.
         control: PathBuf,
         /// Where it takes changes, if it says so.
         admin: Option<PathBuf>,
@@ -64,12 +62,7 @@ pub enum CommandError {
     /// systemd does not have this unit active.
     Inactive(String),
     /// systemd did not say whether it has a unit active.
-    Systemctl {
-        /// The unit.
-        unit: String,
-        /// What systemctl said.
-        reason: String,
-    },
+    Systemctl { unit: String, reason: String },
     /// The operating system refused something of this program's own.
     Os(io::Error),
 }

@@ -12,7 +12,6 @@ use super::{
 /// What there is to hear of a host.
 #[derive(Debug)]
 pub enum HostUpdate {
-    /// It answered.
     Sample(Box<HostSample>),
     /// It cannot be asked, for this reason.
     Unreachable(String),

@@ -14,14 +14,12 @@ pub struct Clock {
 /// One moment on both clocks: the one that is set, and the one that only runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Instants {
-    /// What time it is.
     pub wall: SystemTime,
     /// How much time has passed.
     pub steady: Instant,
 }
 
 impl Instants {
-    /// Now.
     pub fn now() -> Self {
         Self { wall: SystemTime::now(), steady: Instant::now() }
     }

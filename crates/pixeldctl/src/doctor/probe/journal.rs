@@ -13,7 +13,6 @@ const RECENTLY: Duration = Duration::from_secs(3600);
 /// Lines of pixeld's that journald has thrown away since the daemon started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suppressed {
-    /// How many.
     pub lines: u64,
 }
 

@@ -39,7 +39,6 @@ pub struct Facts {
     pub files: Probe<process::FileLimit>,
     /// Which CPUs its process may use.
     pub cpus: Probe<process::Cpus>,
-    /// pixeld's units.
     pub units: Probe<units::Units>,
     /// The queues of listening sockets.
     pub queues: Probe<Vec<net::Queue>>,
@@ -70,7 +69,6 @@ pub struct CounterSample {
     pub overflows: Probe<net::Overflows>,
     /// The time of all CPUs.
     pub cpu: Probe<process::CpuTime>,
-    /// Both clocks.
     pub instant: clock::Instants,
 }
 

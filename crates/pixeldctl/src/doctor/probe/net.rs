@@ -30,7 +30,6 @@ pub struct Overflows {
 pub struct TimeWait {
     /// Ports that an outgoing connection may have.
     pub ports: u64,
-    /// In all.
     pub total: u64,
     /// By the server that this host had connected to.
     pub outgoing: HashMap<SocketAddr, u64>,

@@ -46,7 +46,6 @@ pub struct Location {
 }
 
 impl Nginx {
-    /// Each server, once.
     pub fn servers(&self) -> Vec<String> {
         let mut servers: Vec<_> = self.groups.iter().flat_map(|group| group.servers.clone()).collect();
         servers.sort();

@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 /// One directive of nginx's configuration, with its block if it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directive {
-    /// Its name.
     pub name: String,
     /// Its parameters, without quotes.
     pub parameters: Vec<String>,

@@ -3,7 +3,6 @@ use crate::doctor::host_facts::{Host, Probe, Unavailable};
 /// `RLIMIT_NOFILE` of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLimit {
-    /// What counts.
     pub soft: u64,
     /// What the soft limit may be raised to.
     pub hard: u64,
@@ -28,7 +27,6 @@ impl Cpus {
 /// Ticks of all CPUs since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuTime {
-    /// In all states.
     pub total: u64,
     /// In which a CPU was ready and the hypervisor ran somebody else.
     pub stolen: u64,

@@ -2,7 +2,6 @@ use std::net::SocketAddr;
 
 use crate::doctor::host_facts::{Host, Probe, Unavailable};
 
-/// The service.
 pub const SERVICE: &str = "pixeld.service";
 /// The sockets without which it does not start.
 pub const NEEDED: [&str; 2] = ["pixeld.socket", "pixeld-control.socket"];
@@ -21,7 +20,6 @@ pub struct Units {
     loaded: u64,
 }
 
-/// One unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
     properties: Vec<(String, String)>,
@@ -75,7 +73,6 @@ impl Unit {
         these.map(|(_, value)| value.as_str())
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         self.value("Id")
     }
