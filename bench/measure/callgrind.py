@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ FEW, MANY = 320, 3520
 
 def instructions(server, request, connections=32, closes=False):
     """The instructions a request. Each connection sends its next request when all have their responses, or if it
-    `closes`, a new connection does.
+    `closes`, a new connection does. Its request is there before the connection is accepted.
 
     `server(folder)` is a context with a command, its address and the signal that ends it gracefully."""
     def run(count):
@@ -38,7 +39,7 @@ def total(server, request, connections, closes, count):
             cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until_it_listens(process, address)
-            load(address, request, connections, closes, count // connections)
+            load(process, address, request, connections, closes, count // connections)
         finally:
             finish(process, end)
         with open(log) as file:
@@ -71,22 +72,35 @@ def finish(process, end):
     process.wait()
 
 
-def load(address, request, connections, closes, rounds):
-    def connect():
-        return socket.create_connection(address, timeout=60)
-
-    streams = [connect() for _ in range(connections)]
+def load(process, address, request, connections, closes, rounds):
+    streams = []
     for _ in range(rounds):
-        for stream in streams:
-            stream.sendall(request.bytes)
+        with stopped(process) if closes else contextlib.nullcontext():
+            while len(streams) < connections:
+                streams.append(socket.create_connection(address, timeout=60))
+            for stream in streams:
+                stream.sendall(request.bytes)
         heads = [request.receive(stream) for stream in streams]
-        for place, head in enumerate(heads):
+        kept = []
+        for stream, head in zip(streams, heads, strict=True):
             # nginx closes a connection after 1,000 requests.
             if closes or b"\r\nconnection: close" in head.lower():
-                streams[place].close()
-                streams[place] = connect()
+                stream.close()
+            else:
+                kept.append(stream)
+        streams = kept
     for stream in streams:
         stream.close()
+
+
+@contextlib.contextmanager
+def stopped(process):
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 class Request:

@@ -47,11 +47,6 @@ CASES = {
 PEERS = ["floor", "may_minihttp", "ntex", "actix-web", "xitca-web", "hyper", "axum"]
 
 
-def is_exact(case):
-    """Whether another run of this case counts nearly the same."""
-    return "closes" not in CASES[case][1]
-
-
 def pixeld_cases():
     return {name: instructions(pixeld, request, **how) for name, (request, how) in CASES.items()}
 
