@@ -26,34 +26,47 @@ use tokio::{
 };
 
 use super::{
-    connection_state::{ConnectionRequest, ConnectionState},
+    connection_state::{ConnectionRequest, ConnectionState, NextStep},
     context::Context,
-    detached::DetachedConnection,
-    io::Io,
+    io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
     policy::Policy,
     request_head::{Framing, RequestHead, RequestRejection},
+    response::Response,
     yield_now::yield_now,
 };
 
-/// What became of a body.
-#[derive(Debug)]
-pub enum BodyEnd {
-    /// It is complete. If it `closes`, nothing is read behind the response.
-    Complete { body: Vec<u8>, closes: bool },
-    /// The request is rejected.
-    Rejected(RequestRejection),
-    /// The connection goes to the next process with the incomplete request.
-    HandedOff,
-    /// The connection was chosen to give way, and the request is incomplete.
-    Evicted,
-    /// The client does not take what comes before the response.
-    WriteTimedOut,
+/// Reads the body of the request with this head, which is first in the unread input, and returns the response.
+/// Then what is unread begins with the next request.
+pub async fn receive(
+    io: &mut Io,
+    head: &RequestHead,
+    context: &Context,
+    state: &ConnectionState,
+) -> Result<Response, NextStep> {
+    // Boxed, because it is large, and gone before a large response is made.
+    let Decoded { body, rejection, closes } = Box::pin(decode(io, head, context, state)).await?;
+    let response = match rejection {
+        Some(rejection) => rejection.into(),
+        None => Response::to_body(&body, head.is_json, context.parse, &context.policy()),
+    };
+    Ok(Response { closes: response.closes || closes, ..response })
 }
 
-/// Reads the body of the request with this head, which is first in the unread input. Behind a response, what
-/// is unread begins with the next request.
-pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: &ConnectionState) -> BodyEnd {
+/// A body, or why its request is rejected.
+struct Decoded {
+    body: Vec<u8>,
+    rejection: Option<RequestRejection>,
+    /// Nothing is read behind it.
+    closes: bool,
+}
+
+async fn decode(
+    io: &mut Io,
+    head: &RequestHead,
+    context: &Context,
+    state: &ConnectionState,
+) -> Result<Decoded, NextStep> {
     let policy = context.policy();
     let tap = Tap::new(std::mem::take(&mut io.unread), head, &policy);
     let source = Source { io, context, tap: &tap, canonical: head.canonical().into() };
@@ -72,7 +85,7 @@ pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: 
     let mut timer = PhaseTimer::new(sleep, context);
     let mut turn = pin!(yield_now());
     let (mut has_yielded, mut is_broken) = (false, false);
-    let mut body = BodyBuffer::new(head.rejection, policy.body_limit);
+    let mut body = BodyBuffer::new(head.rejection.is_none(), &policy);
 
     state.begin_body();
     let end = poll_fn(|cx| {
@@ -81,16 +94,16 @@ pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: 
             // hyper ends before its service has answered only if the socket fails.
             is_broken = is_broken || Pin::new(&mut http).poll(cx).is_ready();
             body.incoming = body.incoming.take().or_else(|| incoming.take());
-            match body.poll(cx, tap.is_too_large.get()) {
+            let length = body.length;
+            match body.poll(cx, &tap) {
                 Poll::Ready(Ok(())) if tap.is_flushed.get() => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(rejection)) => return Poll::Ready(Err(BodyEnd::Rejected(rejection))),
-                Poll::Pending if body.has_progressed() => continue,
-                _ => {}
+                Poll::Ready(Err(rejection)) => return Poll::Ready(Err(BodyError::Rejected(rejection))),
+                Poll::Pending if body.length > length => {}
+                _ if is_broken => {
+                    return Poll::Ready(Err(BodyError::Rejected(RequestRejection::MALFORMED)));
+                }
+                _ => break,
             }
-            if is_broken {
-                return Poll::Ready(Err(BodyEnd::Rejected(body.rejection_or(RequestRejection::MALFORMED))));
-            }
-            break;
         }
         if state.is_evicted() {
             // The rest of the request may have come already, but that is known only after epoll has been
@@ -98,45 +111,51 @@ pub async fn receive(io: &mut Io, head: &RequestHead, context: &Context, state: 
             has_yielded = has_yielded || turn.as_mut().poll(cx).is_ready();
             if has_yielded {
                 if coop::has_budget_remaining() {
-                    return Poll::Ready(Err(BodyEnd::Evicted));
+                    return Poll::Ready(Err(BodyError::Incomplete(NextStep::Evict)));
                 }
                 cx.waker().wake_by_ref();
             }
         }
         if state.request() == Some(ConnectionRequest::HandOff) && !state.stays() {
             if tap.can_hand_off() {
-                return Poll::Ready(Err(BodyEnd::HandedOff));
+                return Poll::Ready(Err(BodyError::Incomplete(NextStep::Detach)));
             }
             state.bind_here();
         }
         ready!(timer.poll(cx, context, state, || true));
-        Poll::Ready(Err(BodyEnd::Rejected(RequestRejection::TIMED_OUT)))
+        Poll::Ready(Err(BodyError::Rejected(RequestRejection::TIMED_OUT)))
     })
     .await;
     let parts = http.into_parts();
     let (io, behind) = (parts.io.into_inner().io, parts.read_buf);
     match end {
         Ok(()) => {
-            let has_clean_trailers = !body.has_trailers || tap.has_clean_trailers(behind.len());
+            let is_clean = !body.has_trailers || tap.has_clean_trailers(behind.len());
             // Copied, or it would keep the memory of the body.
             io.unread = [&behind[..], &tap.rest()].concat();
-            let closes = body.has_trailers && tap.is_over_limit.get();
-            match head.rejection {
-                None if !has_clean_trailers => BodyEnd::Rejected(RequestRejection::MALFORMED),
-                None => BodyEnd::Complete { body: body.bytes, closes },
-                Some(rejection) => {
-                    BodyEnd::Rejected(RequestRejection { closes: closes || !has_clean_trailers, ..rejection })
-                }
-            }
+            let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
+            let closes = !is_clean || body.has_trailers && tap.is_over_limit.get();
+            Ok(Decoded { body: body.bytes, rejection, closes })
         }
-        Err(BodyEnd::HandedOff) => {
+        Err(BodyError::Incomplete(NextStep::Detach)) => {
             io.unread = tap.input.take();
-            BodyEnd::HandedOff
+            Err(NextStep::Detach)
         }
         // A response would be inside the interim one.
-        Err(_) if tap.is_inside_interim() => BodyEnd::WriteTimedOut,
-        Err(other) => other,
+        Err(_) if tap.is_inside_interim() => Err(NextStep::WriteTimeout),
+        Err(BodyError::Incomplete(next)) => Err(next),
+        Err(BodyError::Rejected(rejection)) => {
+            // What was wrong before is still what is wrong, unless the body has not come in time.
+            let before = head.rejection.filter(|_| rejection != RequestRejection::TIMED_OUT);
+            Ok(Decoded { body: Vec::new(), rejection: before.or(Some(rejection)), closes: true })
+        }
     }
+}
+
+/// Why a body is not complete.
+enum BodyError {
+    Rejected(RequestRejection),
+    Incomplete(NextStep),
 }
 
 /// The length of hyper's `100 Continue`, the only thing that it writes here.
@@ -149,47 +168,55 @@ struct BodyBuffer {
     bytes: Vec<u8>,
     /// Bytes that have come, also of a body that is not kept.
     length: usize,
+    is_kept: bool,
     limit: usize,
-    /// Why the request is rejected, whatever its body is.
-    rejection: Option<RequestRejection>,
-    is_complete: bool,
+    /// What may come beside the bytes of the body: chunk sizes and trailers.
+    overhead_limit: usize,
     has_trailers: bool,
-    /// Whether something came since this was asked last.
-    has_progressed: bool,
+    is_complete: bool,
 }
 
 impl BodyBuffer {
-    fn new(rejection: Option<RequestRejection>, limit: usize) -> Self {
+    /// In chunks of one byte, six bytes come for one. White space behind a chunk size has no other limit.
+    const MAX_OVERHEAD: usize = 16;
+
+    fn new(is_kept: bool, policy: &Policy) -> Self {
         Self {
             incoming: None,
             bytes: Vec::new(),
             length: 0,
-            limit,
-            rejection,
-            is_complete: false,
+            is_kept,
+            limit: policy.body_limit,
+            overhead_limit: policy
+                .body_limit
+                .saturating_mul(Self::MAX_OVERHEAD)
+                .saturating_add(policy.head_limit),
             has_trailers: false,
-            has_progressed: false,
+            is_complete: false,
         }
     }
 
     /// Reads on. Ready when the body is complete, or the request is rejected.
-    fn poll(&mut self, cx: &mut TaskContext<'_>, is_too_large: bool) -> Poll<Result<(), RequestRejection>> {
-        if is_too_large {
-            return Poll::Ready(Err(self.rejection_or(RequestRejection::BODY_TOO_LARGE)));
+    fn poll(&mut self, cx: &mut TaskContext<'_>, tap: &Tap) -> Poll<Result<(), RequestRejection>> {
+        if tap.is_too_large.get() {
+            return Poll::Ready(Err(RequestRejection::BODY_TOO_LARGE));
         }
         while let Some(incoming) = &mut self.incoming
             && !self.is_complete
         {
-            match ready!(Pin::new(incoming).poll_frame(cx)) {
-                None => self.is_complete = true,
-                Some(Err(_)) => return Poll::Ready(Err(self.rejection_or(RequestRejection::MALFORMED))),
-                Some(Ok(frame)) => {
-                    self.has_progressed = true;
+            match Pin::new(incoming).poll_frame(cx) {
+                Poll::Pending if tap.received.get() - self.length > self.overhead_limit => {
+                    return Poll::Ready(Err(RequestRejection::MALFORMED));
+                }
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.is_complete = true,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(RequestRejection::MALFORMED)),
+                Poll::Ready(Some(Ok(frame))) => {
                     self.has_trailers |= frame.is_trailers();
                     // Trailers are ignored (RFC 9112 §7.1.2).
                     self.append(&frame.into_data().unwrap_or_default());
                     if self.length > self.limit {
-                        return Poll::Ready(Err(self.rejection_or(RequestRejection::BODY_TOO_LARGE)));
+                        return Poll::Ready(Err(RequestRejection::BODY_TOO_LARGE));
                     }
                 }
             }
@@ -197,18 +224,9 @@ impl BodyBuffer {
         if self.is_complete { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// What was wrong before is still what is wrong.
-    fn rejection_or(&self, rejection: RequestRejection) -> RequestRejection {
-        RequestRejection { closes: true, ..self.rejection.unwrap_or(rejection) }
-    }
-
-    fn has_progressed(&mut self) -> bool {
-        std::mem::take(&mut self.has_progressed)
-    }
-
     fn append(&mut self, data: &[u8]) {
         self.length += data.len();
-        if self.rejection.is_none() {
+        if self.is_kept {
             self.bytes.extend_from_slice(data);
         }
     }
@@ -224,7 +242,9 @@ struct Tap {
     given: Cell<usize>,
     limit: usize,
     is_over_limit: Cell<bool>,
-    /// Bytes of the body that have yet to be read, if that is known: what is behind it is not hyper's.
+    /// Bytes behind the head that hyper has got.
+    received: Cell<usize>,
+    /// Bytes of the body that have yet to be read, if that is known: the kernel keeps what is behind it.
     left: Cell<Option<usize>>,
     /// The size of the first chunk, until it ends.
     chunk_size: Cell<Option<usize>>,
@@ -249,6 +269,7 @@ impl Tap {
             input: RefCell::new(input),
             limit: DetachedConnection::MAX_UNREAD.min(policy.head_limit.saturating_add(policy.body_limit)),
             is_over_limit: Cell::new(false),
+            received: Cell::new(0),
             left: Cell::new(left),
             chunk_size: Cell::new(chunk_size),
             body_limit: policy.body_limit,
@@ -283,14 +304,14 @@ impl Tap {
     }
 
     fn pass(&self, bytes: &[u8]) {
+        self.received.set(self.received.get() + bytes.len());
         self.left.set(self.left.get().map(|left| left - bytes.len()));
         let mut bytes = bytes.iter();
         while let Some(size) = self.chunk_size.get()
             && let Some(byte) = bytes.next()
         {
-            let size = char::from(*byte)
-                .to_digit(16)
-                .map(|digit| size.saturating_mul(16).saturating_add(digit as usize));
+            let digit = char::from(*byte).to_digit(16);
+            let size = digit.map(|digit| size.saturating_mul(16).saturating_add(digit as usize));
             self.is_too_large.set(size.is_some_and(|size| size > self.body_limit) || self.is_too_large.get());
             self.chunk_size.set(size);
         }
@@ -407,31 +428,32 @@ mod tests {
     use super::*;
     use crate::http::request_head::{HeadParser, Parsed};
 
+    const POLICY: Policy = Policy {
+        body_limit: 100,
+        head_limit: 1 << 20,
+        requests_limit: 10,
+        head_timeout: Duration::MAX,
+        body_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        keep_alive_timeout: Duration::MAX,
+        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
+    };
+
     #[test]
     fn long_head_is_not_handed_off() {
-        let policy = Policy {
-            body_limit: 100,
-            head_limit: 1 << 20,
-            requests_limit: 10,
-            head_timeout: Duration::MAX,
-            body_timeout: Duration::MAX,
-            write_timeout: Duration::MAX,
-            keep_alive_timeout: Duration::MAX,
-            range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
-        };
         for (length, can_hand_off) in [(1, true), (DetachedConnection::MAX_UNREAD, false)] {
             let field = "x".repeat(length);
             let input = format!("POST /pixel HTTP/1.1\r\nhost: h\r\nx: {field}\r\ncontent-length: 9\r\n\r\n");
-            let Parsed::Complete(head) = HeadParser::default().parse(input.as_bytes(), &policy, false) else {
+            let Parsed::Complete(head) = HeadParser::default().parse(input.as_bytes(), &POLICY, false) else {
                 panic!("{length} bytes are no head");
             };
-            assert_eq!(Tap::new(input.into(), &head, &policy).can_hand_off(), can_hand_off, "{length}");
+            assert_eq!(Tap::new(input.into(), &head, &POLICY).can_hand_off(), can_hand_off, "{length}");
         }
     }
 
     #[test]
     fn body_of_a_rejected_request_is_not_kept() {
-        let mut body = BodyBuffer::new(Some(RequestRejection::MALFORMED), 100);
+        let mut body = BodyBuffer::new(false, &POLICY);
         body.append(b"12");
         assert_eq!((body.length, body.bytes.len()), (2, 0));
     }

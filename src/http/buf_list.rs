@@ -24,6 +24,12 @@ impl BufList {
         }
     }
 
+    /// Adds the pieces of another list at the end.
+    pub fn append(&mut self, mut other: Self) {
+        self.remaining += other.remaining;
+        self.pieces.append(&mut other.pieces);
+    }
+
     /// Keeps no more memory than what is left needs, if that is one piece: of several, another may need the
     /// rest. It is copied each time it has halved, and so less than twice in all.
     pub fn shrink(&mut self) {

@@ -1,5 +1,3 @@
-use std::io::IoSlice;
-
 use bytes::{Buf, Bytes};
 
 use super::buf_list::BufList;
@@ -27,80 +25,47 @@ impl Default for Buffers {
 #[derive(Debug, Default)]
 pub struct Output {
     pub bytes: Vec<u8>,
-    /// Long bodies, each with its place in `bytes`. They are sent from where they are.
-    long: Vec<(usize, Bytes)>,
+    /// The body of the only response, behind its head, if it is long. It is sent from where it is.
+    long_body: BufList,
 }
 
 impl Output {
-    /// When there are so many bytes of responses, they are sent before there are more. What the client
-    /// does not take waits in memory of its own, too, and a refusal may be many times as long as its
-    /// request. The responses to as many plain requests as are read at once are fewer.
+    /// When there are so many bytes of responses, they are sent before there are more. What the client does not
+    /// take waits in memory of its own, and a rejection may be many times as long as its request.
     pub const MAX: usize = 32 << 10;
     /// A body of so many bytes is copied: sending it from where it is would take longer.
     const SHORT: usize = 4 << 10;
 
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(2 * Self::MAX);
-        self.release();
-    }
-
-    /// Frees what is large.
-    pub fn release(&mut self) {
-        if !self.long.is_empty() {
-            self.long.clear();
+        if self.bytes.capacity() > 2 * Self::MAX {
+            self.bytes.shrink_to(2 * Self::MAX);
+        }
+        // Of a connection that has broken.
+        if self.long_body.has_remaining() {
+            self.long_body = BufList::default();
         }
     }
 
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.long.iter().map(|(_, piece)| piece.len()).sum::<usize>()
+        self.bytes.len() + self.long_body.remaining()
     }
 
-    pub fn is_in_one_piece(&self) -> bool {
-        self.long.is_empty()
-    }
-
-    pub fn push_body(&mut self, body: &BufList) {
-        if body.remaining() <= Self::SHORT {
-            self.bytes.extend(body.iter().flatten());
+    /// Adds a body behind its head, the first one or another.
+    pub fn push_body(&mut self, body: BufList, is_first: bool) {
+        if is_first && body.remaining() > Self::SHORT {
+            self.long_body = body;
         } else {
-            let place = self.bytes.len();
-            self.long.extend(body.iter().map(|piece| (place, piece.clone())));
+            body.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
         }
     }
 
-    pub fn slices(&self) -> Vec<IoSlice<'_>> {
-        let mut slices = Vec::with_capacity(2 * self.long.len() + 1);
-        self.each_section(|section, _| slices.push(IoSlice::new(section)));
-        slices
-    }
-
-    /// What is left behind the first `sent` bytes; the short ones are copied, for the next connection uses
+    /// Takes what is left behind the first `sent` bytes. What is short is copied, because the next connection uses
     /// the buffer.
-    pub fn rest(&self, sent: usize) -> BufList {
-        let (mut rest, mut passed) = (BufList::default(), sent);
-        self.each_section(|section, shared| {
-            let begin = passed.min(section.len());
-            passed -= begin;
-            rest.push(match shared {
-                Some(piece) => piece.slice(begin..),
-                None => Bytes::copy_from_slice(&section[begin..]),
-            });
-        });
+    pub fn take_rest(&mut self, sent: usize) -> BufList {
+        let mut rest = BufList::from(Bytes::copy_from_slice(&self.bytes[sent..]));
+        rest.append(std::mem::take(&mut self.long_body));
         rest.shrink();
         rest
-    }
-
-    /// In the order in which they are sent.
-    fn each_section<'o>(&'o self, mut visit: impl FnMut(&'o [u8], Option<&'o Bytes>)) {
-        let mut begin = 0;
-        for (place, piece) in &self.long {
-            if begin < *place {
-                visit(&self.bytes[begin..*place], None);
-            }
-            visit(piece, Some(piece));
-            begin = *place;
-        }
-        visit(&self.bytes[begin..], None);
     }
 }

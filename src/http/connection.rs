@@ -1,24 +1,25 @@
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
 
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
-    body_decoder::{self, BodyEnd},
-    connection_state::ConnectionState,
+    body_decoder,
+    connection_state::{ConnectionState, NextStep},
     context::Context,
-    detached::DetachedConnection,
-    fast_path::{self, FastPathExit, Reply},
-    io::Io,
-    request_head::{RequestHead, RequestRejection},
+    fast_path::FastPath,
+    io::{DetachedConnection, Io},
+    phase_timer::PhaseTimer,
+    request_head::RequestRejection,
     response::{ReplyTo, Response},
     yield_now::yield_now,
 };
@@ -35,87 +36,75 @@ pub enum ServeOutcome {
 /// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
 /// this call on, not only when the future is polled.
 pub fn serve(connection: DetachedConnection, context: Rc<Context>) -> impl Future<Output = ServeOutcome> {
+    run(register(connection, context), None, |outcome| outcome)
+}
+
+/// Answers at once what a connection has sent. Returns the future that serves it from then on, as [`serve`] does,
+/// and calls `end`, unless it has closed: a connection for one request needs no task.
+pub fn begin(
+    connection: DetachedConnection,
+    context: Rc<Context>,
+    end: impl FnOnce(ServeOutcome),
+) -> Option<impl Future<Output = ()>> {
+    let mut path = register(connection, context);
+    // The task that is to poll it again polls it once in any case.
+    let next = match path.poll_requests(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(Err(NextStep::Close)) => return None,
+        Poll::Ready(Err(next)) => Some(next),
+        Poll::Ready(Ok(())) | Poll::Pending => None,
+    };
+    Some(run(path, next, end))
+}
+
+fn register(connection: DetachedConnection, context: Rc<Context>) -> FastPath {
     let DetachedConnection { socket, peer, unread, requests, eviction_entry } = connection;
     let registration = context.connections.register(peer, requests, eviction_entry);
-    let io = Io { stream: socket.into_stream(), unread: unread.into() };
-    async move { serve_io(io, &context, &registration.state).await }
+    FastPath::new(Io { stream: socket.into_stream(), unread: unread.into() }, context, registration)
 }
 
-async fn serve_io(mut io: Io, context: &Context, state: &ConnectionState) -> ServeOutcome {
-    let mut reply = None;
+/// Serves the connection, beginning with this step, and returns what `end` does.
+async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce(ServeOutcome) -> T) -> T {
     let next = loop {
-        match fast_path::run(&mut io, context, state, reply.take()).await {
-            FastPathExit::NeedsHyper(head) => match receive(&mut io, &head, context, state).await {
-                Ok(response) => reply = Some(response),
-                Err(next) => break next,
-            },
-            FastPathExit::Detached => break NextStep::Detach,
-            FastPathExit::Closed | FastPathExit::FinalResponseSent { is_silent: true } => {
-                break NextStep::Drop;
+        let next = match next.take() {
+            Some(next) => next,
+            None => answer(&mut path).await,
+        };
+        let NextStep::ReceiveBody(head) = next else { break next };
+        let real_ip = head.real_ip(&path.io.unread);
+        let FastPath { io, context, registration, .. } = &mut path;
+        // Boxed, because it is large, and few connections are there at a time.
+        match Box::pin(body_decoder::receive(io, &head, context, &registration.state)).await {
+            Ok(response) => {
+                // A client that has sent the next request already takes turns with the others.
+                yield_now().await;
+                path.queue(response, (&*head).into(), real_ip);
             }
-            FastPathExit::Idle
-            | FastPathExit::PeerClosed
-            | FastPathExit::FinalResponseSent { is_silent: false } => break NextStep::Close,
-            FastPathExit::Evicted => break NextStep::Evict,
-            FastPathExit::WriteTimedOut => break NextStep::WriteTimeout,
-            FastPathExit::Io(error) => break NextStep::Log(error.to_string()),
+            Err(next) => break next,
         }
     };
+    let FastPath { io, context, registration, .. } = path;
+    let state = &registration.state;
+    let mut outcome = ServeOutcome::Closed;
     match next {
-        NextStep::Detach => return detach(io, state),
+        NextStep::Detach => outcome = detach(io, state),
         // Boxed, or every connection would have room for it all the time.
-        NextStep::Close => Box::pin(close(io, state)).await,
-        NextStep::Evict => evict(io, context, state),
-        NextStep::Drop => {}
-        NextStep::Log(reason) => log(context, state, &reason),
+        NextStep::Linger => Box::pin(linger(io, state)).await,
+        NextStep::Evict => evict(io, &context, state),
+        NextStep::Close | NextStep::ReceiveBody(_) => drop(io),
+        NextStep::Log(error) => log(&context, state, &error.to_string()),
         NextStep::WriteTimeout => {
             context.stats.write_timed_out();
-            log(context, state, "the client did not take its answers in time");
+            log(&context, state, "the client did not take its responses in time");
         }
     }
-    ServeOutcome::Closed
+    drop(registration);
+    end(outcome)
 }
 
-/// What to do with a connection that is no longer served.
-enum NextStep {
-    /// Give it to another worker or process.
-    Detach,
-    /// Close it, and see that what was sent arrives.
-    Close,
-    /// Answer an incomplete request with 408 and close at once: another client needs the place.
-    Evict,
-    /// Close it at once: everything that was sent has arrived long ago, or nothing comes that could
-    /// overtake it.
-    Drop,
-    /// Close it, for its client does not take its responses.
-    WriteTimeout,
-    /// Close it, for it has broken off.
-    Log(String),
-}
-
-/// Receives a body, and returns the response to its request.
-async fn receive(
-    io: &mut Io,
-    head: &RequestHead,
-    context: &Context,
-    state: &ConnectionState,
-) -> Result<Box<Reply>, NextStep> {
-    let real_ip = head.real_ip(&io.unread);
-    // Boxed, for it is large, and few connections are there at a time; and gone before a large response is made.
-    let end = Box::pin(body_decoder::receive(io, head, context, state)).await;
-    let response = match end {
-        BodyEnd::Complete { body, closes } => {
-            let response = Response::to_body(&body, head.is_json, context.parse, &context.policy());
-            Response { closes: response.closes || closes, ..response }
-        }
-        BodyEnd::Rejected(rejection) => rejection.into(),
-        BodyEnd::HandedOff => return Err(NextStep::Detach),
-        BodyEnd::Evicted => return Err(NextStep::Evict),
-        BodyEnd::WriteTimedOut => return Err(NextStep::WriteTimeout),
-    };
-    // A client that has sent the next request already takes turns with the others.
-    yield_now().await;
-    Ok(Box::new(Reply { response, to: head.into(), real_ip }))
+async fn answer(path: &mut FastPath) -> NextStep {
+    let sleep = pin!(sleep(path.context.policy().shortest_timeout()));
+    let mut timer = PhaseTimer::new(sleep, &path.context);
+    poll_fn(|cx| path.poll(cx, &mut timer)).await
 }
 
 fn detach(io: Io, state: &ConnectionState) -> ServeOutcome {
@@ -136,7 +125,7 @@ fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
 
     let (mut bytes, response) = (Vec::new(), Response::from(RequestRejection::TIMED_OUT));
     context.heads.write(Instant::now(), &response, ReplyTo::UNREADABLE, true, &mut bytes);
-    bytes.extend(response.body.iter().flatten());
+    response.body.iter().for_each(|piece| bytes.extend_from_slice(piece));
     context.count(&response, || state.client(None));
     if let Some(Ok(sent)) = io.stream.write(&bytes).now_or_never() {
         context.stats.sent(sent);
@@ -149,12 +138,12 @@ fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
 
 /// Closes so that the last response is not lost: a socket that is closed with unread input sends a
 /// reset, which may overtake it. So: say that nothing follows, and read on for a while.
-async fn close(mut io: Io, state: &ConnectionState) {
+async fn linger(mut io: Io, state: &ConnectionState) {
     const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
     const MAX_DISCARDED: u64 = 1 << 20;
 
     state.linger();
-    if state.is_ended_by_peer() || io.stream.shutdown().await.is_err() {
+    if io.stream.shutdown().await.is_err() {
         return;
     }
     let discard = async {

@@ -1,14 +1,17 @@
 use std::{
     cell::{Cell, RefCell},
+    io,
     net::{IpAddr, SocketAddr},
-    rc::Rc,
     sync::Arc,
     task::Waker,
 };
 
 use tokio::time::Instant;
 
-use super::eviction::{EvictionEntry, Standing};
+use super::{
+    eviction::{EvictionEntry, Standing},
+    request_head::RequestHead,
+};
 use crate::stats::WorkerStats;
 
 /// What a connection waits for.
@@ -22,6 +25,8 @@ pub enum Phase {
     Body,
     /// The client to take a response.
     Response,
+    /// The client to close, after the last response.
+    Linger,
 }
 
 /// What a worker wants of a connection.
@@ -37,32 +42,23 @@ pub enum ConnectionRequest {
     Evict,
 }
 
-/// The idle connections of a worker.
+/// What is to be done with a connection, instead of answering what is there.
 #[derive(Debug)]
-pub struct IdleCount {
-    pub stats: Arc<WorkerStats>,
-    count: Cell<usize>,
-}
-
-impl IdleCount {
-    pub fn new(stats: Arc<WorkerStats>) -> Self {
-        Self { stats, count: Cell::new(0) }
-    }
-
-    /// One more waits for its next request.
-    pub fn increment(&self) {
-        self.set(self.count.get() + 1);
-    }
-
-    /// One waits no longer.
-    pub fn decrement(&self) {
-        self.set(self.count.get() - 1);
-    }
-
-    fn set(&self, count: usize) {
-        self.count.set(count);
-        self.stats.set_idle(count);
-    }
+pub enum NextStep {
+    /// Receive the body of the request with this head, which is first in the unread input.
+    ReceiveBody(Box<RequestHead>),
+    /// Give it to another worker or process.
+    Detach,
+    /// Close it, and see that what was sent arrives.
+    Linger,
+    /// Close it at once: everything that was sent has arrived, or nothing comes that could overtake it.
+    Close,
+    /// Answer an incomplete request with 408 and close at once: another client needs the place.
+    Evict,
+    /// Close it, because its client does not take its responses.
+    WriteTimeout,
+    /// Close it, because it has broken.
+    Log(io::Error),
 }
 
 /// The state of a connection. Its task and its worker share this; both are on one thread.
@@ -70,7 +66,7 @@ impl IdleCount {
 pub struct ConnectionState {
     pub id: usize,
     pub peer: Option<SocketAddr>,
-    idle: Rc<IdleCount>,
+    stats: Arc<WorkerStats>,
     requests: Cell<usize>,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -79,9 +75,6 @@ pub struct ConnectionState {
     begun: Cell<Instant>,
     /// Responses that are being sent.
     unsent: Cell<usize>,
-    is_ended_by_peer: Cell<bool>,
-    /// Everything is sent, and the client is waited for to close.
-    is_lingering: Cell<bool>,
     eviction_entry: EvictionEntry,
     /// Its incomplete request cannot be handed off.
     is_bound_here: Cell<bool>,
@@ -93,23 +86,21 @@ impl ConnectionState {
         id: usize,
         peer: Option<SocketAddr>,
         requests: usize,
-        idle: Rc<IdleCount>,
+        stats: Arc<WorkerStats>,
         eviction_entry: EvictionEntry,
     ) -> Self {
         let now = Instant::now();
-        idle.increment();
+        stats.became_idle();
         Self {
             id,
             peer,
-            idle,
+            stats,
             requests: Cell::new(requests),
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
             request: Cell::new(None),
             begun: Cell::new(now),
             unsent: Cell::new(0),
-            is_ended_by_peer: Cell::new(false),
-            is_lingering: Cell::new(false),
             eviction_entry,
             is_bound_here: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
@@ -142,8 +133,8 @@ impl ConnectionState {
         // Counted last: the connection gives way as the statistics say, also to a client that has just read them.
         match (before, phase) {
             (Phase::Idle, Phase::Idle) => {}
-            (Phase::Idle, _) => self.idle.decrement(),
-            (_, Phase::Idle) => self.idle.increment(),
+            (Phase::Idle, _) => self.stats.became_busy(),
+            (_, Phase::Idle) => self.stats.became_idle(),
             _ => {}
         }
     }
@@ -153,9 +144,8 @@ impl ConnectionState {
         let standing = match self.phase.get() {
             // It goes by itself.
             Phase::Idle | Phase::Header if self.request.get().is_some() => Standing::BUSY,
-            Phase::Idle => self.eviction_entry.idle(self.since.get()),
+            Phase::Idle | Phase::Linger => self.eviction_entry.idle(self.since.get()),
             Phase::Header | Phase::Body => self.eviction_entry.incomplete(self.begun.get()),
-            Phase::Response if self.is_lingering.get() => self.eviction_entry.idle(self.since.get()),
             Phase::Response => Standing::BUSY,
         };
         self.eviction_entry.publish(standing);
@@ -175,7 +165,7 @@ impl ConnectionState {
     pub fn answered(&self, begun: Instant, responses: usize) {
         let now = Instant::now();
         self.requests.set(self.requests.get() + responses);
-        self.idle.stats.record_latency(now - begun, responses as u64);
+        self.stats.record_latency(now - begun, responses as u64);
         if self.phase.get() == Phase::Idle {
             self.since.set(now);
             self.eviction_entry.publish_later(self.eviction_entry.idle(now));
@@ -194,23 +184,13 @@ impl ConnectionState {
 
     pub fn end_response(&self) {
         let now = Instant::now();
-        self.idle.stats.record_latency(now - self.begun.get(), self.unsent.take() as u64);
+        self.stats.record_latency(now - self.begun.get(), self.unsent.take() as u64);
         self.enter(Phase::Idle, now);
     }
 
     /// Nothing more is answered, and the client is waited for to close.
     pub fn linger(&self) {
-        self.is_lingering.set(true);
-        self.enter(Phase::Response, Instant::now());
-    }
-
-    /// The client has shut down its sending side.
-    pub fn end_input(&self) {
-        self.is_ended_by_peer.set(true);
-    }
-
-    pub fn is_ended_by_peer(&self) -> bool {
-        self.is_ended_by_peer.get()
+        self.enter(Phase::Linger, Instant::now());
     }
 
     pub fn request(&self) -> Option<ConnectionRequest> {
@@ -239,7 +219,7 @@ impl ConnectionState {
 
     /// Whether a request is not here whole, or a response is not sent whole.
     pub fn is_under_way(&self) -> bool {
-        self.phase.get() != Phase::Idle && !self.is_lingering.get()
+        !matches!(self.phase.get(), Phase::Idle | Phase::Linger)
     }
 
     /// The request under way cannot be handed off.
@@ -249,12 +229,12 @@ impl ConnectionState {
 
     /// Whether the connection will not be handed off before its response is sent, or at all.
     pub fn stays(&self) -> bool {
-        self.phase.get() == Phase::Response || self.is_bound_here.get()
+        matches!(self.phase.get(), Phase::Response | Phase::Linger) || self.is_bound_here.get()
     }
 
     /// Whether a response would be cut off now.
     pub fn is_unsent(&self) -> bool {
-        self.phase.get() == Phase::Response && !self.is_lingering.get()
+        self.phase.get() == Phase::Response
     }
 
     /// Whether a request or response would be cut off now.
@@ -293,7 +273,7 @@ impl ConnectionState {
 impl Drop for ConnectionState {
     fn drop(&mut self) {
         if self.phase.get() == Phase::Idle {
-            self.idle.decrement();
+            self.stats.became_busy();
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
@@ -83,21 +83,6 @@ struct Seat {
     /// Where the queue has filed it; written under the queue's lock only. Never later than `standing`,
     /// except while [`EvictionQueue::move_forward`] is on its way.
     filed: AtomicU64,
-    is_chosen: AtomicBool,
-    /// The worker that serves the connection, and its number there; [`NOWHERE`] until one does.
-    owner: AtomicU64,
-}
-
-/// The owner of a connection on its way to a worker.
-const NOWHERE: u64 = u64::MAX;
-
-fn owner(worker: usize, id: usize) -> u64 {
-    (worker as u64) << 32 | id as u64
-}
-
-fn worker_and_id(owner: u64) -> Option<(usize, usize)> {
-    let (worker, id) = (owner >> 32, owner & u64::from(u32::MAX));
-    (owner != NOWHERE).then(|| Some((worker.try_into().ok()?, id.try_into().ok()?)))?
 }
 
 /// The place of one connection in the queue. It belongs to the connection's thread and leaves the queue
@@ -138,13 +123,14 @@ impl EvictionEntry {
     /// Notes which worker serves the connection from now on, and under which number. Returns whether the queue
     /// has chosen it on its way there; from now on it notifies the worker.
     pub fn attach(&self, worker: usize, id: usize) -> bool {
-        self.seat.owner.store(owner(worker, id), SeqCst);
-        self.seat.is_chosen.load(SeqCst)
+        let connection = &mut self.queue.lock().connections[self.key];
+        connection.owner = Some((worker, id));
+        connection.state == State::Chosen
     }
 
     /// Whether the queue has chosen this connection to give way.
     pub fn is_chosen(&self) -> bool {
-        self.seat.is_chosen.load(Relaxed)
+        self.queue.lock().connections[self.key].state == State::Chosen
     }
 }
 
@@ -179,16 +165,20 @@ struct Inner {
     /// Connections that came since the last eviction. Below the limit, none is ever filed: that is dearer
     /// than everything else about a short connection.
     unfiled: Vec<usize>,
-    /// Connections by peer, those first that give way first.
-    filed: BTreeSet<(Peer, u64, usize)>,
-    peers: HashMap<Peer, Held>,
+    /// The filed connections of each peer, those first that give way first.
+    peers: HashMap<Peer, Filed>,
     /// Peers in the order in which they lose connections.
     order: BTreeSet<Rank>,
 }
 
+/// Standings and keys.
+type Filed = BTreeSet<(u64, usize)>;
+
 struct Connection {
     peer: Peer,
     seat: Arc<Seat>,
+    /// The worker that serves it, and its number there.
+    owner: Option<(usize, usize)>,
     state: State,
 }
 
@@ -201,14 +191,6 @@ enum State {
     Chosen,
 }
 
-/// A peer with filed connections.
-#[derive(Default)]
-struct Held {
-    count: usize,
-    rank: Option<Rank>,
-    is_changed: bool,
-}
-
 /// The order of peers: first those with a connection that may be closed, the most connections first; among
 /// equals, as the first connection of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,6 +199,14 @@ struct Rank {
     count: Reverse<usize>,
     first: u64,
     peer: Peer,
+}
+
+impl Rank {
+    /// `None` for a peer without connections.
+    fn of(peer: Peer, filed: &Filed) -> Option<Self> {
+        let (first, _) = *filed.first()?;
+        Some(Self { is_busy: first >= Standing::BUSY.0, count: Reverse(filed.len()), first, peer })
+    }
 }
 
 impl Default for EvictionQueue {
@@ -245,15 +235,10 @@ impl EvictionQueue {
     /// Adds an idle connection, which counts for its peer from now on.
     pub fn add(self: &Arc<Self>, peer: Peer, now: Instant) -> EvictionEntry {
         let standing = Standing::new(0, self.nanos(now)).0;
-        let seat = Arc::new(Seat {
-            standing: AtomicU64::new(standing),
-            filed: AtomicU64::new(0),
-            is_chosen: AtomicBool::new(false),
-            owner: AtomicU64::new(NOWHERE),
-        });
+        let seat = Arc::new(Seat { standing: AtomicU64::new(standing), filed: AtomicU64::new(0) });
         let mut inner = self.lock();
         let state = State::Unfiled(inner.unfiled.len());
-        let key = inner.connections.insert(Connection { peer, seat: seat.clone(), state });
+        let key = inner.connections.insert(Connection { peer, seat: seat.clone(), owner: None, state });
         inner.unfiled.push(key);
         drop(inner);
         EvictionEntry { queue: self.clone(), key, seat }
@@ -284,46 +269,46 @@ impl Inner {
     fn evict(&mut self) -> Option<Evicted> {
         self.file_all();
         loop {
-            let first = *self.order.first().filter(|rank| !rank.is_busy)?;
-            let (peer, filed, key) = self.first_of(first.peer)?;
-            if self.connections[key].seat.standing.load(SeqCst) != filed {
+            let Rank { peer, count: Reverse(held), .. } = *self.order.first().filter(|rank| !rank.is_busy)?;
+            let (filed, key) = *self.peers.get(&peer)?.first()?;
+            let chosen = &mut self.connections[key];
+            if chosen.seat.standing.load(SeqCst) != filed {
                 self.refile(key);
                 continue;
             }
-            self.unfile(key);
-            let chosen = &mut self.connections[key];
             chosen.state = State::Chosen;
             chosen.seat.filed.store(0, SeqCst);
-            // Then the owner: a worker that is about to take it sees either this, or is notified.
-            chosen.seat.is_chosen.store(true, SeqCst);
-            if let Some((worker, id)) = worker_and_id(chosen.seat.owner.load(SeqCst))
+            if let Some((worker, id)) = chosen.owner
                 && let Some(notify) = self.workers.get(worker)
             {
                 notify(id);
             }
-            return Some(Evicted { peer, held: first.count.0 });
+            self.change(peer, |of_peer| {
+                of_peer.remove(&(filed, key));
+            });
+            return Some(Evicted { peer, held });
         }
     }
 
     /// Files the connections that came since the last time.
     fn file_all(&mut self) {
         let mut unfiled = std::mem::take(&mut self.unfiled);
-        let mut changed = Vec::new();
-        for key in unfiled.drain(..) {
-            let connection = &mut self.connections[key];
-            connection.state = State::Filed;
-            let peer = connection.peer;
-            self.filed.insert((peer, settle(&connection.seat), key));
-            let held = self.peers.entry(peer).or_default();
-            held.count += 1;
-            if !std::mem::replace(&mut held.is_changed, true) {
-                changed.push(peer);
-            }
+        unfiled.sort_unstable_by_key(|key| self.connections[*key].peer);
+        // One after the other for each peer, because to move a peer takes longer than to file a connection.
+        while let Some(last) = unfiled.last() {
+            let peer = self.connections[*last].peer;
+            let begin = unfiled.partition_point(|key| self.connections[*key].peer < peer);
+            let keys = unfiled.drain(begin..);
+            let filed: Vec<_> = keys.map(|key| (self.file(key), key)).collect();
+            self.change(peer, |of_peer| of_peer.extend(filed));
         }
         self.unfiled = unfiled;
-        for peer in changed {
-            self.rank(peer);
-        }
+    }
+
+    fn file(&mut self, key: usize) -> u64 {
+        let connection = &mut self.connections[key];
+        connection.state = State::Filed;
+        settle(&connection.seat)
     }
 
     fn refile(&mut self, key: usize) {
@@ -331,65 +316,43 @@ impl Inner {
             return;
         };
         let before = connection.seat.filed.load(Relaxed);
-        let (peer, now) = (connection.peer, settle(&connection.seat));
+        let now = settle(&connection.seat);
         if now != before {
-            self.filed.remove(&(peer, before, key));
-            self.filed.insert((peer, now, key));
-            self.rank(peer);
+            let peer = connection.peer;
+            self.change(peer, |filed| {
+                filed.remove(&(before, key));
+                filed.insert((now, key));
+            });
         }
-    }
-
-    fn unfile(&mut self, key: usize) {
-        let Connection { peer, seat, .. } = &self.connections[key];
-        let peer = *peer;
-        self.filed.remove(&(peer, seat.filed.load(Relaxed), key));
-        if let Some(held) = self.peers.get_mut(&peer) {
-            held.count -= 1;
-        }
-        self.rank(peer);
     }
 
     fn leave(&mut self, key: usize) {
-        match self.connections[key].state {
+        let Connection { peer, seat, state, .. } = self.connections.remove(key);
+        match state {
             State::Unfiled(at) => {
                 self.unfiled.swap_remove(at);
                 if let Some(moved) = self.unfiled.get(at) {
                     self.connections[*moved].state = State::Unfiled(at);
                 }
             }
-            State::Filed => self.unfile(key),
+            State::Filed => self.change(peer, |filed| {
+                filed.remove(&(seat.filed.load(Relaxed), key));
+            }),
             State::Chosen => {}
         }
-        self.connections.remove(key);
     }
 
-    /// Puts a peer where it belongs, after its connections have changed.
-    fn rank(&mut self, peer: Peer) {
-        let first = self.first_of(peer).map(|(_, filed, _)| filed);
-        let Some(held) = self.peers.get_mut(&peer) else { return };
-        held.is_changed = false;
-        let rank = first.map(|first| Rank {
-            is_busy: first >= Standing::BUSY.0,
-            count: Reverse(held.count),
-            first,
-            peer,
-        });
-        let before = std::mem::replace(&mut held.rank, rank);
-        if before == rank {
-            return;
+    /// Changes the filed connections of a peer, and puts the peer where it belongs then.
+    fn change(&mut self, peer: Peer, change: impl FnOnce(&mut Filed)) {
+        let filed = self.peers.entry(peer).or_default();
+        if let Some(rank) = Rank::of(peer, filed) {
+            self.order.remove(&rank);
         }
-        if let Some(before) = before {
-            self.order.remove(&before);
+        change(filed);
+        match Rank::of(peer, filed) {
+            Some(rank) => drop(self.order.insert(rank)),
+            None => drop(self.peers.remove(&peer)),
         }
-        if let Some(rank) = rank {
-            self.order.insert(rank);
-        } else {
-            self.peers.remove(&peer);
-        }
-    }
-
-    fn first_of(&self, peer: Peer) -> Option<(Peer, u64, usize)> {
-        self.filed.range((peer, 0, 0)..).next().copied().filter(|(of, ..)| *of == peer)
     }
 }
 

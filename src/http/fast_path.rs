@@ -2,9 +2,11 @@
 //! in the worker's own buffers, and with one write. Everything that is sent goes this way.
 
 use std::{
-    future::{Future, poll_fn},
-    io::{self, IoSlice},
+    future::Future,
+    io::IoSlice,
+    net::IpAddr,
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context as TaskContext, Poll, ready},
 };
 
@@ -12,92 +14,33 @@ use bytes::Buf;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
     task::{self, coop},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use super::{
     buf_list::BufList,
     buffers::{Buffers, Output},
     catch_panic::catch_panic,
-    connection_state::{ConnectionState, Phase},
+    connection_state::{ConnectionState, NextStep, Phase},
     context::Context,
-    detached::DetachedConnection,
-    io::Io,
+    io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
     policy::Policy,
+    registry::Registration,
     request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
     response::{ReplyTo, Response},
     yield_now::yield_now,
 };
 use crate::{pixel, stats::Outcome};
 
-/// Why a connection leaves the fast path.
-#[derive(Debug)]
-pub enum FastPathExit {
-    /// The body of the next request is not here; the request is first in the unread input.
-    NeedsHyper(Box<RequestHead>),
-    /// It was asked to go to another worker or process, and is idle or has an incomplete head.
-    Detached,
-    /// It is idle, and was asked to close.
-    Closed,
-    /// It has been idle for too long.
-    Idle,
-    /// Its last response is sent. If `is_silent`, its client has said that it is the last, and has sent nothing
-    /// behind it.
-    FinalResponseSent {
-        is_silent: bool,
-    },
-    PeerClosed,
-    /// It was chosen to give way, and a head is incomplete.
-    Evicted,
-    /// Its client does not take its responses.
-    WriteTimedOut,
-    Io(io::Error),
-}
+/// A longer body of a request is answered alone: its response may be many times as long.
+const LONG_BODY: usize = 1 << 10;
 
-/// A response that is not written yet.
-#[derive(Debug)]
-pub struct Reply {
-    pub response: Response,
-    pub to: ReplyTo,
-    /// The client of the proxy in front.
-    pub real_ip: Option<std::net::IpAddr>,
-}
-
-/// Sends the response that is given, and serves requests until something else is to be done with the
-/// connection.
-pub async fn run(
-    io: &mut Io,
-    context: &Context,
-    state: &ConnectionState,
-    reply: Option<Box<Reply>>,
-) -> FastPathExit {
-    let sleep = pin!(sleep(context.policy().shortest_timeout()));
-    let timer = PhaseTimer::new(sleep, context);
-    let is_judged = io.unread.is_empty();
-    let mut path = FastPath {
-        io,
-        context,
-        state,
-        timer,
-        parser: None,
-        is_judged,
-        unsent: None,
-        last: None,
-        has_more: false,
-        turn: None,
-    };
-    if let Some(reply) = reply {
-        path.queue(&reply);
-    }
-    poll_fn(|cx| path.poll(cx)).await
-}
-
-struct FastPath<'c> {
-    io: &'c mut Io,
-    context: &'c Context,
-    state: &'c ConnectionState,
-    timer: PhaseTimer<'c>,
+/// Answers the requests of one connection.
+pub struct FastPath {
+    pub io: Io,
+    pub context: Rc<Context>,
+    pub registration: Registration,
     /// Has read what is unread, if that is an incomplete head.
     parser: Option<Box<HeadParser>>,
     /// In what is unread there is no request that can be answered.
@@ -115,10 +58,19 @@ struct FastPath<'c> {
 /// Why a response is the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// The client has said that it sends nothing more.
+    /// The client has said that it sends nothing more, and has sent nothing more.
     Agreed,
     /// The client may not know.
     Announced,
+}
+
+impl From<Last> for NextStep {
+    fn from(last: Last) -> Self {
+        match last {
+            Last::Agreed => Self::Close,
+            Last::Announced => Self::Linger,
+        }
+    }
 }
 
 /// What became of the requests that are there.
@@ -128,7 +80,7 @@ struct Batch<'i> {
     responses: usize,
     /// Nothing is answered behind these.
     last: Option<Last>,
-    next: Next,
+    next: Rest,
 }
 
 /// A request whose body is there.
@@ -140,7 +92,7 @@ struct WholeRequest<'i> {
 }
 
 /// What is in the rest of the input.
-enum Next {
+enum Rest {
     /// Nothing that can be answered now.
     Incomplete,
     /// A request that is answered when these responses are sent.
@@ -149,14 +101,30 @@ enum Next {
     Body(Box<RequestHead>),
 }
 
-type PollExit = Poll<Result<(), FastPathExit>>;
+type PollStep = Poll<Result<(), NextStep>>;
 
-/// A longer body is answered alone: its response may be many times as long.
-const LONG_BODY: usize = 1 << 10;
+impl FastPath {
+    pub fn new(io: Io, context: Rc<Context>, registration: Registration) -> Self {
+        Self {
+            is_judged: io.unread.is_empty(),
+            io,
+            context,
+            registration,
+            parser: None,
+            unsent: None,
+            last: None,
+            has_more: false,
+            turn: None,
+        }
+    }
 
-impl FastPath<'_> {
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<FastPathExit> {
-        self.state.set_waker(cx.waker());
+    pub fn state(&self) -> &ConnectionState {
+        &self.registration.state
+    }
+
+    /// Answers requests until something else is to be done with the connection.
+    pub fn poll(&mut self, cx: &mut TaskContext<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
+        self.state().set_waker(cx.waker());
         loop {
             let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
             match step {
@@ -166,19 +134,19 @@ impl FastPath<'_> {
                     break;
                 }
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(exit)) => return Poll::Ready(exit),
+                Poll::Ready(Err(next)) => return Poll::Ready(next),
                 Poll::Pending => break,
             }
         }
         loop {
             let is_send_queue_empty = || self.io.stream.is_send_queue_empty();
-            match ready!(self.timer.poll(cx, self.context, self.state, is_send_queue_empty)) {
-                Phase::Response => return Poll::Ready(FastPathExit::WriteTimedOut),
+            match ready!(timer.poll(cx, &self.context, self.state(), is_send_queue_empty)) {
+                Phase::Response | Phase::Linger => return Poll::Ready(NextStep::WriteTimeout),
                 // A request that has just arrived is answered, though it is late.
                 Phase::Idle if self.io.stream.has_input() => {
-                    self.timer.reset(Instant::now() + self.context.policy().shortest_timeout());
+                    timer.reset(Instant::now() + self.context.policy().shortest_timeout());
                 }
-                Phase::Idle => return Poll::Ready(FastPathExit::Idle),
+                Phase::Idle => return Poll::Ready(NextStep::Linger),
                 Phase::Header | Phase::Body => {
                     self.queue_last(RequestRejection::TIMED_OUT);
                     cx.waker().wake_by_ref();
@@ -189,21 +157,21 @@ impl FastPath<'_> {
     }
 
     /// Reads once, if nothing is to be done without, and answers every request that is there.
-    fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
-        if self.state.is_to_detach() && !self.state.stays() {
+    pub fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
+        let context = self.context.clone();
+        if self.state().is_to_detach() && !self.state().stays() {
             if self.io.unread.len() <= DetachedConnection::MAX_UNREAD {
-                return Poll::Ready(Err(FastPathExit::Detached));
+                return Poll::Ready(Err(NextStep::Detach));
             }
-            self.state.bind_here();
+            self.state().bind_here();
         }
-        let context = self.context;
         let mut buffers = context.buffers.borrow_mut();
         let Buffers { input, output } = &mut *buffers;
         let mut input = ReadBuf::new(input);
         if self.is_judged {
             match self.io.poll_read(cx, &mut input, &context.stats) {
                 Poll::Pending => return self.poll_asked(cx),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(FastPathExit::Io(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
                 Poll::Ready(Ok(())) if input.filled().is_empty() => {
                     drop(buffers);
                     return self.end_input();
@@ -214,7 +182,7 @@ impl FastPath<'_> {
             self.has_more = input.remaining() == 0;
         }
         let now = Instant::now();
-        let begun = if self.state.phase() == Phase::Idle { now } else { self.state.begun() };
+        let begun = if self.state().phase() == Phase::Idle { now } else { self.state().begun() };
         let mut unread = std::mem::take(&mut self.io.unread);
         let input = if unread.is_empty() {
             input.filled()
@@ -223,62 +191,55 @@ impl FastPath<'_> {
             &unread
         };
         let Batch { rest, responses, last, next } = self.answer_all(input, output, now);
-        let is_silent = last == Some(Last::Agreed) && rest.is_empty() && !self.has_more;
+        let is_silent = rest.is_empty() && !self.has_more;
         let used = input.len() - rest.len();
-        self.is_judged = matches!(next, Next::Incomplete);
-        self.has_more |= matches!(next, Next::Later);
+        self.is_judged = matches!(next, Rest::Incomplete);
+        self.has_more |= matches!(next, Rest::Later);
         if last.is_some() {
             unread = Vec::new();
         } else if unread.is_empty() {
             unread = rest.to_vec();
-        } else if used == unread.len() {
-            unread = Vec::new();
         } else {
             unread.drain(..used);
+            if unread.is_empty() {
+                unread = Vec::new();
+            }
         }
         self.io.unread = unread;
+        self.last = last.map(|last| if is_silent { last } else { Last::Announced });
         if responses > 0 {
-            let stream = Pin::new(&mut self.io.stream);
-            let sent = if output.is_in_one_piece() {
-                stream.poll_write(cx, &output.bytes)
-            } else {
-                stream.poll_write_vectored(cx, &output.slices())
-            };
-            let sent = match sent {
+            let sent = match Pin::new(&mut self.io.stream).poll_write(cx, &output.bytes) {
                 Poll::Ready(Ok(sent)) => sent,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(FastPathExit::Io(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
                 Poll::Pending => 0,
             };
             context.stats.sent(sent);
             if sent < output.len() {
-                self.unsent = Some(output.rest(sent).into());
-                self.last = last;
+                self.unsent = Some(output.take_rest(sent).into());
                 // What is behind these is judged when they are sent.
                 self.is_judged = self.is_judged && self.io.unread.is_empty();
                 self.parser = None;
-                output.clear();
-                self.state.begin_response(begun, responses);
+                self.state().begin_response(begun, responses);
                 return Poll::Ready(Ok(()));
             }
-            output.release();
-            self.state.answered(begun, responses);
+            self.state().answered(begun, responses);
         }
-        if last.is_some() {
-            return Poll::Ready(Err(FastPathExit::FinalResponseSent { is_silent }));
+        if let Some(last) = self.last {
+            return Poll::Ready(Err(last.into()));
         }
         self.note_rest(now);
         match next {
-            Next::Body(head) => Poll::Ready(Err(FastPathExit::NeedsHyper(head))),
-            Next::Incomplete | Next::Later => Poll::Ready(Ok(())),
+            Rest::Body(head) => Poll::Ready(Err(NextStep::ReceiveBody(head))),
+            Rest::Incomplete | Rest::Later => Poll::Ready(Ok(())),
         }
     }
 
     /// Writes the responses to all requests that are there, or to as many as are sent at once.
     fn answer_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
         output.clear();
-        let (context, policy) = (self.context, self.context.policy());
-        let is_to_close = context.closes_after_response() || self.state.is_to_close();
-        let mut batch = Batch { rest: input, responses: 0, last: None, next: Next::Incomplete };
+        let (is_drained, policy) = (self.context.stats.is_drained(), self.context.policy());
+        let is_to_close = self.context.closes_after_response() || self.state().is_to_close();
+        let mut batch = Batch { rest: input, responses: 0, last: None, next: Rest::Incomplete };
         while batch.last.is_none() && !batch.rest.is_empty() {
             let mut first_look = HeadParser::default();
             let parser = self.parser.as_deref_mut().unwrap_or(&mut first_look);
@@ -292,14 +253,16 @@ impl FastPath<'_> {
                     break;
                 }
             }
-            let head = match parser.parse(batch.rest, &policy, context.stats.is_drained()) {
+            let parsed = parser.parse(batch.rest, &policy, is_drained);
+            // Not moved, because it is large.
+            let head = match &parsed {
                 Parsed::Complete(head) => head,
                 Parsed::Incomplete => {
                     self.parser.get_or_insert_with(|| Box::new(first_look));
                     break;
                 }
                 Parsed::Invalid(rejection) => {
-                    self.write(&rejection.into(), ReplyTo::UNREADABLE, None, true, now, output);
+                    self.write((*rejection).into(), ReplyTo::UNREADABLE, None, true, now, output);
                     (batch.responses, batch.last) = (batch.responses + 1, Some(Last::Announced));
                     break;
                 }
@@ -311,25 +274,21 @@ impl FastPath<'_> {
                 Framing::Chunked => None,
             };
             let Some((body, rest)) = body else {
-                batch.next = Next::Body(head.into());
+                self.parser = None;
+                batch.next = Rest::Body(head.clone().into());
                 break;
             };
             if batch.responses > 0 && (body.len() > LONG_BODY || output.len() >= Output::MAX) {
-                batch.next = Next::Later;
+                batch.next = Rest::Later;
                 break;
             }
             self.parser = None;
             let is_last = closes
                 || head.closes
                 || is_to_close
-                || self.state.requests() + batch.responses + 1 >= policy.requests_limit;
-            let is_failed = self.answer(
-                &WholeRequest { input: batch.rest, head: &head, body },
-                is_last,
-                &policy,
-                now,
-                output,
-            );
+                || self.state().requests() + batch.responses + 1 >= policy.requests_limit;
+            let request = WholeRequest { input: batch.rest, head, body };
+            let is_failed = self.answer(&request, is_last, &policy, now, output);
             batch.responses += 1;
             batch.rest = rest;
             if is_last || is_failed {
@@ -375,68 +334,66 @@ impl FastPath<'_> {
                 }
             }
         };
-        let is_last = is_last || response.closes;
-        self.write(&response, head.into(), head.real_ip(input), is_last, now, output);
-        response.closes
+        let closes = response.closes;
+        self.write(response, head.into(), head.real_ip(input), is_last || closes, now, output);
+        closes
     }
 
     /// Writes a response, and counts and logs it.
     fn write(
         &self,
-        response: &Response,
+        response: Response,
         to: ReplyTo,
-        real_ip: Option<std::net::IpAddr>,
+        real_ip: Option<IpAddr>,
         is_last: bool,
         now: Instant,
         output: &mut Output,
     ) {
-        let context = self.context;
-        context.heads.write(now, response, to, is_last, &mut output.bytes);
+        let is_first = output.bytes.is_empty();
+        self.context.heads.write(now, &response, to, is_last, &mut output.bytes);
+        self.context.count(&response, || self.state().client(real_ip));
         if !to.is_head {
-            output.push_body(&response.body);
+            output.push_body(response.body, is_first);
         }
-        context.count(response, || self.state.client(real_ip));
     }
 
     /// Has a response sent that is no part of a batch.
-    fn queue(&mut self, reply: &Reply) {
-        let Reply { response, to, real_ip } = reply;
-        let context = self.context;
+    pub fn queue(&mut self, response: Response, to: ReplyTo, real_ip: Option<IpAddr>) {
+        let context = self.context.clone();
         let is_last = response.closes
             || to.closes
             || context.closes_after_response()
-            || self.state.is_to_close()
-            || self.state.requests() + 1 >= context.policy().requests_limit;
-        let mut buffers = context.buffers.borrow_mut();
-        let output = &mut buffers.output;
+            || self.state().is_to_close()
+            || self.state().requests() + 1 >= context.policy().requests_limit;
+        let output = &mut context.buffers.borrow_mut().output;
         output.clear();
-        self.write(response, *to, *real_ip, is_last, Instant::now(), output);
-        self.unsent = Some(output.rest(0).into());
-        output.clear();
+        self.write(response, to, real_ip, is_last, Instant::now(), output);
+        self.unsent = Some(output.take_rest(0).into());
         self.last = is_last.then_some(Last::Announced);
-        self.state.begin_response(self.state.begun(), 1);
+        self.is_judged = self.io.unread.is_empty();
+        self.state().begin_response(self.state().begun(), 1);
     }
 
     /// Has a response sent to a request that will not be complete, and nothing behind it.
     fn queue_last(&mut self, rejection: RequestRejection) {
         self.io.unread = Vec::new();
-        self.queue(&Reply { response: rejection.into(), to: ReplyTo::UNREADABLE, real_ip: None });
+        self.queue(rejection.into(), ReplyTo::UNREADABLE, None);
     }
 
     /// There is nothing to read: does what was asked of the connection.
-    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
-        if !self.state.is_to_close() {
+    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
+        if !self.state().is_to_close() {
             return Poll::Pending;
         }
-        match self.state.phase() {
+        match self.state().phase() {
             // Otherwise the request that is there is answered, as the last one.
-            Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(FastPathExit::Closed)),
-            Phase::Header if self.state.is_evicted() => {
+            Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
+            Phase::Header if self.state().is_evicted() => {
                 // The rest may have come already, but that is known only after epoll has been asked.
                 ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
                 self.turn = Some(Box::pin(std::future::ready(())));
                 if coop::has_budget_remaining() {
-                    return Poll::Ready(Err(FastPathExit::Evicted));
+                    return Poll::Ready(Err(NextStep::Evict));
                 }
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -446,10 +403,9 @@ impl FastPath<'_> {
     }
 
     /// The client has ended its input.
-    fn end_input(&mut self) -> PollExit {
-        self.state.end_input();
+    fn end_input(&mut self) -> PollStep {
         if !self.has_request() {
-            return Poll::Ready(Err(FastPathExit::PeerClosed));
+            return Poll::Ready(Err(NextStep::Close));
         }
         self.queue_last(RequestRejection::MALFORMED);
         Poll::Ready(Ok(()))
@@ -457,8 +413,8 @@ impl FastPath<'_> {
 
     /// The connection waits for the rest of what is unread, which came at `begun`, or for anything.
     fn note_rest(&self, begun: Instant) {
-        if self.has_request() && self.state.phase() == Phase::Idle {
-            self.state.begin_request(begun);
+        if self.has_request() && self.state().phase() == Phase::Idle {
+            self.state().begin_request(begun);
         }
     }
 
@@ -468,7 +424,7 @@ impl FastPath<'_> {
     }
 
     /// Continues with responses that the socket did not take at once.
-    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollExit {
+    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         const MOST_SLICES: usize = 64;
 
         let mut slices = [IoSlice::new(&[]); MOST_SLICES];
@@ -477,7 +433,7 @@ impl FastPath<'_> {
         let stream = Pin::new(&mut self.io.stream);
         let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
             Ok(sent) => sent,
-            Err(error) => return Poll::Ready(Err(FastPathExit::Io(error))),
+            Err(error) => return Poll::Ready(Err(NextStep::Log(error))),
         };
         self.context.stats.sent(sent);
         unsent.advance(sent);
@@ -486,9 +442,9 @@ impl FastPath<'_> {
             return Poll::Ready(Ok(()));
         }
         self.unsent = None;
-        self.state.end_response();
-        if self.last.is_some() {
-            return Poll::Ready(Err(FastPathExit::FinalResponseSent { is_silent: false }));
+        self.state().end_response();
+        if let Some(last) = self.last {
+            return Poll::Ready(Err(last.into()));
         }
         self.note_rest(Instant::now());
         Poll::Ready(Ok(()))

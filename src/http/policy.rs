@@ -31,7 +31,7 @@ impl Policy {
             Phase::Idle => self.keep_alive_timeout,
             Phase::Header => self.head_timeout,
             Phase::Body => self.body_timeout,
-            Phase::Response => self.write_timeout,
+            Phase::Response | Phase::Linger => self.write_timeout,
         }
     }
 

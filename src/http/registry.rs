@@ -1,7 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -9,7 +9,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::{
-    connection_state::{ConnectionRequest, ConnectionState, IdleCount},
+    connection_state::{ConnectionRequest, ConnectionState},
     eviction::{EvictionEntry, EvictionQueue},
 };
 use crate::stats::WorkerStats;
@@ -23,7 +23,7 @@ pub struct Registry {
     worker: usize,
     /// What every connection is asked for as it comes.
     pending_request: Cell<Option<ConnectionRequest>>,
-    idle: Rc<IdleCount>,
+    stats: Arc<WorkerStats>,
 }
 
 impl Registry {
@@ -39,7 +39,7 @@ impl Registry {
             worker: queue.add_worker(notify),
             queue,
             pending_request: Cell::new(None),
-            idle: Rc::new(IdleCount::new(stats)),
+            stats,
         }
     }
 
@@ -55,7 +55,7 @@ impl Registry {
         let entry = states.vacant_entry();
         let id = entry.key();
         let is_chosen = eviction_entry.attach(self.worker, id);
-        let state = Rc::new(ConnectionState::new(id, peer, requests, self.idle.clone(), eviction_entry));
+        let state = Rc::new(ConnectionState::new(id, peer, requests, self.stats.clone(), eviction_entry));
         entry.insert(state.clone());
         drop(states);
         if is_chosen {
@@ -95,11 +95,9 @@ impl Registry {
         }
     }
 
-    /// The requests and responses that are incomplete now.
-    pub fn incomplete(&self) -> Incomplete {
-        let states = self.states.borrow();
-        let incomplete = states.iter().filter(|(_, state)| state.is_under_way());
-        Incomplete(incomplete.map(|(_, state)| (Rc::downgrade(state), state.begun())).collect())
+    /// Whether a request that had begun at this time, or its response, is incomplete. Later requests do not matter.
+    pub fn has_incomplete(&self, time: Instant) -> bool {
+        self.states.borrow().iter().any(|(_, state)| state.is_under_way() && state.begun() <= time)
     }
 
     /// Whether a connection is left that will yet be handed off.
@@ -130,21 +128,6 @@ impl Drop for Registry {
     }
 }
 
-/// What was incomplete at some moment. Later requests on the same connections do not belong to it.
-#[derive(Debug)]
-pub struct Incomplete(Vec<(Weak<ConnectionState>, Instant)>);
-
-impl Incomplete {
-    /// Whether all of it is complete, or its connections have gone.
-    pub fn is_over(&mut self) -> bool {
-        let is_left = |(state, begun): &(Weak<ConnectionState>, Instant)| {
-            state.upgrade().is_some_and(|state| state.is_under_way() && state.begun() == *begun)
-        };
-        self.0.retain(is_left);
-        self.0.is_empty()
-    }
-}
-
 /// A connection that is known to its worker, until it ends in whatever way.
 #[derive(Debug)]
 pub struct Registration {
@@ -160,6 +143,8 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::stats::SharedStats;
 
@@ -198,46 +183,46 @@ mod tests {
         connections[1].state.begin_request(Instant::now());
         connections[4].state.begin_request(Instant::now());
         connections[4].state.begin_response(Instant::now(), 1);
-        assert_eq!(registry.idle.stats.idle(), 2);
+        assert_eq!(registry.stats.idle(), 2);
         let order = std::iter::from_fn(|| evict(&queue, &registry, &chosen)).collect::<Vec<_>>();
         assert_eq!(order, [2, 0, 3, 1], "the last one has a response to send");
         assert!(connections[..4].iter().all(|entered| entered.state.is_evicted()));
         connections[4].state.end_response();
         assert_eq!(evict(&queue, &registry, &chosen), Some(4));
         drop(connections);
-        assert_eq!(registry.idle.stats.idle(), 0);
+        assert_eq!(registry.stats.idle(), 0);
     }
 
     #[test]
     fn incomplete_requests_are_over_when_done_or_gone() {
         let (registry, _) = registry(&Arc::default());
         let [idle, done, gone] = [(); 3].map(|()| registry.register(None, 0, None));
-        assert!(registry.incomplete().is_over());
+        assert!(!registry.has_incomplete(Instant::now()));
         done.state.begin_request(Instant::now());
         gone.state.begin_body();
-        let mut incomplete = registry.incomplete();
+        let time = Instant::now();
         // A later request does not count.
-        idle.state.begin_request(Instant::now());
-        assert!(!incomplete.is_over());
+        idle.state.begin_request(time + Duration::from_millis(1));
+        assert!(registry.has_incomplete(time));
         drop(gone);
-        assert!(!incomplete.is_over());
+        assert!(registry.has_incomplete(time));
         done.state.begin_body();
         done.state.begin_response(done.state.begun(), 1);
-        assert!(!incomplete.is_over(), "the response is not sent");
+        assert!(registry.has_incomplete(time), "the response is not sent");
         done.state.end_response();
-        assert!(incomplete.is_over());
+        assert!(!registry.has_incomplete(time));
     }
 
     #[test]
     fn later_request_on_the_same_connection_is_not_waited_for() {
         let (registry, _) = registry(&Arc::default());
         let entered = registry.register(None, 0, None);
-        entered.state.begin_request(Instant::now());
-        let mut incomplete = registry.incomplete();
+        let time = Instant::now();
+        entered.state.begin_request(time);
+        assert!(registry.has_incomplete(time));
         work_on(&entered);
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        entered.state.begin_request(Instant::now());
-        assert!(incomplete.is_over());
+        entered.state.begin_request(time + Duration::from_millis(1));
+        assert!(!registry.has_incomplete(time));
     }
 
     #[test]
@@ -252,7 +237,7 @@ mod tests {
         body.state.bind_here();
         assert!(!registry.has_more_to_hand_off());
         assert_eq!(registry.cut_by_closing(), (1, 1));
-        assert_eq!(registry.idle.stats.idle(), 0);
+        assert_eq!(registry.stats.idle(), 0);
     }
 
     #[test]

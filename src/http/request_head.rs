@@ -2,7 +2,6 @@
 //! that one can break.
 
 mod fields;
-mod host;
 mod parser;
 mod rules;
 

@@ -79,6 +79,12 @@ impl Response {
             Outcome::Ok => "accepted",
             Outcome::Invalid => "the body is no pixel",
             Outcome::OutOfRange => "the value is not in 0..=255",
+            Outcome::Malformed if self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+                "the major version of HTTP is not 1"
+            }
+            Outcome::HeadTooLarge if self.status == StatusCode::URI_TOO_LONG => {
+                "the request target is over limits.header"
+            }
             Outcome::Malformed => "the request breaks the rules of HTTP or JSON",
             Outcome::NotFound => "no such path",
             Outcome::MethodNotAllowed => "not a POST",

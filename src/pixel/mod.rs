@@ -30,7 +30,10 @@ pub type Parse = for<'b> fn(&'b [u8]) -> Result<Pixel<'b>, Rejection>;
 /// # Errors
 /// As [`validate`].
 pub fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
-    fast_decode(body).unwrap_or_else(|| validate(body))
+    match fast_decode(body) {
+        Some(decoded) => decoded,
+        None => validate(body),
+    }
 }
 
 /// One colour value at one place. The response repeats coordinates of any size digit for digit.

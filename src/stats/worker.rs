@@ -83,9 +83,14 @@ impl WorkerStats {
         self.counters().write_timeouts.add(1);
     }
 
-    /// So many connections wait for their next request.
-    pub fn set_idle(&self, count: usize) {
-        self.idle.store(count as u64, Relaxed);
+    /// One connection more waits for its next request.
+    pub fn became_idle(&self) {
+        self.idle.store(self.idle() + 1, Relaxed);
+    }
+
+    /// One connection fewer waits for its next request.
+    pub fn became_busy(&self) {
+        self.idle.store(self.idle().saturating_sub(1), Relaxed);
     }
 
     /// The worker's runtime has come round once more, and its thread has used so much CPU time.

@@ -1,14 +1,13 @@
 use std::{rc::Rc, sync::Arc, thread};
 
-use futures_util::FutureExt;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::spawn_local};
 
 use super::{
     dispatcher::{Dispatched, Dispatcher},
     shared::Shared,
 };
 use crate::{
-    http::{self, Context, DetachedConnection, ServeOutcome},
+    http::{self, Context, DetachedConnection, ServeOutcome, catch_panic},
     stats::Outcome,
 };
 
@@ -26,24 +25,21 @@ impl LocalServer {
         Self { context, dispatcher: shared.dispatcher.clone(), closed: Rc::default() }
     }
 
-    /// Serves a connection that was assigned to this worker, in a task of its own.
+    /// Serves a connection that was assigned to this worker, in a task of its own if it stays.
     pub fn serve(&self, connection: DetachedConnection) {
         self.context.stats.connections_assigned.add(1);
         let guard = ConnectionGuard(self.clone());
-        // An async block would have room for what it waits for twice.
-        let serving = http::serve(connection, self.context.clone()).map(move |outcome| {
-            if let ServeOutcome::Detached(connection) = outcome {
-                let Self { context, dispatcher, .. } = guard.0.clone();
-                drop(guard);
-                match dispatcher.redispatch(connection) {
-                    Dispatched::ToWorker => context.stats.connections_migrated.add(1),
-                    Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
-                    Dispatched::Closed => {}
+        // A panic costs one connection, as in a task.
+        catch_panic(move || {
+            let context = guard.0.context.clone();
+            let end = move |outcome| {
+                if let ServeOutcome::Detached(connection) = outcome {
+                    guard.redispatch(connection);
                 }
-            }
+            };
+            // Not joined: it ends with its runtime at the latest.
+            http::begin(connection, context, end).map(spawn_local)
         });
-        // Not joined: it ends with its runtime at the latest.
-        tokio::task::spawn_local(serving);
     }
 
     /// Waits until a connection is closed or detached.
@@ -54,6 +50,19 @@ impl LocalServer {
 
 /// Counts a connection as closed when it ends, also when serving it panics.
 struct ConnectionGuard(LocalServer);
+
+impl ConnectionGuard {
+    /// Gives the connection away, which counts as closed here before it counts there.
+    fn redispatch(self, connection: DetachedConnection) {
+        let LocalServer { context, dispatcher, .. } = self.0.clone();
+        drop(self);
+        match dispatcher.redispatch(connection) {
+            Dispatched::ToWorker => context.stats.connections_migrated.add(1),
+            Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
+            Dispatched::Closed => {}
+        }
+    }
+}
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {

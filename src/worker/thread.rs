@@ -18,7 +18,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
-    time::{MissedTickBehavior, interval, sleep},
+    time::{self, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    http::{ConnectionRequest, Context, Incomplete, Policy, Registry},
+    http::{ConnectionRequest, Context, Policy, Registry},
     log::Event,
     stats::WorkerStats,
 };
@@ -171,8 +171,8 @@ async fn run(
                     context.connections.ask_all(ConnectionRequest::Move);
                 }
                 Some(Command::AwaitIncomplete(reply)) => {
-                    let incomplete = context.connections.incomplete();
-                    tokio::task::spawn_local(await_complete(incomplete, reply));
+                    let (connections, now) = (context.connections.clone(), time::Instant::now());
+                    tokio::task::spawn_local(await_complete(connections, now, reply));
                 }
                 Some(Command::DetachAllAndExit) => {
                     leaving = true;
@@ -204,9 +204,9 @@ async fn run(
     shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
 }
 
-/// Replies when these are complete, at once if there are none.
-async fn await_complete(mut incomplete: Incomplete, reply: oneshot::Sender<()>) {
-    while !incomplete.is_over() && !reply.is_closed() {
+/// Replies when what was incomplete at this time is complete, at once if nothing is.
+async fn await_complete(connections: Rc<Registry>, time: time::Instant, reply: oneshot::Sender<()>) {
+    while connections.has_incomplete(time) && !reply.is_closed() {
         sleep(POLL_INTERVAL).await;
     }
     // The daemon may have stopped waiting.

@@ -121,7 +121,7 @@ fn nothing_is_left_of_connections_that_ended() {
         }
         drop(places);
         let inner = scene.queue.lock();
-        assert!(inner.connections.is_empty() && inner.unfiled.is_empty() && inner.filed.is_empty());
+        assert!(inner.connections.is_empty() && inner.unfiled.is_empty());
         assert!(inner.peers.is_empty() && inner.order.is_empty());
     }
 }

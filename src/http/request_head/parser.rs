@@ -2,8 +2,7 @@ use std::ops::Range;
 
 use super::{
     Framing, RequestHead, Version,
-    fields::{HeaderKind, elements, is_json_type, length_of, trim},
-    host::is_host,
+    fields::{HeaderKind, elements, is_host, is_json_type, length_of, trim},
     rules::{HeadError, HeadErrors, RequestRejection},
 };
 use crate::http::policy::Policy;

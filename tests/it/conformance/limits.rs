@@ -157,3 +157,14 @@ fn fd_shortage_evicts_idle_and_keeps_busy_clients() {
     daemon.wait_for_event("fdLimitTooLow", &[]);
     assert_eq!(busy.ask(rest).body, ECHO);
 }
+
+#[test]
+fn white_space_behind_a_chunk_size_has_a_limit() {
+    let daemon = Daemon::start("[limits]\nbody = 1024");
+    for mut client in both(&daemon) {
+        client.send("POST /pixel HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1");
+        client.send(" ".repeat(1 << 18));
+        assert_eq!(client.answer().status, 400);
+        client.expect_end();
+    }
+}
