@@ -1,6 +1,7 @@
 //! What pixeldctl sees of a running daemon, and does to it.
 
 mod daemon;
+mod library;
 mod output;
 mod versions;
 
