@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     time::{Duration, SystemTime},
 };
@@ -74,10 +75,13 @@ impl Response {
     }
 
     /// For the log.
-    pub fn reason(&self) -> &'static str {
-        match self.outcome {
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
-            Outcome::Invalid => "the body is no pixel",
+            Outcome::Invalid => match self.first_error() {
+                Some(error) => return format!("the body is no pixel: {error}").into(),
+                None => "the body is no pixel",
+            },
             Outcome::OutOfRange => "the value is not in 0..=255",
             Outcome::Malformed if self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
                 "the major version of HTTP is not 1"
@@ -95,7 +99,16 @@ impl Response {
             Outcome::NotImplemented => "the transfer encoding is not chunked",
             Outcome::Unavailable => "the daemon is drained",
             Outcome::Failed => "a fault of the daemon's own",
-        }
+        })
+    }
+
+    /// Returns place and type of the first error of an invalid body, such as `body.x: missing`. The response begins
+    /// with them, before anything that the client has sent.
+    fn first_error(&self) -> Option<String> {
+        let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
+        let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
+        let (kind, place) = begin.split_once(r#"","loc":["#)?;
+        Some(format!("{}: {kind}", place.replace('"', "").replace(',', ".")))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::caller::Caller;
 use crate::control::Level;
@@ -116,7 +116,7 @@ pub enum Event {
         worker: usize,
         client: String,
         status: u16,
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A connection ended otherwise than by its client's wish.
     Disconnected {

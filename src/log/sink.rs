@@ -360,7 +360,7 @@ mod tests {
             worker: 2,
             client: "[::1]:5000".into(),
             status: 404,
-            reason: "no such path",
+            reason: "no such path".into(),
         };
         assert_eq!(
             Style::Prefixed.format(&event),
