@@ -28,6 +28,8 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 BUILD = $(TARGET)/release
 COMPLETIONS = bash zsh fish
 PAGES = $(wildcard man/*.[1578])
+# Without those that lead to another one, under the name of a unit.
+WHOLE_PAGES = $(filter-out %.service.8,$(PAGES))
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 
 # The binaries name no folder of this machine, so that they are the same wherever they are built. What is
@@ -218,7 +220,7 @@ pictures:
 manual:
 	@mkdir -p "$(TARGET)/manual"
 	@cp man/manual.css man/*.[1578] "$(TARGET)/manual/"
-	@cd "$(TARGET)/manual" && touch $(PAGES:man/%=%.html) && for page in $(PAGES:man/%=%); do \
+	@cd "$(TARGET)/manual" && touch $(WHOLE_PAGES:man/%=%.html) && for page in $(WHOLE_PAGES:man/%=%); do \
 		mandoc -T html -O 'style=manual.css,man=%N.%S.html;https://manpages.debian.org/%N.%S' \
 			$$page > $$page.html && \
 		groff -mandoc -K utf8 -W break -T pdf -P -pa4 -dpaper=a4 $$page > $$page.pdf && rm $$page || exit; \

@@ -113,6 +113,7 @@ fn install_below_a_folder_with_a_space_works() {
         "./usr/local/bin/pixeldctl",
         "./usr/local/lib/systemd/system/pixeld.service",
         "./usr/local/share/man/man8/pixeld.8",
+        "./usr/local/share/man/man8/pixeld.service.8",
         "./etc/pixeld/pixeld.toml",
         "./etc/nginx/conf.d/pixeld.conf",
     ] {
