@@ -232,7 +232,7 @@ fn daemon_without_admin_socket_is_read_only() {
     let config: Value = serde_json::from_str(&stdout(&ctl(&reader, &["config", "--json"]))).unwrap();
     let settings = config["settings"].as_array().unwrap();
     let setting = settings.iter().find(|setting| setting["key"] == "listen.admin").unwrap();
-    assert_eq!((&setting["value"], &setting["origin"]), (&"\"\"".into(), &"systemd".into()));
+    assert_eq!((&setting["value"], &setting["origin"]), (&"".into(), &"systemd".into()));
 
     daemon.configure("workers = 3");
     daemon.signal(Signal::SIGHUP);

@@ -31,8 +31,8 @@ fn events(daemon: &Daemon) -> Vec<String> {
 
 /// What GetConfig says of a key.
 fn setting(daemon: &Daemon, key: &str) -> Value {
-    let reply = daemon.ctl_json(&["config"]);
-    let settings = reply["settings"].as_array().unwrap();
+    let reply = call(daemon, "GetConfig", &json!({}));
+    let settings = reply["parameters"]["settings"].as_array().unwrap();
     settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
 }
 
@@ -78,6 +78,58 @@ fn drain_answers_the_request_in_flight() {
     daemon.ctl(&["drain"]);
     client.send(rest);
     assert_eq!(client.answer().status, 200);
+}
+
+#[test]
+fn drain_waits_for_the_request_in_flight() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.client();
+    let rest = client.begin_request();
+    eventually("the request has begun", || {
+        let connections = daemon.stats()["connections"].clone();
+        (connections["open"] == 1 && connections["idle"] == 0).then_some(())
+    });
+    let early = daemon.ctl(&["drain", "--wait=200ms"]);
+    assert_eq!(code(&early), 75, "{early:?}");
+    assert!(stderr(&early).contains("1 request in flight after 200ms"), "{early:?}");
+    let waiting = Command::new(PIXELDCTL)
+        .args(["drain", "--wait", "--socket"])
+        .arg(daemon.admin_socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client.send(rest);
+    assert_eq!(client.answer().status, 200);
+    let waited = waiting.wait_with_output().unwrap();
+    assert_eq!((code(&waited), stdout(&waited).contains("none is in flight")), (0, true), "{waited:?}");
+}
+
+#[test]
+fn only_the_last_events_are_shown() {
+    let daemon = Daemon::start("");
+    daemon.ctl(&["drain"]);
+    daemon.ctl(&["resume"]);
+    assert!(events(&daemon).len() > 2);
+    let last = daemon.ctl_json(&["events", "-n", "2"]);
+    let names: Vec<_> =
+        last["events"].as_array().unwrap().iter().map(|event| event["name"].clone()).collect();
+    assert_eq!(names, ["drained", "resumed"]);
+    assert_eq!(stdout(&daemon.ctl(&["events", "-n", "1"])).lines().count(), 1);
+}
+
+#[test]
+fn json_of_the_configuration_has_values() {
+    let daemon = Daemon::start("workers = 2\n[limits]\nbody = \"4KiB\"");
+    daemon.ctl(&["workers", "3"]);
+    let reply = daemon.ctl_json(&["config"]);
+    let value = |key: &str, field: &str| {
+        let settings = reply["settings"].as_array().unwrap();
+        settings.iter().find(|setting| setting["key"] == key).unwrap()[field].clone()
+    };
+    assert_eq!((value("workers", "value"), value("workers", "override")), (json!(2), json!(3)));
+    assert_eq!(value("limits.body", "value"), "4KiB");
+    assert!(value("listen.http", "value").is_array());
+    assert_eq!(daemon.ctl_json(&["log-level"])["value"], "info");
 }
 
 // --- what is left over a restart ---

@@ -65,8 +65,8 @@ const CASES: &[Case] = &[
 ];
 
 fn setting(daemon: &Daemon, key: &str) -> Value {
-    let config = daemon.ctl_json(&["config"]);
-    let settings = config["settings"].as_array().unwrap();
+    let config = daemon.varlink().call("io.pixeld.Control.GetConfig", &json!({}));
+    let settings = config["parameters"]["settings"].as_array().unwrap();
     settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
 }
 

@@ -4,6 +4,9 @@ use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser, va
 use clap_complete::Shell;
 use pixeld_control::MAX_WORKERS;
 
+/// The heading in --help of the options that each command has.
+const GLOBAL: &str = "Global options";
+
 /// Looks inside a running pixeld, and steers it.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,20 +25,20 @@ use pixeld_control::MAX_WORKERS;
 pub struct CtlArgs {
     /// Do it on this host instead, by way of ssh and the pixeldctl there; may be given several
     /// times. ".host" is this host
-    #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true, help_heading = GLOBAL, value_parser = NonEmptyStringValueParser::new())]
     pub hosts: Vec<String>,
 
     /// The daemon's control or admin socket [default: $PIXELDCTL_SOCKET, else the one under
     /// /run/pixeld, else under $XDG_RUNTIME_DIR/pixeld]
-    #[arg(long, value_name = "PATH", global = true, conflicts_with = "hosts")]
+    #[arg(long, value_name = "PATH", global = true, help_heading = GLOBAL, conflicts_with = "hosts")]
     pub socket: Option<PathBuf>,
 
     /// How long the daemon may take to answer, such as "10s" or "500ms"
-    #[arg(long, value_name = "TIME", global = true, default_value = "10s", value_parser = timeout)]
+    #[arg(long, value_name = "TIME", global = true, help_heading = GLOBAL, default_value = "10s", value_parser = timeout)]
     pub timeout: Duration,
 
     /// Print what the daemon replies as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 
     /// What to do.
@@ -76,6 +79,9 @@ pub enum CtlCommand {
         /// Go on with what happens next, over restarts of the daemon, too
         #[arg(short, long)]
         follow: bool,
+        /// Show only the last N of those that have happened before
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<usize>,
     },
     /// Show the configuration that holds, and where each value comes from
     Config,
@@ -91,7 +97,14 @@ pub enum CtlCommand {
         level: Option<LogLevel>,
     },
     /// Answer requests with 503 from now on, so that nginx goes to another host
-    Drain,
+    Drain {
+        /// Wait until no request is in flight, for TIME at most [default: 30s]
+        #[arg(
+            long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
+            value_parser = timeout
+        )]
+        wait: Option<Duration>,
+    },
     /// Answer requests again
     Resume,
     /// Look at the host for what makes a load test fail, and say how to fix it

@@ -1,11 +1,31 @@
 use pixeld_control::{ConfigReply, ControlClient, Setting};
+use serde_json::{Value, json};
 
 use super::{args::Purpose, error::CommandErrors, fanout, options::Options, render};
 
 /// `pixeldctl config`
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, ControlClient::config).await;
+    if options.json {
+        let typed = |reply: ConfigReply| {
+            let settings: Vec<_> = reply.settings.iter().map(typed).collect();
+            Ok(json!({ "settings": settings }))
+        };
+        return replies.map(typed).print_each(options, Value::to_string);
+    }
     replies.print_each(options, show)
+}
+
+/// A setting with its values themselves in place of their texts, which are TOML: all that a key may have is
+/// JSON as well.
+pub fn typed(setting: &Setting) -> Value {
+    let mut object = serde_json::to_value(setting).unwrap_or_default();
+    for field in ["value", "override"] {
+        if let Some(value) = object[field].as_str().and_then(|text| serde_json::from_str(text).ok()) {
+            object[field] = value;
+        }
+    }
+    object
 }
 
 fn show(settings: &ConfigReply) -> String {

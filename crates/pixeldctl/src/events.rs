@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use pixeld_control::{ControlClient, EventInfo, EventLevel};
+use pixeld_control::{EventInfo, EventLevel, EventsReply};
 use serde_json::json;
 
 use super::{
@@ -14,18 +14,28 @@ use super::{
 };
 
 /// `pixeldctl events`
-pub async fn show(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, ControlClient::events).await;
-    replies.print_each(options, |reply| reply.events.iter().map(|event| named_line(event) + "\n").collect())
+pub async fn show(options: &Options, lines: Option<usize>) -> Result<(), CommandErrors> {
+    let replies = fanout::ask(options, Purpose::Read, async |client| {
+        let mut reply = client.events().await?;
+        reply.events.drain(..beginning(&reply.events, lines));
+        Ok(reply)
+    });
+    let show = |reply: &EventsReply| reply.events.iter().map(|event| named_line(event) + "\n").collect();
+    replies.await.print_each(options, show)
+}
+
+/// How many events come before the last ones that are to be shown.
+fn beginning(events: &[EventInfo], lines: Option<usize>) -> usize {
+    lines.map_or(0, |lines| events.len().saturating_sub(lines))
 }
 
 /// The events that a daemon has sent last: it sends them again over the next connection.
 type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
-pub async fn follow(options: &Options) -> Result<(), CommandErrors> {
+pub async fn follow(options: &Options, lines: Option<usize>) -> Result<(), CommandErrors> {
     let follow_one = async |target: &HostTarget, followed: &mut FollowState<Known>| match follow_target(
-        options, target, followed,
+        options, target, followed, lines,
     )
     .await
     {
@@ -39,6 +49,7 @@ async fn follow_target(
     options: &Options,
     target: &HostTarget,
     followed: &mut FollowState<Known>,
+    lines: Option<usize>,
 ) -> Result<Infallible, CommandError> {
     /// As many as a daemon keeps.
     const KNOWN: usize = 32;
@@ -60,10 +71,11 @@ async fn follow_target(
             report_missed(options, target, more.missed)?;
         }
         let known = &mut followed.state;
+        let is_first = known.is_empty();
         let new = more.events.iter().filter(|event| !known.contains(event)).cloned().collect::<Vec<_>>();
         known.extend_from_slice(&new);
         known.drain(..known.len().saturating_sub(KNOWN));
-        for event in &new {
+        for event in &new[if is_first { beginning(&new, lines) } else { 0 }..] {
             match (options.json, options.several) {
                 (true, false) => render::print_json_line(event)?,
                 (true, true) => {

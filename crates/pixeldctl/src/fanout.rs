@@ -113,6 +113,13 @@ fn report_away(options: &Options, target: &HostTarget, error: &CommandError) -> 
     }
 }
 
+impl<R> Replies<R> {
+    /// Makes something else of each reply, or an error.
+    pub fn map<T>(self, change: impl Fn(R) -> Result<T, CommandError>) -> Replies<T> {
+        Replies(self.0.into_iter().map(|(target, reply)| (target, reply.and_then(&change))).collect())
+    }
+}
+
 impl<R: Serialize> Replies<R> {
     /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
     /// their names, and behind them what `sum` makes of all.

@@ -1,8 +1,10 @@
 use clap::ValueEnum;
 use pixeld_control::{CallError, ControlClient, Setting};
+use serde_json::Value;
 
 use super::{
     args::{LogLevel, Purpose},
+    config,
     error::CommandErrors,
     fanout,
     options::Options,
@@ -12,6 +14,9 @@ use super::{
 /// `pixeldctl log-level`
 pub async fn show(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Read, query).await;
+    if options.json {
+        return replies.map(|level| Ok(config::typed(&level))).print_each(options, Value::to_string);
+    }
     replies.print_each(options, show_setting)
 }
 

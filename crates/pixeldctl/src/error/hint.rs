@@ -35,6 +35,7 @@ impl CommandError {
             Self::Stopped(service) if service.has_failed => {
                 "`journalctl -u pixeld -n 20` says why; then `sudo systemctl start pixeld`".into()
             }
+            Self::InFlight(..) => "wait on with `pixeldctl drain --wait`: their time-outs end them".into(),
             Self::Stopped(_) => "start it with `sudo systemctl start pixeld`".into(),
             Self::OtherSocket { tried, admin: Some(admin), .. } if tried.contains(admin) => {
                 "that file was removed: restart pixeld, or, where systemd holds the socket, \

@@ -3,6 +3,7 @@ use std::{fmt, io, path::PathBuf};
 use pixeld_control::{CallError, ControlError, VERSION};
 
 use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
+use crate::render::counted;
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,6 +12,10 @@ impl fmt::Display for CommandError {
                 write!(f, "pixeld is not running: nobody listens at {}", either(paths))
             }
             Self::Stopped(service) => service.fmt(f),
+            Self::InFlight(requests, limit) => {
+                let (requests, limit) = (counted(*requests, "request"), humantime::format_duration(*limit));
+                write!(f, "drained, and {requests} in flight after {limit}")
+            }
             Self::OtherSocket { tried, control, admin } => {
                 write!(f, "nobody listens at {}; pixeld answers at {}", either(tried), control.display())?;
                 match admin {

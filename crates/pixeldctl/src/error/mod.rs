@@ -40,6 +40,8 @@ pub enum CommandError {
     Call(CallError),
     /// One side did not understand the other, and this is what the other side calls itself.
     Incompatible(CallError, ServiceInfo),
+    /// The daemon is drained, and so many requests are in flight after this time.
+    InFlight(u64, Duration),
     /// The program that goes to other hosts cannot be run.
     NoSsh(OsString, io::Error),
     /// What was run on another host has failed.
@@ -166,7 +168,7 @@ impl CommandError {
             // Its backlog is full.
             Self::Connect(_, error) if error.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
             Self::Connect(..) => Exit::Unavailable,
-            Self::ConnectTimedOut(..) => Exit::TempFail,
+            Self::ConnectTimedOut(..) | Self::InFlight(..) => Exit::TempFail,
             Self::NoSsh(..) | Self::Systemctl { .. } => Exit::OsErr,
             Self::Remote { code: Some(NOT_UNDERSTOOD), .. } => Exit::Protocol,
             Self::Remote { code, .. } => code.and_then(Exit::from_code).unwrap_or(Exit::Unavailable),
