@@ -263,7 +263,7 @@ fn by_hand(user_data: &str) -> String {
 
 fn success(role: &str) -> String {
     format!(
-        r#"{{"Status":"SUCCESS","UniqueId":"{role}","Reason":"doctor passes and a pixel is answered","Data":""}}"#
+        r#"{{"Status":"SUCCESS","UniqueId":"{role}","Reason":"doctor passes and a pixel gets its response","Data":""}}"#
     )
 }
 

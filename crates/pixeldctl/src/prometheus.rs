@@ -47,7 +47,7 @@ pub async fn run(
     let (mut hosts, mut errors) = (Vec::new(), Vec::new());
     for (target, reply) in replies.0 {
         let host = options.several.then(|| target.to_string());
-        // No sample may stand there twice, so neither may a host.
+        // Each sample may be there once only, and so may each host.
         if hosts.contains(&host) {
             continue;
         }
@@ -82,11 +82,11 @@ async fn require_active(unit: String, options: &Options) -> Result<(), CommandEr
     let mut systemctl = Command::new("systemctl");
     systemctl.args(["--quiet", "is-active", "--", &unit]).stdin(Stdio::null()).kill_on_drop(true);
     let reason = match timeout(options.timeout, systemctl.output()).await {
-        Ok(Ok(answer)) => match answer.status.code() {
+        Ok(Ok(output)) => match output.status.code() {
             Some(0) => return Ok(()),
             // Not active, or no such unit.
             Some(3 | 4) => return Err(CommandError::Inactive(unit)),
-            _ => String::from_utf8_lossy(&answer.stderr).trim_end().into(),
+            _ => String::from_utf8_lossy(&output.stderr).trim_end().into(),
         },
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not respond".into(),
