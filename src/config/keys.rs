@@ -9,14 +9,12 @@ use super::{settings::Settings, value};
 pub struct ConfigKey {
     /// The dotted name, such as `limits.body`.
     pub name: &'static str,
-    /// When a changed value takes effect.
     pub takes_effect: TakesEffect,
     /// Reads a value, or says what is wrong with it.
     pub(super) set: fn(&mut Settings, &DeValue<'_>) -> value::Result<()>,
     pub show: fn(&Settings) -> String,
 }
 
-/// When a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakesEffect {
     AtReload,

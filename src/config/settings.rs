@@ -17,7 +17,6 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// How many worker threads serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
     /// As many as there are CPUs that the daemon may use.
@@ -64,19 +63,15 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-/// What is peculiar to pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PixelSettings {
     /// The status of an answer to a `value` outside 0..=255: 200, 400 or 422.
     pub range_error_status: u16,
 }
 
-/// What is told to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Up to which level.
     pub level: Level,
-    /// Where to.
     pub target: Target,
 }
 

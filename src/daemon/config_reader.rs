@@ -42,7 +42,6 @@ pub struct ReadPermit {
 /// Why the configuration was not read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It has errors.
     Config(ConfigErrors),
     /// It is still being read for a caller before.
     Busy,

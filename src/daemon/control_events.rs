@@ -7,7 +7,6 @@ use crate::{
     log::{Event, Level, Log, RecordedEvent},
 };
 
-/// The events that follow a subscription.
 #[derive(Debug)]
 pub struct EventReceiver(broadcast::Receiver<RecordedEvent>);
 

@@ -59,7 +59,6 @@ impl Daemon {
         }
     }
 
-    /// Answers a method that only reads.
     fn snapshot(&self, query: Query, descriptors_used: u64) -> Snapshot {
         match query {
             Query::Stats => Snapshot::Stats(Box::new(StatsReply { stats: self.stats(descriptors_used) })),
@@ -115,7 +114,7 @@ impl Daemon {
             listeners: self.listeners.addresses(),
             accept_errors: pool.accept_errors(),
             workers: pool.serving() as u64,
-            requests: RequestCounts::new(|outcome| totals.outcomes.get(outcome)),
+            requests: RequestCounts::new(|outcome| totals.outcome(outcome)),
             rates: RequestRates { last_second: rate(1), last_ten_seconds: rate(10), last_minute: rate(60) },
             latency: latency(&now.latency),
             recent_latency: latency(&recent),

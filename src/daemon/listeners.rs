@@ -4,7 +4,6 @@ use nix::{
     sys::stat::{FileStat, stat},
     unistd::{Gid, Group, getegid},
 };
-use tokio::sync::oneshot;
 
 use super::{control_queue::ControlHandle, startup_sockets::Sockets};
 use crate::{
@@ -20,16 +19,8 @@ pub struct Listeners {
     http: Vec<Address>,
     /// Whether systemd has passed the HTTP sockets.
     http_is_inherited: bool,
-    control: ControlListener,
-    admin: Option<ControlListener>,
-}
-
-/// A listening socket for control clients.
-#[derive(Debug)]
-struct ControlListener {
-    listener: Listener,
-    /// The thread accepts clients until this is dropped.
-    _serving: oneshot::Sender<()>,
+    control: Listener,
+    admin: Option<Listener>,
 }
 
 impl Listeners {
@@ -38,19 +29,19 @@ impl Listeners {
     /// # Errors
     /// When there is no descriptor or no thread left.
     pub fn open(sockets: Sockets, pool: &mut Pool, control: &ControlHandle, log: &Log) -> io::Result<Self> {
-        let Sockets { http: listeners, control: control_listener, admin } = sockets;
+        let Sockets { http: listeners, control: read_only, admin } = sockets;
         let http = listeners.iter().map(|listener| listener.address().clone()).collect();
         let http_is_inherited = !listeners.iter().any(Listener::is_own);
         pool.accept(listeners)?;
+        if let Some(admin) = &admin {
+            serve(admin, Access::ReadWrite, control, log)?;
+        }
         // Refusals of the control socket name the admin socket.
         let path = admin.as_ref().and_then(|admin| admin.address().path());
-        let read_only = Access::ReadOnly {
-            admin: path.map(|path| path.display().to_string()),
-            group: path.and_then(group_of),
-        };
-        let serve = |listener, access| ControlListener::serve(listener, access, control, log);
-        let admin = admin.map(|listener| serve(listener, Access::ReadWrite)).transpose()?;
-        Ok(Self { http, http_is_inherited, control: serve(control_listener, read_only)?, admin })
+        let group = path.and_then(group_of);
+        let access = Access::ReadOnly { admin: path.map(|path| path.display().to_string()), group };
+        serve(&read_only, access, control, log)?;
+        Ok(Self { http, http_is_inherited, control: read_only, admin })
     }
 
     /// Returns the addresses of the HTTP sockets.
@@ -66,9 +57,7 @@ impl Listeners {
     /// Returns the sockets of this key as TOML if systemd has passed them; `""` for an admin socket that it has
     /// not.
     pub fn inherited(&self, key: &str) -> Option<String> {
-        let of = |control: &ControlListener| {
-            (!control.listener.is_own()).then(|| format!("\"{}\"", control.listener.address()))
-        };
+        let of = |control: &Listener| (!control.is_own()).then(|| format!("\"{}\"", control.address()));
         match key {
             "listen.http" if self.http_is_inherited => {
                 let addresses: Vec<_> = self.http.iter().map(|address| format!("\"{address}\"")).collect();
@@ -81,14 +70,10 @@ impl Listeners {
     }
 }
 
-impl ControlListener {
-    /// Serves control clients in a thread of its own.
-    fn serve(listener: Listener, access: Access, control: &ControlHandle, log: &Log) -> io::Result<Self> {
-        let (socket, max_clients) = (listener.try_clone()?, FdBudget::from_rlimit().control_clients());
-        let handler = control.handler(&access, log.clone());
-        let serving = control::serve(socket, access, max_clients, handler)?;
-        Ok(Self { listener, _serving: serving })
-    }
+/// Serves control clients in a thread of its own.
+fn serve(listener: &Listener, access: Access, control: &ControlHandle, log: &Log) -> io::Result<()> {
+    let handler = control.handler(&access, log.clone());
+    control::serve(listener.try_clone()?, access, FdBudget::from_rlimit().control_clients(), handler)
 }
 
 /// The group whose members may write to a socket, if it is not its owner's alone.

@@ -42,7 +42,6 @@ use crate::{
 
 pub use args::DaemonArgs;
 
-/// What pixeld may exit with.
 pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr, Exit::IoErr, Exit::Config];
 
 /// The whole life of `pixeld`, from its command line to its exit code.

@@ -126,8 +126,8 @@ mod tests {
         neighbour.is_served();
 
         assert!(ended_workers.try_recv().is_err(), "the worker has ended");
-        let outcomes = Totals::sum(memory.workers()).outcomes;
-        assert_eq!((outcomes.get(Outcome::Failed), outcomes.get(Outcome::Ok)), (3, 5));
+        let totals = Totals::sum(memory.workers());
+        assert_eq!((totals.outcome(Outcome::Failed), totals.outcome(Outcome::Ok)), (3, 5));
         log.flush(Duration::from_secs(10));
         let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1: ") && reason.contains("a fault that nobody knew of"));
         assert_eq!(told.try_iter().filter(|event| is_told(event)).count(), 3);

@@ -57,7 +57,6 @@ pub fn descriptors_used() -> u64 {
     }
 }
 
-/// Descriptors that may be open.
 pub fn descriptors_allowed() -> u64 {
     FdBudget::from_rlimit().limit() as u64
 }

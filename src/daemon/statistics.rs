@@ -49,7 +49,6 @@ impl Statistics {
         answered(&self.memory) - self.answered_before
     }
 
-    /// Returns what is counted by now.
     pub fn sample(&self, pool: &Pool) -> RateSample {
         RateSample {
             at: Instant::now(),
@@ -82,5 +81,5 @@ impl Statistics {
 
 /// Requests that were answered, by this process or by previous ones.
 fn answered(memory: &SharedStats) -> u64 {
-    Totals::sum(memory.workers()).outcomes.total()
+    Totals::sum(memory.workers()).requests()
 }

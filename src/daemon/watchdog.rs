@@ -30,7 +30,6 @@ impl Watchdog {
         }
     }
 
-    /// Returns the time between two checks.
     pub fn interval(&self) -> Duration {
         self.timeout.map_or(TICK, |timeout| TICK.min(timeout / 4))
     }

@@ -67,13 +67,11 @@ pub enum Event {
     ProcessPaused {
         since: Duration,
     },
-    /// The number of workers was changed.
     WorkersSet {
         from: usize,
         to: usize,
         by: Caller,
     },
-    /// The log level was changed.
     LogLevelSet {
         from: Level,
         to: Level,
@@ -133,7 +131,6 @@ pub enum Event {
         client: String,
         reason: String,
     },
-    /// The daemon has begun to stop.
     Stopping {
         cause: &'static str,
         open: u64,
@@ -176,18 +173,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the worker that it is about.
-    pub fn worker(&self) -> Option<usize> {
-        match self {
-            Self::WorkerStarted { worker }
-            | Self::WorkerExited { worker, .. }
-            | Self::WorkerStalled { worker, .. }
-            | Self::RequestRejected { worker, .. }
-            | Self::Disconnected { worker, .. } => Some(*worker),
-            _ => None,
-        }
-    }
-
     /// A sentence for people.
     pub fn message(&self) -> String {
         match self {

@@ -13,7 +13,6 @@ const HISTORY_LEN: usize = 32;
 /// Events that a subscriber may lag behind before it loses some.
 const SUBSCRIBER_LAG: usize = 256;
 
-/// An event, and when it happened.
 #[derive(Debug, Clone)]
 pub struct RecordedEvent {
     pub at: SystemTime,

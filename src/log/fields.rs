@@ -57,6 +57,11 @@ impl From<&Caller> for Fields {
 }
 
 impl Event {
+    /// Returns the number of the worker that it is about.
+    pub fn worker(&self) -> Option<usize> {
+        self.fields().worker?.parse().ok()
+    }
+
     pub fn fields(&self) -> Fields {
         match self {
             Self::Ready { workers, .. } => of!(workers),

@@ -73,7 +73,6 @@ impl HistogramSnapshot {
         self.sum_us
     }
 
-    /// The longest, in microseconds.
     pub fn max_us(&self) -> u64 {
         self.max_us
     }

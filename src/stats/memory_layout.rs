@@ -40,9 +40,7 @@ pub struct Region {
     magic: AtomicU64,
     /// When the counters began, in ms since 1970.
     since_unix_ms: AtomicU64,
-    /// Starts of the daemon.
     pub starts: Counter,
-    /// Log lines that were dropped.
     pub log_lines_dropped: Counter,
     /// When the daemon was drained, in ms since 1970; 0 when it is not.
     drained_unix_ms: AtomicU64,
@@ -61,7 +59,6 @@ pub struct Region {
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct AcceptStats {
-    /// Connections accepted.
     pub accepted: SharedCounter,
     /// Connections that were taken over from the process before.
     pub restored: SharedCounter,
@@ -81,14 +78,12 @@ pub struct WorkerCounters {
     pub bytes_sent: Counter,
     /// Connections that were cut off because their client did not take its answers in time.
     pub write_timeouts: Counter,
-    /// How long requests took.
     pub latency: Histogram,
 }
 
 /// Who drained the daemon, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainedBy {
-    /// In ms since 1970.
     pub unix_ms: u64,
     pub pid: u32,
     /// The user, as far as it was visible.

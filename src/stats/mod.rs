@@ -5,7 +5,6 @@
 mod counter;
 mod histogram;
 mod memory_layout;
-mod outcome;
 mod shared_stats;
 mod worker;
 
@@ -13,6 +12,5 @@ pub use crate::control::Outcome;
 pub use counter::{Counter, SharedCounter};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use memory_layout::{AcceptStats, DrainedBy, Region, WorkerCounters};
-pub use outcome::Outcomes;
 pub use shared_stats::{SharedStats, read_drained};
 pub use worker::{Totals, WorkerStats, latency};

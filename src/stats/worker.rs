@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    counter::Counter, histogram::HistogramSnapshot, memory_layout::WorkerCounters, outcome::Outcomes,
+    counter::{self, Counter},
+    histogram::HistogramSnapshot,
+    memory_layout::WorkerCounters,
     shared_stats::SharedStats,
 };
 use crate::control::Outcome;
@@ -18,8 +20,8 @@ use crate::control::Outcome;
 pub struct WorkerStats {
     memory: Arc<SharedStats>,
     number: usize,
-    /// What was counted under this number before this worker started.
-    before: Totals,
+    /// Requests that were counted under this number before this worker started.
+    requests_before: u64,
     /// Connections that were dealt to this worker, moved ones included.
     pub connections_assigned: Counter,
     /// Connections that this worker gave to another one.
@@ -39,7 +41,7 @@ impl WorkerStats {
     pub fn new(memory: Arc<SharedStats>, number: usize) -> Self {
         memory.register_worker(number);
         Self {
-            before: Totals::of(memory.worker(number)),
+            requests_before: requests(memory.worker(number)),
             memory,
             number,
             connections_assigned: Counter::default(),
@@ -68,12 +70,10 @@ impl WorkerStats {
         self.counters().latency.record(time, times);
     }
 
-    /// Counts bytes that came in.
     pub fn received(&self, bytes: usize) {
         self.counters().bytes_received.add(bytes as u64);
     }
 
-    /// Counts bytes that went out.
     pub fn sent(&self, bytes: usize) {
         self.counters().bytes_sent.add(bytes as u64);
     }
@@ -134,47 +134,44 @@ impl WorkerStats {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.last_heartbeat.load(Relaxed)))
     }
 
-    /// Requests that this worker has answered.
     pub fn requests(&self) -> u64 {
-        Totals::of(self.counters()).outcomes.total().saturating_sub(self.before.outcomes.total())
+        requests(self.counters()).saturating_sub(self.requests_before)
     }
 }
 
 /// What workers have counted together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Answered requests by their outcome.
-    pub outcomes: Outcomes,
+    /// In the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     pub bytes_received: u64,
     pub bytes_sent: u64,
-    /// Connections that were cut off because their client did not take its answers in time.
+    /// Connections that were cut off because their client did not take its responses in time.
     pub write_timeouts: u64,
 }
 
 impl Totals {
-    /// What one worker has counted.
-    fn of(counters: &WorkerCounters) -> Self {
+    /// Adds up what workers have counted, those included that have exited.
+    pub fn sum(workers: &[WorkerCounters]) -> Self {
+        let sum = |count: &dyn Fn(&WorkerCounters) -> &Counter| {
+            counter::sum(workers.iter().map(|worker| count(worker).get()))
+        };
         Self {
-            outcomes: Outcomes::new(|outcome| counters.outcomes[outcome as usize].get()),
-            bytes_received: counters.bytes_received.get(),
-            bytes_sent: counters.bytes_sent.get(),
-            write_timeouts: counters.write_timeouts.get(),
+            outcomes: std::array::from_fn(|outcome| sum(&|worker| &worker.outcomes[outcome])),
+            bytes_received: sum(&|worker| &worker.bytes_received),
+            bytes_sent: sum(&|worker| &worker.bytes_sent),
+            write_timeouts: sum(&|worker| &worker.write_timeouts),
         }
     }
 
-    /// What all workers have counted, those included that have ended.
-    pub fn sum(workers: &[WorkerCounters]) -> Self {
-        workers.iter().map(Self::of).fold(Self::default(), |mut sum, totals| {
-            sum.outcomes += totals.outcomes;
-            for (sum, count) in [
-                (&mut sum.bytes_received, totals.bytes_received),
-                (&mut sum.bytes_sent, totals.bytes_sent),
-                (&mut sum.write_timeouts, totals.write_timeouts),
-            ] {
-                *sum = sum.saturating_add(count);
-            }
-            sum
-        })
+    /// Returns the requests with this outcome.
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Returns all requests that were answered.
+    pub fn requests(&self) -> u64 {
+        counter::sum(self.outcomes)
     }
 }
 
@@ -185,6 +182,11 @@ pub fn latency(workers: &[WorkerCounters]) -> HistogramSnapshot {
         worker.latency.add_to(&mut sum);
     }
     sum
+}
+
+/// Returns the requests that were counted in one slot.
+fn requests(counters: &WorkerCounters) -> u64 {
+    counter::sum(counters.outcomes.iter().map(Counter::get))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -210,7 +212,7 @@ mod tests {
         again.record_outcome(Outcome::Ok);
         assert_eq!((one.requests(), again.requests()), (2, 1));
         let sum = Totals::sum(memory.workers());
-        assert_eq!((sum.outcomes.get(Outcome::Ok), sum.outcomes.get(Outcome::Invalid)), (3, 1));
-        assert_eq!((sum.outcomes.total(), sum.bytes_sent, latency(memory.workers()).count()), (4, 180, 1));
+        assert_eq!((sum.outcome(Outcome::Ok), sum.outcome(Outcome::Invalid)), (3, 1));
+        assert_eq!((sum.requests(), sum.bytes_sent, latency(memory.workers()).count()), (4, 180, 1));
     }
 }

@@ -35,7 +35,6 @@ pub const CONNECTIONS: &str = "connections";
 pub struct Rejected {
     /// The name that it was passed under.
     pub name: String,
-    /// What is wrong with it.
     pub reason: String,
 }
 

@@ -16,7 +16,6 @@ use rustix::net::{SendFlags, send};
 use tokio::{
     net::{UnixListener, UnixStream},
     runtime,
-    sync::oneshot,
     task::{AbortHandle, JoinSet, LocalSet, yield_now},
     time::{Instant, sleep, timeout},
 };
@@ -40,7 +39,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Starts a thread that serves the clients of this socket, which does not block, each in a task of its
-/// own. When the returned end is dropped, it accepts no others, and ends with the last client. A client
+/// own, for as long as the process lives. A client
 /// over the limit takes the place of the one that has been inactive for longest, which is notified, so
 /// that no client can keep others out by neither calling nor reading.
 ///
@@ -51,37 +50,32 @@ pub fn serve<O: ControlHandler + Send + 'static>(
     access: Access,
     max_clients: usize,
     handler: O,
-) -> io::Result<oneshot::Sender<()>> {
-    let (serving, mut closed) = oneshot::channel();
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let mut listener = {
+    let listener = {
         let _entered = runtime.enter();
-        Some(UnixListener::from_std(listener)?)
+        UnixListener::from_std(listener)?
     };
     let name = format!("pixeld-{}", access.name());
     thread::Builder::new().name(name).spawn(move || {
         let router = Rc::new(MethodRouter { access, handler });
-        let mut serve_all = || {
-            let clients = serve_clients(&mut listener, max_clients, &router, &mut closed);
-            LocalSet::new().block_on(&runtime, clients);
-        };
+        let serve_all = || LocalSet::new().block_on(&runtime, serve_clients(&listener, max_clients, &router));
         // A panic was reported by its hook. That of one client's task does not come this far.
-        while catch_unwind(AssertUnwindSafe(&mut serve_all)).is_err() {
+        while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {
             thread::sleep(RESTART_DELAY);
         }
     })?;
-    Ok(serving)
+    Ok(())
 }
 
 async fn serve_clients<O: ControlHandler + 'static>(
-    open: &mut Option<UnixListener>,
+    listener: &UnixListener,
     max_clients: usize,
     router: &Rc<MethodRouter<O>>,
-    closed: &mut oneshot::Receiver<()>,
 ) {
     let mut clients = Clients { max: max_clients, tasks: JoinSet::new(), known: Vec::new() };
     let mut is_failing = false;
-    while let Some(listener) = open {
+    loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 // One that cannot be set so is closed.
@@ -101,10 +95,8 @@ async fn serve_clients<O: ControlHandler + 'static>(
                 }
             },
             Some(_) = clients.tasks.join_next() => {}
-            _ = &mut *closed => *open = None,
         }
     }
-    while clients.tasks.join_next().await.is_some() {}
 }
 
 /// Whether descriptors or memory have run out, which HTTP connections report if it lasts.

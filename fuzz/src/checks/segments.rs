@@ -86,7 +86,7 @@ fn says_last(sent: &[u8]) -> bool {
 
 /// Whether its client was too slow.
 fn is_given_up(seen: &Seen) -> bool {
-    seen.totals.write_timeouts > 0 || seen.totals.outcomes.get(Outcome::TimedOut) > 0
+    seen.totals.write_timeouts > 0 || seen.totals.outcome(Outcome::TimedOut) > 0
 }
 
 /// The answers up to that to a request which did not arrive in time, the last one if there is any.
@@ -166,7 +166,7 @@ fn check_counters(seen: &Seen, sent: &[u8]) {
     assert_eq!(seen.idle, 0, "connections that are gone count as idle");
     assert_eq!(seen.totals.bytes_sent, seen.answers.len() as u64, "bytes sent");
     let answers = response::read_all(&seen.answers, sent).len() as u64;
-    assert_eq!(seen.totals.outcomes.total(), answers, "answers, by their outcome");
+    assert_eq!(seen.totals.requests(), answers, "answers, by their outcome");
     assert_eq!(seen.latencies, answers, "answers, by the time they took");
 }
 

@@ -189,7 +189,6 @@ pub fn receive(far: &OwnedFd, capacity: usize) -> ReceivedConnections {
     received
 }
 
-/// A message that was received.
 struct IncomingFrame<'b> {
     sockets: Vec<OwnedFd>,
     bytes: &'b [u8],
