@@ -34,14 +34,8 @@ type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
 pub async fn follow(options: &Options, lines: Option<usize>) -> Result<(), CommandErrors> {
-    let follow_one = async |target: &HostTarget, followed: &mut FollowState<Known>| match follow_target(
-        options, target, followed, lines,
-    )
-    .await
-    {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
+    let follow_one =
+        async |target: &_, followed: &mut _| follow_target(options, target, followed, lines).await;
     Err(fanout::follow(options, follow_one).await)
 }
 
@@ -68,7 +62,8 @@ async fn follow_target(
         followed.has_replied = true;
         // Those that are left out came before those that are there.
         if more.missed > 0 {
-            report_missed(options, target, more.missed)?;
+            let text = format!("{} events were missed", more.missed);
+            fanout::print_notice(options, target, "missed", more.missed.into(), &text)?;
         }
         let known = &mut followed.state;
         let is_first = known.is_empty();
@@ -84,17 +79,6 @@ async fn follow_target(
                 (false, false) => render::print_text(&named_line(event))?,
                 (false, true) => render::print_text(&format!("{target} {}", named_line(event)))?,
             }
-        }
-    }
-}
-
-fn report_missed(options: &Options, target: &HostTarget, missed: u64) -> Result<(), CommandError> {
-    match (options.json, options.several) {
-        (true, false) => render::print_json_line(&json!({ "missed": missed })),
-        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "missed": missed })),
-        (false, several) => {
-            let host = if several { format!("{target} ") } else { String::new() };
-            render::print_text(&styled(ODD, format_args!("{host}{missed} events were missed")))
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{io, pin::pin, time::Duration};
+use std::{convert::Infallible, io, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use pixeld_control::{CallError, ControlClient, sanitize};
@@ -52,12 +52,12 @@ pub struct FollowState<S> {
     pub has_replied: bool,
 }
 
-/// Follows what all daemons tell, each through its restarts: one that has replied is connected again
-/// whenever it goes away, which is said in a line. What fails otherwise is told at once, for the others go
-/// on; in the end there is nobody left to follow.
+/// Follows all daemons, each through its restarts: if one that has replied goes away, a line reports it, and
+/// pixeldctl connects again. Any other error is reported at once, because the others continue. Returns when no
+/// daemon is left to follow.
 pub async fn follow<S: Default>(
     options: &Options,
-    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> CommandError,
+    follow_one: impl AsyncFn(&HostTarget, &mut FollowState<S>) -> Result<Infallible, CommandError>,
 ) -> CommandErrors {
     let follow_one = &follow_one;
     let follow_target = async |target: &HostTarget| {
@@ -66,14 +66,16 @@ pub async fn follow<S: Default>(
         let mut delay = MIN_RECONNECT_DELAY;
         let error = loop {
             followed.has_replied = false;
-            let error = follow_one(target, &mut followed).await;
+            let Err(error) = follow_one(target, &mut followed).await;
             has_ever_replied |= followed.has_replied;
             if !has_ever_replied || !error.is_transient() {
                 break error;
             }
             if followed.has_replied {
                 delay = MIN_RECONNECT_DELAY;
-                if let Err(error) = report_away(options, target, &error) {
+                let reason = error.to_string().trim().replace('\n', "; ");
+                let text = format!("away: {reason}; connecting again");
+                if let Err(error) = print_notice(options, target, "away", reason.into(), &text) {
                     break error;
                 }
             }
@@ -100,16 +102,23 @@ pub async fn follow<S: Default>(
     errors
 }
 
-/// Says that a daemon that is followed has gone away, once for each time.
-fn report_away(options: &Options, target: &HostTarget, error: &CommandError) -> Result<(), CommandError> {
-    let reason = error.to_string().trim().replace('\n', "; ");
+/// Prints something of a daemon that is followed, beside what it sends: a line of text, or of JSON with `value` as
+/// `name`.
+///
+/// # Errors
+/// If stdout cannot be written to.
+pub fn print_notice(
+    options: &Options,
+    target: &HostTarget,
+    name: &str,
+    value: Value,
+    text: &str,
+) -> Result<(), CommandError> {
     match (options.json, options.several) {
-        (true, false) => render::print_json_line(&json!({ "away": reason })),
-        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), "away": reason })),
-        (false, several) => {
-            let host = if several { format!("{target} ") } else { String::new() };
-            render::print_text(&render::styled(ODD, format_args!("{host}away: {reason}; connecting again")))
-        }
+        (true, false) => render::print_json_line(&json!({ name: value })),
+        (true, true) => render::print_json_line(&json!({ "host": target.to_string(), name: value })),
+        (false, false) => render::print_text(&render::styled(ODD, text)),
+        (false, true) => render::print_text(&render::styled(ODD, format_args!("{target} {text}"))),
     }
 }
 

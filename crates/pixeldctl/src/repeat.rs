@@ -19,14 +19,7 @@ pub async fn run(options: &Options, interval: Duration) -> Result<(), CommandErr
         let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
         render::print_text(&styled(HEADING, header))?;
     }
-    let watch_one = async |target: &HostTarget, followed: &mut FollowState<()>| match watch(
-        options, target, interval, followed,
-    )
-    .await
-    {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
+    let watch_one = async |target: &_, followed: &mut _| watch(options, target, interval, followed).await;
     Err(fanout::follow(options, watch_one).await)
 }
 
