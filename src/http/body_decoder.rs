@@ -44,7 +44,7 @@ pub async fn receive(
     context: &Context,
     state: &ConnectionState,
 ) -> Result<Response, NextStep> {
-    // Boxed, because it is large, and gone before a large response is made.
+    // Boxed, because it is large and few connections are there at a time, and gone before a large response is made.
     let Decoded { body, rejection, closes } = Box::pin(decode(io, head, context, state)).await?;
     let response = match rejection {
         Some(rejection) => rejection.into(),

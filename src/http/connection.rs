@@ -72,8 +72,7 @@ async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce
         let NextStep::ReceiveBody(head) = next else { break next };
         let real_ip = head.real_ip(&path.io.unread);
         let FastPath { io, context, registration, .. } = &mut path;
-        // Boxed, because it is large, and few connections are there at a time.
-        match Box::pin(body_decoder::receive(io, &head, context, &registration.state)).await {
+        match body_decoder::receive(io, &head, context, &registration.state).await {
             Ok(response) => {
                 // A client that has sent the next request already takes turns with the others.
                 yield_now().await;
@@ -82,23 +81,8 @@ async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce
             Err(next) => break next,
         }
     };
-    let FastPath { io, context, registration, .. } = path;
-    let state = &registration.state;
-    let mut outcome = ServeOutcome::Closed;
-    match next {
-        NextStep::Detach => outcome = detach(io, state),
-        // Boxed, or every connection would have room for it all the time.
-        NextStep::Linger => Box::pin(linger(io, state)).await,
-        NextStep::Evict => evict(io, &context, state),
-        NextStep::Close | NextStep::ReceiveBody(_) => drop(io),
-        NextStep::Log(error) => log(&context, state, &error.to_string()),
-        NextStep::WriteTimeout => {
-            context.stats.write_timed_out();
-            log(&context, state, "the client did not take its responses in time");
-        }
-    }
-    drop(registration);
-    end(outcome)
+    // Boxed, or every connection would have room for it all the time.
+    end(Box::pin(close(path, next)).await)
 }
 
 async fn answer(path: &mut FastPath) -> NextStep {
@@ -116,6 +100,24 @@ fn detach(io: Io, state: &ConnectionState) -> ServeOutcome {
         }),
         Err(_) => ServeOutcome::Closed,
     }
+}
+
+async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
+    // Dropped from the right: the socket is closed before the worker forgets the connection.
+    let FastPath { registration, context, io, .. } = path;
+    let state = &registration.state;
+    match next {
+        NextStep::Detach => return detach(io, state),
+        NextStep::Linger => linger(io, state).await,
+        NextStep::Evict => evict(io, &context, state),
+        NextStep::Log(error) => log(&context, state, &error.to_string()),
+        NextStep::WriteTimeout => {
+            context.stats.write_timed_out();
+            log(&context, state, "the client did not take its responses in time");
+        }
+        NextStep::Close | NextStep::ReceiveBody(_) => {}
+    }
+    ServeOutcome::Closed
 }
 
 /// Answers an incomplete request with 408, if that can be sent at once, and closes without waiting for the
