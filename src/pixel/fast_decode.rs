@@ -15,12 +15,10 @@ use super::{
 /// [`validate`]: super::validate()
 pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
     let is_spaced = body.get(br#"{"x":"#.len()) == Some(&b' ');
-    let ordered = if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) };
-    let Some(Fields { x, y, channel, value }) = ordered else { return unordered(body) };
-    Some(match integer::to_u8(value) {
-        Some(value) => Ok(Pixel { x: Digits::borrowed(x), y: Digits::borrowed(y), channel, value }),
-        None => Err(Rejection::OutOfRange),
-    })
+    match if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) } {
+        Some(fields) => Some(fields.into_pixel()),
+        None => unordered(body),
+    }
 }
 
 /// The fields as the body has them: canonical integers, and a `value` of any size.
@@ -30,6 +28,14 @@ struct Fields<'a> {
     y: &'a [u8],
     channel: Channel,
     value: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn into_pixel(self) -> Result<Pixel<'a>, Rejection> {
+        let value = integer::to_u8(self.value).ok_or(Rejection::OutOfRange)?;
+        let [x, y] = [self.x, self.y].map(Digits::borrowed);
+        Ok(Pixel { x, y, channel: self.channel, value })
+    }
 }
 
 /// Decodes x, y, channel, value in this order: without white space or, if `SPACED`, with that of `json.dumps`.

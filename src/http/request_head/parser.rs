@@ -79,6 +79,9 @@ impl HeadParser {
             (self.line, self.searched, self.lines) = (USUAL_LINE.len(), USUAL_LINE.len(), 1);
         }
         loop {
+            if self.skip_json_type(window) {
+                continue;
+            }
             let line = match self.next_line(window) {
                 Ok(Some(line)) => line,
                 // What can begin neither a method nor an empty line is not waited for.
@@ -103,6 +106,20 @@ impl HeadParser {
                 return Parsed::Invalid(error.rejection());
             }
         }
+    }
+
+    /// Reads the line by which nearly all requests say that their body is JSON, without looking for its end.
+    fn skip_json_type(&mut self, input: &[u8]) -> bool {
+        let is_new_field = self.searched == self.line && (1..=MAX_FIELDS).contains(&self.lines);
+        let is_json_type = is_new_field && input.get(self.line..).is_some_and(begins_with_json_type);
+        if is_json_type {
+            self.line += JSON_TYPE.len();
+            self.searched = self.line;
+            self.lines += 1;
+            self.types += 1;
+            self.is_json |= self.types == 1;
+        }
+        is_json_type
     }
 
     /// The next complete line without its end, CRLF or LF (RFC 9112 §2.2). There is no other control character
@@ -295,6 +312,27 @@ fn next_control(input: &[u8], from: usize) -> usize {
     }
     let is_control = |byte: &u8| *byte < b' ' || *byte == 0x7f;
     input.len() - rest.len() + rest.iter().position(is_control).unwrap_or(rest.len())
+}
+
+const JSON_TYPE: [u8; 32] = *b"content-type: application/json\r\n";
+
+/// Whether this line is first, in any case. Its bytes are compared all at once.
+fn begins_with_json_type(input: &[u8]) -> bool {
+    const WITHOUT_CASE: [u8; 32] = {
+        let (mut masks, mut i) = ([0xff; 32], 0);
+        while i < JSON_TYPE.len() {
+            if JSON_TYPE[i].is_ascii_lowercase() {
+                masks[i] = !0x20;
+            }
+            i += 1;
+        }
+        masks
+    };
+
+    let Some(line) = input.first_chunk::<32>() else { return false };
+    // Most other lines are longer or shorter.
+    line[31] == b'\n'
+        && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE[i]) & WITHOUT_CASE[i]) == 0
 }
 
 fn can_begin(input: &[u8]) -> bool {

@@ -51,6 +51,31 @@ fn rejected(input: &str) -> (u16, bool) {
 }
 
 #[test]
+fn json_type_is_known_in_any_case_and_nothing_like_it() {
+    for (line, is_json) in [
+        ("content-type: application/json", true),
+        ("Content-Type: Application/JSON", true),
+        ("CONTENT-TYPE: APPLICATION/JSON", true),
+        ("content-type: application_json", false),
+        ("content-type: application/jso.", false),
+    ] {
+        assert_eq!(head(&with(&format!("{line}\r\n"))).is_json, is_json, "{line}");
+    }
+    let twice = "content-type: text/plain\r\ncontent-type: application/json\r\n";
+    assert!(!head(&with(twice)).is_json, "the first one is in effect");
+    for line in [
+        "content-type:\0application/json",
+        "content-type: application\x0fjson",
+        "content-type\x1a application/json",
+    ] {
+        assert_eq!(rejected(&with(&format!("{line}\r\n"))), (400, true), "{line:?}");
+    }
+    let many = "content-type: application/json\r\n";
+    assert_eq!(rejected(&with(&many.repeat(98))).0, 0);
+    assert_eq!(rejected(&with(&many.repeat(99))), (431, true));
+}
+
+#[test]
 fn usual_head_is_understood() {
     let text =
         "POST /pixel HTTP/1.1\r\nHost: h:80\r\nContent-Type: application/json\r\nContent-Length: 41\r\n\r\n";
