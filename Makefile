@@ -21,11 +21,21 @@ ifneq ($(RUSTC),rustc)
 export RUSTC
 endif
 
+# ARCH=amd64 or ARCH=arm64 cross-compiles unless this machine has that architecture. CROSS is Rust's name of it then, and
+# CROSS_TOOLS the beginning of the names of its tools.
+HOST := $(shell '$(RUSTC)' -vV 2>/dev/null | sed -n 's/^host: //p')
+TRIPLE_amd64 = x86_64-unknown-linux-gnu
+TRIPLE_arm64 = aarch64-unknown-linux-gnu
+TRIPLE := $(if $(ARCH),$(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH): pixeld is built for amd64 and arm64)),$(HOST))
+CROSS := $(filter-out $(HOST),$(TRIPLE))
+CROSS_TOOLS = $(if $(CROSS),$(subst -unknown-,-,$(CROSS))-)
+FOR_CROSS = $(if $(CROSS),--target $(CROSS))
+
 # Where `make install` takes the binaries from, and the shells for which pixeldctl's command line is completed.
 # This folder, CARGO_HOME and DESTDIR may have spaces in their names: quote each where a shell reads it, and
 # make no list of them that make itself takes apart.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
-BUILD = $(TARGET)/release
+BUILD = $(TARGET)/$(if $(CROSS),$(CROSS)/)release
 COMPLETIONS = bash zsh fish
 PAGES = $(wildcard man/*.[1578])
 # Without those that lead to another one, under the name of a unit.
@@ -57,7 +67,6 @@ CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
 CARGO_DENY = cargo-deny 0.20.2
 CARGO_MACHETE = cargo-machete 0.9.2
-HOST = $(shell '$(RUSTC)' -vV | sed -n "s/^host: //p")
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test test-all soak bench bench-instructions bench-refusals load-ramp pictures manual install install-nginx \
@@ -74,7 +83,7 @@ help:
 	@echo 'make bench-refusals count what refused bodies cost (valgrind, some minutes)'
 	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
-	@echo 'make deb            build the Debian packages: target/debian/*.deb'
+	@echo 'make deb            build the Debian packages: target/debian/*.deb (ARCH=arm64: for another architecture)'
 	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
 	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
 	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
@@ -91,13 +100,18 @@ help:
 
 # What a build needs beside make; a compiler that is too old would say less.
 require:
-	@packaging/require
+	@CROSS='$(CROSS)' CROSS_TOOLS='$(CROSS_TOOLS)' packaging/require
 
+# The completions are the same for each architecture. What is cross-compiled runs here only if the kernel has qemu for it,
+# so another pixeldctl prints them otherwise.
 build: require
-	"$(CARGO)" build --release --locked $(SAME)
+	"$(CARGO)" build --release --locked $(SAME) $(FOR_CROSS) \
+		$(if $(CROSS),--config 'target.$(CROSS).linker="$(CROSS_TOOLS)gcc"')
 	@mkdir -p "$(BUILD)/completions"
 	@for shell in $(COMPLETIONS); do \
-		"$(BUILD)/pixeldctl" completions $$shell > "$(BUILD)/completions/pixeldctl.$$shell" || exit; \
+		{ "$(BUILD)/pixeldctl" completions $$shell $(if $(CROSS),2>/dev/null || \
+			"$(CARGO)" run --quiet --locked --bin pixeldctl -- completions $$shell); } \
+			> "$(BUILD)/completions/pixeldctl.$$shell" || exit; \
 	done
 
 # What both kinds of packages hold besides the binaries, as they hold it.
@@ -105,19 +119,19 @@ package: build bom
 	@rm -rf "$(PACKAGE)"
 	@mkdir -p "$(PACKAGE)/plain"
 	@for page in $(PAGES); do gzip -n9 < $$page > "$(PACKAGE)/$${page#man/}.gz" || exit; done
-	@for program in pixeld pixeldctl; do strip -o "$(PACKAGE)/$$program" "$(BUILD)/$$program" || exit; done
+	@for program in pixeld pixeldctl; do $(CROSS_TOOLS)strip -o "$(PACKAGE)/$$program" "$(BUILD)/$$program" || exit; done
 	@for program in pixeld pixeldctl; do \
-		symbols="$(PACKAGE)/symbols/$$(LC_ALL=C readelf -n "$(BUILD)/$$program" | sed -n 's|.*Build ID: \(..\)|\1/|p').debug" && \
+		symbols="$(PACKAGE)/symbols/$$(LC_ALL=C $(CROSS_TOOLS)readelf -n "$(BUILD)/$$program" | sed -n 's|.*Build ID: \(..\)|\1/|p').debug" && \
 		mkdir -p "$${symbols%/*}" && \
 		$(CROSS_TOOLS)objcopy --only-keep-debug --compress-debug-sections "$(BUILD)/$$program" "$$symbols" || exit; \
 	done
 # A package asks for the glibc that it needs. Only what is built to be published has to do with an older one.
-	@packaging/glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
+	@OBJDUMP=$(CROSS_TOOLS)objdump packaging/glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > "$(PACKAGE)/$$package.changelog.gz" || exit; \
 	done
 	@cp "$(TARGET)/pixeld.cdx.json" "$(PACKAGE)/"
-	@packaging/linked notices > "$(PACKAGE)/third-party-notices"
+	@packaging/linked $(TRIPLE) notices > "$(PACKAGE)/third-party-notices"
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r monitoring "$(PACKAGE)/plain/"
@@ -130,14 +144,16 @@ deb: package
 # cargo-deb runs the cargo of the PATH.
 	@mkdir -p "$(PACKAGE)/path" && ln -sf "$$(command -v '$(CARGO)')" "$(PACKAGE)/path/cargo"
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx --variant=dbgsym; do \
-		PATH="$$(realpath "$(PACKAGE)/path"):$$PATH" SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" --no-build --locked --quiet \
+		PATH="$$(realpath "$(PACKAGE)/path"):$$PATH" SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" $(FOR_CROSS) --no-build --locked --quiet \
 			--deb-version='$(PACKAGE_VERSION)' $$variant || exit; \
 	done
 	@ls "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
 rpm: package
+	@mkdir -p "$(TARGET)/generate-rpm"
 	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx --variant=debuginfo; do \
-		SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" generate-rpm --target-dir="$(TARGET)" \
+		SOURCE_DATE_EPOCH=$(EPOCH) OBJDUMP=$(CROSS_TOOLS)objdump "$$tool" generate-rpm $(FOR_CROSS) \
+			--target-dir="$(TARGET)" --output="$(TARGET)/generate-rpm/" --auto-req=packaging/rpm/requires \
 			--set-metadata='version = "$(PACKAGE_VERSION)"' $$variant || exit; \
 	done
 	@ls "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
@@ -175,7 +191,7 @@ lint-packages: deb rpm
 	rpmlint --config packaging/rpm/rpmlint.toml "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 reproducible:
-	@bash packaging/reproducible
+	@ARCH='$(ARCH)' bash packaging/reproducible
 
 # CycloneDX, and not what cargo-auditable puts into the binaries: scanners and auditors read it without
 # the program, and the program stays as it was built.
@@ -183,9 +199,9 @@ bom: require
 	@command -v python3 >/dev/null || \
 		{ echo 'make: python3, which lists what is in the programs, is missing: sudo apt install python3' >&2; exit 69; }
 	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" cyclonedx --quiet \
-		--format json --spec-version 1.5 --target $(HOST) --override-filename pixeld.cdx
+		--format json --spec-version 1.5 --target $(TRIPLE) --override-filename pixeld.cdx
 	@mkdir -p "$(TARGET)"
-	@packaging/linked bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
+	@packaging/linked $(TRIPLE) bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
 	@rm pixeld.cdx.json crates/*/pixeld.cdx.json
 
 sbom: bom

@@ -14,6 +14,15 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,proc
 /// A hook that keeps servers from starting at boot.
 const QUIET: &str = "systemctl --root=\"$1\" disable nginx.service ssh.service";
 
+/// What an emulated host has besides Debian's essential packages, because each takes seconds there.
+const EMULATED_PACKAGES: &str = "systemd,systemd-sysv,dbus,procps,util-linux";
+
+/// A hook that lets systemd start its own services under qemu, where it cannot mount credentials.
+const WITHOUT_CREDENTIALS: &str = "for unit in sysctl sysusers tmpfiles-setup tmpfiles-setup-dev; do \
+                                   folder=\"$1/etc/systemd/system/systemd-$unit.service.d\"; mkdir \"$folder\"; \
+                                   printf '[Service]\\nLoadCredential=\\nSetCredential=\\n' > \"$folder/qemu.conf\"; \
+                                   done";
+
 /// What a cloud's image of Debian has besides those: less than a host needs.
 const IMAGE_PACKAGES: &str = "systemd,systemd-sysv,dbus,cloud-init,iproute2,procps,util-linux";
 
@@ -55,6 +64,8 @@ const MASKED: &[&str] = &[
 pub enum Release {
     /// Debian 12, systemd 252: the oldest that is supported.
     Bookworm,
+    /// Debian 12 for arm64, which qemu emulates.
+    BookwormArm64,
     /// Debian 13, systemd 257.
     Trixie,
     /// Debian 13 as a cloud's image has it: with cloud-init, and with nothing that pixeld needs. apt
@@ -69,7 +80,7 @@ pub enum Release {
 impl Release {
     const fn suite(self) -> &'static str {
         match self {
-            Self::Bookworm => "bookworm",
+            Self::Bookworm | Self::BookwormArm64 => "bookworm",
             Self::Trixie | Self::TrixieImage | Self::TrixieDnf | Self::TrixieFresh => "trixie",
         }
     }
@@ -102,18 +113,24 @@ impl Release {
     fn recipe(self) -> Vec<String> {
         let (packages, hook): (String, String) = match self {
             Self::Bookworm | Self::Trixie => (PACKAGES.into(), QUIET.into()),
+            Self::BookwormArm64 => (EMULATED_PACKAGES.into(), WITHOUT_CREDENTIALS.into()),
             Self::TrixieDnf => (format!("{PACKAGES},dnf,rpm"), QUIET.into()),
             Self::TrixieImage => (IMAGE_PACKAGES.into(), download(INSTALLABLE)),
             Self::TrixieFresh => (FRESH_PACKAGES.into(), download(FRESH_INSTALLABLE)),
         };
+        let variant = if self == Self::BookwormArm64 { "minbase" } else { "important" };
         let mut recipe = vec![
-            "--variant=important".into(),
+            format!("--variant={variant}"),
             format!("--include={packages}"),
             // An empty id, unlike "uninitialized", is no first boot: presets stay as they are.
             "--customize-hook=: > \"$1/etc/machine-id\"".into(),
             format!("--customize-hook={hook}"),
             format!("--customize-hook=systemctl --root=\"$1\" mask {}", MASKED.join(" ")),
         ];
+        if self == Self::BookwormArm64 {
+            // A program under qemu unpacks slowly, and waits for the disk after each file.
+            recipe.extend(["--architectures=arm64".into(), "--dpkgopt=force-unsafe-io".into()]);
+        }
         if matches!(self, Self::TrixieImage | Self::TrixieFresh) {
             recipe.push("--skip=cleanup/apt".into());
         }

@@ -1,5 +1,6 @@
 //! The Debian packages, on hosts that have never seen pixeld.
 
+mod arm64;
 mod chroot;
 mod contents;
 mod drained;
@@ -26,9 +27,10 @@ const CONFIG: &str = "/etc/pixeld/pixeld.toml";
 /// What every version accepts: this key has another name since 0.2.0.
 const OLD_CONFIG: &str = "workers = 3\n\n[limits]\nhead = \"24KiB\"\n";
 
-/// Where `make deb` has put a package.
+/// Where `make deb` has put a package for this machine.
 pub fn deb(name: &str) -> PathBuf {
-    built("deb", "debian", &format!("{name}_{}_", version()))
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    built("deb", "debian", &format!("{name}_{}_{architecture}", version()))
 }
 
 /// This version as packages spell it.

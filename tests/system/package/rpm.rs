@@ -14,7 +14,7 @@ use crate::harness::{
 
 /// Where `make rpm` has put a package.
 pub fn rpm(name: &str) -> PathBuf {
-    built("rpm", "generate-rpm", &format!("{name}-{}-", version()))
+    built("rpm", "generate-rpm", &format!("{name}-{}-1.{}", version(), std::env::consts::ARCH))
 }
 
 /// A host with the repository and with packages from it, such as `pixeld-0.1.0`.
