@@ -20,7 +20,7 @@ impl Programs {
     /// None of them knows anything.
     fn silent() -> Self {
         let programs = Self(tempfile::tempdir().unwrap());
-        for name in ["systemctl", "nginx", "ss", "journalctl", "timedatectl"] {
+        for name in ["systemctl", "nginx", "ss", "journalctl", "timedatectl", "df"] {
             programs.say(name, "echo not today >&2; exit 1");
         }
         programs
@@ -91,7 +91,8 @@ fn failing_programs_are_quoted_and_skipped() {
     assert_found(&findings, "journal", "skipped", "no service of systemd's");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
-    assert_eq!(findings.len(), 18, "{findings:#?}");
+    assert_found(&findings, "disk", "skipped", "df fails: not today");
+    assert_eq!(findings.len(), 19, "{findings:#?}");
 }
 
 #[test]

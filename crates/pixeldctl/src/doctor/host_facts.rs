@@ -84,6 +84,12 @@ impl Host {
         text.trim().parse().map_err(|_| Unavailable(format!("{path} holds {:?}, no number", text.trim())))
     }
 
+    /// A file's size, if it exists and may be looked at.
+    pub fn size(&self, path: &str) -> Option<u64> {
+        let file = self.root.join(path.trim_start_matches('/'));
+        Some(fs::metadata(file).ok()?.len())
+    }
+
     /// Runs a program of the host's, in English and without a pager.
     pub async fn run(&self, program: &str, arguments: &[&str]) -> Probe<Printed> {
         let path =

@@ -8,6 +8,7 @@ use crate::doctor::{
         CounterSample, Facts,
         access::SocketAccess,
         clock::{Clock, Instants},
+        disk::LogDisk,
         journal::Suppressed,
         net::{Overflows, Queue, TimeWait},
         nginx::{Group, Location, Nginx},
@@ -60,6 +61,7 @@ pub fn healthy() -> Facts {
     let sample = |total, instant| CounterSample {
         overflows: Ok(Overflows { overflows: 3, drops: 3 }),
         cpu: Ok(CpuTime { total, stolen: 10 }),
+        logs: vec![("/var/log/nginx/pixeld/access.log", 5_000_000)],
         instant,
     };
     Facts {
@@ -98,6 +100,7 @@ pub fn healthy() -> Facts {
             ("10.77.0.20:8000".into(), ServerState::Serving),
         ],
         suppressed: Ok(Suppressed { lines: 0 }),
+        disk: Ok(LogDisk { free: 8 << 30, has_rotation: true }),
         clock: Ok(Clock { synchronized: true, can_synchronize: true }),
         samples: [
             sample(1000, before),
@@ -109,8 +112,12 @@ pub fn healthy() -> Facts {
 /// A host of which nothing can be seen.
 pub fn invisible() -> Facts {
     let unavailable = || Unavailable("it is dark".into());
-    let sample =
-        CounterSample { overflows: Err(unavailable()), cpu: Err(unavailable()), instant: Instants::now() };
+    let sample = CounterSample {
+        overflows: Err(unavailable()),
+        cpu: Err(unavailable()),
+        logs: Vec::new(),
+        instant: Instants::now(),
+    };
     Facts {
         daemon: Err(DaemonError::NoPermission("you may not".into())),
         configuration_faults: Err(unavailable()),
@@ -126,6 +133,7 @@ pub fn invisible() -> Facts {
         access: Err(unavailable()),
         servers: Vec::new(),
         suppressed: Err(unavailable()),
+        disk: Err(unavailable()),
         clock: Err(unavailable()),
         samples: [sample.clone(), sample],
     }

@@ -5,6 +5,7 @@ mod common;
 mod config;
 mod cpu;
 mod daemon;
+mod disk;
 mod exposure;
 mod files;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use super::{
 type CheckFn = fn(&Facts) -> CheckResult;
 
 /// Every check, in the order in which they are shown.
-const CHECKS: [(&str, CheckFn); 18] = [
+const CHECKS: [(&str, CheckFn); 19] = [
     ("daemon", daemon::daemon),
     ("config", config::config),
     ("sockets", sockets::sockets),
@@ -45,6 +46,7 @@ const CHECKS: [(&str, CheckFn); 18] = [
     ("log-lines", log::daemon_lines),
     ("journal", log::journal),
     ("metrics", metrics::metrics),
+    ("disk", disk::disk),
     ("clock", time::clock),
 ];
 

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod clock;
 pub mod config_files;
+pub mod disk;
 pub mod journal;
 pub mod net;
 pub mod nginx;
@@ -56,6 +57,8 @@ pub struct Facts {
     pub servers: Vec<(String, upstream::ServerState)>,
     /// Lines that journald has thrown away.
     pub suppressed: Probe<journal::Suppressed>,
+    /// The file system of the logs.
+    pub disk: Probe<disk::LogDisk>,
     /// Whether the clock is right.
     pub clock: Probe<clock::Clock>,
     /// What grows, at the beginning and at the end.
@@ -69,6 +72,8 @@ pub struct CounterSample {
     pub overflows: Probe<net::Overflows>,
     /// The time of all CPUs.
     pub cpu: Probe<process::CpuTime>,
+    /// The logs of nginx's site, and their sizes.
+    pub logs: Vec<(&'static str, u64)>,
     pub instant: clock::Instants,
 }
 
@@ -77,6 +82,7 @@ impl CounterSample {
         Self {
             overflows: net::overflows(host),
             cpu: process::cpu_time(host),
+            logs: disk::log_sizes(host),
             instant: clock::Instants::now(),
         }
     }
@@ -110,8 +116,8 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
         };
         (nginx, states, access)
     };
-    let ((daemon, configuration_faults, main_pid, suppressed), (nginx, servers, access), clock) =
-        tokio::join!(the_daemon, the_proxy, clock::probe(host));
+    let ((daemon, configuration_faults, main_pid, suppressed), (nginx, servers, access), disk, clock) =
+        tokio::join!(the_daemon, the_proxy, disk::probe(host), clock::probe(host));
     let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
 
@@ -132,6 +138,7 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
         access,
         servers,
         suppressed,
+        disk,
         clock,
         samples: [first, CounterSample::take(host)],
     }
