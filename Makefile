@@ -41,6 +41,9 @@ PAGES = $(wildcard man/*.[1578])
 # Without those that lead to another one, under the name of a unit.
 WHOLE_PAGES = $(filter-out %.service.8,$(PAGES))
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
+# Those that can be enabled.
+STOPPED = $(filter-out pixeld-metrics.service,$(notdir $(UNITS)))
+NGINX_DROP_IN = /etc/systemd/system/nginx.service.d/pixeld.conf
 
 # The binaries name no folder of this machine, so that they are the same wherever they are built. What is
 # named last counts: the target folder may be inside the checkout, or not.
@@ -70,7 +73,7 @@ CARGO_MACHETE = cargo-machete 0.9.2
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 
 .PHONY: help require build run test test-all soak bench bench-instructions bench-refusals load-ramp pictures manual install install-nginx \
-	uninstall clean package deb rpm released-packages lint-packages reproducible bom sbom audit \
+	uninstall uninstall-nginx clean package deb rpm released-packages lint-packages reproducible bom sbom audit \
 	release release-files sign-release verify-release repository
 
 help:
@@ -96,7 +99,7 @@ help:
 	@echo 'make install-nginx  put the site in place under /etc/nginx'
 	@echo 'make manual         render the manual as HTML and PDF: target/manual'
 	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
-	@echo 'make uninstall      remove what make install installed, except the configuration'
+	@echo 'make uninstall      stop and remove what make install and install-nginx installed, except the configuration'
 
 # What a build needs beside make; a compiler that is too old would say less.
 require:
@@ -135,23 +138,28 @@ package: build bom
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r monitoring "$(PACKAGE)/plain/"
-	@cp -r systemd/* nginx/* packaging/check-config packaging/proxy-group packaging/80-pixeld.preset pixeld.toml README.md CHANGELOG.md LICENSE \
+	@cp -r systemd/* packaging/check-config packaging/proxy-group packaging/site-logs packaging/80-pixeld.preset pixeld.toml CHANGELOG.md LICENSE \
 		"$(BUILD)"/completions/pixeldctl.* "$(PACKAGE)/plain/"
+	@cp -r nginx "$(PACKAGE)/"
+	@packaging/readme > "$(PACKAGE)/README.md"
 
 deb: package
 	@command -v dpkg-shlibdeps >/dev/null || \
 		{ echo 'make deb: dpkg-shlibdeps, which finds the libraries that pixeld needs, is missing: sudo apt install dpkg-dev' >&2; exit 69; }
 # cargo-deb runs the cargo of the PATH.
 	@mkdir -p "$(PACKAGE)/path" && ln -sf "$$(command -v '$(CARGO)')" "$(PACKAGE)/path/cargo"
+	@rm -f "$(TARGET)"/debian/pixeld-nginx_$(PACKAGE_VERSION)_*.deb
 	@tool=$$($(TOOL) $(CARGO_DEB)) && for variant in '' --variant=nginx --variant=dbgsym; do \
 		PATH="$$(realpath "$(PACKAGE)/path"):$$PATH" SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" $(FOR_CROSS) --no-build --locked --quiet \
 			--deb-version='$(PACKAGE_VERSION)' $$variant || exit; \
 	done
+	@SOURCE_DATE_EPOCH=$(EPOCH) packaging/all-architectures "$(TARGET)"/debian/pixeld-nginx_$(PACKAGE_VERSION)_*.deb
 	@ls "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 
 rpm: package
+	@rm -f "$(TARGET)"/generate-rpm/pixeld-nginx-$(PACKAGE_VERSION)-*.rpm
 	@mkdir -p "$(TARGET)/generate-rpm"
-	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' --variant=nginx --variant=debuginfo; do \
+	@tool=$$($(TOOL) $(CARGO_GENERATE_RPM)) && for variant in '' '--variant=nginx --arch=noarch' --variant=debuginfo; do \
 		SOURCE_DATE_EPOCH=$(EPOCH) OBJDUMP=$(CROSS_TOOLS)objdump "$$tool" generate-rpm $(FOR_CROSS) \
 			--target-dir="$(TARGET)" --output="$(TARGET)/generate-rpm/" --auto-req=packaging/rpm/requires \
 			--set-metadata='version = "$(PACKAGE_VERSION)"' $$variant || exit; \
@@ -269,12 +277,14 @@ install:
 			$(INSTALL) -D -m 0644 /dev/stdin "$(DESTDIR)$(UNITDIR)/$${unit#systemd/}" || exit; \
 	done
 	$(INSTALL) -D -m 0644 systemd/pixeld.sysusers "$(DESTDIR)$(SYSUSERSDIR)/pixeld.conf"
-	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(LIBEXECDIR)/pixeld" packaging/check-config packaging/proxy-group
+	$(INSTALL) -D -m 0755 -t "$(DESTDIR)$(LIBEXECDIR)/pixeld" packaging/check-config packaging/proxy-group packaging/site-logs
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(CATALOGDIR)" systemd/pixeld.catalog
 	[ -e "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml" ] || \
 		$(INSTALL) -D -m 0644 pixeld.toml "$(DESTDIR)$(SYSCONFDIR)/pixeld/pixeld.toml"
-	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx" nginx/*.conf
-	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx/nginx.service.d" nginx/nginx.service.d/*.conf
+	for folder in nginx nginx/pixeld.d nginx/pixeld.d/pixel nginx/nginx.service.d; do \
+		$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/$$folder" $$folder/*.conf || exit; \
+	done
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/nginx" nginx/*.service nginx/*.timer
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/pixeld/monitoring" monitoring/*
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man1" man/*.1
 	$(INSTALL) -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/man/man5" man/*.5
@@ -287,21 +297,26 @@ install:
 
 install-nginx:
 	$(INSTALL) -D -m 0644 nginx/pixeld.conf "$(DESTDIR)/etc/nginx/conf.d/pixeld.conf"
-	for own in pixeld-upstreams.conf pixeld-tls.conf; do \
+	for own in pixeld-upstreams.conf pixeld-logrotate.conf; do \
 		[ -e "$(DESTDIR)/etc/nginx/$$own" ] || \
 			$(INSTALL) -D -m 0644 nginx/$$own "$(DESTDIR)/etc/nginx/$$own" || exit; \
 	done
-	[ ! -e /proc/net/if_inet6 ] || \
-		$(INSTALL) -D -m 0644 nginx/pixeld-ipv6.conf "$(DESTDIR)/etc/nginx/pixeld-ipv6.conf"
-	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf \
-		"$(DESTDIR)/etc/systemd/system/nginx.service.d/pixeld.conf"
+# Once the folder is there, an operator may have switched IPv6 off.
+	[ -e "$(DESTDIR)/etc/nginx/pixeld.d" ] || [ ! -e /proc/net/if_inet6 ] || \
+		$(INSTALL) -D -m 0644 -t "$(DESTDIR)/etc/nginx/pixeld.d" nginx/pixeld.d/ipv6.conf
+	$(INSTALL) -d "$(DESTDIR)/etc/nginx/pixeld.d/pixel"
+	$(INSTALL) -D -m 0644 -t "$(DESTDIR)/etc/systemd/system" nginx/*.service nginx/*.timer
+	$(INSTALL) -D -m 0644 nginx/nginx.service.d/pixeld.conf "$(DESTDIR)$(NGINX_DROP_IN)"
 # nginx's processes get the group at their next start.
 	@if [ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ]; then \
-		echo 'nginx may connect to pixeld after this, as root: $(LIBEXECDIR)/pixeld/proxy-group --nginx'; \
-	else packaging/proxy-group --nginx || :; fi
+		echo 'Before nginx starts, as root: $(LIBEXECDIR)/pixeld/site-logs && $(LIBEXECDIR)/pixeld/proxy-group --nginx'; \
+	else packaging/site-logs; packaging/proxy-group --nginx || :; fi
 	@[ -n "$(DESTDIR)" ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
 
-uninstall:
+# On this host, what is removed is stopped first. The configuration stays, of pixeld and of its site: what is below
+# /etc/pixeld, /etc/nginx/pixeld.d, pixeld-upstreams.conf and pixeld-logrotate.conf.
+uninstall: uninstall-nginx
+	@[ -n "$(DESTDIR)" ] || [ ! -e "$(UNITDIR)/pixeld.service" ] || systemctl disable --quiet --now $(STOPPED)
 	rm -f "$(DESTDIR)$(PREFIX)/bin/pixeld" "$(DESTDIR)$(PREFIX)/bin/pixeldctl"
 	rm -f $(foreach unit,$(notdir $(UNITS)),"$(DESTDIR)$(UNITDIR)/$(unit)")
 	rm -rf "$(DESTDIR)$(LIBEXECDIR)/pixeld"
@@ -310,6 +325,18 @@ uninstall:
 	rm -f "$(DESTDIR)$(BASHCOMPDIR)/pixeldctl" "$(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl"
 	rm -f "$(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/pixeld"
+	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+# Packages have the drop-in elsewhere: nothing of theirs goes.
+uninstall-nginx:
+	@[ ! -e "$(DESTDIR)$(NGINX_DROP_IN)" ] || { set -x; \
+		rm -f "$(DESTDIR)/etc/nginx/conf.d/pixeld.conf" "$(DESTDIR)$(NGINX_DROP_IN)"; \
+		rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(dir $(NGINX_DROP_IN))"; \
+		find "$(DESTDIR)/etc/nginx/pixeld.d" -type l -lname '$(PREFIX)/share/pixeld/*' -delete; \
+		[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || { \
+			systemctl stop pixeld-logrotate.timer; \
+			! systemctl --quiet is-active nginx || ! nginx -q -t || systemctl reload nginx; }; \
+		rm -f $(foreach unit,$(notdir $(wildcard nginx/*.service nginx/*.timer)),"$(DESTDIR)/etc/systemd/system/$(unit)"); }
 
 clean:
 	"$(CARGO)" clean

@@ -135,7 +135,7 @@ def nginx(site):
         text = text.replace("include pixeld-upstreams.conf;", (proxy.UPSTREAMS).read_text())
         text = re.sub(r"listen 80\b", f"listen 127.0.0.1:{own}", text)
         for old, new in ((proxy.SOCKET, f"{folder}/http.sock"), ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-                         ("/var/log/nginx", folder), ("FOLDER", folder)):
+                         ("/var/log/nginx/pixeld", folder), ("FOLDER", folder)):
             text = text.replace(old, new)
         path = Path(folder, "nginx.conf")
         path.write_text(text)

@@ -56,7 +56,7 @@ def site(old, new):
     return {"edit": replaced(old, new)}
 
 
-LOG = "access_log /var/log/nginx/pixeld.access.log pixeld buffer=64k flush=5s;"
+LOG = "access_log /var/log/nginx/pixeld/access.log pixeld buffer=64k flush=5s;"
 VARIANTS = {
     "as shipped": {},
     "access_log off": site(LOG, "access_log off;"),

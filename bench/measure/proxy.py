@@ -47,6 +47,7 @@ def install(site=None, edit=None, main=None, workers=1, connections=8192):
     for old in [*(NGINX / "conf.d").iterdir(), *(NGINX / "sites-enabled").iterdir()]:
         old.unlink()
     shutil.copy(UPSTREAMS, NGINX)
+    Path("/var/log/nginx/pixeld").mkdir(exist_ok=True)
     text = site or (paths.ROOT / "nginx" / "pixeld.conf").read_text()
     SITE.write_text(edit(text) if edit else text)
     original = NGINX / "nginx.conf.debian"

@@ -106,13 +106,13 @@ class Host(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.sent = self.enterContext(served(self.folder))
-        self.log = self.folder / "pixeld.access.log"
+        self.log = self.folder / "access.log"
         files = {file["path"]: file["content"] for file in yaml.safe_load(USER_DATA)["write_files"]}
         settings = self.folder / "pixeld-deploy.conf"
         settings.write_text(files["/etc/pixeld-deploy.conf"].replace("${Region}", "us-east-1").replace("${Role}", "front"))
         script = files["/usr/local/sbin/pixeld-aws"].replace("/etc/pixeld-deploy.conf", str(settings))
         self.script = self.folder / "pixeld-aws"
-        self.script.write_text(script.replace("/var/log/nginx/pixeld.access.log", str(self.log)))
+        self.script.write_text(script.replace("/var/log/nginx/pixeld/access.log", str(self.log)))
 
     def run_script(self, *arguments: str) -> subprocess.CompletedProcess:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "RUNTIME_DIRECTORY": str(self.folder)}
@@ -157,9 +157,11 @@ class Host(unittest.TestCase):
     def test_5xx_responses_of_a_new_log_count(self) -> None:
         self.log.write_text("x" * 1000)
         self.metrics()
-        self.log.rename(self.folder / "pixeld.access.log.1")
+        with self.log.open("a") as log:
+            log.write('\n{"status":503}\n')
+        self.log.rename(self.folder / "access.log.1")
         self.log.write_text('{"status":504}\n')
-        self.assertEqual(self.metrics()["ServerErrors"], "1", "renamed")
+        self.assertEqual(self.metrics()["ServerErrors"], "2", "renamed")
         self.log.write_text('{"status":504}\n' * 2)
         self.assertEqual(self.metrics()["ServerErrors"], "1", "continued")
         self.log.write_text('{"status":504}\n')

@@ -178,7 +178,7 @@ fn nginx(program: &str, arguments: &[&str], pixeld: SocketAddr) -> Proxy {
         let site = include_str!("../../nginx/pixeld.conf")
             .replace("listen 80 default_server;", &format!("listen {address};"))
             .replace("include pixeld-upstreams.conf;", &format!("server {pixeld} max_fails=0;"))
-            .replace("/var/log/nginx", &folder.to_string());
+            .replace("/var/log/nginx/pixeld", &folder.to_string());
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {folder}/{name};"))
             .concat();

@@ -72,13 +72,13 @@ fn timeouts_of_both_hosts_lose_no_request() {
         host.run("pkill -STOP -x pixeld");
     }
     // proxy_read_timeout is 3 s.
-    site.c5.wait_for("grep -c 'upstream timed out' /var/log/nginx/error.log | grep -q '[0-9][0-9]'");
+    site.c5.wait_for("grep -c 'upstream timed out' /var/log/nginx/pixeld/error.log | grep -q '[0-9][0-9]'");
     for host in both {
         host.run("pkill -CONT -x pixeld");
     }
     load.wait_for_answers(640);
     load.stop().assert_all_ok();
-    let log: u64 = site.c5.run("stat -c %s /var/log/nginx/error.log").stdout.trim().parse().unwrap();
+    let log: u64 = site.c5.run("stat -c %s /var/log/nginx/pixeld/error.log").stdout.trim().parse().unwrap();
     assert!(log < 200_000, "{log} bytes of error log");
 }
 
@@ -88,7 +88,7 @@ fn timeout_of_a_single_host_loses_no_request() {
     site.c5.run("sed -i '/^server 10/s/^/#/' /etc/nginx/pixeld-upstreams.conf && systemctl restart nginx");
     let load = load(&site);
     site.c5.run("pkill -STOP -x pixeld");
-    site.c5.wait_for("grep -q 'upstream timed out' /var/log/nginx/error.log");
+    site.c5.wait_for("grep -q 'upstream timed out' /var/log/nginx/pixeld/error.log");
     site.c5.run("pkill -CONT -x pixeld");
     load.wait_for_answers(400);
     site.c5.run("systemctl restart pixeld");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{ECHO, Host, Output, Release, wait_for_some};
+use crate::harness::{ECHO, Host, Output, PIXEL, Release, wait_for_some};
 
 /// Where the host finds this machine's crates.
 const CRATES: &str = "/opt/crates";
@@ -35,6 +35,30 @@ fn quickstart_on_a_clean_host_builds_and_serves() {
     succeed(&host, &readme);
 
     serve_and_stop(&host);
+    install_and_uninstall(&host);
+}
+
+/// `make install` and `make install-nginx`, as the README has them, and the end of both.
+fn install_and_uninstall(host: &Host) {
+    host.run(
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx-light logrotate",
+    );
+    host.run("rm -f /etc/nginx/sites-enabled/default && cd /home/alice/pixeld && make install");
+    host.run("systemd-sysusers && systemctl daemon-reload && systemctl enable --quiet --now pixeld pixeld-metrics.timer");
+    host.run("cd /home/alice/pixeld && make install-nginx && nginx -t && systemctl daemon-reload");
+    host.run("systemctl restart nginx && systemctl is-active pixeld-logrotate.timer");
+    host.run("ln -s /usr/local/share/pixeld/nginx/pixeld.d/limit-requests.conf /etc/nginx/pixeld.d/");
+    let curl = "curl --silent --fail -H 'content-type: application/json' -d @- http://127.0.0.1/pixel";
+    host.run(&format!("echo '{PIXEL}' | {curl}"));
+
+    host.run("cd /home/alice/pixeld && make uninstall");
+    assert_eq!(host.run("systemctl list-units --plain --no-legend --all 'pixeld*'").stdout, "");
+    host.run("! pgrep -x pixeld && nginx -t && systemctl is-active nginx");
+    assert_eq!(host.run("find /etc /usr/local -xtype l").stdout, "");
+    let left = host
+        .run("find /etc /run /usr -xdev -name '*pixeld*' ! -path '/etc/nginx/pixeld*' ! -path /etc/pixeld")
+        .stdout;
+    assert_eq!(left, "/etc/pixeld/pixeld.toml\n");
 }
 
 /// Runs `make run`, does what it says, and ends it by what Ctrl-C sends.

@@ -21,7 +21,9 @@ fn matching(pattern: &str) -> Vec<String> {
     let name = pattern.file_name().unwrap().to_str().unwrap().to_owned();
     let Some((begin, end)) = name.split_once('*') else { return vec![name] };
     let folder = match pattern.parent().unwrap() {
-        made if made.starts_with("target") && end == ".conf" => root().join("nginx"),
+        made if made.starts_with("target/release/package/nginx") => {
+            root().join(made.strip_prefix("target/release/package").unwrap())
+        }
         made if made.starts_with("target/release/package/plain") => root().join("systemd"),
         made if made.starts_with("target") => return vec![name],
         folder => root().join(folder),
@@ -64,12 +66,16 @@ fn made() -> BTreeSet<String> {
         paths.extend(values.filter(|value| value.starts_with('/')).map(String::from));
     }
     let site = include_str!("../../../nginx/pixeld.conf");
-    let logs = site.lines().filter_map(|line| line.trim().strip_prefix("access_log ")?.split(' ').next());
-    paths.extend(logs.filter(|log| log.starts_with('/')).map(String::from));
+    let tls = include_str!("../../../nginx/pixeld.d/tls.conf");
+    for named in ["access_log ", "error_log ", "ssl_certificate ", "ssl_certificate_key "] {
+        let lines = site.lines().chain(tls.lines());
+        let files = lines.filter_map(|line| line.trim().strip_prefix(named)?.split([' ', ';']).next());
+        paths.extend(files.map(String::from));
+    }
     let included = site.lines().filter_map(|line| line.trim().strip_prefix("include pixeld.d/"));
     paths.extend(included.map(|pattern| format!("/etc/nginx/pixeld.d/{}", pattern.trim_end_matches(';'))));
     let enabling = include_str!("../../../packaging/debian-nginx/postinst");
-    for variable in ["link=", "was_enabled=", "ipv6="] {
+    for variable in ["link=", "was_enabled=", "upstreams=", "old="] {
         paths.extend(enabling.lines().filter_map(|line| line.strip_prefix(variable)).map(String::from));
     }
     let access = include_str!("../../../packaging/proxy-group");
@@ -110,7 +116,7 @@ fn listed_files_are_made() {
     }
     // By `make install` alone, below its PREFIX.
     let makefile = include_str!("../../../Makefile");
-    assert!(makefile.contains("$(PREFIX)/share/pixeld/nginx\" nginx/*.conf"));
+    assert!(makefile.contains("$(PREFIX)/share/pixeld/$$folder\" $$folder/*.conf"));
     all.insert("/usr/local/share/pixeld/nginx/pixeld.conf".into());
     let unknown: Vec<_> =
         listed().into_iter().filter(|listed| !all.iter().any(|path| has(listed, path))).collect();

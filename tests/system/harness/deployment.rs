@@ -20,6 +20,7 @@ pub fn start_on(release: Release) -> Site {
 fn install_nginx(c5: &Host, parameters: &str) {
     c5.run("rm -f /etc/nginx/sites-enabled/default");
     c5.run("cp /usr/share/pixeld/nginx/pixeld.conf /etc/nginx/conf.d/");
+    c5.run("/usr/libexec/pixeld/site-logs");
     let upstreams = c5.read("/usr/share/pixeld/nginx/pixeld-upstreams.conf");
     let edited = upstreams.replace("#server 10.0.0.20:8000", "server 10.77.0.20:8000");
     assert!(edited.contains(&format!("\nserver 10.77.0.20:8000 {parameters};")), "{upstreams}");
@@ -55,9 +56,18 @@ pub fn retry_as_shipped(c5: &Host) {
     restart_nginx(c5);
 }
 
+/// Switches on a ready file of the site, as its comment says. For before there is load, because nginx restarts.
+pub fn switch_on(c5: &Host, file: &str) {
+    let folder = if file.starts_with("pixel/") { "pixel/" } else { "" };
+    c5.run(&format!("mkdir -p /etc/nginx/pixeld.d/{folder}"));
+    c5.run(&format!("ln -s /usr/share/pixeld/nginx/pixeld.d/{file} /etc/nginx/pixeld.d/{folder}"));
+    restart_nginx(c5);
+}
+
 /// A reload would go on for a while with the workers that nginx had, and close their connections.
 fn restart_nginx(c5: &Host) {
-    c5.run("nginx -t && systemctl restart nginx");
+    // systemd refuses the sixth start within 10 s.
+    c5.run("nginx -t && { systemctl --quiet reset-failed nginx || :; } && systemctl restart nginx");
 }
 
 /// What a test wants to know of `pixeldctl stats`.

@@ -45,6 +45,15 @@ fn billed(bom: &serde_json::Value) -> BTreeSet<String> {
 }
 
 #[test]
+fn readme_links_to_nothing_outside_the_package() {
+    let readme =
+        fs::read_to_string(unpacked().path().join(DOCUMENTS).join("README.md")).expect("read the README");
+    let links = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let dead: Vec<_> = links.filter(|link| !link.starts_with("https://")).collect();
+    assert!(dead.is_empty(), "{dead:?}");
+}
+
+#[test]
 fn each_linked_library_has_notices_and_sbom_entry() {
     let folder = unpacked();
     let documents = folder.path().join(DOCUMENTS);

@@ -133,7 +133,9 @@ fn starts_of_sockets(host: &Host) -> Vec<String> {
 /// nginx is reloaded meanwhile, and closes the connections that it keeps.
 fn load_through_nginx(host: &Host) -> LoadHandle {
     let nginx: SocketAddr = "127.0.0.1:80".parse().unwrap();
-    let load = host.client().load(Load { comes_again: true, ..Load::on(nginx) });
+    // apt takes its time on a busy machine.
+    let duration = std::time::Duration::from_secs(240);
+    let load = host.client().load(Load { comes_again: true, duration, ..Load::on(nginx) });
     load.wait_for_answers(100);
     load
 }
