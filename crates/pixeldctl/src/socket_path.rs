@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use super::{args::Purpose, error::CommandError, service_state};
 
-/// Connects to the socket that was named, or to that of the running daemon. A service that does not run is not
-/// started by it.
+/// Connects to the socket that was named, or to that of the running daemon. A service that has failed is
+/// not started by it.
 ///
 /// # Errors
 /// When no daemon is there, or this user may not connect.
@@ -33,11 +33,11 @@ pub async fn connect(
     };
     let (mut forbidden, mut failed) = (None, None);
     for path in &candidates {
-        if let Some(service) = service_state::stopped(path, limit).await {
+        if let Some(service) = service_state::failed(path, limit).await {
             if service.is_activatable {
-                return Err(CommandError::Stopped(service));
+                return Err(CommandError::ServiceFailed(service));
             }
-            failed = failed.or_else(|| service.has_failed.then_some(service));
+            failed = Some(service);
         }
         let connecting = tokio::time::timeout(limit, UnixStream::connect(path));
         match connecting.await.map_err(|_| CommandError::ConnectTimedOut(path.clone(), limit))? {
@@ -54,7 +54,7 @@ pub async fn connect(
     }
     Err(match (forbidden, failed) {
         (Some(path), _) => CommandError::NoPermission(path),
-        (None, Some(service)) => CommandError::Stopped(service),
+        (None, Some(service)) => CommandError::ServiceFailed(service),
         (None, None) => elsewhere(&candidates, limit).await.unwrap_or(CommandError::NoDaemon(candidates)),
     })
 }
@@ -64,7 +64,7 @@ pub async fn connect(
 async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<CommandError> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
-        if service_state::stopped(&control, limit).await.is_some_and(|service| service.is_activatable) {
+        if service_state::failed(&control, limit).await.is_some_and(|service| service.is_activatable) {
             continue;
         }
         if let Ok(mut client) = ControlClient::connect(&control, limit).await {

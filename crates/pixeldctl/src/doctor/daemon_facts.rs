@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     args::Purpose, control_connection::ControlConnection, error::CommandError, host_target::HostTarget,
-    service_state::StoppedService,
+    service_state::FailedService,
 };
 
 /// What the daemon says of itself over its control socket.
@@ -39,8 +39,8 @@ pub struct DaemonFacts {
 pub enum DaemonError {
     /// It does not run.
     NotRunning(String),
-    /// systemd has stopped it or cannot start it.
-    Stopped(StoppedService),
+    /// systemd runs it, and it has failed.
+    Failed(FailedService),
     /// This user may not ask it.
     NoPermission(String),
     /// It runs, and does not answer as it should.
@@ -61,7 +61,7 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts
         let reason = error.to_string();
         match error {
             CommandError::NoDaemon(_) => DaemonError::NotRunning(reason),
-            CommandError::Stopped(service) => DaemonError::Stopped(service),
+            CommandError::ServiceFailed(service) => DaemonError::Failed(service),
             CommandError::NoPermission(_) => DaemonError::NoPermission(reason),
             _ => DaemonError::Unusable(reason),
         }

@@ -27,16 +27,15 @@ impl CommandError {
             Self::NoDaemon(_) => {
                 "start it with `systemctl start pixeld`, or name its socket with --socket".into()
             }
-            Self::Stopped(service) if service.config_error.is_some() => {
+            Self::ServiceFailed(service) if service.config_error.is_some() => {
                 "correct it, see with `sudo /usr/libexec/pixeld/check-config` that nothing is left, then \
                  `sudo systemctl start pixeld`"
                     .into()
             }
-            Self::Stopped(service) if service.has_failed => {
+            Self::ServiceFailed(_) => {
                 "`journalctl -u pixeld -n 20` says why; then `sudo systemctl start pixeld`".into()
             }
             Self::InFlight(..) => "wait on with `pixeldctl drain --wait`: their time-outs end them".into(),
-            Self::Stopped(_) => "start it with `sudo systemctl start pixeld`".into(),
             Self::OtherSocket { tried, admin: Some(admin), .. } if tried.contains(admin) => {
                 "that file was removed: restart pixeld, or, where systemd holds the socket, \
                  `systemctl restart pixeld-admin.socket`"

@@ -11,7 +11,7 @@ impl fmt::Display for CommandError {
             Self::NoDaemon(paths) => {
                 write!(f, "pixeld is not running: nobody listens at {}", either(paths))
             }
-            Self::Stopped(service) => service.fmt(f),
+            Self::ServiceFailed(service) => service.fmt(f),
             Self::InFlight(requests, limit) => {
                 let (requests, limit) = (counted(*requests, "request"), humantime::format_duration(*limit));
                 write!(f, "drained, and {requests} in flight after {limit}")

@@ -10,15 +10,15 @@ use std::{
 
 use pixeld_control::{CallError, ControlError, ServiceInfo, exit::Exit, sanitize};
 
-use super::{host_target::HostTarget, service_state::StoppedService};
+use super::{host_target::HostTarget, service_state::FailedService};
 
 /// Why a command did not do what it should: a message, a hint and an exit code for each.
 #[derive(Debug)]
 pub enum CommandError {
     /// None of these sockets has a daemon behind it.
     NoDaemon(Vec<PathBuf>),
-    /// systemd runs the daemon, and has stopped it or cannot start it.
-    Stopped(StoppedService),
+    /// systemd runs the daemon, which has failed.
+    ServiceFailed(FailedService),
     /// None of these sockets has, but one beside them.
     OtherSocket {
         tried: Vec<PathBuf>,
@@ -125,7 +125,9 @@ impl CommandError {
     /// Whether this may be over in a moment, where it was well before: the daemon or its host restarts.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoDaemon(_) | Self::Stopped(_) | Self::Connect(..) | Self::ConnectTimedOut(..) => true,
+            Self::NoDaemon(_) | Self::ServiceFailed(_) | Self::Connect(..) | Self::ConnectTimedOut(..) => {
+                true
+            }
             Self::Remote { code, .. } => !matches!(code, Some(NO_SUCH_PROGRAM | NOT_UNDERSTOOD)),
             Self::Call(error) => {
                 matches!(error, CallError::Closed | CallError::Connect(_) | CallError::TimedOut(_))
@@ -137,7 +139,7 @@ impl CommandError {
     /// Whether the daemon just does not run.
     pub fn is_not_running(&self) -> bool {
         match self {
-            Self::NoDaemon(_) | Self::Stopped(_) | Self::Inactive(_) => true,
+            Self::NoDaemon(_) | Self::ServiceFailed(_) | Self::Inactive(_) => true,
             Self::Remote { code, .. } => *code == Some(Exit::Unavailable as i32),
             _ => false,
         }
@@ -159,7 +161,7 @@ impl CommandError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoDaemon(_)
-            | Self::Stopped(_)
+            | Self::ServiceFailed(_)
             | Self::OtherSocket { .. }
             | Self::ReadOnly(_)
             | Self::Inactive(_) => Exit::Unavailable,

@@ -12,7 +12,7 @@ pub type CheckResult = Probe<Vec<Finding>>;
 /// The daemon's answer, for a check that means nothing without it.
 pub fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
     facts.daemon.as_ref().map_err(|error| match error {
-        DaemonError::NotRunning(_) | DaemonError::Stopped(_) => Unavailable("pixeld is not running".into()),
+        DaemonError::NotRunning(_) | DaemonError::Failed(_) => Unavailable("pixeld is not running".into()),
         DaemonError::NoPermission(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
         DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
     })

@@ -7,7 +7,7 @@ use crate::{
         probe::{Facts, units},
     },
     render,
-    service_state::StoppedService,
+    service_state::FailedService,
 };
 
 /// Whether pixeld runs and answers, is not drained, and has the unit that is on disk.
@@ -22,7 +22,7 @@ pub fn daemon(facts: &Facts) -> CheckResult {
             .evidence(format!("{reason}{state}"))
             .fix("sudo journalctl -u pixeld -n 20")
             .fix("sudo systemctl start pixeld"),
-        Err(DaemonError::Stopped(service)) => stopped(service, &state),
+        Err(DaemonError::Failed(service)) => failed(service, &state),
         Err(DaemonError::Unusable(reason)) => {
             Finding::problem("pixeld runs and does not answer as it should")
                 .evidence(format!("{reason}{state}"))
@@ -53,19 +53,14 @@ pub fn daemon(facts: &Facts) -> CheckResult {
     Ok(findings)
 }
 
-fn stopped(service: &StoppedService, state: &str) -> Finding {
+fn failed(service: &FailedService, state: &str) -> Finding {
     if let Some(error) = &service.config_error {
         return Finding::problem("pixeld rejects its configuration and does not run")
             .evidence(format!("{error}{state}"))
             .fix("# correct each line that the check of \"config\" names, and:")
             .fix("sudo systemctl start pixeld");
     }
-    let finding = if service.has_failed {
-        Finding::problem("pixeld has failed and does not run")
-    } else {
-        Finding::warning("pixeld is stopped: the next request starts it")
-    };
-    finding
+    Finding::problem("pixeld has failed and does not run")
         .evidence(format!("{service}{state}"))
         .fix("sudo journalctl -u pixeld -n 20")
         .fix("sudo systemctl start pixeld")
