@@ -165,9 +165,10 @@ fn journal_has_the_caller_of_each_change() {
         assert_eq!(drained["PID"], by);
         // systemd 252 does not know PrivateUsers=identity.
         let sees_users = release != Release::Bookworm;
-        let name = match sees_users {
-            true => format!("uid 1234 (pid {by}, claims to be changer)"),
-            false => format!("pid {by} (claims to be changer)"),
+        let name = if sees_users {
+            format!("uid 1234 (pid {by}, claims to be changer)")
+        } else {
+            format!("pid {by} (claims to be changer)")
         };
         assert_eq!((&drained["BY"], &drained["CLAIMED_USER"]), (&name.clone().into(), &"changer".into()));
         let events = c5.run("pixeldctl events").stdout;

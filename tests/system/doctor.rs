@@ -211,9 +211,9 @@ fn each_fault_of_a_running_host_is_found() {
     assert_is_well(&host);
 
     // A hypervisor that takes every second tick.
-    let stolen = r#"while :; do i=$((i + 100))
+    let stolen = r"while :; do i=$((i + 100))
         printf 'cpu  %012d 0 0 0 0 0 0 %012d 0 0\n' $i $i | dd of=/run/stat conv=notrunc status=none
-        sleep 0.1; done"#;
+        sleep 0.1; done";
     host.write("/run/steal", stolen);
     host.run(
         "systemd-run --quiet --unit steal sh /run/steal && sleep 0.3 && mount --bind /run/stat /proc/stat",
