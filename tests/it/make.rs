@@ -196,20 +196,20 @@ fn assert_named(compiler: &[(&str, &str)], apt_cache: &str, apt_get: &str, expec
 fn missing_compiler_is_named_as_the_host_packages_it() {
     const RUSTUP: &str = "curl -sSf https://sh.rustup.rs | sh -s -- -y && . ~/.cargo/env";
     let apt = |package: &str| format!("sudo apt install --no-install-recommends {package}");
-    let debian = r#"case $* in
+    let debian = r"case $* in
         *' cargo') echo 'Inst cargo (1.85.1+dfsg1-1 Debian:13.8/stable [amd64])' ;;
         *' cargo-web') echo 'Inst cargo-web (1.96.0+dfsg1-1~deb13u1+b1 Debian:13.8/stable [amd64])' ;;
         *) exit 100 ;;
-    esac"#;
+    esac";
     assert_named(&[], "", debian, &apt("cargo-web"));
     let removing = format!("echo 'Remv cargo [1.85.1+dfsg1-1]'; {debian}");
     assert_named(&OLD, "", &removing, RUSTUP);
-    let ubuntu = r#"case $* in
+    let ubuntu = r"case $* in
         *' cargo') echo 'Inst cargo (1.75.0+dfsg0ubuntu1 Ubuntu:24.04/noble [amd64])' ;;
         *' cargo-1.91') echo 'Inst cargo-1.91 (1.91.1+dfsg~24.04 Ubuntu:24.04/noble-updates [amd64])' ;;
         *' cargo-1.89') echo 'Inst cargo-1.89 (1.89.0+dfsg~24.04 Ubuntu:24.04/noble-updates [amd64])' ;;
         *) exit 100 ;;
-    esac"#;
+    esac";
     let names = "for one in 85 89 91; do echo cargo-1.$one - Rust package manager; done";
     assert_named(&[], names, ubuntu, &apt("cargo-1.91"));
     assert_named(&[], "", "exit 100", RUSTUP);

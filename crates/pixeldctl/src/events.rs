@@ -63,7 +63,7 @@ async fn follow_target(
         // Those that are left out came before those that are there.
         if more.missed > 0 {
             let text = format!("{} events were missed", more.missed);
-            fanout::print_notice(options, target, "missed", more.missed.into(), &text)?;
+            fanout::print_notice(options, target, "missed", more.missed, &text)?;
         }
         let known = &mut followed.state;
         let is_first = known.is_empty();

@@ -75,7 +75,7 @@ pub async fn follow<S: Default>(
                 delay = MIN_RECONNECT_DELAY;
                 let reason = error.to_string().trim().replace('\n', "; ");
                 let text = format!("away: {reason}; connecting again");
-                if let Err(error) = print_notice(options, target, "away", reason.into(), &text) {
+                if let Err(error) = print_notice(options, target, "away", reason, &text) {
                     break error;
                 }
             }
@@ -111,7 +111,7 @@ pub fn print_notice(
     options: &Options,
     target: &HostTarget,
     name: &str,
-    value: Value,
+    value: impl Serialize,
     text: &str,
 ) -> Result<(), CommandError> {
     match (options.json, options.several) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::CheckResult;
+use super::common::CheckResult;
 use crate::{
     doctor::{
         finding::Finding,
