@@ -37,12 +37,12 @@ fn arm64_deb_serves_and_hands_off_at_a_restart() {
     assert_eq!(kept.send(&Request::pixel(PIXEL)).unwrap().status, 200);
     run_slowly(&host, "systemctl restart pixeld");
     assert_eq!(kept.send(&Request::pixel(PIXEL)).unwrap().status, 200);
-    // This takes longer than `timeouts.idle`.
+    // This may take longer than `timeouts.idle`.
     run_slowly(&host, &format!("{DPKG} /root/pixeld.deb"));
     assert_eq!(post(&host).unwrap(), 200);
     let stats = json(&host, "pixeldctl stats --json");
     assert_eq!((&stats["requests"]["ok"], &stats["process"]["starts"]), (&4.into(), &3.into()), "{stats:#}");
-    assert_eq!(stats["connections"]["restored"], 1, "{stats:#}");
+    assert!(stats["connections"]["restored"].as_u64() >= Some(1), "{stats:#}");
 
     run_slowly(&host, "dpkg --purge pixeld");
     assert!(!host.try_run("systemctl is-active pixeld.socket").success());
