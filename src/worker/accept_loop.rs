@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     accept_backoff::AcceptBackoff,
     acceptor::{Acceptor, RegisteredAcceptor},
-    local_server::LocalServer,
+    connection_server::ConnectionServer,
     shared::Shared,
 };
 use crate::{
@@ -25,11 +25,11 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts at all of them, for this worker first, for as long as this is polled.
-pub async fn accept(registered: Vec<RegisteredAcceptor>, server: LocalServer, shared: Shared) {
+pub async fn accept(registered: Vec<RegisteredAcceptor>, server: ConnectionServer, shared: Shared) {
     join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
 }
 
-async fn accept_at(registered: &RegisteredAcceptor, server: &LocalServer, shared: &Shared) {
+async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, shared: &Shared) {
     let acceptor = &*registered.acceptor;
     loop {
         // From here on it is noticed when another worker gives up.
@@ -56,7 +56,7 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &LocalServer, shared
 }
 
 /// Accepts until the backlog is empty, unless another worker does so.
-async fn accept_backlog(acceptor: &Acceptor, server: &LocalServer, shared: &Shared) {
+async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: &Shared) {
     let Some(mut guard) = acceptor.try_lock() else { return };
     let Some(backoff) = guard.backoff() else { return };
     loop {

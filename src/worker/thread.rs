@@ -25,7 +25,7 @@ use super::{
     accept_loop::accept,
     acceptor::{Acceptor, RegisteredAcceptor},
     command::Command,
-    local_server::LocalServer,
+    connection_server::ConnectionServer,
     shared::Shared,
 };
 use crate::{
@@ -144,7 +144,7 @@ async fn run(
     shared: &Shared,
     ready: impl FnOnce(),
 ) {
-    let server = LocalServer::new(context.clone(), shared);
+    let server = ConnectionServer::new(context.clone(), shared);
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());

@@ -11,7 +11,6 @@ mod doctor;
 mod drain;
 mod error;
 mod events;
-mod exposition;
 mod fanout;
 mod host_target;
 mod log_level;

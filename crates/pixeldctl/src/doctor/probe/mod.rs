@@ -7,7 +7,6 @@ pub mod disk;
 pub mod journal;
 pub mod net;
 pub mod nginx;
-pub mod nginx_config;
 pub mod process;
 pub mod units;
 pub mod upstream;

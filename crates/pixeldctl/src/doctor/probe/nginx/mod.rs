@@ -1,4 +1,6 @@
-use super::nginx_config::{self, Directive};
+mod config;
+
+use self::config::Directive;
 use crate::doctor::{
     finding::USE_SUDO,
     host_facts::{Host, Printed, Probe, Unavailable},
@@ -83,7 +85,7 @@ fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
         }
         return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
     }
-    let directives = nginx_config::parse(&dump.stdout);
+    let directives = config::parse(&dump.stdout);
     let groups = groups(&directives);
     if groups.is_empty() {
         return Err(Unavailable("the nginx on this host passes nothing to pixeld".into()));
@@ -210,8 +212,8 @@ mod tests {
     #[test]
     fn shipped_site_is_parsed() {
         let [site, upstreams] = [
-            include_str!("../../../../../nginx/pixeld.conf"),
-            include_str!("../../../../../nginx/pixeld-upstreams.conf"),
+            include_str!("../../../../../../nginx/pixeld.conf"),
+            include_str!("../../../../../../nginx/pixeld-upstreams.conf"),
         ];
         let dump = format!(
             "# configuration file /etc/nginx/nginx.conf:\nhttp {{ include conf.d/*.conf; }}\n\

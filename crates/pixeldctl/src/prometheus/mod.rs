@@ -1,3 +1,5 @@
+mod exposition;
+
 use std::{
     fmt::Display,
     fs::{FileType, OpenOptions, Permissions},
@@ -13,10 +15,10 @@ use pixeld_control::{
 };
 use tokio::{process::Command, time::timeout};
 
+use self::exposition::{DaemonMetrics, Exposition, seconds};
 use super::{
     args::Purpose,
     error::{CommandError, CommandErrors},
-    exposition::{DaemonMetrics, Exposition, seconds},
     fanout::{self, Replies},
     options::Options,
     render,

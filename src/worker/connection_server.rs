@@ -13,14 +13,14 @@ use crate::{
 
 /// Serves connections on the thread of a worker.
 #[derive(Debug, Clone)]
-pub struct LocalServer {
+pub struct ConnectionServer {
     pub context: Rc<Context>,
     dispatcher: Arc<Dispatcher>,
     /// Notified when a connection is closed or detached.
     closed: Rc<Notify>,
 }
 
-impl LocalServer {
+impl ConnectionServer {
     pub fn new(context: Rc<Context>, shared: &Shared) -> Self {
         Self { context, dispatcher: shared.dispatcher.clone(), closed: Rc::default() }
     }
@@ -49,12 +49,12 @@ impl LocalServer {
 }
 
 /// Counts a connection as closed when it ends, also when serving it panics.
-struct ConnectionGuard(LocalServer);
+struct ConnectionGuard(ConnectionServer);
 
 impl ConnectionGuard {
     /// Gives the connection away, which counts as closed here before it counts there.
     fn redispatch(self, connection: DetachedConnection) {
-        let LocalServer { context, dispatcher, .. } = self.0.clone();
+        let ConnectionServer { context, dispatcher, .. } = self.0.clone();
         drop(self);
         match dispatcher.redispatch(connection) {
             Dispatched::ToWorker => context.stats.connections_migrated.add(1),
@@ -66,7 +66,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let LocalServer { context, dispatcher, closed } = &self.0;
+        let ConnectionServer { context, dispatcher, closed } = &self.0;
         if thread::panicking() {
             // No response could be sent; the panic hook has logged why.
             context.stats.record_outcome(Outcome::Failed);
