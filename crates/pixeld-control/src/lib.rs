@@ -14,7 +14,7 @@ pub mod environment;
 pub mod exit;
 /// Text from files and peers, made safe to print: without control characters, and of a bounded length.
 pub mod sanitize;
-/// The system calls that need `unsafe`, of both programs.
+/// System calls that need `unsafe`, used by both programs.
 #[doc(hidden)]
 pub mod sys;
 

@@ -28,7 +28,7 @@ impl CommandError {
                 "start it with `systemctl start pixeld`, or name its socket with --socket".into()
             }
             Self::ServiceFailed(service) if service.config_error.is_some() => {
-                "correct it, see with `sudo /usr/libexec/pixeld/check-config` that nothing is left, then \
+                "correct it, see with `sudo pixeldctl doctor` that nothing is left, then \
                  `sudo systemctl start pixeld`"
                     .into()
             }

@@ -1,7 +1,7 @@
 use super::common::{CheckResult, reload};
 use crate::doctor::{
     finding::Finding,
-    probe::{Facts, config_files::CHECKER},
+    probe::{Facts, config_files::checker},
 };
 
 /// Whether the daemon would start with the configuration files as they are now.
@@ -15,7 +15,7 @@ pub fn config(facts: &Facts) -> CheckResult {
         .fix("# correct each line that is named; the user of pixeld must be able to read each file");
     let (check, apply) = match &facts.daemon {
         Ok(daemon) => ("sudo pixeldctl reload --dry-run".into(), reload(facts, daemon)),
-        Err(_) => (format!("sudo {CHECKER}"), "sudo systemctl start pixeld"),
+        Err(_) => (format!("sudo {}", checker()), "sudo systemctl start pixeld"),
     };
     Ok(vec![finding.fix(check).fix(apply)])
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use pixeld_control::exit::Exit;
 
 use crate::doctor::{
@@ -5,12 +7,17 @@ use crate::doctor::{
     host_facts::{Host, Probe, Unavailable},
 };
 
-/// Checks the files as the user of the unit; it comes with the packages and `make install`.
-pub const CHECKER: &str = "/usr/libexec/pixeld/check-config";
+/// Returns the program that checks the files as the user of the unit: a package's, or that of `make install`.
+pub fn checker() -> &'static str {
+    CHECKERS.into_iter().find(|path| Path::new(path).exists()).unwrap_or(CHECKERS[0])
+}
+
+const CHECKERS: [&str; 2] = ["/usr/libexec/pixeld/check-config", "/usr/local/libexec/pixeld/check-config"];
 
 /// Returns the faults that a daemon would find that does not run.
 pub async fn check(host: &Host) -> Probe<Vec<String>> {
-    let printed = host.run(CHECKER, &[]).await?;
+    let checker = checker();
+    let printed = host.run(checker, &[]).await?;
     let mut lines = printed.stderr.lines().map(Into::into);
     match printed.exit {
         Some(0) => Ok(Vec::new()),
@@ -18,6 +25,6 @@ pub async fn check(host: &Host) -> Probe<Vec<String>> {
         code if code == Some(Exit::NoPerm as i32) => {
             Err(Unavailable(format!("only root can check files as the user of pixeld: {USE_SUDO}")))
         }
-        _ => Err(Unavailable(lines.next().unwrap_or_else(|| format!("{CHECKER} fails")))),
+        _ => Err(Unavailable(lines.next().unwrap_or_else(|| format!("{checker} fails")))),
     }
 }
