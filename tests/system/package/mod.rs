@@ -29,7 +29,11 @@ const OLD_CONFIG: &str = "workers = 3\n\n[limits]\nhead = \"24KiB\"\n";
 
 /// Where `make deb` has put a package for this machine.
 pub fn deb(name: &str) -> PathBuf {
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let architecture = match name {
+        "pixeld-nginx" => "all",
+        _ if cfg!(target_arch = "aarch64") => "arm64",
+        _ => "amd64",
+    };
     built("deb", "debian", &format!("{name}_{}_{architecture}", version()))
 }
 

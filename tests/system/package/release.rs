@@ -77,7 +77,7 @@ fn release_notes_are_those_of_the_version() {
         "name = \"pixeld\"\nhomepage = \"https://forge.example/a/b\"\n",
     )
     .unwrap();
-    fs::write(folder.path().join("release/pixeld-nginx_0.2.0_amd64.deb"), "a package").unwrap();
+    fs::write(folder.path().join("release/pixeld-nginx_0.2.0_all.deb"), "a package").unwrap();
     let notes = |version| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/release-notes");
         let output =
@@ -88,10 +88,9 @@ fn release_notes_are_those_of_the_version() {
     assert_eq!(status, Some(0));
     assert!(text.starts_with("- Done.\n\n### "), "{text}");
     let url = "https://forge.example/a/b/releases/download/v0.2.0/pixeld";
-    for parameter in [
-        format!(" PackageUrl={url}_0.2.0_amd64.deb "),
-        format!("SitePackageUrl={url}-nginx_0.2.0_amd64.deb "),
-    ] {
+    for parameter in
+        [format!(" PackageUrl={url}_0.2.0_amd64.deb "), format!("SitePackageUrl={url}-nginx_0.2.0_all.deb ")]
+    {
         assert!(text.contains(&parameter), "{text}");
     }
     assert!(notes("0.3.0-dev").1.starts_with("- New.\n"));
