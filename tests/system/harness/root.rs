@@ -33,8 +33,8 @@ const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
 /// `important`.
 const FRESH_PACKAGES: &str = "systemd,systemd-sysv,dbus,git,curl,sudo,ca-certificates";
 
-/// What the quick start of the README installs there.
-const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web";
+/// What the quick start of the README installs there, and `make install-nginx` needs.
+const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web nginx-light logrotate";
 
 /// Units that only cost time in a test, or that look for hardware a container lacks.
 const MASKED: &[&str] = &[
