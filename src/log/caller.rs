@@ -46,7 +46,11 @@ impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pid = self.pid;
         let user = self.claimed_user.as_deref().filter(|user| self.uid != 0 || *user != "root");
-        let claim = user.map(|user| format!("claims to be {user}"));
+        let is_plain = |user: &str| user.chars().all(|c| c.is_alphanumeric() || "._@+-$".contains(c));
+        // In quotes, what else it has cannot be taken for the kernel's word.
+        let claim = user.map(|user| {
+            if is_plain(user) { format!("claims to be {user}") } else { format!("claims to be {user:?}") }
+        });
         match (self.visible_uid(), claim) {
             (None, None) => write!(f, "pid {pid}"),
             (None, Some(claim)) => write!(f, "pid {pid} ({claim})"),
@@ -83,6 +87,7 @@ mod tests {
             (1000, Some("root"), "uid 1000 (pid 4711, claims to be root)"),
             (65534, None, "pid 4711"),
             (65534, Some("anna"), "pid 4711 (claims to be anna)"),
+            (1000, Some("x), root (pid 1"), r#"uid 1000 (pid 4711, claims to be "x), root (pid 1")"#),
         ] {
             assert_eq!(Caller::Client(client(uid, user)).to_string(), text);
         }

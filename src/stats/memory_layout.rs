@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use super::{
     counter::{Counter, SharedCounter},
@@ -17,6 +20,7 @@ shareable!(Region {
     drained_by,
     slots_used,
     drained_name,
+    drained_name_of,
     accept,
     workers,
 });
@@ -25,6 +29,8 @@ shareable!(Region {
 pub const SLOTS: usize = 2048;
 /// Words of a user's name, which has at most 32 bytes (useradd(8)).
 const NAME_WORDS: usize = 4;
+const MAX_NAME: usize = 8 * NAME_WORDS;
+const ELLIPSIS: &str = "…";
 
 /// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
 /// bits, each valid whatever its value, and zero at the beginning.
@@ -50,6 +56,8 @@ pub struct Region {
     slots_used: AtomicU64,
     /// The name that the user who drained it claims, ended by a zero unless it has as many bytes.
     drained_name: [AtomicU64; NAME_WORDS],
+    /// The drain that the name belongs to, by its time: 0.1.0, which knows no names, leaves this as it is.
+    drained_name_of: AtomicU64,
     /// What is counted where connections are accepted.
     pub accept: AcceptStats,
     workers: [WorkerCounters; SLOTS],
@@ -92,11 +100,17 @@ pub struct DrainedBy {
 }
 
 impl DrainedBy {
-    /// Of a name that is too long for a user, the first bytes are kept.
+    /// A name that is too long for a user is shortened, and ends with an ellipsis then.
     pub fn new(unix_ms: u64, pid: u32, uid: u32, claimed_user: Option<&str>) -> Self {
         let mut name = [0; NAME_WORDS];
-        let bytes = claimed_user.unwrap_or_default().as_bytes();
-        for (word, bytes) in name.iter_mut().zip(bytes.chunks(8)) {
+        let whole = claimed_user.unwrap_or_default();
+        let kept = if whole.len() > MAX_NAME {
+            let end = whole.floor_char_boundary(MAX_NAME - ELLIPSIS.len());
+            Cow::Owned(whole[..end].to_owned() + ELLIPSIS)
+        } else {
+            Cow::Borrowed(whole)
+        };
+        for (word, bytes) in name.iter_mut().zip(kept.as_bytes().chunks(8)) {
             let mut eight = [0; 8];
             eight[..bytes.len()].copy_from_slice(bytes);
             *word = u64::from_ne_bytes(eight);
@@ -111,7 +125,8 @@ impl DrainedBy {
         (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
     }
 
-    fn from_words(unix_ms: u64, who: u64, name: [u64; NAME_WORDS]) -> Option<Self> {
+    fn from_words(unix_ms: u64, who: u64, name: [u64; NAME_WORDS], name_of: u64) -> Option<Self> {
+        let name = if name_of == unix_ms { name } else { [0; NAME_WORDS] };
         let by = who.to_be_bytes();
         let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
         (unix_ms != 0).then(|| Self { unix_ms, pid: half(&by[..4]), uid: half(&by[4..]), name })
@@ -123,7 +138,7 @@ impl Region {
     const MAGIC: u64 = u64::from_be_bytes(*b"pixeld\0\x01");
 
     /// Bytes that mean the same in every layout.
-    pub const PREFIX: usize = 88;
+    pub const PREFIX: usize = 96;
 
     /// Whether a daemon was drained, from the first bytes of its counters in whatever layout; `None` where these
     /// are no counters.
@@ -131,9 +146,10 @@ impl Region {
         const ANY_LAYOUT: u64 = 0xff;
 
         let (words, _) = prefix.as_chunks::<8>();
-        let [magic, _, _, _, unix_ms, who, _, name @ ..] =
+        let [magic, _, _, _, unix_ms, who, _, name @ .., name_of] =
             <[_; Self::PREFIX / 8]>::try_from(words).ok()?.map(u64::from_ne_bytes);
-        (magic & !ANY_LAYOUT == Self::MAGIC & !ANY_LAYOUT).then(|| DrainedBy::from_words(unix_ms, who, name))
+        (magic & !ANY_LAYOUT == Self::MAGIC & !ANY_LAYOUT)
+            .then(|| DrainedBy::from_words(unix_ms, who, name, name_of))
     }
 
     /// Whether it was begun by a process that knew the same layout.
@@ -176,7 +192,9 @@ impl Region {
     /// Who drained the daemon; `None` where it is not drained.
     pub fn drained_by(&self) -> Option<DrainedBy> {
         let name = self.drained_name.each_ref().map(|word| word.load(Relaxed));
-        DrainedBy::from_words(self.drained_unix_ms.load(Relaxed), self.drained_by.load(Relaxed), name)
+        let name_of = self.drained_name_of.load(Relaxed);
+        let (unix_ms, who) = (self.drained_unix_ms.load(Relaxed), self.drained_by.load(Relaxed));
+        DrainedBy::from_words(unix_ms, who, name, name_of)
     }
 
     /// Drains the daemon, or with `None` resumes it.
@@ -187,6 +205,7 @@ impl Region {
         for (word, bytes) in self.drained_name.iter().zip(by.map_or([0; NAME_WORDS], |by| by.name)) {
             word.store(bytes, Relaxed);
         }
+        self.drained_name_of.store(unix_ms, Relaxed);
         self.drained_by.store(who, Relaxed);
         self.drained_unix_ms.store(unix_ms, Relaxed);
     }
@@ -227,8 +246,9 @@ mod tests {
             offset_of!(Region, drained_unix_ms),
             offset_of!(Region, drained_by),
             offset_of!(Region, drained_name),
+            offset_of!(Region, drained_name_of),
         ];
-        assert_eq!((places, Region::PREFIX), ([32, 40, 56], 88));
+        assert_eq!((places, Region::PREFIX), ([32, 40, 56, 88], 96));
         let mut prefix = [0; Region::PREFIX];
         assert_eq!(Region::read_drained(&prefix), None, "those are no counters");
         for layout in [0, 1, 2, 0xff] {
@@ -240,9 +260,25 @@ mod tests {
             prefix[32..40].copy_from_slice(&5_u64.to_ne_bytes());
             prefix[40..48].copy_from_slice(&((4711_u64 << 32) + 1000).to_ne_bytes());
             prefix[56..65].copy_from_slice(b"anna-lena");
+            let unnamed = DrainedBy::new(5, 4711, 1000, None);
+            assert_eq!(Region::read_drained(&prefix), Some(Some(unnamed)), "the name is of another drain");
+            prefix[88..].copy_from_slice(&5_u64.to_ne_bytes());
             let by = DrainedBy::new(5, 4711, 1000, Some("anna-lena"));
             assert_eq!(Region::read_drained(&prefix), Some(Some(by)));
             assert_eq!(by.claimed_user().as_deref(), Some("anna-lena"));
+            prefix[88..].fill(0);
+        }
+    }
+
+    #[test]
+    fn long_name_ends_with_an_ellipsis() {
+        for (name, kept) in [
+            ("a".repeat(32), "a".repeat(32)),
+            ("a".repeat(33), "a".repeat(29) + "…"),
+            ("é".repeat(20), "é".repeat(14) + "…"),
+        ] {
+            let by = DrainedBy::new(1, 2, 3, Some(&name));
+            assert_eq!(by.claimed_user().as_deref(), Some(&*kept));
         }
     }
 }

@@ -83,10 +83,14 @@ impl ControlClient {
         self
     }
 
-    /// Has the daemon log changes with what the caller says of itself.
+    /// Has the daemon log changes with what the caller says of itself. Of a long text the beginning is sent, which is
+    /// more than the daemon keeps, so that the call stays below the limit of 64 KiB.
     #[must_use]
     pub fn with_claim(mut self, claim: Claim) -> Self {
-        self.claim = Some(claim);
+        const MAX: usize = 1024;
+
+        let cut = |text: Option<String>| text.map(|text| sanitize::shorten(&text, MAX).into_owned());
+        self.claim = Some(Claim { user: cut(claim.user), command: cut(claim.command) });
         self
     }
 

@@ -258,6 +258,7 @@ fn claim(parameters: &Map<String, Value>) -> Result<Claim, ControlError> {
 
     let text = |field: &str, max| match given(parameters, field) {
         None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
         Some(Value::String(text)) => {
             Ok(Some(sanitize::shorten(&sanitize::escape(&shorten(text)), max).into_owned()))
         }
