@@ -122,7 +122,7 @@ impl Daemon {
                 open: pool.open() as u64,
                 idle: pool.reports().iter().map(|report| report.idle).sum(),
                 accepted: accept.accepted.get(),
-                restored: accept.restored.get(),
+                adopted: accept.adopted.get(),
                 limit: config.settings.limits.connections as u64,
                 effective_limit: pool.connection_limit() as u64,
                 evicted: accept.evicted.get(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{control::Outcome, sys::shareable};
 
-shareable!(AcceptStats { accepted, restored, evicted, pauses });
+shareable!(AcceptStats { accepted, adopted, evicted, pauses });
 shareable!(WorkerCounters { outcomes, bytes_received, bytes_sent, write_timeouts, latency });
 shareable!(Region {
     magic,
@@ -69,7 +69,7 @@ pub struct Region {
 pub struct AcceptStats {
     pub accepted: SharedCounter,
     /// Connections that were taken over from the process before.
-    pub restored: SharedCounter,
+    pub adopted: SharedCounter,
     /// Connections that were asked to close at the limit.
     pub evicted: SharedCounter,
     /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.

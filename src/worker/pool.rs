@@ -189,7 +189,7 @@ impl Pool {
 
     /// Adopts a connection that a previous process has accepted.
     pub fn adopt_connection(&self, connection: DetachedConnection) {
-        self.shared.memory.accept.restored.add(1);
+        self.shared.memory.accept.adopted.add(1);
         self.shared.dispatcher.dispatch(connection);
     }
 

@@ -94,7 +94,7 @@ fn prometheus_output_has_every_figure() {
         ("/connections/limit", "pixeld_connections_limit", 1.0),
         ("/connections/effectiveLimit", "pixeld_connections_effective_limit", 1.0),
         ("/connections/accepted", "pixeld_connections_accepted_total", 1.0),
-        ("/connections/restored", "pixeld_connections_restored_total", 1.0),
+        ("/connections/adopted", "pixeld_connections_adopted_total", 1.0),
         ("/connections/evicted", "pixeld_connections_evicted_total", 1.0),
         ("/connections/writeTimeouts", "pixeld_connections_write_timeouts_total", 1.0),
         ("/connections/acceptPauses", "pixeld_accept_pauses_total", 1.0),

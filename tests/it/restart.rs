@@ -50,7 +50,7 @@ fn connections_of_all_kinds_survive_a_restart() {
         assert_eq!(client.ask(post(PIXEL)).body, ECHO);
     }
     let connections = connections(&second);
-    assert_eq!((&connections["restored"], &connections["accepted"]), (&json!(40), &json!(40)));
+    assert_eq!((&connections["adopted"], &connections["accepted"]), (&json!(40), &json!(40)));
     let each: Vec<_> = second.ctl_json(&["workers"])["workers"]
         .as_array()
         .unwrap()

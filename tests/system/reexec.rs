@@ -35,7 +35,7 @@ fn reexec_and_restart(host: &Host) {
     host.run("systemctl daemon-reexec && systemctl restart pixeld");
     let after = json(host, "pixeldctl stats --json");
     assert_eq!(after["process"]["starts"], 2, "{after:#}");
-    assert!(after["connections"]["restored"].as_u64() > Some(0), "{after:#}");
+    assert!(after["connections"]["adopted"].as_u64() > Some(0), "{after:#}");
 }
 
 /// systemd 254 and later. To pixeld it is what a boot is: its sockets and connections close, and it is not drained.

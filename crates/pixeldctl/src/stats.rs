@@ -56,11 +56,11 @@ fn counted(
     connections: &ConnectionStats,
     (received, sent): (u64, u64),
 ) -> Vec<(&'static str, String)> {
-    let ConnectionStats { open, idle, effective_limit, accepted, restored, .. } = connections;
+    let ConnectionStats { open, idle, effective_limit, accepted, adopted, .. } = connections;
     let mut connections =
         format!("{open} open ({idle} idle) of {effective_limit} at most, {accepted} accepted");
-    if *restored > 0 {
-        connections += &format!(", {restored} restored");
+    if *adopted > 0 {
+        connections += &format!(", {adopted} adopted");
     }
     vec![
         ("workers", workers.to_string()),

@@ -131,7 +131,7 @@ impl StatsSum {
                 open: sum(|stats| stats.connections.open),
                 idle: sum(|stats| stats.connections.idle),
                 accepted: sum(|stats| stats.connections.accepted),
-                restored: sum(|stats| stats.connections.restored),
+                adopted: sum(|stats| stats.connections.adopted),
                 limit: sum(|stats| stats.connections.limit),
                 effective_limit: sum(|stats| stats.connections.effective_limit),
                 evicted: sum(|stats| stats.connections.evicted),

@@ -56,7 +56,7 @@ fn handoff_above_the_fd_limit_hangs_no_client() {
     let clients = clients.chain(slow.iter_mut().map(|client| (client, rest)));
     let answered = clients.map(|(client, request)| u64::from(client.is_answered(request))).sum::<u64>();
     assert!((1..100).contains(&answered), "{answered}");
-    assert_eq!(connections(&second)["restored"], answered);
+    assert_eq!(connections(&second)["adopted"], answered);
     second.wait_for_event("connectionsAdopted", &[("connections", &answered.to_string())]);
     let failed = second.wait_for_event("adoptFailed", &[("connections", &(120 - answered).to_string())]);
     assert!(failed.text.contains("open-file limit is 100"), "{failed:?}");

@@ -42,7 +42,7 @@ fn arm64_deb_serves_and_hands_off_at_a_restart() {
     assert_eq!(post(&host).unwrap(), 200);
     let stats = json(&host, "pixeldctl stats --json");
     assert_eq!((&stats["requests"]["ok"], &stats["process"]["starts"]), (&4.into(), &3.into()), "{stats:#}");
-    assert!(stats["connections"]["restored"].as_u64() >= Some(1), "{stats:#}");
+    assert!(stats["connections"]["adopted"].as_u64() >= Some(1), "{stats:#}");
 
     run_slowly(&host, "dpkg --purge pixeld");
     assert!(!host.try_run("systemctl is-active pixeld.socket").success());

@@ -52,8 +52,8 @@ fn restarts_under_full_load_without_retries() {
         assert_eq!(counted(&site), report.ok(), "each is counted, and once: {report}");
         for host in [&site.c5, &site.t2] {
             let connections = json(host, "pixeldctl stats --json")["connections"].clone();
-            let restored = connections["restored"].as_u64().expect("a number");
-            assert!(restored >= 20, "those of nginx go on over each restart: {connections:#}");
+            let adopted = connections["adopted"].as_u64().expect("a number");
+            assert!(adopted >= 20, "those of nginx go on over each restart: {connections:#}");
         }
     }
 }
@@ -110,7 +110,7 @@ fn connections_go_on(release: Release, count: usize) {
         eprintln!("{release:?}: restarted in {took:.3?} with {count} connections");
         assert!(took < Duration::from_secs(15), "{took:?}");
         let stats = json(t2, "pixeldctl stats --json");
-        assert_eq!(stats["connections"]["restored"], restart * count, "{stats:#}");
+        assert_eq!(stats["connections"]["adopted"], restart * count, "{stats:#}");
         assert_eq!(stats["connections"]["open"], count, "{stats:#}");
         let workers = json(t2, "pixeldctl workers --json")["workers"].clone();
         let each = workers.as_array().unwrap().iter().map(|worker| worker["connections"].as_u64().unwrap());
@@ -147,7 +147,7 @@ fn ten_thousand_slow_requests_survive_a_restart() {
         assert_eq!(connection.receive().expect("an answer").status, 200);
     }
     t2.wait_for("systemctl is-active pixeld | grep -q ^active");
-    assert_eq!(json(t2, "pixeldctl stats --json")["connections"]["restored"], COUNT);
+    assert_eq!(json(t2, "pixeldctl stats --json")["connections"]["adopted"], COUNT);
     ask_all(connections.iter_mut());
 }
 

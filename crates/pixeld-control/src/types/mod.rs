@@ -37,11 +37,11 @@ mod tests {
         assert_eq!((workers.override_count, workers.workers[0].heartbeat_age_ms), (Some(3), 7));
         assert_eq!(workers.overridden_by.unwrap().by, "root (pid 1)");
 
-        let connections = r#"{"open":1,"idle":1,"accepted":1,"restored":0,"limit":10000,"allowed":72,
+        let connections = r#"{"open":1,"idle":1,"accepted":1,"restored":4,"limit":10000,"allowed":72,
             "evicted":0,"cut":2,"pauses":3}"#;
-        let ConnectionStats { effective_limit, write_timeouts, accept_pauses, .. } =
+        let ConnectionStats { adopted, effective_limit, write_timeouts, accept_pauses, .. } =
             serde_json::from_str(connections).unwrap();
-        assert_eq!((effective_limit, write_timeouts, accept_pauses), (72, 2, 3));
+        assert_eq!((adopted, effective_limit, write_timeouts, accept_pauses), (4, 72, 2, 3));
 
         let setting = r#"{"key":"workers","value":"2","origin":null,"needsRestart":false,"setTo":"3",
             "setBy":null}"#;

@@ -231,7 +231,8 @@ pub struct ConnectionStats {
     /// Accepted.
     pub accepted: u64,
     /// Adopted from the previous process, at a restart.
-    pub restored: u64,
+    #[serde(alias = "restored")]
+    pub adopted: u64,
     /// Open ones at most, as configured (limits.connections).
     pub limit: u64,
     /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.

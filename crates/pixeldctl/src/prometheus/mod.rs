@@ -224,7 +224,7 @@ fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) 
         open,
         idle,
         accepted,
-        restored,
+        adopted,
         limit,
         effective_limit,
         evicted,
@@ -241,9 +241,9 @@ fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) 
     );
     daemon.add("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
     daemon.add(
-        "pixeld_connections_restored_total",
+        "pixeld_connections_adopted_total",
         "Connections adopted from the previous process, at a restart.",
-        restored,
+        adopted,
     );
     daemon.add("pixeld_connections_evicted_total", "Connections closed to stay within the limit.", evicted);
     daemon.add(

@@ -45,7 +45,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
             open: 17,
             idle: 13,
             accepted: 20,
-            restored: 0,
+            adopted: 0,
             limit: 10_000,
             effective_limit: 10_000,
             evicted: 0,
