@@ -43,7 +43,7 @@ pub enum Event {
         needs_restart: Vec<String>,
         by: Caller,
     },
-    /// A reload was refused and changed nothing.
+    /// A reload was rejected and changed nothing.
     ReloadFailed {
         faults: Vec<String>,
         by: Caller,
@@ -126,7 +126,7 @@ pub enum Event {
     Panicked {
         reason: String,
     },
-    /// A control client was refused or broke off.
+    /// A control client was rejected or broke off.
     ControlFailed {
         client: String,
         reason: String,

@@ -14,7 +14,7 @@ pub enum Exit {
     Unwell = 1,
     /// The command line is wrong.
     Usage = 64,
-    /// A value was refused by the daemon.
+    /// A value was rejected by the daemon.
     DataErr = 65,
     /// The daemon is not there.
     Unavailable = 69,

@@ -159,7 +159,7 @@ pub enum LogLevel {
     Warn,
     /// Also what the daemon does
     Info,
-    /// Also each refused request
+    /// Also each rejected request
     Debug,
     /// What the configuration says
     Auto,

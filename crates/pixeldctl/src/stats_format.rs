@@ -6,8 +6,8 @@ use pixeld_control::{
 
 use super::render::{self, ODD, styled};
 
-/// A worker that has not come round for so long is stuck, and the watchdog is about to bite.
-pub const STUCK_MS: u64 = 3000;
+/// A worker that has not come round for so long is stalled, and the watchdog is about to bite.
+pub const STALLED_MS: u64 = 3000;
 
 /// `7 (5 ok, 1 out of range, 1 not found)`
 pub fn requests(requests: &RequestCounts) -> String {

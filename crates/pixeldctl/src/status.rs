@@ -9,7 +9,7 @@ use super::{
     events, fanout,
     options::Options,
     render::{self, BAD, GOOD, ODD, styled},
-    stats_format::{self, STUCK_MS},
+    stats_format::{self, STALLED_MS},
     workers,
 };
 
@@ -41,10 +41,11 @@ fn show(status: &Status) -> String {
     let unknown = || "?".into();
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);
-    let stuck: Vec<_> = workers.workers.iter().filter(|worker| worker.heartbeat_age_ms > STUCK_MS).collect();
+    let stalled: Vec<_> =
+        workers.workers.iter().filter(|worker| worker.heartbeat_age_ms > STALLED_MS).collect();
     let dot = if render::is_utf8(&render::locale()) { "●" } else { "*" };
     let dot = match stats.state {
-        _ if !stuck.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, dot),
+        _ if !stalled.is_empty() || !stats.accept_errors.is_empty() => styled(BAD, dot),
         ServiceState::Serving => styled(GOOD, dot),
         ServiceState::Drained | ServiceState::Stopping => styled(ODD, dot),
     };
@@ -100,9 +101,9 @@ fn show(status: &Status) -> String {
             ),
         ),
     ]);
-    lines.extend(stuck.iter().map(|worker| {
+    lines.extend(stalled.iter().map(|worker| {
         let since = render::duration(Duration::from_millis(worker.heartbeat_age_ms));
-        ("Stuck", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))
+        ("Stalled", styled(BAD, format_args!("worker {} has made no progress for {since}", worker.number)))
     }));
     lines.extend(stats_format::warnings(stats));
     let last: String = events[events.len().saturating_sub(EVENTS)..]

@@ -127,5 +127,5 @@ fn full_control_backlog_is_reported_as_busy() {
     let _waiting = UnixStream::connect(&path).unwrap();
     let output = ctl(&path, &["stats"]);
     assert_fails(&output, 75, &format!("{} takes no connection: too many wait", path.display()));
-    assert_fails(&output, 75, "hint: the daemon is stuck or very busy: see `systemctl status pixeld`");
+    assert_fails(&output, 75, "hint: the daemon is stalled or very busy: see `systemctl status pixeld`");
 }

@@ -74,7 +74,7 @@ fn installed_rpm_serves_only_after_a_start() {
     assert_eq!(post(&host).unwrap(), 200);
     assert_eq!(property(&host, "pixeld", "User"), "pixeld");
     host.run("stat -c %G /run/pixeld/admin.sock | grep -qx pixeld-admin");
-    host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was refused'");
+    host.run("journalctl --list-catalog | grep -q 'A reload of pixeld was rejected'");
     assert_eq!(host.run("rpm --verify --nodeps pixeld").stdout, "", "all files are as packaged");
     let documents = host.run("rpm -q --docfiles pixeld").stdout;
     for name in ["third-party-notices.gz", "pixeld.cdx.json", "monitoring/pixeld.rules.yml"] {

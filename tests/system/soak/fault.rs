@@ -43,7 +43,7 @@ impl Fault {
             Self::Restart => "restart of one host's pixeld",
             Self::RestartBoth => "restart of both at once",
             Self::Reload => "reload",
-            Self::BadReload => "reload that is refused",
+            Self::BadReload => "reload that is rejected",
             Self::Workers => "workers up and down",
             Self::Drain => "drain, and resume",
             Self::FreezeJournal => "journald frozen, pixeld restarted",
@@ -70,7 +70,7 @@ impl Fault {
             }
             Self::BadReload => {
                 host.write(SETTINGS, "workers = 0\n");
-                assert!(!host.try_run("systemctl reload pixeld").success(), "the reload is refused");
+                assert!(!host.try_run("systemctl reload pixeld").success(), "the reload is rejected");
                 host.run(&format!("rm {SETTINGS}"));
             }
             Self::Workers => {

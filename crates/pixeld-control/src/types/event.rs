@@ -43,7 +43,7 @@ pub enum Level {
     Warn,
     /// The daemon changed its state.
     Info,
-    /// Each request that was refused, each connection that ended early.
+    /// Each request that was rejected, each connection that ended early.
     Debug,
 }
 

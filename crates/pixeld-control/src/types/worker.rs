@@ -34,7 +34,7 @@ pub struct WorkerInfo {
     /// The share of the last ten seconds in which it was busy, from 0 to 1. One that is always busy
     /// lets requests wait.
     pub busy: f64,
-    /// Milliseconds since it last came round; more than a few seconds mean that it is stuck.
+    /// Milliseconds since it last came round; more than a few seconds mean that it is stalled.
     #[serde(alias = "progressAgeMs")]
     pub heartbeat_age_ms: u64,
 }

@@ -15,7 +15,7 @@ const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 /// Opens the socket for changing where systemd does that, and restarts the service with it.
 const OPEN_ADMIN: &str = "systemctl enable pixeld-admin.socket && systemctl restart pixeld-admin.socket";
 const RELOAD_BY_SIGNAL: &str = "systemctl kill -s HUP pixeld";
-const DAEMON_STALLED: &str = "the daemon is stuck or very busy: see `systemctl status pixeld`";
+const DAEMON_STALLED: &str = "the daemon is stalled or very busy: see `systemctl status pixeld`";
 const OTHER_PROGRAM: &str = "name the socket of a pixeld with --socket";
 const DIFFERENT_VERSIONS: &str =
     "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";

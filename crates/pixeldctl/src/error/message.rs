@@ -37,7 +37,7 @@ impl fmt::Display for CommandError {
             Self::NotASocket(path) => write!(f, "{} is not a socket", path.display()),
             Self::NoPermission(path) => write!(f, "you may not connect to {}", path.display()),
             Self::Call(CallError::Refused(ControlError::InvalidConfiguration { faults })) => {
-                write!(f, "the configuration is refused\n{}", faults.join("\n"))
+                write!(f, "the configuration is rejected\n{}", faults.join("\n"))
             }
             Self::Call(error) => error.fmt(f),
             Self::Incompatible(error, daemon) => {

@@ -17,7 +17,7 @@ const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
 pub fn upstreams(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if let Some(fault) = &nginx.fault {
-        let finding = Finding::problem("nginx refuses its configuration, and will not start again with it");
+        let finding = Finding::problem("nginx rejects its configuration, and will not start again with it");
         return Ok(vec![
             finding.evidence(fault).fix("sudo nginx -t").fix("# fix what it says, and:").fix(RELOAD),
         ]);
@@ -132,7 +132,7 @@ fn evidence(group: &Group, server: &str, said: &str) -> String {
 pub fn failover(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if nginx.fault.is_some() {
-        return Err(Unavailable("nginx refuses its configuration".into()));
+        return Err(Unavailable("nginx rejects its configuration".into()));
     }
     let findings = nginx.groups.iter().filter_map(lacks_backups).collect();
     Ok(or_ok(findings, || Finding::ok("nginx tries each host again when none is left")))
@@ -159,7 +159,7 @@ fn lacks_backups(group: &Group) -> Option<Finding> {
 pub fn keepalive(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
     if nginx.fault.is_some() {
-        return Err(Unavailable("nginx refuses its configuration".into()));
+        return Err(Unavailable("nginx rejects its configuration".into()));
     }
     let findings = nginx.groups.iter().filter_map(|group| closes(nginx, group)).collect();
     Ok(or_ok(findings, || Finding::ok("nginx keeps its connections to pixeld")))

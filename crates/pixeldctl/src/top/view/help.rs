@@ -24,7 +24,7 @@ const FIGURES: [(&str, &str); 7] = [
     ("OPEN, IDLE", "connections; those that wait for a request"),
     ("BUSY of a host", "CPU time of the process; 100 % is one core"),
     ("BUSY of a worker", "its share of the last 10 s; 100 % lets wait"),
-    ("PROGRESS", "when it last came round; seconds mean stuck"),
+    ("PROGRESS", "when it last came round; seconds mean stalled"),
     ("away", "no daemon answers; it is tried again"),
 ];
 

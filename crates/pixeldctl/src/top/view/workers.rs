@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     render::{self, BAD, DIM, HEADING, ODD},
-    stats_format::STUCK_MS,
+    stats_format::STALLED_MS,
     top::{host::HostState, model::Model, theme::Theme},
 };
 
@@ -42,7 +42,7 @@ fn row<'a>(host: &'a HostState, worker: &WorkerInfo, theme: &Theme) -> Vec<Span<
         ms @ ..10_000 => format!("{ms} ms ago"),
         ms => format!("{} ago", render::duration(Duration::from_millis(ms))),
     };
-    let progress = if worker.heartbeat_age_ms > STUCK_MS {
+    let progress = if worker.heartbeat_age_ms > STALLED_MS {
         Span::styled(progress, theme.style(BAD))
     } else {
         Span::styled(progress, theme.style(DIM))

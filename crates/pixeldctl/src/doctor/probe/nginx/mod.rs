@@ -9,7 +9,7 @@ use crate::doctor::{
 /// What nginx would do with its configuration as it is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nginx {
-    /// Why it refuses its configuration, if it does.
+    /// Why it rejects its configuration, if it does.
     pub fault: Option<String>,
     /// Where it passes pixels.
     pub groups: Vec<Group>,
