@@ -105,7 +105,7 @@ impl DrainedBy {
         let mut name = [0; NAME_WORDS];
         let whole = claimed_user.unwrap_or_default();
         let kept = if whole.len() > MAX_NAME {
-            let end = whole.floor_char_boundary(MAX_NAME - ELLIPSIS.len());
+            let end = (0..=MAX_NAME - ELLIPSIS.len()).rfind(|end| whole.is_char_boundary(*end)).unwrap_or(0);
             Cow::Owned(whole[..end].to_owned() + ELLIPSIS)
         } else {
             Cow::Borrowed(whole)
