@@ -49,7 +49,11 @@ impl fmt::Display for Client {
         let is_plain = |user: &str| user.chars().all(|c| c.is_alphanumeric() || "._@+-$".contains(c));
         // In quotes, what else it has cannot be taken for the kernel's word.
         let claim = user.map(|user| {
-            if is_plain(user) { format!("claims to be {user}") } else { format!("claims to be {user:?}") }
+            if is_plain(user) {
+                format!("claims to be {user}")
+            } else {
+                format!("claims to be \"{}\"", user.replace('"', "\\\""))
+            }
         });
         match (self.visible_uid(), claim) {
             (None, None) => write!(f, "pid {pid}"),

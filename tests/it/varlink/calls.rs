@@ -55,7 +55,7 @@ fn claim_of_a_caller_is_logged_escaped_and_cut() {
     varlink.call("io.pixeld.Control.Drain", &json!({}));
     let drained = daemon.wait_for_event("drained", &[]);
     let by = daemon.stats()["drainedBy"]["by"].as_str().unwrap().to_owned();
-    assert!(by.ends_with(r"claims to be a\nb\u{1b}[31m)"), "{by}");
+    assert!(by.ends_with(r#"claims to be "a\nb\u{1b}[31m")"#), "{by}");
     assert_eq!(drained.field("claimed_command").chars().count(), 256, "{drained:?}");
 
     // Another connection of the same process has claimed nothing.
