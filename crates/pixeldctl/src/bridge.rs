@@ -11,7 +11,7 @@ use super::{args::Purpose, error::CommandError, socket_path, stdout_closed};
 
 /// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
 /// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered. Then
-/// a daemon that is stalled is waited for no longer than whoever asked waits, so that it sees who has
+/// a daemon that is stalled is waited for no longer than the caller waits, so that it sees who has
 /// gone. A daemon that ends before
 /// it has accepted the connection, or read all of it, resets it; that too is hanging up.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), CommandError> {

@@ -6,7 +6,7 @@ use pixeld_control::{
 
 use super::render::{self, ODD, styled};
 
-/// A worker that has not come round for so long is stalled, and the watchdog is about to bite.
+/// A worker without a heartbeat for this long is stalled, and the watchdog is about to end the daemon.
 pub const STALLED_MS: u64 = 3000;
 
 /// `7 (5 ok, 1 out of range, 1 not found)`

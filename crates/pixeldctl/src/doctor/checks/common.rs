@@ -30,13 +30,13 @@ pub fn reload(facts: &Facts, daemon: &DaemonFacts) -> &'static str {
 
 /// Where the daemon answers, or would: what it says, and what its active socket units say.
 pub fn listeners(facts: &Facts) -> Vec<String> {
-    let told = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());
+    let reported = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());
     let units = facts.units.iter().flat_map(units::Units::http_sockets).filter(|unit| unit.is_active());
     let from_units = units.flat_map(units::Unit::listens_on).map(|address| match address.strip_prefix('/') {
         Some(_) => format!("unix:{address}"),
         None => address.to_owned(),
     });
-    let mut listeners: Vec<_> = told.chain(from_units).collect();
+    let mut listeners: Vec<_> = reported.chain(from_units).collect();
     listeners.sort();
     listeners.dedup();
     listeners
