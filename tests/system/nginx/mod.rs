@@ -39,7 +39,7 @@ fn nginx_errors_are_json_like_pixelds() {
         (format!("POST {start}content-length: x\r\n\r\n"), 400, "Bad Request"),
         (format!("post {start}\r\n"), 400, "Bad Request"),
         ("POST /nowhere HTTP/1.1\r\nhost: c5\r\n\r\n".into(), 404, "Not Found"),
-        ("POST /pixeld-answer HTTP/1.1\r\nhost: c5\r\n\r\n".into(), 404, "Not Found"),
+        ("POST /pixeld-error HTTP/1.1\r\nhost: c5\r\n\r\n".into(), 404, "Not Found"),
         (format!("GET {start}\r\n"), 405, "Method Not Allowed"),
         (format!("OPTIONS {start}\r\n"), 405, "Method Not Allowed"),
         (format!("TRACE {start}\r\n"), 405, "Method Not Allowed"),
