@@ -1,5 +1,5 @@
 use std::{
-    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
+    io::{self, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketType};
 use super::{
     PATIENCE, PIXEL,
     http::{Response, post},
+    shared::has_more,
 };
 
 /// A valid request in two parts: the first ends in the middle of the body.
@@ -65,7 +66,7 @@ impl Client {
     pub fn trickle(&mut self, byte: u8) {
         let deadline = Instant::now() + PATIENCE;
         self.stream.get_ref().set_timeouts(Duration::from_millis(50)).unwrap();
-        while let Err(error) = self.has_more() {
+        while let Err(error) = has_more(&mut self.stream) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
             assert!(Instant::now() < deadline, "a client that never finishes is served for ever");
             self.send([byte]);
@@ -138,22 +139,17 @@ impl Client {
     /// Waits until the daemon closes the connection, in good order and without another byte.
     #[track_caller]
     pub fn expect_end(mut self) {
-        let more = self.has_more().expect("the connection is closed in time and in good order");
+        let more = has_more(&mut self.stream).expect("the connection is closed in time and in good order");
         assert!(!more, "{}", String::from_utf8_lossy(self.stream.buffer()));
     }
 
     /// Waits until the daemon closes the connection, in whatever way.
     #[track_caller]
     pub fn expect_cut(mut self) {
-        match self.has_more() {
+        match has_more(&mut self.stream) {
             Ok(more) => assert!(!more, "{}", String::from_utf8_lossy(self.stream.buffer())),
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
-    }
-
-    /// Waits for the next byte, and says whether there is one before the end.
-    fn has_more(&mut self) -> io::Result<bool> {
-        Ok(!self.stream.fill_buf()?.is_empty())
     }
 }
 

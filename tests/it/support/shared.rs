@@ -1,6 +1,7 @@
 //! What the tests of one daemon and those of whole hosts have in common.
 
 use std::{
+    io::{self, BufRead, ErrorKind},
     thread,
     time::{Duration, Instant},
 };
@@ -19,5 +20,16 @@ pub fn wait_for_some<T>(what: &str, bound: Duration, mut poll: impl FnMut() -> O
         }
         assert!(begin.elapsed() < bound, "not within {bound:?}: {what}");
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits for the next byte; false at the end of the stream. The kernel does not restart a call on a socket with a
+/// timeout if a signal interrupts it, such as SIGCONT (signal(7)).
+pub fn has_more(stream: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match stream.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return Ok(!read?.is_empty()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client that runs in the test process, on sockets of another network namespace.
 //! It tells an answer, whatever its status, from a transport error, and bounds everything in time.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -15,6 +15,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, co
 use super::http::{Response, request};
 use super::load::{Load, LoadHandle};
 use super::network::{Namespace, Network};
+use super::shared::has_more;
 
 /// Bounds a connection attempt, and each wait for more of an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,7 +150,12 @@ impl Connection {
                 stream.set_read_timeout(Some(TIMEOUT))?;
                 // Bounds the wait for room in the server's backlog, too.
                 stream.set_write_timeout(Some(TIMEOUT))?;
-                connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+                let address = UnixAddr::new(path)?;
+                while let Err(error) = connect(stream.as_raw_fd(), &address) {
+                    if error != Errno::EINTR {
+                        return Err(error.into());
+                    }
+                }
                 Box::new(stream)
             }
         };
@@ -187,7 +193,7 @@ impl Connection {
     ///
     /// Those of [`Response::read`], and [`ErrorKind::WouldBlock`] after 10 s of silence.
     pub fn receive(&mut self) -> io::Result<Response> {
-        self.answered |= !self.stream.fill_buf()?.is_empty();
+        self.answered |= has_more(&mut self.stream)?;
         let response = Response::read(&mut self.stream)?;
         if response.status == 100 {
             return self.receive();

@@ -116,6 +116,7 @@ impl Wire {
     fn receive(&mut self) -> Result<bool, String> {
         let mut bytes = [0; 16 << 10];
         match self.stream.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.receive(),
             Ok(length) => {
                 self.received.extend_from_slice(&bytes[..length]);
                 self.heard += &String::from_utf8_lossy(&bytes[..length]);
