@@ -40,7 +40,7 @@ def peers():
 
 def python():
     run([sys.executable, "-m", "venv", paths.PYTHON.parent])
-    requirements = paths.ROOT / "tests" / "reference" / "requirements.txt"
+    requirements = paths.ROOT / "tests" / "it" / "reference" / "requirements.txt"
     run([paths.PYTHON / "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements,
          *PYTHON_SERVERS])
 

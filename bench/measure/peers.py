@@ -65,7 +65,7 @@ NGINX = Peer("nginx `return 200`", ["nginx", "-c", "/run/pixeld/return.conf", "-
 def seed(workers=1):
     """The deployment guide's application, with as many workers as it has CPUs."""
     command = [paths.PYTHON / "gunicorn", "-k", "uvicorn.workers.UvicornWorker", "main:app", "-w", workers,
-               "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "reference"]
+               "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "it" / "reference"]
     return Peer("FastAPI, Gunicorn + uvicorn", command,
                 "limits and deadlines; the application that pixeld replaces",
                 env={"PYTHONDONTWRITEBYTECODE": "1"})
@@ -88,7 +88,7 @@ ALL = [
     SEED,
     Peer("FastAPI, Granian",
          [paths.PYTHON / "granian", "--interface", "asgi", "--workers", "1", "--port", "8000",
-          "--working-dir", paths.ROOT / "tests" / "reference", "main:app"],
+          "--working-dir", paths.ROOT / "tests" / "it" / "reference", "main:app"],
          "limits and deadlines", env={"PYTHONDONTWRITEBYTECODE": "1"}),
 ]
 
