@@ -13,8 +13,8 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh and Ubuntu's look below /usr in a folder of their own.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
-# The compiler: what CARGO and RUSTC name, or the newest one that is here (packaging/require). cargo-1.89 goes with
-# rustc-1.89. RUSTC is not exported without need, because build scripts run again when it changes.
+# The compiler: what CARGO and RUSTC name, or the newest one that is here (packaging/require). cargo-1.97 goes with
+# rustc-1.97. RUSTC is not exported without need, because build scripts run again when it changes.
 export CARGO := $(or $(CARGO),$(shell packaging/require cargo))
 RUSTC := $(or $(RUSTC),$(shell echo '$(CARGO)' | sed 's,cargo\([^/]*\)$$,rustc\1,'))
 ifneq ($(RUSTC),rustc)
@@ -78,28 +78,37 @@ EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null ||
 
 help:
 	@echo 'make run            build, and serve on 127.0.0.1:8000 in the foreground (no root, no systemd)'
-	@echo 'make test           run every check and test; installs the Debian packages that it needs'
-	@echo 'make test-all       run these and the clients and proxies that people use'
-	@echo 'make soak           let things happen to two hosts under load (MINUTES=30, SEED)'
-	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
-	@echo 'make bench-instructions  count the instructions a request, and write docs/instructions.md (some minutes)'
-	@echo 'make bench-refusals count what refused bodies cost (valgrind, some minutes)'
-	@echo 'make load-ramp      measure latency over a rising rate through nginx'
 	@echo 'make build          build pixeld and pixeldctl in release mode'
-	@echo 'make deb            build the Debian packages: target/debian/*.deb (ARCH=arm64: for another architecture)'
-	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm'
-	@echo 'make lint-packages  build both and check them with lintian and rpmlint'
-	@echo 'make reproducible   build twice, in two folders, and compare binaries and packages'
-	@echo 'make release        build what is published, sign it and verify it: target/releases (KEY, ARCHES)'
+	@echo 'make install        install these (PREFIX, DESTDIR)'
+	@echo 'make install-nginx  install the site below /etc/nginx (DESTDIR)'
+	@echo 'make uninstall      stop and remove what both installed, except the configuration'
+	@echo 'make uninstall-nginx  remove the site only'
+	@echo
+	@echo 'make test           run every check and test; install the Debian packages that they need'
+	@echo 'make test-all       run these and those with common clients and proxies'
+	@echo 'make soak           inject faults into two hosts under load (MINUTES=30, SEED)'
+	@echo 'make audit          check dependencies: licences, advisories, unused, duplicate, too new'
+	@echo 'make bench          measure pixeld and its peers, and write docs/performance.md (root, about an hour)'
+	@echo 'make bench-instructions  count instructions per request, and write docs/instructions.md (some minutes)'
+	@echo 'make bench-refusals count instructions of rejected bodies (valgrind, some minutes)'
+	@echo 'make load-ramp      measure latency over a rising rate through nginx'
+	@echo
+	@echo 'make deb            build the Debian packages: target/debian/*.deb (ARCH=amd64 or ARCH=arm64)'
+	@echo 'make rpm            build the packages for Amazon Linux: target/generate-rpm/*.rpm (ARCH)'
+	@echo 'make released-packages  build the packages of earlier releases, from which tests upgrade'
+	@echo 'make lint-packages  build the packages and check them with lintian and rpmlint (ARCH)'
+	@echo 'make reproducible   build the packages in two folders and compare them (ARCH)'
+	@echo 'make sbom           list the libraries in the programs as CycloneDX: target/pixeld.cdx.json (ARCH)'
+	@echo
+	@echo 'make release        run the next three: target/releases/VERSION (ARCHES, RELEASE, KEY)'
+	@echo 'make release-files  build the files of a release (ARCHES, RELEASE)'
+	@echo 'make sign-release   sign them (RELEASE, KEY)'
 	@echo 'make verify-release check the signature and each file of a release (RELEASE, KEYRING)'
-	@echo 'make repository     add a release to the repositories for apt and dnf: target/repository'
-	@echo 'make audit          look for bad licences, known holes, unused, doubled and too new dependencies'
-	@echo 'make sbom           list what is in the binaries, by CycloneDX: target/pixeld.cdx.json'
-	@echo 'make install        install what was built (PREFIX, DESTDIR)'
-	@echo 'make install-nginx  put the site in place under /etc/nginx'
+	@echo 'make repository     add a release to the repositories for apt and dnf: target/repository (RELEASE, KEY)'
+	@echo
 	@echo 'make manual         render the manual as HTML and PDF: target/manual'
-	@echo 'make pictures       draw the pictures of the README anew, on real hosts (root)'
-	@echo 'make uninstall      stop and remove what make install and install-nginx installed, except the configuration'
+	@echo 'make pictures       draw the pictures of the README on real hosts (root)'
+	@echo 'make clean          remove what was built'
 
 # What a build needs beside make; a compiler that is too old would say less.
 require:
