@@ -126,6 +126,34 @@ fn forge_is_written_into_each_manifest() {
     }
 }
 
+#[test]
+fn version_is_written_into_each_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir(folder.path().join("fuzz")).unwrap();
+    for file in ["Cargo.toml", "Cargo.lock", "fuzz/Cargo.lock", "README.md"] {
+        fs::copy(root.join(file), folder.path().join(file)).unwrap();
+    }
+    let changelog = folder.path().join("CHANGELOG.md");
+    fs::write(&changelog, "# Changelog\n\n## [Unreleased]\n\n- New.\n").unwrap();
+    let set = |version: &str| {
+        let script = root.join("packaging/set-version");
+        Command::new(script).arg(version).current_dir(folder.path()).status().unwrap().code()
+    };
+    let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    assert_eq!([set("9.8"), set("9.8.7-dev")], [Some(64), Some(65)]);
+    assert_eq!(set("9.8.7"), Some(0));
+    let dated = read("CHANGELOG.md");
+    assert!(dated.starts_with("# Changelog\n\n## [9.8.7] - 20"), "{dated}");
+    assert_eq!([set("9.8.8"), set("9.9.0-dev")], [Some(65), Some(0)]);
+    assert!(read("CHANGELOG.md").starts_with("# Changelog\n\n## [Unreleased]\n\n## [9.8.7] - 20"));
+    for (file, times) in [("Cargo.toml", 2), ("Cargo.lock", 3), ("fuzz/Cargo.lock", 2)] {
+        assert_eq!(read(file).matches("\"9.9.0-dev\"").count(), times, "{file}");
+    }
+    assert!(read("README.md").contains("pixeld: 9.9.0-dev (pid "));
+    assert!(read("README.md").contains("pixeld_9.9.0*_*.deb"));
+}
+
 /// Rows of the changelog's table, such as `| key | `limits.head` | `limits.header` |`.
 #[test]
 fn changelog_has_the_names_of_this_version() {
