@@ -1,15 +1,20 @@
-//! The installation that the README describes, line by line.
+//! The installation that README.md and docs/install.md describe, line by line.
 
 use super::{PIXEL, deb, repository};
 use crate::harness::{Host, Release, Request};
 
 const README: &str = include_str!("../../../README.md");
+const INSTALL: &str = include_str!("../../../docs/install.md");
 
-/// The commands of the block that begins so.
+/// The commands of the README's block that begins with this one.
 pub fn block(begin: &str) -> Vec<&'static str> {
-    let lines = README.lines().skip_while(|line| line.strip_prefix("    ") != Some(begin));
+    block_of(README, begin)
+}
+
+fn block_of(document: &'static str, begin: &str) -> Vec<&'static str> {
+    let lines = document.lines().skip_while(|line| line.strip_prefix("    ") != Some(begin));
     let block: Vec<_> = lines.map_while(|line| line.strip_prefix("    ")).collect();
-    assert!(!block.is_empty(), "the README has no block that begins with {begin}");
+    assert!(!block.is_empty(), "no block begins with {begin}");
     block
 }
 
@@ -33,14 +38,18 @@ pub fn follow(host: &Host, commands: &[&str]) {
 
 #[test]
 fn readme_commands_install_both_hosts() {
-    let host = Host::builder("c5").release(Release::Bookworm).boot();
+    let host = repository::host_with_repository(Release::Bookworm);
+    repository::install_newest(&host);
+    host.run("systemctl is-active pixeld.socket && pixeldctl status");
+
+    // The same version from files.
     for name in ["pixeld", "pixeld-nginx"] {
         let local = deb(name);
         let file = local.file_name().unwrap().to_str().unwrap();
         host.run("mkdir -p /root/target/debian");
         host.copy(&local, &format!("/root/target/debian/{file}"));
     }
-    follow(&host, &block("make deb"));
+    follow(&host, &block_of(INSTALL, "make deb"));
     host.run("systemctl is-active pixeld.socket && pixeldctl status");
 
     // One host is both, as far as that goes.
