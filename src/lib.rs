@@ -33,8 +33,12 @@ pub mod pixel;
 /// Counters that one worker writes and any thread reads, in memory that can outlive the process.
 pub mod stats;
 
-/// One HTTP/1.1 connection, from its first byte to its last.
+/// Requests and responses of HTTP/1.1 as bytes.
 pub mod http;
+
+/// One connection, from its first byte to its last, and the connections of a worker.
+pub mod connection;
+
 /// Worker threads: accepting connections, and dispatching them to the least loaded worker.
 pub mod worker;
 

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Settings,
-        http::DetachedConnection,
+        connection::DetachedConnection,
         log::{Level, Sink},
         net::Socket,
         pixel::{self, Pixel, Rejection},

@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use super::connection_state::Phase;
-
 /// What the clients of a worker may take; replaced as a whole when the configuration changes.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -26,17 +24,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub(super) fn timeout(&self, phase: Phase) -> Duration {
-        match phase {
-            Phase::Idle => self.keep_alive_timeout,
-            Phase::Header => self.head_timeout,
-            Phase::Body => self.body_timeout,
-            Phase::Response | Phase::Linger => self.write_timeout,
-        }
-    }
-
     /// No phase can time out sooner than this after it began.
-    pub(super) fn shortest_timeout(&self) -> Duration {
+    pub fn shortest_timeout(&self) -> Duration {
         self.head_timeout.min(self.body_timeout).min(self.write_timeout).min(self.keep_alive_timeout)
     }
 }

@@ -17,7 +17,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    http::{DetachedConnection, Evicted},
+    connection::{DetachedConnection, Evicted},
     log::Event,
 };
 

@@ -1,7 +1,7 @@
 use tokio::sync::oneshot;
 
 use super::acceptor::RegisteredAcceptor;
-use crate::http::{DetachedConnection, Policy};
+use crate::{connection::DetachedConnection, http::Policy};
 
 /// A command to a worker.
 #[derive(Debug)]

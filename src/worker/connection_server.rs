@@ -7,7 +7,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    http::{self, Context, DetachedConnection, ServeOutcome, catch_panic},
+    connection::{self, Context, DetachedConnection, ServeOutcome},
+    http::catch_panic,
     stats::Outcome,
 };
 
@@ -38,7 +39,7 @@ impl ConnectionServer {
                 }
             };
             // Not joined: it ends with its runtime at the latest.
-            http::begin(connection, context, end).map(spawn_local)
+            connection::begin(connection, context, end).map(spawn_local)
         });
     }
 

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::command::Command;
 use crate::{
-    http::{DetachedConnection, Evicted, EvictionQueue},
+    connection::{DetachedConnection, Evicted, EvictionQueue},
     log::Event,
     net::FdBudget,
     stats::WorkerStats,

@@ -15,11 +15,7 @@ use tokio::{
 };
 
 use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
-use crate::{
-    http::{DetachedConnection, Policy},
-    log::Event,
-    net::Listener,
-};
+use crate::{connection::DetachedConnection, http::Policy, log::Event, net::Listener};
 
 /// All workers: those that serve, and those that are about to exit.
 #[derive(Debug)]

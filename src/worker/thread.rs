@@ -29,7 +29,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    http::{ConnectionRequest, Context, Policy, Registry},
+    connection::{ConnectionRequest, Context, Registry},
+    http::Policy,
     log::Event,
     stats::WorkerStats,
 };

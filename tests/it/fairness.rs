@@ -10,7 +10,8 @@ use std::{
 
 use pixeld::{
     config::Settings,
-    http::{Context, DetachedConnection, Policy, serve},
+    connection::{Context, DetachedConnection, serve},
+    http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
     stats::{SharedStats, Totals, WorkerStats},

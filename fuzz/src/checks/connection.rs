@@ -7,7 +7,8 @@ use std::{
 
 use hyper::StatusCode;
 use pixeld::{
-    http::{self, Context, DetachedConnection, Policy, ServeOutcome},
+    connection::{self, Context, DetachedConnection, ServeOutcome},
+    http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
     stats::{SharedStats, WorkerStats},
@@ -98,7 +99,7 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
         client.set_nonblocking(true).expect("a socket that does not block");
         let serve = async {
             let mut parked = DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None);
-            while let ServeOutcome::Detached(again) = http::serve(parked, context.clone()).await {
+            while let ServeOutcome::Detached(again) = connection::serve(parked, context.clone()).await {
                 parked = again;
             }
         };

@@ -14,7 +14,8 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use pixeld::{
-    http::{self, ConnectionRequest, Context, DetachedConnection, Policy, ServeOutcome},
+    connection::{self, ConnectionRequest, Context, DetachedConnection, ServeOutcome},
+    http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
     stats::{self, SharedStats, Totals, WorkerStats},
@@ -169,7 +170,7 @@ impl Scenario<'_> {
 
 async fn serve(stream: UnixStream, context: Rc<Context>) {
     let mut parked = DetachedConnection::new(Socket::adopt(stream.into()).unwrap(), None);
-    while let ServeOutcome::Detached(again) = http::serve(parked, context.clone()).await {
+    while let ServeOutcome::Detached(again) = connection::serve(parked, context.clone()).await {
         parked = again;
     }
 }

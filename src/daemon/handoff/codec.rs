@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use crate::{
-    http::DetachedConnection,
+    connection::DetachedConnection,
     net::{FdBudget, Socket},
 };
 

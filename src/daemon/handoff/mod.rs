@@ -19,7 +19,7 @@ pub use self::codec::HandoffSender;
 use self::codec::{ReceivedConnections, socket_pair};
 use super::state::Daemon;
 use crate::{
-    http::DetachedConnection,
+    connection::DetachedConnection,
     log::{Event, Log},
     net::FdBudget,
     systemd,

@@ -4,14 +4,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    buffers::Buffers,
-    eviction::EvictionQueue,
-    policy::Policy,
-    registry::Registry,
-    response::{HeadWriter, Response},
-};
+use super::{buffers::Buffers, eviction::EvictionQueue, registry::Registry};
 use crate::{
+    http::{HeadWriter, Policy, Response},
     log::{Event, Level, Log},
     pixel::{self, Parse},
     stats::WorkerStats,

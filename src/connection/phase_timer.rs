@@ -53,8 +53,8 @@ impl<'t> PhaseTimer<'t> {
             ready!(self.sleep.as_mut().poll(cx));
             let (policy, now) = (context.policy(), Instant::now());
             let phase = state.phase();
-            let mut deadline = state.since() + policy.timeout(phase);
-            let write_deadline = state.since() + policy.timeout(Phase::Response);
+            let mut deadline = state.since() + phase.timeout(&policy);
+            let write_deadline = state.since() + Phase::Response.timeout(&policy);
             if phase == Phase::Idle
                 && (write_deadline <= now || deadline <= now)
                 && state.requests() > 0

@@ -19,11 +19,12 @@ use super::{
     fast_path::FastPath,
     io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
-    request_head::RequestRejection,
-    response::{ReplyTo, Response},
     yield_now::yield_now,
 };
-use crate::log::{Event, Level};
+use crate::{
+    http::{ReplyTo, Response, request_head::RequestRejection},
+    log::{Event, Level},
+};
 
 /// How serving a connection ended.
 #[derive(Debug)]

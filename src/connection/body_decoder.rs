@@ -30,10 +30,11 @@ use super::{
     context::Context,
     io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
-    policy::Policy,
-    request_head::{Framing, RequestHead, RequestRejection},
-    response::Response,
     yield_now::yield_now,
+};
+use crate::http::{
+    Policy, Response,
+    request_head::{Framing, RequestHead, RequestRejection},
 };
 
 /// Reads the body of the request with this head, which is first in the unread input, and returns the response.

@@ -18,20 +18,22 @@ use tokio::{
 };
 
 use super::{
-    buf_list::BufList,
     buffers::{Buffers, Output},
-    catch_panic::catch_panic,
     connection_state::{ConnectionState, NextStep, Phase},
     context::Context,
     io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
-    policy::Policy,
     registry::Registration,
-    request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
-    response::{ReplyTo, Response},
     yield_now::yield_now,
 };
-use crate::{pixel, stats::Outcome};
+use crate::{
+    http::{
+        BufList, Policy, ReplyTo, Response, catch_panic,
+        request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
+    },
+    pixel,
+    stats::Outcome,
+};
 
 /// A longer body of a request is answered alone: its response may be many times as long.
 const LONG_BODY: usize = 1 << 10;

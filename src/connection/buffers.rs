@@ -1,6 +1,6 @@
 use bytes::{Buf, Bytes};
 
-use super::buf_list::BufList;
+use crate::http::BufList;
 
 /// What the connections of a worker use one after the other. A connection that waits has none of it.
 #[derive(Debug)]

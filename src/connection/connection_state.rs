@@ -4,15 +4,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{
-    eviction::{EvictionEntry, Standing},
-    request_head::RequestHead,
+use super::eviction::{EvictionEntry, Standing};
+use crate::{
+    http::{Policy, request_head::RequestHead},
+    stats::WorkerStats,
 };
-use crate::stats::WorkerStats;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,18 @@ pub enum Phase {
     Response,
     /// The client to close, after the last response.
     Linger,
+}
+
+impl Phase {
+    /// How long the phase may last.
+    pub fn timeout(self, policy: &Policy) -> Duration {
+        match self {
+            Self::Idle => policy.keep_alive_timeout,
+            Self::Header => policy.head_timeout,
+            Self::Body => policy.body_timeout,
+            Self::Response | Self::Linger => policy.write_timeout,
+        }
+    }
 }
 
 /// What a worker wants of a connection.

@@ -1,0 +1,27 @@
+//! One connection, from its first byte to its last.
+//!
+//! [`serve`] alternates between two ways to receive a request. The fast path handles each request that is in the
+//! buffer as a whole: nearly all of them behind a proxy. The body decoder has hyper decode any other body. Either
+//! way, the fast path sends the response.
+//!
+//! The rest of the module is what a worker knows of its connections: their registry, the state of each, and the
+//! order in which they are closed at the connection limit.
+
+mod body_decoder;
+mod buffers;
+mod connection_state;
+mod context;
+mod eviction;
+mod fast_path;
+mod io;
+mod phase_timer;
+mod registry;
+mod serve;
+mod yield_now;
+
+pub use connection_state::ConnectionRequest;
+pub use context::Context;
+pub use eviction::{Evicted, EvictionQueue, Peer};
+pub use io::DetachedConnection;
+pub use registry::Registry;
+pub use serve::{ServeOutcome, begin, serve};
