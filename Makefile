@@ -107,7 +107,7 @@ help:
 	@echo 'make repository     add a release to the repositories for apt and dnf: target/repository (RELEASE, KEY)'
 	@echo
 	@echo 'make manual         render the manual as HTML and PDF: target/manual'
-	@echo 'make pictures       draw the pictures of the README on real hosts (root)'
+	@echo 'make pictures       draw the pictures of the README from two hosts under load (root)'
 	@echo 'make clean          remove what was built'
 
 # What a build needs beside make; a compiler that is too old would say less.

@@ -167,7 +167,8 @@ fn named_files_and_targets_exist() {
     ] {
         let text = fs::read_to_string(root.join(name)).unwrap();
         let folder = root.join(name).parent().unwrap().to_owned();
-        let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        let pictures = text.replace("src=\"", "](").replace("srcset=\"", "](");
+        let links = pictures.split("](").skip(1).map(|rest| rest.split([')', '#', '"']).next().unwrap());
         for link in links.filter(|link| !link.contains("://") && !link.is_empty()) {
             assert!(folder.join(link).exists(), "{name}: {link}");
         }

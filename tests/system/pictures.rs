@@ -1,13 +1,13 @@
-//! A program, not a test: `make pictures` runs it. Writes what pixeldctl shows on a real host under load, for the
-//! pictures of the README, into the folder that is its argument.
+//! A program, not a test: `make pictures` runs it for the pictures of the README. Writes the screens of pixeldctl, with
+//! two hosts under load, to the folder that is its argument.
 
 mod harness;
 
 use std::{env, fs, path::PathBuf, process::Command, thread, time::Duration};
 
-use harness::{C5_OUTSIDE, Host, Load, deployment, wait_until};
+use harness::{C5_OUTSIDE, Host, Load, deployment, ssh, wait_until};
 
-/// A terminal of 80 columns, with a program of a host on it.
+/// A terminal of 80 columns in which a command runs on a host.
 struct Screen {
     socket: PathBuf,
     _folder: tempfile::TempDir,
@@ -40,7 +40,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have exited already.
         let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
@@ -52,21 +52,24 @@ fn main() {
             .expect("written");
     };
     let site = deployment::start();
+    for (host, name) in [(&site.c5, "c5"), (&site.t2, "t2")] {
+        ssh::allow(&site.c5, "root", host, name, &["root"]);
+    }
     let load = site.client.load(Load { connections: 8, rate: 1_000, ..Load::on(C5_OUTSIDE) });
     load.wait_for_answers(12_000);
     site.c5.run("pixeldctl workers 3");
     for (name, lines, command) in [
-        ("status", 26, "pixeldctl status"),
-        ("stats", 14, "pixeldctl stats"),
+        ("status", 60, "pixeldctl status -H c5 -H t2"),
+        ("stats", 60, "pixeldctl stats -H c5 -H t2"),
         ("doctor", 40, "pixeldctl doctor"),
     ] {
         let screen = Screen::of(&site.c5, lines, command);
-        wait_until("the command has printed all", || screen.content().contains("READY"));
+        wait_until("the command has printed everything", || screen.content().contains("READY"));
         save(name, &screen.content());
     }
-    let top = Screen::of(&site.c5, 24, "pixeldctl top");
+    let top = Screen::of(&site.c5, 30, "pixeldctl top -H c5 -H t2");
     wait_until("top is on the screen", || top.content().contains("WORKER"));
-    // What grows with time is to be seen.
+    // Until then the sparklines are nearly empty.
     thread::sleep(Duration::from_secs(20));
     save("top", &top.content());
     load.stop();
