@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory, Parser};
 use pixeld::daemon::DaemonArgs;
 
 use super::{
-    command_lines::{assert_given, assert_options_are_explained, flags, said, shown},
+    command_lines::{assert_given, assert_options_are_explained, documented, flags, shown},
     page::{PIXELD, section},
 };
 
@@ -23,7 +23,7 @@ fn every_option_of_pixeld_is_explained_and_no_other() {
 fn daemon_synopsis_has_every_option() {
     let lines: Vec<_> = section(PIXELD, "SYNOPSIS").lines().map(|line| line.trim_matches('.')).collect();
     let long = flags(pixeld().get_arguments()).into_iter().filter(|(name, _)| name.starts_with('-'));
-    assert_eq!(said(&lines).0, long.collect());
+    assert_eq!(documented(&lines).0, long.collect());
 }
 
 #[test]

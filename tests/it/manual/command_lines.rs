@@ -1,4 +1,4 @@
-//! Command lines: what the manual says of them, and what clap knows.
+//! Compares command lines of the manual with those that clap parses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ pub fn flags<'a>(args: impl Iterator<Item = &'a Arg>) -> BTreeMap<String, Option
     spelled.collect()
 }
 
-/// What the heads of a list say about options; and the names of the other values.
-pub fn said(heads: &[&str]) -> (BTreeMap<String, Option<String>>, BTreeSet<String>) {
+/// Options that the heads of a list document, and the names of other values.
+pub fn documented(heads: &[&str]) -> (BTreeMap<String, Option<String>>, BTreeSet<String>) {
     let (mut flags, mut values) = (BTreeMap::new(), BTreeSet::new());
     for head in heads {
         let noise = ["Ns", "=", ",", "|", "Oo", "Oc", "Op", "Li"];
@@ -49,7 +49,7 @@ pub fn heads(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix(".It ")).collect()
 }
 
-/// The possible values of an argument and the one that it has by default stand in its text.
+/// Asserts that a text names the possible values of an argument, and its default.
 pub fn assert_values_are_explained(arg: &Arg, text: &str) {
     let seen = plain(text);
     for value in arg.get_possible_values().iter().filter(|_| arg.get_action().takes_values()) {
@@ -59,16 +59,16 @@ pub fn assert_values_are_explained(arg: &Arg, text: &str) {
         let value = value.to_str().unwrap();
         let item =
             text.split(&format!("\n.It Cm {value}\n")).nth(1).and_then(|rest| rest.split("\n.It").next());
-        let is_told = seen.contains(&format!("{value} (the default)"))
+        let is_stated = seen.contains(&format!("{value} (the default)"))
             || item.is_some_and(|item| item.contains("This is the default."));
-        assert!(is_told, "{arg}: {value} is not said to be the default");
+        assert!(is_stated, "{arg}: {value} is not stated as the default");
     }
 }
 
-/// The options of a program are those in its page.
+/// Asserts that a page documents all options of a program, and no others.
 pub fn assert_options_are_explained(page: &'static str, command: &Command) {
     let text = section(page, "OPTIONS");
-    assert_eq!(said(&heads(text)).0, flags(command.get_arguments()), "{}", command.get_name());
+    assert_eq!(documented(&heads(text)).0, flags(command.get_arguments()), "{}", command.get_name());
     for arg in command.get_arguments() {
         let long = format!("Fl -{}", arg.get_long().unwrap());
         let item = text.split("\n.It Fl ").find(|item| format!("Fl {item}").contains(&long)).unwrap();
@@ -92,7 +92,7 @@ fn shown_in<'t>(text: &'t str, program: &str) -> Vec<Vec<&'t str>> {
         line.split("  ").next().unwrap().split(ends).next().unwrap().trim_end_matches([' ', '.', ','])
     });
     let commands = lines.map(|line| line.split_whitespace().collect());
-    // Where only the option is named.
+    // Names the option only.
     commands.filter(|words: &Vec<_>| words != &[program, "-H"]).collect()
 }
 
@@ -110,13 +110,13 @@ pub fn shown(program: &str) -> Vec<(&'static str, Vec<&'static str>)> {
     texts.into_iter().flat_map(lines).collect()
 }
 
-/// A command line is parsed, or asks for help or a version.
+/// Asserts that a command line is valid: parsed, or a request for help or the version.
 pub fn assert_given(name: &str, words: &[&str], error: Option<clap::Error>) {
     let is_asked = |kind| [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&kind);
     assert!(error.is_none_or(|error| is_asked(error.kind())), "{name}: {words:?}");
 }
 
-/// How a page heads a status.
+/// Heading of a status in a page.
 fn head(exit: Exit) -> String {
     match exit {
         Exit::Ok | Exit::Unwell => format!("{}", exit as u8),
@@ -124,7 +124,7 @@ fn head(exit: Exit) -> String {
     }
 }
 
-/// The exit statuses of a program are those in its page.
+/// Asserts that a page documents all exit statuses of a program, and no others.
 pub fn assert_exits_are_explained(page: &'static str, exits: &[Exit]) {
     let explained = section(page, "EXIT STATUS").lines().filter_map(|line| line.strip_prefix(".It "));
     let explained: BTreeSet<_> = explained.map(String::from).collect();

@@ -1,4 +1,4 @@
-//! The examples of pixeld-control(7) do what it shows.
+//! Runs the examples of pixeld-control(7) and compares their output with the page.
 
 use std::{
     io::{BufRead, BufReader},
@@ -25,13 +25,13 @@ fn commands(begin: &str) -> Vec<(String, String)> {
     all.filter(|(command, _)| command.starts_with(begin)).collect()
 }
 
-/// A value without what differs from time to time.
+/// Value without the parts that differ between runs.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| (name.clone(), if name == "error" { value.clone() } else { shape(value) }))
-            // The sockets of a daemon by hand have no group of their own.
+            // The sockets of a daemon without systemd have no group of their own.
             .filter(|(name, _)| name != "group")
             .collect(),
         Value::Array(values) => values.iter().map(shape).collect(),

@@ -17,8 +17,8 @@ fn explained() -> BTreeMap<String, &'static str> {
     sections.collect()
 }
 
-/// What stands behind a word in the text of a key, up to the end of the sentence.
-fn told(text: &str, word: &str) -> Option<String> {
+/// Text after `word: ` in the entry of a key, up to the end of the sentence.
+fn stated(text: &str, word: &str) -> Option<String> {
     let text = plain(text);
     let (_, rest) = text.split_once(&format!("{word}: "))?;
     let end =
@@ -26,7 +26,7 @@ fn told(text: &str, word: &str) -> Option<String> {
     Some(rest[..end.unwrap_or(rest.len())].trim_end_matches([' ', '.']).to_owned())
 }
 
-/// What is wrong with this value of a key, if anything.
+/// Error that this value of a key causes, if any.
 fn fault(key: &str, value: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pixeld.toml");
@@ -46,8 +46,8 @@ fn every_key_is_explained_and_no_other() {
 fn every_key_has_the_stated_default() {
     let explained = explained();
     for key in KEYS {
-        let told = told(explained[key.name], "Default").expect(key.name);
-        assert_eq!(told, (key.show)(&Settings::default()), "{}", key.name);
+        let stated = stated(explained[key.name], "Default").expect(key.name);
+        assert_eq!(stated, (key.show)(&Settings::default()), "{}", key.name);
     }
 }
 
@@ -55,16 +55,16 @@ fn every_key_has_the_stated_default() {
 fn every_key_is_applied_as_stated() {
     let explained = explained();
     for key in KEYS {
-        let told = told(explained[key.name], "Applied by").expect(key.name);
+        let stated = stated(explained[key.name], "Applied by").expect(key.name);
         let expected = match key.takes_effect {
             TakesEffect::AtReload => ["reload", "reload, until the daemon begins to stop"].as_slice(),
             TakesEffect::AtRestart => &["restart"],
         };
-        assert!(expected.contains(&told.as_str()), "{}: {told}", key.name);
+        assert!(expected.contains(&stated.as_str()), "{}: {stated}", key.name);
     }
 }
 
-/// A bound as the page has it, in bytes, milliseconds or whatever is counted.
+/// Parses a bound of the page; times are in milliseconds.
 fn amount(text: &str) -> u64 {
     let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
     let factor = match unit {
@@ -82,7 +82,7 @@ fn amount(text: &str) -> u64 {
 fn every_key_has_the_stated_bounds() {
     let mut count = 0;
     for (key, text) in explained() {
-        let Some(range) = told(text, "Range") else { continue };
+        let Some(range) = stated(text, "Range") else { continue };
         count += 1;
         let (least, most) = range.split_once(" to ").expect(&range);
         let (least, most) = (amount(least), amount(most));
@@ -111,7 +111,7 @@ fn every_enum_value_is_stated_and_no_other() {
             assert!(text.contains(value), "{key}: {value}");
             assert_eq!(self::fault(key, value), None, "{key}: {value}");
         }
-        // Whatever is quoted as a value is one; the other key quotes a body.
+        // Each quoted value is valid; pixel.range-error-status quotes a body instead.
         let quoted = text.split('"').skip(1).step_by(2);
         for value in quoted.filter(|_| key.starts_with("log.")) {
             assert!(allowed.contains(&format!("\"{value}\"")), "{key}: {value}");

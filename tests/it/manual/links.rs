@@ -1,11 +1,11 @@
-//! What the pages refer to exists, and they can be read on 80 columns.
+//! References of the pages exist, and the pages fit 80 columns.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use super::page::{PAGES, displays, root};
 use crate::support::{captured, code, stderr, stdout};
 
-/// Pages of others that were looked up, with the packages of Debian that have them.
+/// Pages of other software, by the Debian package that has them.
 const OF_OTHERS: &[(&str, &[&str])] = &[
     (
         "systemd",
@@ -103,7 +103,7 @@ fn formatters_have_no_warning() {
     }
 }
 
-/// What is shown as it is printed may be wider: a reader copies it.
+/// Literal displays may be wider, because a reader copies them.
 #[test]
 fn every_page_fits_80_columns() {
     for (name, page) in PAGES {
@@ -117,7 +117,7 @@ fn every_page_fits_80_columns() {
     }
 }
 
-/// Formatters make quotation marks and accents of these, and a shell does not know them.
+/// Formatters replace these characters with typographic ones, which a shell does not accept.
 #[test]
 fn displays_can_be_copied() {
     for (name, page) in PAGES {

@@ -51,7 +51,7 @@ pub fn marked<'t>(text: &'t str, mark: &str) -> BTreeSet<&'t str> {
     words.flatten().filter(|word| word.starts_with(char::is_alphabetic)).collect()
 }
 
-/// What a page shows as it is typed and printed, as a reader sees it.
+/// Literal displays of a page, as a reader sees them.
 pub fn displays(page: &str) -> impl Iterator<Item = String> {
     let displays = page.split("\n.Bd -literal -offset indent\n").skip(1);
     let text = displays.map(|display| display.split_once("\n.Ed").expect("its end").0);

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use super::page::{PAGES, PIXELD, PIXELD_CONTROL, PIXELDCTL, root, section};
 
-/// The manual itself, the programs that it is about, and what the rules of distributions ask for.
-const UNTOLD: [&str; 6] = [
+/// Programs, the manual itself, and files that the policies of distributions require.
+const UNDOCUMENTED: [&str; 6] = [
     "/usr/bin/",
     "/usr/share/man/",
     "/usr/share/lintian/",
@@ -51,11 +51,11 @@ fn packaged() -> BTreeSet<String> {
             }
         }
     }
-    paths.retain(|path| !UNTOLD.iter().any(|untold| path.starts_with(untold)));
+    paths.retain(|path| !UNDOCUMENTED.iter().any(|prefix| path.starts_with(prefix)));
     paths
 }
 
-/// What the units open, and what the service and its site write.
+/// Sockets that the units open, and files that the service and its site write.
 fn made() -> BTreeSet<String> {
     let units = fs::read_dir(root().join("systemd")).unwrap();
     let mut paths = BTreeSet::new();
@@ -83,7 +83,7 @@ fn made() -> BTreeSet<String> {
     paths
 }
 
-/// What the manual lists: paths, folders with a `/` at their end, and patterns with one `*`.
+/// FILES sections of the manual: paths, folders with a `/` at their end, and patterns with one `*`.
 fn listed() -> BTreeSet<&'static str> {
     let sections = [PIXELD, PIXELDCTL, PIXELD_CONTROL].map(|page| section(page, "FILES"));
     let heads =
@@ -129,7 +129,7 @@ fn named_files_are_listed() {
     assert!(PAGES.iter().any(|(_, page)| page.contains("\n.Pa /")));
     for (name, page) in PAGES {
         let named = page.lines().filter_map(|line| line.strip_prefix(".Pa /")?.split(' ').next());
-        // Others' folders, and the path of requests.
+        // Folders of other software, and the path of requests.
         let others =
             ["pixel", "dev/null", "proc", "etc", "run", "usr/lib", "run/pixeld", "etc/pixeld/pixeld.toml.d"];
         let unknown = named.filter(|path| !others.contains(path)).map(|path| format!("/{path}"));

@@ -29,7 +29,7 @@ fn shown(socket: &Path, arguments: &[&str]) -> String {
     stdout(&output)
 }
 
-/// What stands before the colons.
+/// Text before the first colon of each line.
 fn labels(text: &str) -> BTreeSet<String> {
     let lines = text.lines().take_while(|line| !line.is_empty());
     let labels = lines.filter_map(|line| line.split_once(": ")).map(|(label, _)| label.trim().to_owned());
@@ -40,7 +40,7 @@ fn owned(words: BTreeSet<&str>) -> BTreeSet<String> {
     words.into_iter().map(String::from).collect()
 }
 
-/// Stands between pixeldctl and a daemon, and makes each reply one of a daemon where all is odd.
+/// Proxy between pixeldctl and a daemon that makes each reply that of a daemon in trouble.
 fn odd_daemon(daemon: &Daemon) -> PathBuf {
     let path = daemon.folder().join("odd.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -86,7 +86,7 @@ fn every_label_is_explained_and_no_other() {
     let odd = odd_daemon(&daemon);
     let stats = labels(&shown(&odd, &["stats"]));
     assert_eq!(owned(heads_below(".It Cm stats")), stats);
-    // The lines that are there only if something is odd are those of stats.
+    // Lines that are shown only if something is wrong are those of stats.
     let usual = labels(&shown(&daemon.control_socket(), &["stats"]));
     let mut status = labels(&shown(&odd, &["status"]));
     status.retain(|label| !label.contains("pixeld") && (usual.contains(label) || !stats.contains(label)));
@@ -154,8 +154,8 @@ fn every_metric_is_explained_and_no_other() {
             let sample = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
             let label =
                 sample.and_then(|line| line.split(['{', '=']).nth(1)).filter(|_| kinds[name] != "histogram");
-            let told = explanation.contains("label");
-            assert_eq!(label.is_some(), told, "{name} has the label {label:?}");
+            let is_stated = explanation.contains("label");
+            assert_eq!(label.is_some(), is_stated, "{name} has the label {label:?}");
             assert!(label.is_none_or(|label| plain(explanation).contains(label)), "{name}: {label:?}");
             // "What ends in _total only grows".
             assert_eq!(name.ends_with("_total"), kinds[name] == "counter", "{name}");
@@ -163,7 +163,6 @@ fn every_metric_is_explained_and_no_other() {
     }
 }
 
-/// What an alert or another page says of these figures is about some that exist.
 #[test]
 fn named_metrics_exist() {
     let daemon = Daemon::start("");

@@ -8,7 +8,7 @@ use pixeldctl::CtlArgs;
 use crate::{
     command_lines::{
         assert_exits_are_explained, assert_given, assert_options_are_explained, assert_values_are_explained,
-        flags, heads, said, shown,
+        documented, flags, heads, shown,
     },
     page::{PAGES, PIXELD, PIXELDCTL, section, set_in},
 };
@@ -39,8 +39,8 @@ fn every_command_is_explained_and_no_other() {
             .into_iter()
             .filter(|head| head.starts_with("Fl ") || head.starts_with(&format!("Cm {name}")))
             .collect();
-        let (flags_said, values) = said(&heads);
-        assert_eq!(flags_said, flags(own(command)), "{name}");
+        let (documented_flags, values) = documented(&heads);
+        assert_eq!(documented_flags, flags(own(command)), "{name}");
         if name == "help" {
             continue; // clap's own
         }
@@ -69,7 +69,7 @@ fn named_options_and_commands_exist() {
     let mut known: BTreeSet<String> = flags(ctl.get_subcommands().flat_map(own)).into_keys().collect();
     known.extend(flags(ctl.get_arguments()).into_keys());
     // Those of pixeld, which a test of its own compares with the program.
-    known.extend(said(&heads(section(PIXELD, "OPTIONS"))).0.into_keys());
+    known.extend(documented(&heads(section(PIXELD, "OPTIONS"))).0.into_keys());
     let mut words: BTreeSet<String> = ctl.get_subcommands().map(|sub| sub.get_name().into()).collect();
     for arg in ctl.get_subcommands().flat_map(Command::get_arguments) {
         words.extend(arg.get_possible_values().iter().map(|value| value.get_name().into()));
