@@ -158,7 +158,7 @@ fn assert_edited_site_is_kept(host: &Host) {
     host.run("nginx -t && systemctl reload nginx");
     let edited = host.read(site);
     let output = host.run(&format!("{APT} /root/pixeld.deb /root/pixeld-nginx.deb </dev/null"));
-    assert!(output.stdout.contains("sites-available/pixeld was edited, and stays in use"), "{output}");
+    assert!(output.stdout.contains("sites-available/pixeld was edited and stays in use"), "{output}");
     assert_eq!(host.read(site), edited);
     host.run("nginx -t && systemctl restart nginx");
     let pixel = format!("-H 'content-type: application/json' -d '{PIXEL}' https://127.0.0.1/pixel");
@@ -178,7 +178,7 @@ fn debians_site_keeps_port_80_with_a_notice() {
     let host = super::host_with_package(Release::Trixie);
     host.run("test -e /etc/nginx/sites-enabled/default && systemctl start nginx");
     let output = host.run("dpkg -i /root/pixeld-nginx.deb");
-    assert!(output.stderr.contains("the site is not enabled"), "{output}");
+    assert!(output.stderr.contains("site not enabled"), "{output}");
     host.run("nginx -t && systemctl restart nginx");
     assert_ne!(post(&host).0, 200);
 
