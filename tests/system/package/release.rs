@@ -1,8 +1,9 @@
 //! What `make sign-release` and `make verify-release` do with the files of a release. Needs no host.
 
-use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::{env, fs};
 
 const KEY: &str = "key";
 
@@ -151,6 +152,27 @@ fn version_is_written_into_each_file() {
         assert_eq!(read(file).matches("\"9.9.0-dev\"").count(), times, "{file}");
     }
     assert!(read("README.md").contains("pixeld: 9.9.0-dev (pid "));
+}
+
+/// objdump of Debian 12 does not know the type 0x6474e553 (PT_GNU_PROPERTY).
+#[test]
+fn rpm_requires_libraries_but_no_program_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let objdump = folder.path().join("objdump");
+    fs::write(&objdump, "#!/bin/sh\ncat <<END\n0x6474e553 off    0x0000000000000338 vaddr 0x0000000000000338 paddr 0x0\nDynamic Section:\n  NEEDED               libc.so.6\n\nVersion References:\n  required from libc.so.6:\n    0x06969194 0x00 16 GLIBC_2.34\nEND\n").unwrap();
+    fs::set_permissions(&objdump, fs::Permissions::from_mode(0o755)).unwrap();
+    let list = folder.path().join("files");
+    let program = env::current_exe().unwrap();
+    fs::write(&list, format!("{}\n", program.display())).unwrap();
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/requires"))
+        .env("OBJDUMP", objdump)
+        .stdin(fs::File::open(list).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "libc.so.6()(64bit)\nlibc.so.6(GLIBC_2.34)(64bit)\n"
+    );
 }
 
 /// Rows of the changelog's table, such as `| key | `limits.head` | `limits.header` |`.
