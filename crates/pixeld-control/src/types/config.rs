@@ -8,21 +8,21 @@ use super::Attribution;
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct Setting {
-    /// Its dotted name, such as "limits.body".
+    /// Name of the key, such as "limits.body".
     pub key: String,
-    /// The value that the configuration gives it, as TOML.
+    /// The value that the configuration sets, as TOML.
     pub value: String,
-    /// The file that it comes from, with its line ("/etc/pixeld/pixeld.toml:3"), or "systemd" for sockets
-    /// that it has opened; null means the default.
+    /// File and line, such as "/etc/pixeld/pixeld.toml:3"; "systemd" for sockets that systemd opened; null
+    /// for a default.
     pub origin: Option<String>,
-    /// Whether a change of it in the files needs a restart.
+    /// Whether a change of the key needs a restart.
     pub needs_restart: bool,
-    /// The runtime override, as TOML: the value that is in effect instead, until it is removed or the
-    /// daemon ends.
+    /// The runtime override, as TOML: the value in effect instead until the override is removed or the daemon
+    /// exits; null if there is none.
     #[serde(rename = "override", alias = "setTo")]
     #[zlink(rename = "override")]
     pub override_value: Option<String>,
-    /// Who set the override, and when.
+    /// The caller that set the override; null if there is none.
     #[serde(alias = "setBy")]
     pub overridden_by: Option<Attribution>,
 }
@@ -32,14 +32,14 @@ pub struct Setting {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct SettingChange {
-    /// Its dotted name.
+    /// Name of the key.
     pub key: String,
-    /// The value in effect before, as TOML; the number of workers, if workers is the same and "auto" counts
-    /// another number of CPUs than before.
+    /// The previous value, as TOML. If workers is still "auto" but the number of CPUs has changed, the
+    /// previous number of workers.
     pub from: String,
-    /// The value that the files give it, as TOML.
+    /// The value that the files set, as TOML.
     pub to: String,
-    /// Whether only a restart applies it.
+    /// Whether only a restart applies the change.
     pub needs_restart: bool,
     /// Whether a runtime override stays in effect instead.
     #[serde(alias = "setByHand")]

@@ -2,44 +2,45 @@ use std::fmt;
 
 use zlink::introspect::ReplyError;
 
-/// Why a method of io.pixeld.Control did nothing.
+/// An error reply of io.pixeld.Control.
 #[derive(Debug, Clone, PartialEq, Eq, zlink::ReplyError, ReplyError)]
 #[zlink(interface = "io.pixeld.Control")]
 pub enum ControlError {
-    /// This socket is for reading; the one that is named here is for changing.
+    /// The socket is for reading only.
     NotPermitted {
-        /// The path of the socket that is for changing; null if the daemon has none.
+        /// Path of the socket for changes; null if the daemon has none.
         socket: Option<String>,
-        /// The group whose members may connect to it; null where it has none of its own.
+        /// Group whose members may connect to it; null if it has none of its own.
         group: Option<String>,
     },
-    /// A parameter has a value that cannot be.
+    /// The value of a parameter is invalid.
     InvalidValue {
-        /// The parameter.
+        /// Name of the parameter.
         field: String,
-        /// What is wrong with it.
+        /// The reason, with the valid values.
         reason: String,
     },
-    /// Another call changes the same thing at the moment.
+    /// Another client is making the same change.
     Busy {
-        /// That call.
+        /// The method of that client.
         method: String,
     },
-    /// The configuration has faults, and nothing was changed.
+    /// The configuration is invalid, and nothing was changed.
     InvalidConfiguration {
-        /// The first 20 faults, each with its file, line and key; a last entry says how many more there are.
+        /// The first 20 errors, each with file, line and key; the last entry counts the others.
         faults: Vec<String>,
     },
-    /// The operating system refused.
+    /// An operation of the system failed, and nothing was changed.
     Failed {
-        /// What was attempted, and what the system said.
+        /// The operation and its error.
         reason: String,
     },
-    /// The daemon is stopping.
+    /// The daemon is stopping and accepts no changes.
     Stopping,
-    /// The connection is closed, because the socket serves no more clients and others were active later.
+    /// A new client has replaced this one, which was inactive longest. The daemon closes the connection after
+    /// this reply, which can arrive without a call.
     TooManyClients {
-        /// How many clients the socket serves.
+        /// Number of clients that the socket serves.
         limit: u64,
     },
 }

@@ -3,55 +3,55 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-/// How urgent an event is.
+/// Severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub enum EventLevel {
-    /// Something does not work.
+    /// A part of the daemon does not work.
     Error,
-    /// Something will stop working, or works for fewer than it should.
+    /// A part will stop working, or works with a lower limit.
     Warn,
     /// The daemon changed its state.
     Info,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct EventInfo {
-    /// When.
+    /// Time of the event.
     pub at_unix_ms: u64,
-    /// What happened, such as "workerExited".
+    /// Name of the event, such as "workerExited".
     pub name: String,
-    /// How urgent it is.
+    /// Severity.
     pub level: EventLevel,
-    /// A sentence for people.
+    /// Text for operators. It can change with each version.
     pub message: String,
-    /// The worker that it happened to.
+    /// Number of the worker concerned; null if there is none.
     pub worker: Option<u64>,
 }
 
-/// How much is logged; each level includes those before it.
+/// A log level; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Something does not work.
+    /// A part of the daemon does not work.
     Error,
-    /// Something will stop working, or works for fewer than it should.
+    /// A part will stop working, or works with a lower limit.
     Warn,
     /// The daemon changed its state.
     Info,
-    /// Each request that was rejected, each connection that ended early.
+    /// A request was rejected, or a connection ended early.
     Debug,
 }
 
 impl Level {
-    /// All of them, the most urgent first.
+    /// All levels, the most urgent first.
     pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
 
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -62,7 +62,7 @@ impl Level {
     }
 }
 
-/// Milliseconds since 1970-01-01 UTC; a clock before that counts as then.
+/// Returns milliseconds since 1970-01-01 UTC, or 0 for an earlier time.
 pub fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }

@@ -1,6 +1,6 @@
-//! What goes over the wire; `io.pixeld.Control.varlink` describes the same for clients.
+//! Types of the interface; `io.pixeld.Control.varlink` describes them for clients.
 //!
-//! The aliases of fields are their names in 0.1: pixeldctl reads the replies of a host that is upgraded later.
+//! Aliases are the names of fields in 0.1, so that pixeldctl can read replies of a host that is not upgraded yet.
 
 mod config;
 mod error;

@@ -3,34 +3,34 @@
 pub enum Outcome {
     /// 200: the pixel was accepted.
     Ok,
-    /// 422: the body is no pixel.
+    /// 422: the body is not a pixel.
     Invalid,
-    /// 422, or as configured: `value` is not in 0..=255.
+    /// 422, or `pixel.range-error-status`: `value` is not in 0 to 255.
     OutOfRange,
-    /// 400: the request, or its body, breaks the rules or breaks off. 505: the major version of HTTP is not 1.
+    /// 400: not valid HTTP, or a body that cannot be decoded. 505: the major version of HTTP is not 1.
     Malformed,
     /// 404: another path.
     NotFound,
     /// 405: another method.
     MethodNotAllowed,
-    /// 408: head or body did not arrive in time.
+    /// 408: the header section or the body did not arrive in time.
     TimedOut,
-    /// 413: the body is over the limit.
+    /// 413: the body is larger than the limit.
     TooLarge,
     /// 415: the body has a content encoding.
     UnsupportedMediaType,
-    /// 431: the head is over the limit. 414: its request line alone is.
+    /// 431: the header section is larger than the limit. 414: the request line alone is.
     HeadTooLarge,
-    /// 501: the end of the body is marked in a way that is not understood.
+    /// 501: the transfer encoding is not chunked.
     NotImplemented,
-    /// 503: the daemon is drained.
+    /// 503: the daemon was drained.
     Unavailable,
-    /// 500, or no answer at all: a fault of the daemon's own.
+    /// 500, or no response: internal error of the daemon.
     Failed,
 }
 
 impl Outcome {
-    /// All of them, in the order of their discriminants.
+    /// All outcomes, in the order of their discriminants.
     pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Invalid,
@@ -47,7 +47,7 @@ impl Outcome {
         Self::Failed,
     ];
 
-    /// In words.
+    /// Returns its name in texts.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",

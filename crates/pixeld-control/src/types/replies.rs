@@ -8,7 +8,7 @@ use super::{Attribution, EventInfo, Setting, SettingChange, Stats, WorkerInfo};
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct StatsReply {
-    /// All of it.
+    /// State and counters.
     pub stats: Stats,
 }
 
@@ -17,16 +17,17 @@ pub struct StatsReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct WorkersReply {
-    /// How many the configuration asks for; "auto" is counted.
+    /// Number of workers that the configuration requests; "auto" is resolved.
     pub configured: u64,
-    /// The runtime override: how many there are instead, until it is removed or the daemon ends.
+    /// The runtime override: the number in effect instead until the override is removed or the daemon exits;
+    /// null if there is none.
     #[serde(rename = "override", alias = "setTo")]
     #[zlink(rename = "override")]
     pub override_count: Option<u64>,
-    /// Who set the override, and when.
+    /// The caller that set the override; null if there is none.
     #[serde(alias = "setBy")]
     pub overridden_by: Option<Attribution>,
-    /// Each worker, by number.
+    /// The workers, by number.
     pub workers: Vec<WorkerInfo>,
 }
 
@@ -35,13 +36,13 @@ pub struct WorkersReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct SetWorkersReply {
-    /// Workers that served before.
+    /// Number of workers that served before.
     pub from: u64,
-    /// Workers that serve now.
+    /// Number of workers that serve now.
     pub to: u64,
-    /// Connections that went from one worker to another.
+    /// Connections that moved between workers.
     pub moved: u64,
-    /// Workers that still finish their requests.
+    /// Surplus workers that still finish requests.
     pub leaving: u64,
 }
 
@@ -50,7 +51,7 @@ pub struct SetWorkersReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct ConfigReply {
-    /// Each key, in the order of pixeld.toml.
+    /// The keys, in the order of pixeld.toml(5).
     pub settings: Vec<Setting>,
 }
 
@@ -59,11 +60,11 @@ pub struct ConfigReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct ReloadReply {
-    /// Whether the changes are in effect now; false for a dry run.
+    /// Whether the changes were applied; false for a dry run.
     pub applied: bool,
-    /// The keys that differ, in the order of pixeld.toml.
+    /// The changed keys, in the order of pixeld.toml(5).
     pub changes: Vec<SettingChange>,
-    /// Lines of the files that a later version rejects.
+    /// Lines of the files that the next version will reject.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -84,7 +85,7 @@ pub struct SetLogLevelReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct DrainReply {
-    /// Whether the daemon was drained already.
+    /// Whether the daemon was drained before.
     pub already: bool,
 }
 
@@ -102,7 +103,7 @@ pub struct ResumeReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct EventsReply {
-    /// The last events, the oldest first.
+    /// The events.
     pub events: Vec<EventInfo>,
 }
 
@@ -111,8 +112,8 @@ pub struct EventsReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct WatchEventsReply {
-    /// The last events in the first reply, then those that are new.
+    /// The last events in the first reply, then new ones.
     pub events: Vec<EventInfo>,
-    /// Events that were left out because the client did not take them fast enough.
+    /// Events omitted because the client read too slowly.
     pub missed: u64,
 }

@@ -5,92 +5,93 @@ use zlink::introspect::CustomType;
 
 use super::Outcome;
 
-/// What the daemon is doing.
+/// The state of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub enum ServiceState {
-    /// Requests are answered.
+    /// It serves requests.
     Serving,
-    /// Requests are answered with 503, so that a proxy goes to another host.
+    /// It responds to each request with 503, so that the proxy sends it to another host.
     Drained,
-    /// Requests in flight are finished, then the daemon ends.
+    /// It finishes the requests in flight and exits.
     Stopping,
 }
 
-/// Who changed something at run time, and when.
+/// The caller of a change at run time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct Attribution {
-    /// Who did it, such as "root (pid 4711)".
+    /// The caller, such as "root (pid 4711)".
     pub by: String,
-    /// When.
+    /// Time of the change.
     pub at_unix_ms: u64,
 }
 
-/// The daemon's process.
+/// The process of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct ProcessInfo {
-    /// The daemon's version.
+    /// Version of the daemon.
     pub version: String,
-    /// Its process ID.
+    /// Process ID.
     pub pid: u32,
-    /// When it started.
+    /// When the process started.
     pub started_unix_ms: u64,
     /// How long ago that was.
     pub uptime_ms: u64,
-    /// How often the daemon has started since the counters began, this time included.
+    /// Starts of the daemon since the counters were reset, including this one.
     pub starts: u64,
-    /// CPU time that it has used.
+    /// CPU time used.
     pub cpu_ms: u64,
-    /// Bytes of memory that are resident; null where /proc is missing.
+    /// Resident memory in bytes; null if /proc cannot be read.
     pub memory_bytes: Option<u64>,
-    /// Descriptors that are open; null where /proc is missing.
+    /// Open file descriptors; null if /proc cannot be read.
     pub descriptors_used: Option<u64>,
-    /// Descriptors that may be open (RLIMIT_NOFILE).
+    /// Limit of open file descriptors (RLIMIT_NOFILE).
     pub descriptors_allowed: u64,
 }
 
-/// Answered requests by their outcome.
+/// Requests that have a response, by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct RequestCounts {
-    /// All of them.
+    /// All requests.
     pub total: u64,
     /// 200: the pixel was accepted.
     pub ok: u64,
-    /// 422: the body is no pixel.
+    /// 422: the body is not a pixel.
     pub invalid: u64,
-    /// 422, or as configured: the value is not in 0..=255.
+    /// 422, or pixel.range-error-status: the value is not in 0 to 255.
     pub out_of_range: u64,
-    /// 400: the request or its body cannot be read. 505: the major version of HTTP is not 1.
+    /// 400: not valid HTTP, or a body that cannot be decoded. 505: the major version of HTTP is not 1.
     pub malformed: u64,
     /// 404: another path.
     pub not_found: u64,
     /// 405: another method.
     pub method_not_allowed: u64,
-    /// 408: head or body did not arrive in time.
+    /// 408: the header section or the body did not arrive in time.
     pub timed_out: u64,
-    /// 413: the body is over limits.body.
+    /// 413: the body is larger than limits.body.
     pub too_large: u64,
     /// 415: the body has a content encoding.
     pub unsupported_media_type: u64,
-    /// 431: the head is over limits.header, or has too many fields. 414: the request line alone is over it.
+    /// 431: the header section is larger than limits.header or has too many fields. 414: the request line
+    /// alone is larger.
     pub head_too_large: u64,
     /// 501: the transfer encoding is not chunked.
     pub not_implemented: u64,
     /// 503: the daemon was drained.
     pub unavailable: u64,
-    /// 500, or no answer at all: a fault of the daemon's own.
+    /// 500, or no response: internal error of the daemon.
     pub failed: u64,
 }
 
 impl RequestCounts {
-    /// Asks `count` for each outcome.
+    /// Returns the counts that `count` returns for each outcome.
     pub fn new(count: impl Fn(Outcome) -> u64) -> Self {
         let mut requests = Self::default();
         for outcome in Outcome::ALL {
@@ -100,7 +101,7 @@ impl RequestCounts {
         requests
     }
 
-    /// The count of one outcome.
+    /// Returns the count of one outcome.
     pub fn get(&self, outcome: Outcome) -> u64 {
         *{ *self }.of(outcome)
     }
@@ -124,7 +125,7 @@ impl RequestCounts {
     }
 }
 
-/// Answered requests for each second.
+/// Requests per second, or since the start of the daemon if that is more recent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
@@ -137,43 +138,43 @@ pub struct RequestRates {
     pub last_minute: f64,
 }
 
-/// Requests that took less than a bound, and no less than the bound before it.
+/// Requests that took less than a bound, and at least the bound of the previous bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct LatencyBucket {
-    /// The bound.
+    /// Upper bound.
     pub below_us: u64,
-    /// Requests.
+    /// Number of requests.
     pub count: u64,
 }
 
-/// How long requests took, from the first byte of the request to the last byte of the answer. A
-/// quantile is the bound of the bucket that it falls into, which is at most a sixteenth too high.
+/// Time from the first byte of a request to the last byte of its response. A percentile is the upper bound of
+/// a bucket, at most 1/16 too high.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct LatencyStats {
-    /// Requests whose answer was sent to its last byte.
+    /// Requests whose response was sent completely.
     pub count: u64,
-    /// The time of all of them together.
+    /// Sum of their times.
     pub sum_us: u64,
-    /// Half of them took no longer.
+    /// 50 % took at most this long.
     pub p50_us: u64,
-    /// 90 % of them took no longer.
+    /// 90 % took at most this long.
     pub p90_us: u64,
-    /// 99 % of them took no longer.
+    /// 99 % took at most this long.
     pub p99_us: u64,
-    /// 99.9 % of them took no longer.
+    /// 99.9 % took at most this long.
     pub p999_us: u64,
-    /// None of them took longer.
+    /// Longest time.
     pub max_us: u64,
-    /// All of them, in buckets that are not empty, by their bounds.
+    /// The buckets that are not empty, by their bounds.
     pub buckets: Vec<LatencyBucket>,
 }
 
 impl LatencyStats {
-    /// Puts it together from its buckets, by their bounds, which are not included.
+    /// Computes the percentiles from buckets, sorted by their exclusive upper bounds.
     pub fn new(buckets: Vec<LatencyBucket>, sum_us: u64, max_us: u64) -> Self {
         let count = saturating_sum(buckets.iter().map(|bucket| bucket.count));
         let quantile = |share: f64| {
@@ -198,7 +199,7 @@ impl LatencyStats {
         }
     }
 
-    /// Adds up several of them; quantiles are those of all requests together.
+    /// Returns the sum, with percentiles over all requests.
     pub fn sum<'s>(all: impl IntoIterator<Item = &'s Self>) -> Self {
         let (mut counts, mut sum_us, mut max_us) = (BTreeMap::<u64, u64>::new(), 0_u64, 0);
         for stats in all {
@@ -214,7 +215,7 @@ impl LatencyStats {
     }
 }
 
-/// Adds up counts; a sum beyond 64 bits stays at the largest number.
+/// Returns the sum of counts, saturated at 64 bits.
 pub fn saturating_sum(counts: impl IntoIterator<Item = u64>) -> u64 {
     counts.into_iter().fold(0, u64::saturating_add)
 }
@@ -224,72 +225,72 @@ pub fn saturating_sum(counts: impl IntoIterator<Item = u64>) -> u64 {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct ConnectionStats {
-    /// Open now.
+    /// Open connections.
     pub open: u64,
-    /// Of those, the ones that wait for their next request.
+    /// Open connections that wait for their next request.
     pub idle: u64,
-    /// Accepted.
+    /// Connections accepted.
     pub accepted: u64,
-    /// Adopted from the previous process, at a restart.
+    /// Connections adopted from the previous process after a restart.
     #[serde(alias = "restored")]
     pub adopted: u64,
-    /// Open ones at most, as configured (limits.connections).
+    /// Configured limit (limits.connections).
     pub limit: u64,
-    /// Open ones at most; fewer than `limit` where the limit of open files leaves no room for so many.
+    /// Limit in effect, lower if the open-file limit requires it.
     #[serde(alias = "allowed")]
     pub effective_limit: u64,
-    /// Closed to make room for new ones at the limit: idle ones, or with an incomplete request.
+    /// Connections closed because the limit was reached, idle or with an incomplete request.
     pub evicted: u64,
-    /// Cut off because their client did not take its answers in time (timeouts.write).
+    /// Connections closed because the client did not read its response in time (timeouts.write).
     #[serde(alias = "cut")]
     pub write_timeouts: u64,
-    /// Times that accepting paused, at the limit or for want of descriptors or memory.
+    /// Pauses of accepting, at the limit or because file descriptors or memory ran out.
     #[serde(alias = "pauses")]
     pub accept_pauses: u64,
 }
 
-/// What the daemon is doing, and what it has counted.
+/// State and counters of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct Stats {
-    /// What the daemon is doing.
+    /// State of the daemon.
     pub state: ServiceState,
-    /// Who drained it, where it is drained.
+    /// The caller that drained the daemon; null if it is not drained.
     pub drained_by: Option<Attribution>,
-    /// The daemon's process.
+    /// Process of the daemon.
     pub process: ProcessInfo,
-    /// When the counters began.
+    /// When the counters were last reset.
     #[serde(alias = "countingSinceUnixMs")]
     pub counters_since_unix_ms: u64,
-    /// When the configuration in effect was read.
+    /// When the configuration in effect was read, at the start or by a reload.
     #[serde(default)]
     pub config_loaded_unix_ms: u64,
     /// Whether the last reload succeeded; true if there was none.
     #[serde(default)]
     pub last_reload_succeeded: bool,
-    /// Where requests are taken.
+    /// Addresses that accept requests.
     pub listeners: Vec<String>,
-    /// Those at which no connection can be accepted at present, each with the reason.
+    /// Addresses at which the operating system rejects accepting connections, each with the reason.
     #[serde(default)]
     pub accept_errors: Vec<String>,
-    /// Threads that serve.
+    /// Workers that serve.
     pub workers: u64,
-    /// Answered requests.
+    /// Requests that have a response.
     pub requests: RequestCounts,
-    /// Answered requests for each second.
+    /// Their rates.
     pub rates: RequestRates,
-    /// How long they took.
+    /// Their latency since the counters were reset.
     pub latency: LatencyStats,
-    /// How long those of the last ten seconds took.
+    /// Their latency over the last ten seconds.
     pub recent_latency: LatencyStats,
     /// Client connections.
     pub connections: ConnectionStats,
-    /// Bytes that came in on client connections.
+    /// Bytes received on client connections, including header sections.
     pub bytes_received: u64,
-    /// Bytes that went out on client connections.
+    /// Bytes sent on client connections, including header sections.
     pub bytes_sent: u64,
-    /// Log lines that were dropped because the log did not take them.
+    /// Log lines dropped because they could not be written, or not fast enough.
     pub log_lines_dropped: u64,
 }
 

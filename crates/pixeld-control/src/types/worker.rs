@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-/// What a worker is doing.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub enum WorkerState {
     /// It takes connections.
     Serving,
-    /// It finishes the requests that it has, gives its connections away and ends.
+    /// It finishes its requests, moves its connections to other workers and exits.
     Leaving,
 }
 
@@ -17,24 +17,24 @@ pub enum WorkerState {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct WorkerInfo {
-    /// Its number, from 1.
+    /// Number of the worker, from 1.
     pub number: u64,
-    /// What it is doing.
+    /// State of the worker.
     pub state: WorkerState,
-    /// Requests that it has answered since it started.
+    /// Requests served since the worker started.
     pub requests: u64,
-    /// Connections that it has.
+    /// Open connections.
     pub connections: u64,
-    /// Of those, the ones that wait for their next request.
+    /// Open connections that wait for their next request.
     pub idle_connections: u64,
-    /// Connections that it was given since it started.
+    /// Connections taken since the worker started, from clients and from other workers.
     pub connections_taken: u64,
-    /// CPU time that it has used.
+    /// CPU time used.
     pub cpu_ms: u64,
-    /// The share of the last ten seconds in which it was busy, from 0 to 1. One that is always busy
-    /// lets requests wait.
+    /// Share of the last ten seconds in which the worker was busy, from 0 to 1. Near 1, the worker delays its
+    /// requests.
     pub busy: f64,
-    /// Milliseconds since it last came round; more than a few seconds mean that it is stalled.
+    /// Time since the last heartbeat, normally at most 1000. A few thousand mean that the worker is stalled.
     #[serde(alias = "progressAgeMs")]
     pub heartbeat_age_ms: u64,
 }
