@@ -1,5 +1,13 @@
-//! Bodies that are not simply there: in chunks, asked for by `Expect: 100-continue`, or late. hyper decodes
-//! them, behind a head that says nothing but how. It never sees another request.
+//! Receives a body that is chunked, late, or announced with `Expect: 100-continue`. hyper decodes it.
+//!
+//! hyper does not get the client's own header section, but a canonical one that says only how to decode the body.
+//! The service takes the body and never responds, because after a response hyper would read the next request:
+//!
+//! ```text
+//! socket ──► Source ──► hyper ──► BodyBuffer ──► Response, which the fast path sends
+//!              │
+//!              └─ Tap: the bytes as they came, for a handoff; limits; the bytes that follow the body
+//! ```
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +29,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop,
     time::sleep,
 };
 
@@ -30,22 +37,22 @@ use super::{
     context::Context,
     io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
-    yield_now::yield_now,
+    yield_now::LastCheck,
 };
 use crate::http::{
     Policy, Response,
     request_head::{Framing, RequestHead, RequestRejection},
 };
 
-/// Reads the body of the request with this head, which is first in the unread input, and returns the response.
-/// Then what is unread begins with the next request.
+/// Receives the body of the request at the start of the unread bytes, and returns the response. Afterwards the
+/// unread bytes begin with the next request.
 pub async fn receive(
     io: &mut Io,
     head: &RequestHead,
     context: &Context,
     state: &ConnectionState,
 ) -> Result<Response, NextStep> {
-    // Boxed, because it is large and few connections are there at a time, and gone before a large response is made.
+    // Boxed, because it is large and few connections need it; it is freed before the response is built.
     let Decoded { body, rejection, closes } = Box::pin(decode(io, head, context, state)).await?;
     let response = match rejection {
         Some(rejection) => rejection.into(),
@@ -54,11 +61,11 @@ pub async fn receive(
     Ok(Response { closes: response.closes || closes, ..response })
 }
 
-/// A body, or why its request is rejected.
+/// The result of decoding a body.
 struct Decoded {
     body: Vec<u8>,
     rejection: Option<RequestRejection>,
-    /// Nothing is read behind it.
+    /// Whether no further request is read.
     closes: bool,
 }
 
@@ -68,7 +75,7 @@ async fn decode(
     context: &Context,
     state: &ConnectionState,
 ) -> Result<Decoded, NextStep> {
-    let policy = context.policy();
+    let policy = context.policy().clone();
     let tap = Tap::new(std::mem::take(&mut io.unread), head, &policy);
     let source = Source { io, context, tap: &tap, canonical: head.canonical().into() };
     let incoming = Cell::new(None);
@@ -84,15 +91,14 @@ async fn decode(
         .serve_connection(TokioIo::new(source), service);
     let sleep = pin!(sleep(policy.shortest_timeout()));
     let mut timer = PhaseTimer::new(sleep, context);
-    let mut turn = pin!(yield_now());
-    let (mut has_yielded, mut is_broken) = (false, false);
+    let (mut last_check, mut is_broken) = (LastCheck::default(), false);
     let mut body = BodyBuffer::new(head.rejection.is_none(), &policy);
 
     state.begin_body();
     let end = poll_fn(|cx| {
         state.set_waker(cx.waker());
         loop {
-            // hyper ends before its service has answered only if the socket fails.
+            // hyper ends before its service has responded only if the socket or the framing fails.
             is_broken = is_broken || Pin::new(&mut http).poll(cx).is_ready();
             body.incoming = body.incoming.take().or_else(|| incoming.take());
             let length = body.length;
@@ -106,16 +112,8 @@ async fn decode(
                 _ => break,
             }
         }
-        if state.is_evicted() {
-            // The rest of the request may have come already, but that is known only after epoll has been
-            // asked, and all of it only when there was budget left.
-            has_yielded = has_yielded || turn.as_mut().poll(cx).is_ready();
-            if has_yielded {
-                if coop::has_budget_remaining() {
-                    return Poll::Ready(Err(BodyError::Incomplete(NextStep::Evict)));
-                }
-                cx.waker().wake_by_ref();
-            }
+        if state.is_evicted() && last_check.poll(cx).is_ready() {
+            return Poll::Ready(Err(BodyError::Incomplete(NextStep::Evict)));
         }
         if state.request() == Some(ConnectionRequest::HandOff) && !state.stays() {
             if tap.can_hand_off() {
@@ -132,7 +130,7 @@ async fn decode(
     match end {
         Ok(()) => {
             let is_clean = !body.has_trailers || tap.has_clean_trailers(behind.len());
-            // Copied, or it would keep the memory of the body.
+            // Copied, because a slice would keep the memory of the body.
             io.unread = [&behind[..], &tap.rest()].concat();
             let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
             let closes = !is_clean || body.has_trailers && tap.is_over_limit.get();
@@ -142,43 +140,43 @@ async fn decode(
             io.unread = tap.input.take();
             Err(NextStep::Detach)
         }
-        // A response would be inside the interim one.
+        // The response would begin inside `100 Continue`.
         Err(_) if tap.is_inside_interim() => Err(NextStep::WriteTimeout),
         Err(BodyError::Incomplete(next)) => Err(next),
         Err(BodyError::Rejected(rejection)) => {
-            // What was wrong before is still what is wrong, unless the body has not come in time.
+            // An error in the header section is reported first, unless the body is late.
             let before = head.rejection.filter(|_| rejection != RequestRejection::TIMED_OUT);
             Ok(Decoded { body: Vec::new(), rejection: before.or(Some(rejection)), closes: true })
         }
     }
 }
 
-/// Why a body is not complete.
+/// The reason why a body is not complete.
 enum BodyError {
     Rejected(RequestRejection),
     Incomplete(NextStep),
 }
 
-/// The length of hyper's `100 Continue`, the only thing that it writes here.
+/// The length of `100 Continue`, the only response that hyper writes here.
 const INTERIM: usize = b"HTTP/1.1 100 Continue\r\n\r\n".len();
 
-/// A body as far as it has come.
+/// The part of a body that has arrived.
 #[derive(Debug)]
 struct BodyBuffer {
     incoming: Option<Incoming>,
     bytes: Vec<u8>,
-    /// Bytes that have come, also of a body that is not kept.
+    /// The bytes of the body that have arrived, whether they are kept or not.
     length: usize,
     is_kept: bool,
     limit: usize,
-    /// What may come beside the bytes of the body: chunk sizes and trailers.
+    /// The most bytes that may arrive in addition to the body: chunk sizes and trailers.
     overhead_limit: usize,
     has_trailers: bool,
     is_complete: bool,
 }
 
 impl BodyBuffer {
-    /// In chunks of one byte, six bytes come for one. White space behind a chunk size has no other limit.
+    /// A chunk of one byte takes six. White space after a chunk size has no other limit.
     const MAX_OVERHEAD: usize = 16;
 
     fn new(is_kept: bool, policy: &Policy) -> Self {
@@ -197,7 +195,7 @@ impl BodyBuffer {
         }
     }
 
-    /// Reads on. Ready when the body is complete, or the request is rejected.
+    /// Reads from hyper. Ready when the body is complete, or the request is rejected.
     fn poll(&mut self, cx: &mut TaskContext<'_>, tap: &Tap) -> Poll<Result<(), RequestRejection>> {
         if tap.is_too_large.get() {
             return Poll::Ready(Err(RequestRejection::BODY_TOO_LARGE));
@@ -233,28 +231,28 @@ impl BodyBuffer {
     }
 }
 
-/// What passes between the socket and hyper.
+/// Observes the bytes between the socket and hyper. [`Source`] writes it, and [`decode`] reads it.
 #[derive(Debug)]
 struct Tap {
-    /// The request as it came, for the next process; empty if it is longer than that takes.
+    /// The request as it arrived, for a handoff. Empty if it is too long for one.
     input: RefCell<Vec<u8>>,
     head_length: usize,
-    /// How much of it hyper has got, in its own form.
+    /// The number of bytes of `input` that hyper has got. The header section counts as got.
     given: Cell<usize>,
     limit: usize,
     is_over_limit: Cell<bool>,
-    /// Bytes behind the head that hyper has got.
+    /// The bytes after the header section that hyper has got.
     received: Cell<usize>,
-    /// Bytes of the body that have yet to be read, if that is known: the kernel keeps what is behind it.
+    /// The bytes of a body with a length that are still to be read. Those that follow it stay in the kernel.
     left: Cell<Option<usize>>,
-    /// The size of the first chunk, until it ends.
+    /// The size of the first chunk as far as its digits have arrived. `None` after them.
     chunk_size: Cell<Option<usize>>,
     body_limit: usize,
-    /// The first chunk is announced to be larger than a body may be.
+    /// Whether the first chunk size exceeds the limit of the body.
     is_too_large: Cell<bool>,
-    /// Bytes that hyper has written.
+    /// The bytes of `100 Continue` that were sent.
     interim: Cell<usize>,
-    /// hyper has nothing to write.
+    /// Whether hyper has nothing more to write.
     is_flushed: Cell<bool>,
 }
 
@@ -280,7 +278,7 @@ impl Tap {
         }
     }
 
-    /// Gives hyper what is there already; false if there is nothing.
+    /// Gives hyper bytes of `input`. Returns whether there were any.
     fn give(&self, buf: &mut ReadBuf<'_>) -> bool {
         let input = self.input.borrow();
         let rest = &input[self.given.get()..];
@@ -291,7 +289,7 @@ impl Tap {
         length > 0
     }
 
-    /// Keeps what was read and given to hyper.
+    /// Records bytes that were read from the socket for hyper.
     fn record(&self, bytes: &[u8]) {
         let mut input = self.input.borrow_mut();
         if self.is_over_limit.get() || input.len() + bytes.len() > self.limit {
@@ -318,22 +316,22 @@ impl Tap {
         }
     }
 
-    /// Whether the next process can read the request from its begin, and the client has got no part of
-    /// something that would be sent again.
+    /// Whether the next process can receive the request from its first byte on. It cannot if the client has got a
+    /// part of `100 Continue`, which would be sent again.
     fn can_hand_off(&self) -> bool {
-        // What came with a long head may be too much, though nothing was read behind it.
+        // A long header section may exceed the limit before any byte is recorded.
         let fits = self.input.borrow().len() <= DetachedConnection::MAX_UNREAD;
         fits && !self.is_over_limit.get() && !self.is_inside_interim()
     }
 
-    /// Whether the client has got a part of `100 Continue`.
+    /// Whether the client has got a part of `100 Continue`, but not all of it.
     fn is_inside_interim(&self) -> bool {
         !matches!(self.interim.get(), 0 | INTERIM)
     }
 
-    /// Whether each line of the trailers ends with CRLF: hyper takes a bare LF for the end of a line, and an
-    /// empty line that ends so for the end of the trailers, but reads on. `behind` bytes that hyper has read
-    /// are no part of the request. It is not known of a request that is not kept.
+    /// Whether each trailer line ends with CRLF. hyper accepts a bare LF, but may then disagree with a proxy about
+    /// the end of the request. Of the bytes that hyper has read, the last `behind` ones follow the request. Returns
+    /// true if the request is too long to be kept; its connection closes.
     fn has_clean_trailers(&self, behind: usize) -> bool {
         let input = self.input.borrow();
         if self.is_over_limit.get() {
@@ -344,13 +342,13 @@ impl Tap {
         lines.is_some_and(|mut lines| lines.all(|line| line.ends_with(b"\r\n")))
     }
 
-    /// What hyper has not got.
+    /// Returns the bytes that hyper has not got.
     fn rest(&self) -> Vec<u8> {
         self.input.borrow()[self.given.get()..].to_vec()
     }
 }
 
-/// What is behind the last chunk's size, in a body that hyper has decoded.
+/// Returns the bytes after the last chunk size of a chunked body that hyper has decoded.
 fn trailers(mut body: &[u8]) -> Option<&[u8]> {
     loop {
         let line = body.iter().position(|byte| *byte == b'\n')?;
@@ -364,12 +362,12 @@ fn trailers(mut body: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The request in the form that hyper gets it in.
+/// The stream that hyper reads from: the canonical header section, then the body from the socket.
 struct Source<'c> {
     io: &'c mut Io,
     context: &'c Context,
     tap: &'c Tap,
-    /// What is left of the head.
+    /// The part of the canonical header section that hyper has not got.
     canonical: Bytes,
 }
 
@@ -380,7 +378,7 @@ impl AsyncRead for Source<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { io, context, tap, canonical } = self.get_mut();
-        // Reading may have made hyper write.
+        // hyper may write after each read.
         tap.is_flushed.set(false);
         if !canonical.is_empty() {
             let part = canonical.split_to(canonical.len().min(buf.remaining()));
@@ -408,13 +406,13 @@ impl AsyncWrite for Source<'_> {
         Poll::Ready(Ok(sent))
     }
 
-    /// hyper calls this when its own buffer is empty, and only then.
+    /// hyper calls this only when its own buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         self.tap.is_flushed.set(true);
         Poll::Ready(Ok(()))
     }
 
-    /// The connection is not hyper's to close.
+    /// Does nothing, because hyper must not close the connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -2,7 +2,7 @@ use bytes::{Buf, Bytes};
 
 use crate::http::BufList;
 
-/// What the connections of a worker use one after the other. A connection that waits has none of it.
+/// Buffers that the connections of a worker use one after the other. A waiting connection occupies none of them.
 #[derive(Debug)]
 pub struct Buffers {
     pub input: Box<[u8]>,
@@ -10,8 +10,8 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// As much as is read at once: some hundred requests. Those that are not answered wait in memory
-    /// of their own, so more would be a gift to attackers.
+    /// The most bytes that one read takes: some hundred requests. A connection copies the bytes that it cannot
+    /// handle yet, so a larger buffer would let an attacker occupy more memory.
     const INPUT: usize = 16 << 10;
 }
 
@@ -21,19 +21,19 @@ impl Default for Buffers {
     }
 }
 
-/// Responses to requests that are answered together.
+/// The responses of a batch of requests, which one write sends.
 #[derive(Debug, Default)]
 pub struct Output {
     pub bytes: Vec<u8>,
-    /// The body of the only response, behind its head, if it is long. It is sent from where it is.
+    /// The body of the only response if it is long. It follows `bytes`, and is sent without a copy.
     long_body: BufList,
 }
 
 impl Output {
-    /// When there are so many bytes of responses, they are sent before there are more. What the client does not
-    /// take waits in memory of its own, and a rejection may be many times as long as its request.
+    /// From this number of bytes on, responses are sent before the next request is handled. The bytes that the
+    /// client does not take are copied, and a rejection may be many times as long as its request.
     pub const MAX: usize = 32 << 10;
-    /// A body of so many bytes is copied: sending it from where it is would take longer.
+    /// Up to this number of bytes, a copy takes less time than a second buffer in the system call.
     const SHORT: usize = 4 << 10;
 
     pub fn clear(&mut self) {
@@ -41,7 +41,7 @@ impl Output {
         if self.bytes.capacity() > 2 * Self::MAX {
             self.bytes.shrink_to(2 * Self::MAX);
         }
-        // Of a connection that has broken.
+        // It is left over if a connection failed.
         if self.long_body.has_remaining() {
             self.long_body = BufList::default();
         }
@@ -51,7 +51,7 @@ impl Output {
         self.bytes.len() + self.long_body.remaining()
     }
 
-    /// Adds a body behind its head, the first one or another.
+    /// Appends the body of a response. `is_first` says whether it is the first response of the batch.
     pub fn push_body(&mut self, body: BufList, is_first: bool) {
         if is_first && body.remaining() > Self::SHORT {
             self.long_body = body;
@@ -60,8 +60,8 @@ impl Output {
         }
     }
 
-    /// Takes what is left behind the first `sent` bytes. What is short is copied, because the next connection uses
-    /// the buffer.
+    /// Takes the bytes that follow the first `sent` ones. Copies those in `bytes`, because the next connection uses
+    /// that buffer.
     pub fn take_rest(&mut self, sent: usize) -> BufList {
         let mut rest = BufList::from(Bytes::copy_from_slice(&self.bytes[sent..]));
         rest.append(std::mem::take(&mut self.long_body));

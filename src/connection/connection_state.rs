@@ -15,12 +15,12 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// What a connection waits for.
+/// The phase of a connection: the thing that it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The first byte of a request.
     Idle,
-    /// The rest of a head.
+    /// The rest of a header section.
     Header,
     /// The rest of a body.
     Body,
@@ -42,39 +42,39 @@ impl Phase {
     }
 }
 
-/// What a worker wants of a connection.
+/// A request of the worker to a connection. A later one replaces an earlier one if it is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionRequest {
-    /// Go to another worker, unless a body is being read.
+    /// Go to another worker at the next request.
     Move,
-    /// Go to the next process, also with an incomplete request, which that process reads from its begin.
+    /// Go to the next process, which reads an incomplete request again from its first byte.
     HandOff,
     /// Close as soon as it is idle.
     Close,
-    /// Close, also if a request is incomplete: another client needs the place.
+    /// Close even if a request is incomplete, because another client needs the connection slot.
     Evict,
 }
 
-/// What is to be done with a connection, instead of answering what is there.
+/// What the fast path leaves to its caller.
 #[derive(Debug)]
 pub enum NextStep {
-    /// Receive the body of the request with this head, which is first in the unread input.
+    /// Receive the body of the request with this header section, which is at the start of the unread bytes.
     ReceiveBody(Box<RequestHead>),
-    /// Give it to another worker or process.
+    /// Give the connection to another worker or process.
     Detach,
-    /// Close it, and see that what was sent arrives.
+    /// Close after the client has had time to read the last response.
     Linger,
-    /// Close it at once: everything that was sent has arrived, or nothing comes that could overtake it.
+    /// Close at once. No unread input can cause a reset that overtakes the last response.
     Close,
-    /// Answer an incomplete request with 408 and close at once: another client needs the place.
+    /// Respond to an incomplete request with 408 and close at once.
     Evict,
-    /// Close it, because its client does not take its responses.
+    /// Close, because the client did not take its responses in time.
     WriteTimeout,
-    /// Close it, because it has broken.
+    /// Close and log, because the socket failed.
     Log(io::Error),
 }
 
-/// The state of a connection. Its task and its worker share this; both are on one thread.
+/// The state of a connection, shared by its task and the registry. Both are on one thread.
 #[derive(Debug)]
 pub struct ConnectionState {
     pub id: usize,
@@ -84,12 +84,12 @@ pub struct ConnectionState {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     request: Cell<Option<ConnectionRequest>>,
-    /// When the first byte of the request under way came in.
+    /// When the first byte of the present request arrived.
     begun: Cell<Instant>,
-    /// Responses that are being sent.
+    /// The number of responses that are being sent.
     unsent: Cell<usize>,
     eviction_entry: EvictionEntry,
-    /// Its incomplete request cannot be handed off.
+    /// Whether the incomplete request cannot be handed off.
     is_bound_here: Cell<bool>,
     waker: RefCell<Waker>,
 }
@@ -124,13 +124,12 @@ impl ConnectionState {
         self.phase.get()
     }
 
-    /// When the phase began. The last response may have been sent later.
+    /// When the phase began, or the last response was sent.
     pub fn since(&self) -> Instant {
         self.since.get()
     }
 
-    /// When the first byte of the request under way came in; of several that came together, the
-    /// first.
+    /// When the first byte of the present request arrived. Several requests of one read have the same time.
     pub fn begun(&self) -> Instant {
         self.begun.get()
     }
@@ -143,7 +142,7 @@ impl ConnectionState {
         let before = self.phase.replace(phase);
         self.since.set(now);
         self.publish();
-        // Counted last: the connection gives way as the statistics say, also to a client that has just read them.
+        // Counted last: a client that has just read these statistics must find that eviction agrees with them.
         match (before, phase) {
             (Phase::Idle, Phase::Idle) => {}
             (Phase::Idle, _) => self.stats.became_busy(),
@@ -152,10 +151,10 @@ impl ConnectionState {
         }
     }
 
-    /// Publishes whether the connection may be chosen to give way.
+    /// Publishes the place of the connection in the order of eviction.
     fn publish(&self) {
         let standing = match self.phase.get() {
-            // It goes by itself.
+            // It leaves without eviction.
             Phase::Idle | Phase::Header if self.request.get().is_some() => Standing::BUSY,
             Phase::Idle | Phase::Linger => self.eviction_entry.idle(self.since.get()),
             Phase::Header | Phase::Body => self.eviction_entry.incomplete(self.begun.get()),
@@ -164,7 +163,7 @@ impl ConnectionState {
         self.eviction_entry.publish(standing);
     }
 
-    /// A request began to come in at `begun`, and is not complete.
+    /// Records that the first bytes of a request arrived at `begun`.
     pub fn begin_request(&self, begun: Instant) {
         self.begun.set(begun);
         self.enter(Phase::Header, begun);
@@ -174,8 +173,8 @@ impl ConnectionState {
         self.enter(Phase::Body, Instant::now());
     }
 
-    /// So many requests came in at `begun`, and their responses are sent already.
-    pub fn answered(&self, begun: Instant, responses: usize) {
+    /// Records that requests arrived at `begun`, and their `responses` were sent at once.
+    pub fn responded(&self, begun: Instant, responses: usize) {
         let now = Instant::now();
         self.requests.set(self.requests.get() + responses);
         self.stats.record_latency(now - begun, responses as u64);
@@ -187,7 +186,7 @@ impl ConnectionState {
         }
     }
 
-    /// So many requests came in at `begun`, and their responses wait to be sent.
+    /// Records that requests arrived at `begun`, and their `responses` are being sent.
     pub fn begin_response(&self, begun: Instant, responses: usize) {
         self.requests.set(self.requests.get() + responses);
         self.begun.set(begun);
@@ -201,7 +200,6 @@ impl ConnectionState {
         self.enter(Phase::Idle, now);
     }
 
-    /// Nothing more is answered, and the client is waited for to close.
     pub fn linger(&self) {
         self.enter(Phase::Linger, Instant::now());
     }
@@ -210,52 +208,50 @@ impl ConnectionState {
         self.request.get()
     }
 
-    /// Whether the connection closes with the response that comes next.
+    /// Whether the next response is the last one.
     pub fn is_to_close(&self) -> bool {
         self.request.get() >= Some(ConnectionRequest::Close)
     }
 
-    /// Whether the connection was chosen to give way to another one.
     pub fn is_evicted(&self) -> bool {
         self.request.get() == Some(ConnectionRequest::Evict)
     }
 
-    /// Whether the connection goes to another worker or process.
     pub fn is_to_detach(&self) -> bool {
         matches!(self.request.get(), Some(ConnectionRequest::Move | ConnectionRequest::HandOff))
     }
 
-    /// Whether the queue means this connection, and not one that had its number before.
+    /// Whether the queue has chosen this connection, rather than an earlier one with the same number.
     pub fn is_chosen(&self) -> bool {
         self.eviction_entry.is_chosen()
     }
 
-    /// Whether a request is not here whole, or a response is not sent whole.
+    /// Whether a request or response is incomplete.
     pub fn is_under_way(&self) -> bool {
         !matches!(self.phase.get(), Phase::Idle | Phase::Linger)
     }
 
-    /// The request under way cannot be handed off.
+    /// Records that the present request cannot be handed off.
     pub fn bind_here(&self) {
         self.is_bound_here.set(true);
     }
 
-    /// Whether the connection will not be handed off before its response is sent, or at all.
+    /// Whether the connection cannot be handed off now.
     pub fn stays(&self) -> bool {
         matches!(self.phase.get(), Phase::Response | Phase::Linger) || self.is_bound_here.get()
     }
 
-    /// Whether a response would be cut off now.
+    /// Whether closing now would cut off a response.
     pub fn is_unsent(&self) -> bool {
         self.phase.get() == Phase::Response
     }
 
-    /// Whether a request or response would be cut off now.
+    /// Whether closing now would cut off a response, or a request that cannot be handed off.
     pub fn is_cut_by_closing(&self) -> bool {
         self.is_unsent() || self.is_bound_here.get()
     }
 
-    /// Asks something of the connection. One that is to close is not asked to move.
+    /// Sends a request to the connection. It has no effect if a greater one is pending.
     pub fn ask(&self, request: ConnectionRequest) {
         if self.request.get() < Some(request) {
             self.request.set(Some(request));
@@ -264,7 +260,7 @@ impl ConnectionState {
         }
     }
 
-    /// Wakes this when something is asked of the connection.
+    /// Sets the waker that [`Self::ask`] calls.
     pub fn set_waker(&self, waker: &Waker) {
         self.waker.borrow_mut().clone_from(waker);
     }
@@ -273,7 +269,7 @@ impl ConnectionState {
         self.waker.borrow().wake_by_ref();
     }
 
-    /// The client, for the log; a proxy in front may name its own.
+    /// Returns the client for the log: that of the proxy (`real_ip`) if the proxy names it.
     pub fn client(&self, real_ip: Option<IpAddr>) -> String {
         match (real_ip, self.peer) {
             (Some(ip), _) => ip.to_string(),

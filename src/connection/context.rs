@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -12,30 +12,30 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// What the connections of one worker share. It never leaves the worker's thread.
+/// The state that the connections of one worker share. It never leaves the worker's thread.
 #[derive(Debug)]
 pub struct Context {
     pub worker: usize,
     pub stats: Arc<WorkerStats>,
-    /// Where rejected requests and broken connections are logged.
     pub log: Log,
     pub connections: Rc<Registry>,
     close_after_response: Cell<bool>,
     pub(super) parse: Parse,
     pub(super) buffers: RefCell<Buffers>,
     pub(super) heads: HeadWriter,
-    policy: RefCell<Rc<Policy>>,
+    policy: RefCell<Policy>,
+    /// The number of changes of `policy`.
     policy_generation: Cell<usize>,
 }
 
 impl Context {
-    /// A context without connections, none of which will ever be asked to give way.
+    /// Creates a context for tests: no connection is ever evicted.
     pub fn new(worker: usize, stats: Arc<WorkerStats>, log: Log, policy: Policy) -> Self {
         Self::with_queue(worker, stats, log, policy, pixel::parse, Arc::default(), |_| ())
     }
 
-    /// A context without connections. Those that come give way as `queue` chooses; `notify` has
-    /// [`Registry::evict`] called.
+    /// Creates a context whose connections `queue` can choose for eviction. `notify` is called on another thread;
+    /// it has this thread call [`Registry::evict`].
     pub fn with_queue(
         worker: usize,
         stats: Arc<WorkerStats>,
@@ -55,12 +55,12 @@ impl Context {
             parse,
             buffers: RefCell::default(),
             heads: HeadWriter::default(),
-            policy: RefCell::new(Rc::new(policy)),
+            policy: RefCell::new(policy),
             policy_generation: Cell::new(0),
         }
     }
 
-    /// Counts a response, and logs it if it is no accepted one's.
+    /// Counts a response, and logs a rejection.
     pub(super) fn count(&self, response: &Response, client: impl FnOnce() -> String) {
         self.stats.record_outcome(response.outcome);
         if !response.status.is_success() && self.log.wants(Level::Debug) {
@@ -73,29 +73,27 @@ impl Context {
         }
     }
 
-    /// From now on each answer is the last on its connection.
+    /// Makes each further response the last one on its connection.
     pub fn close_after_response(&self) {
         self.close_after_response.set(true);
     }
 
-    /// Whether each answer is the last on its connection.
     pub fn closes_after_response(&self) -> bool {
         self.close_after_response.get()
     }
 
-    /// What holds now.
-    pub fn policy(&self) -> Rc<Policy> {
-        self.policy.borrow().clone()
+    /// Returns the policy in effect. Do not hold it across an `await`.
+    pub fn policy(&self) -> Ref<'_, Policy> {
+        self.policy.borrow()
     }
 
-    /// From now on this holds, also for what every connection waits for already.
+    /// Replaces the policy, also for the phases that have begun.
     pub fn set_policy(&self, policy: Policy) {
-        *self.policy.borrow_mut() = Rc::new(policy);
+        *self.policy.borrow_mut() = policy;
         self.policy_generation.set(self.policy_generation.get() + 1);
         self.connections.wake_all();
     }
 
-    /// How often what holds was changed.
     pub(super) fn policy_generation(&self) -> usize {
         self.policy_generation.get()
     }

@@ -1,12 +1,11 @@
-//! Which connection is closed when another client comes at the connection limit, or when descriptors run
-//! out: of the peer that holds most connections, the one that is idle longest, else the one whose request
-//! has been incomplete longest. A connection whose request is complete is never chosen.
+//! The order of eviction: which connection is closed if a client connects at the connection limit, or if
+//! descriptors run out. Of the peer with most connections, it is the one that has been idle longest, else the one
+//! whose request has been incomplete longest. A connection whose request is complete is never chosen.
 //!
-//! All workers share one [`EvictionQueue`]. Its lock is taken when a connection begins, ends, or is chosen,
-//! and never by a request on the fast path: there a connection only publishes since when it is idle, with one
-//! atomic store. So the queue may have filed a connection too early, but never too late, and corrects that
-//! when such an entry comes to the front. A correction needs a request since the last one, so an eviction
-//! costs O(log n) on average, however many connections there are.
+//! All workers share one [`EvictionQueue`]. Its lock is taken when a connection begins, ends, or is chosen. A
+//! request on the fast path takes no lock: it publishes the time of its response with one atomic store. Therefore
+//! the queue may have filed a connection too early, but never too late. It files such a connection again when that
+//! comes to the front. Each correction needs an earlier request, so an eviction costs O(log n) on average.
 
 use std::{
     cmp::Reverse,
@@ -22,13 +21,13 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
-/// A client, as far as the connection limit tells clients apart.
+/// A client as the connection limit distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Peer {
-    /// Everything that connects to a Unix socket.
+    /// All clients of a Unix socket.
     Unix,
     V4(Ipv4Addr),
-    /// The first 64 bits of an IPv6 address: one client usually has all addresses below them (RFC 6177).
+    /// The first 64 bits of an IPv6 address. One client usually has all addresses of that prefix (RFC 6177).
     V6([u8; 8]),
 }
 
@@ -60,14 +59,14 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What a connection waits for, and since when, in the order in which connections give way: a kind in the
-/// two highest bits, nanoseconds below.
+/// The place of a connection in the order of eviction, the lowest first: the kind of its wait in the two highest
+/// bits, and the nanoseconds of the beginning in the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing(u64);
 
 impl Standing {
     const KIND: u32 = 62;
-    /// A request is complete and its response not yet sent, or the connection is about to end.
+    /// The request is complete and the response not sent, or the connection is about to end.
     pub const BUSY: Self = Self(2 << Self::KIND);
 
     fn new(kind: u64, nanos: u64) -> Self {
@@ -75,18 +74,17 @@ impl Standing {
     }
 }
 
-/// What a connection and the queue share.
+/// The state that a connection and the queue share.
 #[derive(Debug)]
 struct Seat {
-    /// As the connection's own thread last published it.
+    /// The standing that the thread of the connection published last.
     standing: AtomicU64,
-    /// Where the queue has filed it; written under the queue's lock only. Never later than `standing`,
-    /// except while [`EvictionQueue::move_forward`] is on its way.
+    /// The standing under which the queue has filed it. Written only under the queue's lock. Never later than
+    /// `standing`, except until [`EvictionQueue::move_forward`] has finished.
     filed: AtomicU64,
 }
 
-/// The place of one connection in the queue. It belongs to the connection's thread and leaves the queue
-/// when it is dropped.
+/// The entry of a connection in the queue. Removed when dropped.
 #[derive(Debug)]
 pub struct EvictionEntry {
     queue: Arc<EvictionQueue>,
@@ -95,40 +93,39 @@ pub struct EvictionEntry {
 }
 
 impl EvictionEntry {
-    /// An idle connection since `since`.
+    /// Returns the standing of a connection that is idle since `since`.
     pub fn idle(&self, since: Instant) -> Standing {
         Standing::new(0, self.queue.nanos(since))
     }
 
-    /// An incomplete request that began at `begun`.
+    /// Returns the standing of a connection whose incomplete request began at `begun`.
     pub fn incomplete(&self, begun: Instant) -> Standing {
         Standing::new(1, self.queue.nanos(begun))
     }
 
-    /// Publishes a new standing.
+    /// Publishes a new standing, which may be lower than the previous one.
     pub fn publish(&self, standing: Standing) {
-        // Both sequentially consistent, as in `Inner::settle`: either this sees what the queue has filed, or
-        // the queue sees this.
+        // Both are sequentially consistent, as in `settle`: either this thread sees the filed standing, or the
+        // queue sees the published one.
         self.seat.standing.store(standing.0, SeqCst);
         if self.seat.filed.load(SeqCst) > standing.0 {
             self.queue.move_forward(self.key);
         }
     }
 
-    /// Publishes that a connection which has been idle is idle since later.
+    /// Publishes a standing that is higher than the previous one.
     pub fn publish_later(&self, standing: Standing) {
         self.seat.standing.store(standing.0, Relaxed);
     }
 
-    /// Notes which worker serves the connection from now on, and under which number. Returns whether the queue
-    /// has chosen it on its way there; from now on it notifies the worker.
+    /// Sets the worker that serves the connection, and its number there. Returns whether the queue has chosen the
+    /// connection already, before it had a worker to notify.
     pub fn attach(&self, worker: usize, id: usize) -> bool {
         let connection = &mut self.queue.lock().connections[self.key];
         connection.owner = Some((worker, id));
         connection.state == State::Chosen
     }
 
-    /// Whether the queue has chosen this connection to give way.
     pub fn is_chosen(&self) -> bool {
         self.queue.lock().connections[self.key].state == State::Chosen
     }
@@ -140,34 +137,34 @@ impl Drop for EvictionEntry {
     }
 }
 
-/// Whose connection was chosen, and how many connections that peer had.
+/// An eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evicted {
     /// The peer that held most connections.
     pub peer: Peer,
-    /// Its connections, with the one that was chosen.
+    /// The number of its connections, including the chosen one.
     pub held: usize,
 }
 
-/// The connections of all workers, in the order in which they give way.
+/// The connections of all workers in the order of eviction.
 pub struct EvictionQueue {
     epoch: Instant,
     inner: Mutex<Inner>,
 }
 
-/// Has a worker close one of its connections, by its number in the worker's registry.
+/// Asks a worker to close one of its connections, by its number in the registry.
 type Notify = Box<dyn Fn(usize) + Send>;
 
 #[derive(Default)]
 struct Inner {
     workers: Slab<Notify>,
     connections: Slab<Connection>,
-    /// Connections that came since the last eviction. Below the limit, none is ever filed: that is dearer
-    /// than everything else about a short connection.
+    /// The connections that were added since the last eviction. They are filed only for an eviction, because filing
+    /// costs more than all other work on a short connection.
     unfiled: Vec<usize>,
-    /// The filed connections of each peer, those first that give way first.
+    /// The filed connections of each peer, in the order of eviction.
     peers: HashMap<Peer, Filed>,
-    /// Peers in the order in which they lose connections.
+    /// The peers, in the order in which they lose connections.
     order: BTreeSet<Rank>,
 }
 
@@ -177,7 +174,7 @@ type Filed = BTreeSet<(u64, usize)>;
 struct Connection {
     peer: Peer,
     seat: Arc<Seat>,
-    /// The worker that serves it, and its number there.
+    /// The worker that serves it, and its number in that registry.
     owner: Option<(usize, usize)>,
     state: State,
 }
@@ -191,8 +188,8 @@ enum State {
     Chosen,
 }
 
-/// The order of peers: first those with a connection that may be closed, the most connections first; among
-/// equals, as the first connection of each.
+/// The order of peers: those with a connection that may be closed come first, of those the ones with most
+/// connections, and among equals the one whose first connection has the lowest standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_busy: bool,
@@ -202,7 +199,7 @@ struct Rank {
 }
 
 impl Rank {
-    /// `None` for a peer without connections.
+    /// Returns `None` for a peer without connections.
     fn of(peer: Peer, filed: &Filed) -> Option<Self> {
         let (first, _) = *filed.first()?;
         Some(Self { is_busy: first >= Standing::BUSY.0, count: Reverse(filed.len()), first, peer })
@@ -222,7 +219,7 @@ impl fmt::Debug for EvictionQueue {
 }
 
 impl EvictionQueue {
-    /// Adds a worker; `notify` is called, under the lock, with the registry's number of a chosen connection.
+    /// Adds a worker. `notify` is called under the lock with the number of a chosen connection.
     pub fn add_worker(&self, notify: impl Fn(usize) + Send + 'static) -> usize {
         self.lock().workers.insert(Box::new(notify))
     }
@@ -232,7 +229,7 @@ impl EvictionQueue {
         self.lock().workers.try_remove(worker);
     }
 
-    /// Adds an idle connection, which counts for its peer from now on.
+    /// Adds an idle connection. It counts for its peer at once.
     pub fn add(self: &Arc<Self>, peer: Peer, now: Instant) -> EvictionEntry {
         let standing = Standing::new(0, self.nanos(now)).0;
         let seat = Arc::new(Seat { standing: AtomicU64::new(standing), filed: AtomicU64::new(0) });
@@ -244,12 +241,12 @@ impl EvictionQueue {
         EvictionEntry { queue: self.clone(), key, seat }
     }
 
-    /// Chooses a connection and notifies its worker; `None` when every request is complete.
+    /// Chooses a connection and notifies its worker. Returns `None` if every request is complete.
     pub fn evict(&self) -> Option<Evicted> {
         self.lock().evict()
     }
 
-    /// Files a connection again that gives way earlier than it is filed.
+    /// Files a connection again whose standing is lower than it is filed.
     #[cold]
     fn move_forward(&self, key: usize) {
         self.lock().refile(key);
@@ -290,11 +287,11 @@ impl Inner {
         }
     }
 
-    /// Files the connections that came since the last time.
+    /// Files the connections that were added since the last eviction.
     fn file_all(&mut self) {
         let mut unfiled = std::mem::take(&mut self.unfiled);
         unfiled.sort_unstable_by_key(|key| self.connections[*key].peer);
-        // One after the other for each peer, because to move a peer takes longer than to file a connection.
+        // Grouped by peer, because moving a peer takes longer than filing a connection.
         while let Some(last) = unfiled.last() {
             let peer = self.connections[*last].peer;
             let begin = unfiled.partition_point(|key| self.connections[*key].peer < peer);
@@ -342,7 +339,7 @@ impl Inner {
         }
     }
 
-    /// Changes the filed connections of a peer, and puts the peer where it belongs then.
+    /// Changes the filed connections of a peer, and moves the peer in the order.
     fn change(&mut self, peer: Peer, change: impl FnOnce(&mut Filed)) {
         let filed = self.peers.entry(peer).or_default();
         if let Some(rank) = Rank::of(peer, filed) {
@@ -356,12 +353,12 @@ impl Inner {
     }
 }
 
-/// Takes over as filed what the connection has published.
+/// Files the standing that the connection has published, and returns it.
 fn settle(seat: &Seat) -> u64 {
     loop {
         let standing = seat.standing.load(SeqCst);
         seat.filed.store(standing, SeqCst);
-        // An earlier one may have been published meanwhile, by a thread that saw what was filed before.
+        // Meanwhile a thread that saw the previous filed standing may have published a lower one.
         if seat.standing.load(SeqCst) >= standing {
             return standing;
         }

@@ -1,5 +1,11 @@
-//! The path from a request to its response if the request is there completely: it is read, judged and answered
-//! in the worker's own buffers, and with one write. Everything that is sent goes this way.
+//! The fast path: reads requests into the buffer of the worker, parses each one there, and sends the responses of
+//! all of them with one write.
+//!
+//! A request whose body is not complete goes to the body decoder ([`NextStep::ReceiveBody`]), and its response
+//! comes back with [`FastPath::queue`]. So all responses are sent here.
+//!
+//! The order of one turn is: send the rest of earlier responses, read once, respond to each complete request. A
+//! turn handles the input of one read, so that a client that sends without pause does not keep others waiting.
 
 use std::{
     future::Future,
@@ -13,7 +19,7 @@ use std::{
 use bytes::Buf;
 use tokio::{
     io::{AsyncWrite, ReadBuf},
-    task::{self, coop},
+    task,
     time::Instant,
 };
 
@@ -24,7 +30,7 @@ use super::{
     io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
     registry::Registration,
-    yield_now::yield_now,
+    yield_now::LastCheck,
 };
 use crate::{
     http::{
@@ -35,34 +41,33 @@ use crate::{
     stats::Outcome,
 };
 
-/// A longer body of a request is answered alone: its response may be many times as long.
+/// A request with a longer body gets a batch of its own, because its response may be many times as long.
 const LONG_BODY: usize = 1 << 10;
 
-/// Answers the requests of one connection.
+/// The fast path of one connection.
 pub struct FastPath {
     pub io: Io,
     pub context: Rc<Context>,
     pub registration: Registration,
-    /// Has read what is unread, if that is an incomplete head.
+    /// The parser of the incomplete header section in `io.unread`.
     parser: Option<Box<HeadParser>>,
-    /// In what is unread there is no request that can be answered.
-    is_judged: bool,
-    /// The rest of responses that the socket did not take at once.
+    /// Whether `io.unread` has been parsed: more input is needed.
+    is_parsed: bool,
+    /// The rest of the responses, if the socket did not take all of them at once.
     unsent: Option<Box<BufList>>,
-    /// Nothing is answered behind these responses.
+    /// Set if these responses are the last ones.
     last: Option<Last>,
-    /// There may be more input than one turn is for.
+    /// Whether there may be more input than one turn handles.
     has_more: bool,
-    /// The turn that others have before this connection gives way.
-    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    last_check: LastCheck,
 }
 
-/// Why a response is the last one.
+/// Who knows that a response is the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// The client has said that it sends nothing more, and has sent nothing more.
+    /// The client asked for it, and has sent nothing after that request.
     Agreed,
-    /// The client may not know.
+    /// The server decided it, so the client may have sent another request.
     Announced,
 }
 
@@ -75,31 +80,31 @@ impl From<Last> for NextStep {
     }
 }
 
-/// What became of the requests that are there.
+/// The result of handling the requests of one read.
 struct Batch<'i> {
-    /// What is left of the input.
+    /// The input that was not handled.
     rest: &'i [u8],
     responses: usize,
-    /// Nothing is answered behind these.
+    /// Set if these responses are the last ones.
     last: Option<Last>,
     next: Rest,
 }
 
-/// A request whose body is there.
+/// A request with its whole body.
 struct WholeRequest<'i> {
-    /// From the head on.
+    /// The input from the first byte of the request on.
     input: &'i [u8],
     head: &'i RequestHead,
     body: &'i [u8],
 }
 
-/// What is in the rest of the input.
+/// The reason why the rest of the input was not handled.
 enum Rest {
-    /// Nothing that can be answered now.
+    /// It is empty, or an incomplete header section.
     Incomplete,
-    /// A request that is answered when these responses are sent.
+    /// The next request is handled after these responses are sent.
     Later,
-    /// A request whose body is not there.
+    /// The body of the next request is incomplete.
     Body(Box<RequestHead>),
 }
 
@@ -108,7 +113,7 @@ type PollStep = Poll<Result<(), NextStep>>;
 impl FastPath {
     pub fn new(io: Io, context: Rc<Context>, registration: Registration) -> Self {
         Self {
-            is_judged: io.unread.is_empty(),
+            is_parsed: io.unread.is_empty(),
             io,
             context,
             registration,
@@ -116,7 +121,7 @@ impl FastPath {
             unsent: None,
             last: None,
             has_more: false,
-            turn: None,
+            last_check: LastCheck::default(),
         }
     }
 
@@ -124,14 +129,14 @@ impl FastPath {
         &self.registration.state
     }
 
-    /// Answers requests until something else is to be done with the connection.
+    /// Handles requests until the connection needs something else.
     pub fn poll(&mut self, cx: &mut TaskContext<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
         self.state().set_waker(cx.waker());
         loop {
             let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
             match step {
                 Poll::Ready(Ok(())) if std::mem::take(&mut self.has_more) => {
-                    // Wakes this again, but not before the others' sockets are looked at, too.
+                    // Wakes this task again after epoll has been polled, so that others proceed first.
                     let _ = pin!(task::yield_now()).poll(cx);
                     break;
                 }
@@ -144,7 +149,7 @@ impl FastPath {
             let is_send_queue_empty = || self.io.stream.is_send_queue_empty();
             match ready!(timer.poll(cx, &self.context, self.state(), is_send_queue_empty)) {
                 Phase::Response | Phase::Linger => return Poll::Ready(NextStep::WriteTimeout),
-                // A request that has just arrived is answered, though it is late.
+                // A request that has just arrived gets a response, though it is late.
                 Phase::Idle if self.io.stream.has_input() => {
                     timer.reset(Instant::now() + self.context.policy().shortest_timeout());
                 }
@@ -158,7 +163,7 @@ impl FastPath {
         }
     }
 
-    /// Reads once, if nothing is to be done without, and answers every request that is there.
+    /// Reads once unless unparsed input is left, and responds to each complete request.
     pub fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         let context = self.context.clone();
         if self.state().is_to_detach() && !self.state().stays() {
@@ -170,7 +175,7 @@ impl FastPath {
         let mut buffers = context.buffers.borrow_mut();
         let Buffers { input, output } = &mut *buffers;
         let mut input = ReadBuf::new(input);
-        if self.is_judged {
+        if self.is_parsed {
             match self.io.poll_read(cx, &mut input, &context.stats) {
                 Poll::Pending => return self.poll_asked(cx),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
@@ -180,34 +185,32 @@ impl FastPath {
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            // A connection that continues to send takes turns with the others.
+            // A full buffer: the connection takes turns with the others.
             self.has_more = input.remaining() == 0;
         }
         let now = Instant::now();
         let begun = if self.state().phase() == Phase::Idle { now } else { self.state().begun() };
-        let mut unread = std::mem::take(&mut self.io.unread);
-        let input = if unread.is_empty() {
+        let mut unread = Vec::new();
+        let input = if self.io.unread.is_empty() {
             input.filled()
         } else {
+            unread = std::mem::take(&mut self.io.unread);
             unread.extend_from_slice(input.filled());
             &unread
         };
-        let Batch { rest, responses, last, next } = self.answer_all(input, output, now);
+        let Batch { rest, responses, last, next } = self.respond_to_all(input, output, now);
         let is_silent = rest.is_empty() && !self.has_more;
-        let used = input.len() - rest.len();
-        self.is_judged = matches!(next, Rest::Incomplete);
+        self.is_parsed = matches!(next, Rest::Incomplete);
         self.has_more |= matches!(next, Rest::Later);
-        if last.is_some() {
-            unread = Vec::new();
-        } else if unread.is_empty() {
-            unread = rest.to_vec();
-        } else {
-            unread.drain(..used);
+        if last.is_none() && !rest.is_empty() {
+            let handled = input.len() - rest.len();
             if unread.is_empty() {
-                unread = Vec::new();
+                unread = rest.to_vec();
+            } else {
+                unread.drain(..handled);
             }
+            self.io.unread = unread;
         }
-        self.io.unread = unread;
         self.last = last.map(|last| if is_silent { last } else { Last::Announced });
         if responses > 0 {
             let sent = match Pin::new(&mut self.io.stream).poll_write(cx, &output.bytes) {
@@ -218,33 +221,33 @@ impl FastPath {
             context.stats.sent(sent);
             if sent < output.len() {
                 self.unsent = Some(output.take_rest(sent).into());
-                // What is behind these is judged when they are sent.
-                self.is_judged = self.is_judged && self.io.unread.is_empty();
+                // The rest of the input is parsed again after these are sent.
+                self.is_parsed = self.is_parsed && self.io.unread.is_empty();
                 self.parser = None;
                 self.state().begin_response(begun, responses);
                 return Poll::Ready(Ok(()));
             }
-            self.state().answered(begun, responses);
+            self.state().responded(begun, responses);
         }
         if let Some(last) = self.last {
             return Poll::Ready(Err(last.into()));
         }
-        self.note_rest(now);
+        self.record_unread(now);
         match next {
             Rest::Body(head) => Poll::Ready(Err(NextStep::ReceiveBody(head))),
             Rest::Incomplete | Rest::Later => Poll::Ready(Ok(())),
         }
     }
 
-    /// Writes the responses to all requests that are there, or to as many as are sent at once.
-    fn answer_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
+    /// Writes the responses to all complete requests, or to as many as one batch may have.
+    fn respond_to_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
         output.clear();
         let (is_drained, policy) = (self.context.stats.is_drained(), self.context.policy());
         let is_to_close = self.context.closes_after_response() || self.state().is_to_close();
         let mut batch = Batch { rest: input, responses: 0, last: None, next: Rest::Incomplete };
         while batch.last.is_none() && !batch.rest.is_empty() {
-            let mut first_look = HeadParser::default();
-            let parser = self.parser.as_deref_mut().unwrap_or(&mut first_look);
+            let mut new_parser = HeadParser::default();
+            let parser = self.parser.as_deref_mut().unwrap_or(&mut new_parser);
             if parser.is_at_start() {
                 let skipped = skip_empty_lines(batch.rest);
                 if skipped > 0 {
@@ -256,11 +259,11 @@ impl FastPath {
                 }
             }
             let parsed = parser.parse(batch.rest, &policy, is_drained);
-            // Not moved, because it is large.
+            // Borrowed, because a move would copy it.
             let head = match &parsed {
                 Parsed::Complete(head) => head,
                 Parsed::Incomplete => {
-                    self.parser.get_or_insert_with(|| Box::new(first_look));
+                    self.parser.get_or_insert_with(|| Box::new(new_parser));
                     break;
                 }
                 Parsed::Invalid(rejection) => {
@@ -290,7 +293,7 @@ impl FastPath {
                 || is_to_close
                 || self.state().requests() + batch.responses + 1 >= policy.requests_limit;
             let request = WholeRequest { input: batch.rest, head, body };
-            let is_failed = self.answer(&request, is_last, &policy, now, output);
+            let is_failed = self.respond(&request, is_last, &policy, now, output);
             batch.responses += 1;
             batch.rest = rest;
             if is_last || is_failed {
@@ -301,8 +304,8 @@ impl FastPath {
         batch
     }
 
-    /// Writes the response to one request; says whether answering it has failed, so that it is the last one.
-    fn answer(
+    /// Writes the response to one request. Returns whether that has failed: then it is the last one.
+    fn respond(
         &self,
         request: &WholeRequest<'_>,
         is_last: bool,
@@ -359,7 +362,7 @@ impl FastPath {
         }
     }
 
-    /// Has a response sent that is no part of a batch.
+    /// Queues a response that is not part of a batch.
     pub fn queue(&mut self, response: Response, to: ReplyTo, real_ip: Option<IpAddr>) {
         let context = self.context.clone();
         let is_last = response.closes
@@ -372,39 +375,33 @@ impl FastPath {
         self.write(response, to, real_ip, is_last, Instant::now(), output);
         self.unsent = Some(output.take_rest(0).into());
         self.last = is_last.then_some(Last::Announced);
-        self.is_judged = self.io.unread.is_empty();
+        self.is_parsed = self.io.unread.is_empty();
         self.state().begin_response(self.state().begun(), 1);
     }
 
-    /// Has a response sent to a request that will not be complete, and nothing behind it.
+    /// Queues a last response, to a request that will not be complete.
     fn queue_last(&mut self, rejection: RequestRejection) {
         self.io.unread = Vec::new();
         self.queue(rejection.into(), ReplyTo::UNREADABLE, None);
     }
 
-    /// There is nothing to read: does what was asked of the connection.
+    /// Closes the connection if the worker asked for it. There is no input at present.
     fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         if !self.state().is_to_close() {
             return Poll::Pending;
         }
         match self.state().phase() {
-            // Otherwise the request that is there is answered, as the last one.
+            // If there is a request, it gets the last response.
             Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
             Phase::Header if self.state().is_evicted() => {
-                // The rest may have come already, but that is known only after epoll has been asked.
-                ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
-                self.turn = Some(Box::pin(std::future::ready(())));
-                if coop::has_budget_remaining() {
-                    return Poll::Ready(Err(NextStep::Evict));
-                }
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                ready!(self.last_check.poll(cx));
+                Poll::Ready(Err(NextStep::Evict))
             }
             _ => Poll::Pending,
         }
     }
 
-    /// The client has ended its input.
+    /// Handles the end of the input.
     fn end_input(&mut self) -> PollStep {
         if !self.has_request() {
             return Poll::Ready(Err(NextStep::Close));
@@ -413,19 +410,19 @@ impl FastPath {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection waits for the rest of what is unread, which came at `begun`, or for anything.
-    fn note_rest(&self, begun: Instant) {
+    /// Records whether the unread bytes, which arrived at `begun`, are the beginning of a request.
+    fn record_unread(&self, begun: Instant) {
         if self.has_request() && self.state().phase() == Phase::Idle {
             self.state().begin_request(begun);
         }
     }
 
-    /// Whether a request has begun in what is unread. A lone CR may be one of an empty line.
+    /// Whether the unread bytes are the beginning of a request. A lone CR may belong to an empty line.
     fn has_request(&self) -> bool {
         !matches!(self.io.unread[..], [] | [b'\r'])
     }
 
-    /// Continues with responses that the socket did not take at once.
+    /// Sends more of the responses that the socket did not take at once.
     fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         const MOST_SLICES: usize = 64;
 
@@ -448,7 +445,7 @@ impl FastPath {
         if let Some(last) = self.last {
             return Poll::Ready(Err(last.into()));
         }
-        self.note_rest(Instant::now());
+        self.record_unread(Instant::now());
         Poll::Ready(Ok(()))
     }
 }

@@ -14,32 +14,31 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// A connection that belongs to no thread: no response is in flight, and of a request only what is unread.
+/// A connection that belongs to no thread. No response is in flight, and an incomplete request is in `unread`.
 #[derive(Debug)]
 pub struct DetachedConnection {
-    /// The socket.
     pub socket: Socket,
-    /// The address of its other end, if that has one.
+    /// The address of the client. A Unix socket has none.
     pub peer: Option<SocketAddr>,
-    /// What was read from it and not answered.
+    /// The bytes that were read and not handled yet.
     pub unread: Bytes,
-    /// Requests that were answered on it.
+    /// The number of requests that got a response.
     pub requests: usize,
-    /// Where it is in the order in which connections give way, once it is on its way to a worker.
+    /// Its place in the order of eviction. The dispatcher sets it.
     pub eviction_entry: Option<EvictionEntry>,
 }
 
 impl DetachedConnection {
-    /// Bytes that can be unread of a connection that is handed off with an incomplete request.
+    /// The most unread bytes with which a connection can be handed off.
     pub const MAX_UNREAD: usize = 60 << 10;
 
-    /// A connection that was just accepted.
+    /// Creates a connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
         Self { socket, peer, unread: Bytes::new(), requests: 0, eviction_entry: None }
     }
 }
 
-/// A connection's socket, and what was read from it and is not answered.
+/// The socket of a connection, and the bytes that were read and not handled yet.
 #[derive(Debug)]
 pub struct Io {
     pub stream: Stream,
@@ -47,7 +46,7 @@ pub struct Io {
 }
 
 impl Io {
-    /// Reads from the socket and counts what came. At the end of the input, nothing came.
+    /// Reads from the socket, and counts the bytes. Adds none to `buf` at the end of the input.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

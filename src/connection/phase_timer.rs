@@ -14,14 +14,16 @@ use super::{
     context::Context,
 };
 
-/// Ends phases that last too long. Phases begin and end without touching the timer. It fires at least as often
-/// as any phase could end, and only then is the end of the present one computed.
+/// The timeouts of a connection's phases.
+///
+/// A new phase does not reset the timer, because that would cost more than the rest of a request. The timer fires
+/// at the shortest timeout of all phases or sooner, and only then computes the deadline of the present phase.
 #[derive(Debug)]
 pub struct PhaseTimer<'t> {
     sleep: Pin<&'t mut Sleep>,
-    /// It has registered a waker.
+    /// Whether `sleep` has registered a waker.
     is_armed: bool,
-    /// The policy by which it is set.
+    /// The generation of the policy that `sleep` is set for.
     generation: usize,
 }
 
@@ -30,8 +32,8 @@ impl<'t> PhaseTimer<'t> {
         Self { sleep, is_armed: false, generation: context.policy_generation() }
     }
 
-    /// Returns the phase that has lasted too long. Sent responses that the client has not taken are part of
-    /// [`Phase::Response`]; the kernel is asked for that only when it matters.
+    /// Returns the phase that has timed out. An idle connection is in [`Phase::Response`] while its client has not
+    /// taken all responses. Only the kernel knows that, so `is_send_queue_empty` is called only near a deadline.
     pub fn poll(
         &mut self,
         cx: &mut TaskContext<'_>,
@@ -43,12 +45,12 @@ impl<'t> PhaseTimer<'t> {
             self.generation = context.policy_generation();
             self.reset(Instant::now());
         }
-        // It may have fired while there was something to do as well.
+        // It may have fired while this connection was woken for another reason.
         if self.is_armed && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
         loop {
-            // Without budget it registers no waker, but then this is polled again at once.
+            // Without budget, it registers no waker, and the runtime polls this again at once.
             self.is_armed = coop::has_budget_remaining();
             ready!(self.sleep.as_mut().poll(cx));
             let (policy, now) = (context.policy(), Instant::now());
@@ -72,7 +74,7 @@ impl<'t> PhaseTimer<'t> {
         }
     }
 
-    /// Looks again at this time.
+    /// Sets the time of the next check.
     pub fn reset(&mut self, at: Instant) {
         self.sleep.as_mut().reset(at);
         self.is_armed = false;

@@ -19,16 +19,16 @@ use crate::stats::WorkerStats;
 pub struct Registry {
     states: RefCell<Slab<Rc<ConnectionState>>>,
     queue: Arc<EvictionQueue>,
-    /// What the queue calls this worker.
+    /// The number of this worker in `queue`.
     worker: usize,
-    /// What every connection is asked for as it comes.
+    /// The request that each new connection gets.
     pending_request: Cell<Option<ConnectionRequest>>,
     stats: Arc<WorkerStats>,
 }
 
 impl Registry {
-    /// No connections yet, of a worker that counts there. Those that come are chosen from this queue, and
-    /// `notify` has [`Self::evict`] called with the number of each.
+    /// Creates the registry of a worker. `notify` is called on another thread with the number of a connection that
+    /// `queue` has chosen; it has this thread call [`Self::evict`].
     pub fn new(
         stats: Arc<WorkerStats>,
         queue: Arc<EvictionQueue>,
@@ -43,7 +43,7 @@ impl Registry {
         }
     }
 
-    /// Registers a connection, until what is returned is dropped.
+    /// Registers a connection until the registration is dropped.
     pub fn register(
         self: &Rc<Self>,
         peer: Option<SocketAddr>,
@@ -67,12 +67,11 @@ impl Registry {
         Registration { registry: self.clone(), state }
     }
 
-    /// Whether the worker has no connection.
     pub fn is_empty(&self) -> bool {
         self.states.borrow().is_empty()
     }
 
-    /// Closes a connection that was chosen to give way, unless it has ended.
+    /// Closes a connection that the queue has chosen, unless it has ended.
     pub fn evict(&self, id: usize) {
         if let Some(state) = self.states.borrow().get(id).filter(|state| state.is_chosen()) {
             state.ask(ConnectionRequest::Evict);
@@ -87,7 +86,7 @@ impl Registry {
         }
     }
 
-    /// Asks every connection, also those that are still to come, as soon as it is idle.
+    /// Sends a request to each connection, and to those that are registered later.
     pub fn ask_all(&self, request: ConnectionRequest) {
         self.pending_request.set(Some(request));
         for (_, state) in &*self.states.borrow() {
@@ -95,18 +94,18 @@ impl Registry {
         }
     }
 
-    /// Whether a request that had begun at this time, or its response, is incomplete. Later requests do not matter.
+    /// Whether a request that began at `time` or earlier is incomplete, or its response is.
     pub fn has_incomplete(&self, time: Instant) -> bool {
         self.states.borrow().iter().any(|(_, state)| state.is_under_way() && state.begun() <= time)
     }
 
-    /// Whether a connection is left that will yet be handed off.
+    /// Whether a connection can still be handed off.
     pub fn has_more_to_hand_off(&self) -> bool {
         self.states.borrow().iter().any(|(_, state)| !state.stays())
     }
 
-    /// Connections whose request or response is cut off when they are closed now: those whose client does
-    /// not take its response, and those whose request cannot be handed off.
+    /// Counts the connections that closing now would cut off: those with an unsent response, and those with a
+    /// request that cannot be handed off.
     pub fn cut_by_closing(&self) -> (usize, usize) {
         let states = self.states.borrow();
         let cut = || states.iter().filter(|(_, state)| state.is_cut_by_closing());
@@ -114,7 +113,7 @@ impl Registry {
         (unsent, cut().count() - unsent)
     }
 
-    /// Has each connection look again at what it waits for.
+    /// Wakes each connection, so that it applies a new policy.
     pub fn wake_all(&self) {
         for (_, state) in &*self.states.borrow() {
             state.wake();
@@ -128,7 +127,7 @@ impl Drop for Registry {
     }
 }
 
-/// A connection that is known to its worker, until it ends in whatever way.
+/// The entry of a connection in its worker's registry. Removed when dropped.
 #[derive(Debug)]
 pub struct Registration {
     registry: Rc<Registry>,
@@ -185,7 +184,7 @@ mod tests {
         connections[4].state.begin_response(Instant::now(), 1);
         assert_eq!(registry.stats.idle(), 2);
         let order = std::iter::from_fn(|| evict(&queue, &registry, &chosen)).collect::<Vec<_>>();
-        assert_eq!(order, [2, 0, 3, 1], "the last one has a response to send");
+        assert_eq!(order, [2, 0, 3, 1], "the last one has an unsent response");
         assert!(connections[..4].iter().all(|entered| entered.state.is_evicted()));
         connections[4].state.end_response();
         assert_eq!(evict(&queue, &registry, &chosen), Some(4));
@@ -201,7 +200,6 @@ mod tests {
         done.state.begin_request(Instant::now());
         gone.state.begin_body();
         let time = Instant::now();
-        // A later request does not count.
         idle.state.begin_request(time + Duration::from_millis(1));
         assert!(registry.has_incomplete(time));
         drop(gone);

@@ -1,3 +1,5 @@
+//! The life of a connection: a loop of fast path and body decoder, and the ways to close it.
+
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -30,25 +32,26 @@ use crate::{
 #[derive(Debug)]
 pub enum ServeOutcome {
     Closed,
-    /// It was asked to go elsewhere.
+    /// The worker asked the connection to leave.
     Detached(DetachedConnection),
 }
 
-/// Serves one connection until it closes, times out, or is asked back. Its worker knows of it from
-/// this call on, not only when the future is polled.
+/// Serves one connection until it closes or is detached. The call registers it with its worker, not the first poll
+/// of the future.
 pub fn serve(connection: DetachedConnection, context: Rc<Context>) -> impl Future<Output = ServeOutcome> {
     run(register(connection, context), None, |outcome| outcome)
 }
 
-/// Answers at once what a connection has sent. Returns the future that serves it from then on, as [`serve`] does,
-/// and calls `end`, unless it has closed: a connection for one request needs no task.
+/// Responds to the requests that a new connection has sent already. Returns `None` if the connection has closed:
+/// one that sends a single request needs no task. Otherwise returns the future that serves it as [`serve`] does,
+/// and calls `end`.
 pub fn begin(
     connection: DetachedConnection,
     context: Rc<Context>,
     end: impl FnOnce(ServeOutcome),
 ) -> Option<impl Future<Output = ()>> {
     let mut path = register(connection, context);
-    // The task that is to poll it again polls it once in any case.
+    // A waker is not needed: the new task polls the connection once in any case.
     let next = match path.poll_requests(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(Err(NextStep::Close)) => return None,
         Poll::Ready(Err(next)) => Some(next),
@@ -63,31 +66,32 @@ fn register(connection: DetachedConnection, context: Rc<Context>) -> FastPath {
     FastPath::new(Io { stream: socket.into_stream(), unread: unread.into() }, context, registration)
 }
 
-/// Serves the connection, beginning with this step, and returns what `end` does.
+/// Serves the connection from step `next` on, and returns the result of `end`.
 async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce(ServeOutcome) -> T) -> T {
     let next = loop {
         let next = match next.take() {
             Some(next) => next,
-            None => answer(&mut path).await,
+            None => run_fast_path(&mut path).await,
         };
         let NextStep::ReceiveBody(head) = next else { break next };
         let real_ip = head.real_ip(&path.io.unread);
         let FastPath { io, context, registration, .. } = &mut path;
         match body_decoder::receive(io, &head, context, &registration.state).await {
             Ok(response) => {
-                // A client that has sent the next request already takes turns with the others.
+                // A client that pipelines requests must not keep other connections waiting.
                 yield_now().await;
                 path.queue(response, (&*head).into(), real_ip);
             }
             Err(next) => break next,
         }
     };
-    // Boxed, or every connection would have room for it all the time.
+    // Boxed, because otherwise the task of each connection would be larger.
     end(Box::pin(close(path, next)).await)
 }
 
-async fn answer(path: &mut FastPath) -> NextStep {
-    let sleep = pin!(sleep(path.context.policy().shortest_timeout()));
+async fn run_fast_path(path: &mut FastPath) -> NextStep {
+    let shortest = path.context.policy().shortest_timeout();
+    let sleep = pin!(sleep(shortest));
     let mut timer = PhaseTimer::new(sleep, &path.context);
     poll_fn(|cx| path.poll(cx, &mut timer)).await
 }
@@ -104,7 +108,7 @@ fn detach(io: Io, state: &ConnectionState) -> ServeOutcome {
 }
 
 async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
-    // Dropped from the right: the socket is closed before the worker forgets the connection.
+    // Variables are dropped in reverse order: the socket closes before the registration ends.
     let FastPath { registration, context, io, .. } = path;
     let state = &registration.state;
     match next {
@@ -121,8 +125,8 @@ async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
     ServeOutcome::Closed
 }
 
-/// Answers an incomplete request with 408, if that can be sent at once, and closes without waiting for the
-/// client: it could keep its place that way.
+/// Responds to an incomplete request with 408 if that can be sent at once, and closes. It does not wait for the
+/// client, which could keep its connection slot that way.
 fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
     const MAX_DISCARDED: u64 = 64 << 10;
 
@@ -134,13 +138,13 @@ fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
         context.stats.sent(sent);
         context.stats.record_latency(state.begun().elapsed(), 1);
     }
-    // What is left unread would become a reset, which may overtake the response.
+    // A socket that is closed with unread input sends a reset, which may overtake the response.
     let mut sink = tokio::io::sink();
     let _ = tokio::io::copy(&mut io.stream.take(MAX_DISCARDED), &mut sink).now_or_never();
 }
 
-/// Closes so that the last response is not lost: a socket that is closed with unread input sends a
-/// reset, which may overtake it. So: say that nothing follows, and read on for a while.
+/// Closes so that the last response is not lost: a socket that is closed with unread input sends a reset, which may
+/// overtake the response. Therefore shuts down the sending side, and discards input for a while.
 async fn linger(mut io: Io, state: &ConnectionState) {
     const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
     const MAX_DISCARDED: u64 = 1 << 20;
@@ -157,7 +161,7 @@ async fn linger(mut io: Io, state: &ConnectionState) {
         state.set_waker(cx.waker());
         if state.is_evicted() { Poll::Ready(()) } else { Poll::Pending }
     });
-    // In this order, so that nothing that has come is left unread.
+    // Biased, so that all input is read before an eviction ends the wait.
     let end = async {
         tokio::select! { biased; _ = discard => {}, () = evicted => {} }
     };

@@ -1,24 +1,26 @@
+//! Ways for a connection to let others proceed.
+
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
-use tokio::task;
+use tokio::task::{self, coop};
 
-/// Lets the other connections of this thread have a turn, also those whose input epoll has yet to report. A
-/// wake-up of this task does not end the turn: the runtime looks at epoll only when no task is ready, or after
-/// some sixty polls.
+/// Yields to the other connections of this thread until the runtime has polled epoll, so that connections with
+/// new input proceed, too. The runtime polls epoll only when no task is ready, or after some sixty tasks. Until
+/// then, other wake-ups of this task are ignored.
 pub async fn yield_now() {
     let mut turn: Option<Arc<YieldWaker>> = None;
     poll_fn(|cx| match &turn {
         None => {
             let begun = Arc::new(YieldWaker { is_woken: AtomicBool::new(false), task: cx.waker().clone() });
-            // The runtime wakes it when it has looked at epoll.
+            // The runtime calls this waker after it has polled epoll.
             let waker = Waker::from(begun.clone());
             let _ = pin!(task::yield_now()).poll(&mut Context::from_waker(&waker));
             turn = Some(begun);
@@ -30,7 +32,7 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Wakes the task when epoll has been polled.
+/// Records that epoll has been polled, and wakes the task.
 struct YieldWaker {
     is_woken: AtomicBool,
     task: Waker,
@@ -44,5 +46,29 @@ impl Wake for YieldWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         self.is_woken.store(true, Ordering::Relaxed);
         self.task.wake_by_ref();
+    }
+}
+
+/// A last check for input before an incomplete request is evicted: the rest of the request may have arrived, but
+/// the thread knows that only after epoll has been polled.
+#[derive(Default)]
+pub struct LastCheck {
+    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    is_over: bool,
+}
+
+impl LastCheck {
+    /// Ready if epoll has been polled, and the task has read all input that arrived.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_over {
+            ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
+            (self.is_over, self.turn) = (true, None);
+        }
+        // Without budget, the read before this one may have left input in the socket.
+        if coop::has_budget_remaining() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -4,19 +4,19 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to be sent, in pieces that may share their memory, so that a document that stands in a response
-/// several times is kept once.
+/// Bytes to send, in pieces that may share memory: a response may contain the document of the request several
+/// times, and keeps it once.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.
     pieces: VecDeque<Bytes>,
     remaining: usize,
-    /// How much memory the last piece has, if it was copied.
-    kept: Option<usize>,
+    /// The size of the copy, if [`Self::shrink`] has made one.
+    copied: Option<usize>,
 }
 
 impl BufList {
-    /// Adds a piece at the end.
+    /// Appends a piece.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.remaining += piece.len();
@@ -24,24 +24,23 @@ impl BufList {
         }
     }
 
-    /// Adds the pieces of another list at the end.
+    /// Appends the pieces of another list.
     pub fn append(&mut self, mut other: Self) {
         self.remaining += other.remaining;
         self.pieces.append(&mut other.pieces);
     }
 
-    /// Keeps no more memory than what is left needs, if that is one piece: of several, another may need the
-    /// rest. It is copied each time it has halved, and so less than twice in all.
+    /// Frees the memory of bytes that were sent, if one piece is left. Several pieces may share their memory. The
+    /// piece is copied each time that its length has halved, so the copies are shorter than the piece in sum.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
-            && 2 * piece.len() <= self.kept.unwrap_or(usize::MAX)
+            && 2 * piece.len() <= self.copied.unwrap_or(usize::MAX)
         {
             *piece = Bytes::copy_from_slice(piece);
-            self.kept = Some(piece.len());
+            self.copied = Some(piece.len());
         }
     }
 
-    /// The pieces, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
         self.pieces.iter()
     }
@@ -57,7 +56,7 @@ impl From<Bytes> for BufList {
 
 impl From<Detail> for BufList {
     fn from(detail: Detail) -> Self {
-        Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), kept: None }
+        Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), copied: None }
     }
 }
 
@@ -80,7 +79,6 @@ impl Buf for BufList {
                 break;
             }
             count -= first.len();
-            // Its memory may be free then.
             self.pieces.pop_front();
         }
     }

@@ -1,7 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns what `parse` returns, or `None` if it panics: a fault in parsing costs one request. The panic hook
-/// has logged the message.
-pub fn catch_panic<T>(parse: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(parse)).ok()
+/// Calls `f`, and returns `None` if it panics, so that a bug costs one request. The panic hook logs the message.
+pub fn catch_panic<T>(f: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(f)).ok()
 }

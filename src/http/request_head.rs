@@ -1,5 +1,7 @@
-//! The head of a request (RFC 9112 §2.1): the only code that judges its bytes, and what follows from each rule
-//! that one can break.
+//! The head of a request: request line and header section (RFC 9112 §2.1).
+//!
+//! Only this module decides whether the bytes of a head are valid. `parser` reads lines, `fields` their values, and
+//! `rules` lists the rules that a head can break, each with its response.
 
 mod fields;
 mod parser;
@@ -10,7 +12,7 @@ use std::{net::IpAddr, ops::Range};
 pub use parser::{HeadParser, Parsed, skip_empty_lines};
 pub use rules::RequestRejection;
 
-/// The versions of HTTP that are spoken.
+/// The version of HTTP in which a request gets its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     Http10,
@@ -18,44 +20,43 @@ pub enum Version {
     Http11,
 }
 
-/// How the end of a body is marked (RFC 9112 §6.3).
+/// The way in which the end of a body is found (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// It has so many bytes.
+    /// The body has this number of bytes.
     Length(usize),
-    /// By its last chunk.
+    /// The body ends with its last chunk.
     Chunked,
 }
 
-/// A complete head, and what it says about its request. If it is rejected, the body is not looked at.
+/// A complete head. If it has a rejection, the body is ignored.
 #[allow(clippy::struct_excessive_bools)] // a head says yes or no to many things
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
-    /// Bytes of the head. The body begins behind them.
+    /// The length of the head in bytes. The body follows.
     pub length: usize,
     pub framing: Framing,
-    /// The version of the response.
     pub version: Version,
     /// Whether the response has no body (RFC 9110 §9.3.2).
     pub is_head: bool,
-    /// Whether the body is said to be JSON.
+    /// Whether `content-type` is JSON.
     pub is_json: bool,
-    /// Whether the client sends nothing behind this request (RFC 9112 §9.3).
+    /// Whether it is the last request of the client (RFC 9112 §9.3).
     pub closes: bool,
-    /// Whether the client waits for a response before it sends the body (RFC 9110 §10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
-    /// Why the request is rejected.
     pub rejection: Option<RequestRejection>,
+    /// The place of the value of `x-real-ip` in the input.
     real_ip: Option<Range<usize>>,
 }
 
 impl RequestHead {
-    /// The client, as the proxy in front names it in `X-Real-IP`. `input` is what was parsed.
+    /// Returns the client that the proxy names in `x-real-ip`. `input` is the input of the parser.
     pub fn real_ip(&self, input: &[u8]) -> Option<IpAddr> {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// A head that says no more about the body than how to decode it, for hyper.
+    /// Returns a head that says only how to decode the body, for hyper.
     pub fn canonical(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),

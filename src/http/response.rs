@@ -19,13 +19,13 @@ use crate::{
     stats::Outcome,
 };
 
-/// A response, without its head.
+/// A response without its header section.
 #[derive(Debug)]
 pub struct Response {
     pub outcome: Outcome,
     pub status: StatusCode,
     pub body: BufList,
-    /// Whether it is the last one on its connection, whatever the client wants.
+    /// Whether the server closes the connection after it.
     pub closes: bool,
 }
 
@@ -41,7 +41,7 @@ impl From<RequestRejection> for Response {
 }
 
 impl Response {
-    /// The response to a whole body that was sent to /pixel.
+    /// Returns the response to a complete body. `parse` reads it if it was sent as JSON.
     pub fn to_body(body: &[u8], is_json: bool, parse: Parse, policy: &Policy) -> Self {
         match catch_panic(|| if is_json { parse(body) } else { Err(pixel::reject_text(body)) }) {
             Some(Ok(accepted)) => {
@@ -54,7 +54,7 @@ impl Response {
         }
     }
 
-    /// The response to a body that is no pixel.
+    /// Returns the response to a rejected body.
     pub fn to_rejected(rejection: Rejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match rejection {
@@ -74,7 +74,7 @@ impl Response {
         Self { outcome, status, body, closes: false }
     }
 
-    /// For the log.
+    /// Returns the reason for the log.
     pub fn reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
@@ -102,8 +102,8 @@ impl Response {
         })
     }
 
-    /// Returns place and type of the first error of an invalid body, such as `body.x: missing`. The response begins
-    /// with them, before anything that the client has sent.
+    /// Returns place and type of the first error of an invalid body, such as `body.x: missing`. The response has them
+    /// before any bytes of the client.
     fn first_error(&self) -> Option<String> {
         let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
         let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
@@ -112,19 +112,19 @@ impl Response {
     }
 }
 
-/// The request that a response is to, as far as it shapes the response.
+/// The properties of a request that affect the header section of its response.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyTo {
     /// The version of the response.
     pub version: Version,
-    /// Whether the response has no body.
+    /// Whether the response has no body (RFC 9110 §9.3.2).
     pub is_head: bool,
-    /// Whether the client sends nothing behind the request.
+    /// Whether it is the last request of the client.
     pub closes: bool,
 }
 
 impl ReplyTo {
-    /// To a request that cannot be read, or has not come completely.
+    /// A request that cannot be parsed, or is incomplete.
     pub const UNREADABLE: Self = Self { version: Version::Http11, is_head: false, closes: true };
 }
 
@@ -134,14 +134,14 @@ impl From<&RequestHead> for ReplyTo {
     }
 }
 
-/// Writes the heads of responses, with the time of day (RFC 9110 §6.6.1), which is formatted once a second.
+/// Writes the header sections of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 #[derive(Debug)]
 pub struct HeadWriter {
-    /// The heads of responses to accepted requests, up to the digits of the length; see [`Self::variant`].
+    /// For accepted requests: the header section up to the digits of the length, for each [`Self::variant`].
     accepted: RefCell<[Vec<u8>; 4]>,
-    /// The same of other responses, behind the status.
+    /// For other responses: the same without the status line and the fields of that response.
     others: RefCell<[Vec<u8>; 4]>,
-    /// When the next second begins.
+    /// When the present date expires.
     expires: Cell<Instant>,
 }
 
@@ -152,20 +152,20 @@ impl Default for HeadWriter {
 }
 
 impl HeadWriter {
-    /// Appends the head of the response to an accepted request.
+    /// Appends the header section of the response to an accepted request.
     pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
         self.refresh(now);
         out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
         Self::write_length(length, out);
     }
 
-    /// Appends the head of any other response.
+    /// Appends the header section of any other response.
     pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
         self.refresh(now);
         let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let field = match response.outcome {
             Outcome::MethodNotAllowed => "\r\nallow: POST",
-            // For a proxy that has no other host: this one may be back soon.
+            // A proxy without another host may repeat the request soon.
             Outcome::Unavailable => "\r\nretry-after: 1",
             _ => "",
         };
@@ -192,8 +192,8 @@ impl HeadWriter {
         }
     }
 
-    /// Is in effect until the next second begins, by a clock that is never set. Whether a response is the last
-    /// one is said as each version has it (RFC 9112 §9.3).
+    /// Writes the variants with a new date. The monotonic clock decides when the date expires, so that the time of
+    /// day may be set. The defaults of `connection` differ between versions (RFC 9112 §9.3).
     #[cold]
     fn renew(&self, now: Instant, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -215,8 +215,8 @@ impl HeadWriter {
     }
 }
 
-/// The value of a Date field, which has a year of four digits (RFC 9110 section 5.6.7). A clock beyond that,
-/// or before 1970, shows the nearest date that has one.
+/// Returns the value of a `date` field. Its year has four digits (RFC 9110 §5.6.7), so a time before 1970 or after
+/// 9999 becomes the nearest date in between.
 fn date(time: SystemTime) -> String {
     /// 9999-12-31 23:59:59
     const LAST: Duration = Duration::from_secs(253_402_300_799);

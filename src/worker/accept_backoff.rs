@@ -23,15 +23,14 @@ pub struct AcceptBackoff {
 impl AcceptBackoff {
     const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Descriptors or memory have run out (accept(2)); trying at once would only burn CPU time.
+    /// Whether descriptors or memory have run out. A retry at once would only use CPU time.
     pub fn is_resource_error(error: &io::Error) -> bool {
         let errno = error.raw_os_error().map(Errno::from_raw);
         matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
     }
 
-    /// Whether one connection has failed before it was accepted, and the next one may be tried at once:
-    /// accept(2) lists these. Any other error may stay, such as that of a security module or of a filter of
-    /// system calls; trying at once would then only burn CPU time.
+    /// Whether one connection has failed before it was accepted (accept(2) lists these errors), so that the next one
+    /// can be accepted at once. Any other error may be permanent, for example that of a system call filter.
     pub fn is_client_error(error: &io::Error) -> bool {
         let errno = error.raw_os_error().map(Errno::from_raw);
         matches!(
@@ -50,7 +49,7 @@ impl AcceptBackoff {
         )
     }
 
-    /// Whether a pause that begins now is to be logged.
+    /// Whether to log a pause that begins now.
     fn should_log_pause(&mut self) -> bool {
         self.is_pause_logged = self.last_pause_logged.is_none_or(|at| at.elapsed() > Self::LOG_INTERVAL);
         if self.is_pause_logged {
@@ -59,7 +58,7 @@ impl AcceptBackoff {
         self.is_pause_logged
     }
 
-    /// Whether an eviction at this moment is to be logged.
+    /// Whether to log an eviction that happens now.
     pub fn should_log_eviction(&mut self) -> bool {
         let is_due = self.last_eviction_logged.is_none_or(|at| at.elapsed() > Self::LOG_INTERVAL);
         if is_due {
@@ -68,13 +67,13 @@ impl AcceptBackoff {
         is_due
     }
 
-    /// Ends the pause. Returns whether that is to be logged.
+    /// Ends the pause. Returns whether to log that.
     pub fn resume(&mut self) -> bool {
         self.is_paused = false;
         std::mem::take(&mut self.is_pause_logged)
     }
 
-    /// Counts each pause once, however often it is tried again meanwhile.
+    /// Begins a pause, which is counted once. Has no effect during a pause.
     pub fn pause(&mut self, stats: &SharedStats, log: &Log, reason: impl FnOnce() -> String) {
         if !std::mem::replace(&mut self.is_paused, true) {
             stats.accept.pauses.add(1);

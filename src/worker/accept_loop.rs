@@ -1,5 +1,5 @@
-//! Accepts connections. All workers do, but at each listener one at a time, so that no worker is woken for a
-//! connection that another one has taken.
+//! Accepts connections. All workers do so, but at each listener only one worker at a time: the others would wake up
+//! for a connection that it has taken already.
 
 use std::{io, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     log::Event,
 };
 
-/// How long to wait before a failed operation is tried again.
+/// The delay before a failed operation is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Accepts at all of them, for this worker first, for as long as this is polled.
+/// Accepts connections at all `registered` listeners while this future is polled.
 pub async fn accept(registered: Vec<RegisteredAcceptor>, server: ConnectionServer, shared: Shared) {
     join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
 }
@@ -32,17 +32,15 @@ pub async fn accept(registered: Vec<RegisteredAcceptor>, server: ConnectionServe
 async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, shared: &Shared) {
     let acceptor = &*registered.acceptor;
     loop {
-        // From here on it is noticed when another worker gives up.
+        // Created before the lock is tried, so that no release by another worker is missed.
         let released = acceptor.released.notified();
         accept_backlog(acceptor, server, shared).await;
-        // A socket that was shut down is always readable, and has no connection.
+        // A socket that was shut down is always readable, but has no connection.
         coop::consume_budget().await;
         tokio::select! {
             ready = registered.listener.readable() => match ready {
-                // Every worker is notified of later connections.
                 Ok(mut ready) => {
                     if ready.ready().is_read_closed() {
-                        // It stays ready.
                         pause_after_shutdown(acceptor, shared);
                         sleep(RETRY_DELAY).await;
                     }
@@ -55,7 +53,7 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, s
     }
 }
 
-/// Accepts until the backlog is empty, unless another worker does so.
+/// Accepts connections until the backlog is empty. Returns at once if another worker is accepting.
 async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: &Shared) {
     let Some(mut guard) = acceptor.try_lock() else { return };
     let Some(backoff) = guard.backoff() else { return };
@@ -76,7 +74,7 @@ async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: 
                 coop::consume_budget().await;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // A Unix socket that is shut down says so, too.
+                // A Unix socket that was shut down also fails with this error.
                 if !acceptor.fails_with(Acceptor::NOT_LISTENING) && acceptor.set_failure(None) {
                     resume(backoff, shared);
                 }
@@ -97,14 +95,14 @@ async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: 
     guard.release();
 }
 
-/// Accepting works again.
+/// Records that accepting works again.
 fn resume(backoff: &mut AcceptBackoff, shared: &Shared) {
     if backoff.resume() {
         shared.log.send(Event::AcceptResumed);
     }
 }
 
-/// It does not listen any more: another process that has it has shut it down.
+/// Records that the socket does not listen: another process with the same socket has shut it down.
 fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
     let error = Acceptor::NOT_LISTENING;
     if acceptor.set_failure(Some(error))
@@ -115,29 +113,29 @@ fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
     }
 }
 
-/// At the limit: closes connections of the peer that holds most. While every request is complete, new connections
-/// wait in the backlog.
+/// Evicts connections until their number is below the limit. While every request is complete, none can be evicted,
+/// and new connections wait in the backlog.
 async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
-    /// A connection that was asked to close may have a last response to send.
+    /// The time for evicted connections to send a last response and close.
     const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Connections that are asked at once, when those before have not closed in time.
+    /// The most connections that are evicted at once, if earlier ones did not close in time.
     const MAX_EVICTIONS: usize = 64;
 
     let dispatcher = &shared.dispatcher;
     let mut factor = 1;
     while dispatcher.is_full() {
-        // More than one if the limit was lowered.
+        // It is more than one if the limit was lowered.
         let surplus = (dispatcher.open() + 1).saturating_sub(dispatcher.limit());
         let mut evicted = 0;
         while evicted < surplus.max(factor) && evict(backoff, shared) {
             evicted += 1;
         }
         if evicted > 0 {
-            // Something else may have closed before that, so only the limit is looked at.
+            // An earlier notification may be left over, so the limit is checked each time.
             while dispatcher.is_full()
                 && timeout(EVICTION_TIMEOUT, dispatcher.wait_for_capacity()).await.is_ok()
             {}
-            // Those that do not close are perhaps all of one worker, which is stuck.
+            // Those that do not close may all belong to one worker that is stalled.
             factor = (2 * factor).min(MAX_EVICTIONS);
             continue;
         }
@@ -145,14 +143,14 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
             if dispatcher.is_fd_limited() { "the limit of open files" } else { "limits.connections" };
         let reason = || format!("{reached} is reached, and every request is complete");
         backoff.pause(&shared.memory, &shared.log, reason);
-        // A response may be sent without anything being closed.
+        // When a response is sent, its connection can be evicted, but nothing notifies this task.
         let _ = timeout(RETRY_DELAY, dispatcher.wait_for_capacity()).await;
     }
     dispatcher.wake_if_below_limit();
 }
 
-/// Descriptors or memory have run out below the limit. Lowers the limit if RLIMIT_NOFILE has become lower;
-/// otherwise closes one connection and waits.
+/// Handles a lack of descriptors or memory below the limit. Lowers the limit if RLIMIT_NOFILE has become lower.
+/// Otherwise evicts one connection and waits.
 async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
     if let Some(event) = shared.dispatcher.update_limit() {
         shared.log.send(event);
@@ -163,7 +161,7 @@ async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
     }
 }
 
-/// Has one connection closed; `false` if there is none that may be.
+/// Evicts one connection. Returns whether there was one that can be evicted.
 fn evict(backoff: &mut AcceptBackoff, shared: &Shared) -> bool {
     let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
     shared.memory.accept.evicted.add(1);

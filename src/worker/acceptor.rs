@@ -23,15 +23,15 @@ use crate::{
     sys,
 };
 
-/// A listener at which all workers accept connections, one worker at a time.
+/// A listener that all workers share. One worker at a time accepts connections.
 #[derive(Debug)]
 pub struct Acceptor {
     pub listener: Listener,
     /// Held by the worker that is accepting; the others skip this listener.
     pub accept_lock: Mutex<AcceptBackoff>,
-    /// Notified when the worker that accepts stops before the backlog is empty.
+    /// Notified if the worker that accepts stops before the backlog is empty.
     pub released: Notify,
-    /// The error with which accepting fails at present, as errno(3) numbers it; 0 for none.
+    /// The errno(3) with which accept(2) fails at present, or 0.
     failure: AtomicI32,
 }
 
@@ -42,55 +42,54 @@ impl From<Listener> for Acceptor {
 }
 
 impl Acceptor {
-    /// What accept(2) fails with where a socket does not listen.
+    /// The error of accept(2) if a socket does not listen.
     pub const NOT_LISTENING: Errno = Errno::EINVAL;
 
     pub fn address(&self) -> &Address {
         self.listener.address()
     }
 
-    /// The error with which accepting fails at present, unless descriptors or memory have run out.
+    /// Returns the error with which accept(2) fails at present, except a lack of descriptors or memory.
     pub fn failure(&self) -> Option<io::Error> {
         let errno = self.failure.load(Relaxed);
         (errno != 0).then(|| io::Error::from_raw_os_error(errno))
     }
 
-    /// Whether accepting fails with this error at present.
     pub fn fails_with(&self, error: Errno) -> bool {
         self.failure.load(Relaxed) == error as i32
     }
 
-    /// Notes with what accepting fails from now on, if it does. Returns whether that has changed.
+    /// Records the error with which accept(2) fails, or its success. Returns whether that has changed.
     pub fn set_failure(&self, error: Option<Errno>) -> bool {
         let errno = error.map_or(0, |error| error as i32);
         self.failure.load(Relaxed) != errno && self.failure.swap(errno, Relaxed) != errno
     }
 
-    /// Whether the backlog has a connection: epoll only reports new ones.
+    /// Whether the backlog has a connection. epoll reports only new ones.
     pub fn is_connection_pending(&self) -> bool {
         let mut poll = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// Takes the right to accept, unless another worker has it.
+    /// Takes the accept lock. Returns `None` if another worker has it.
     pub fn try_lock(&self) -> Option<AcceptGuard<'_>> {
         Some(AcceptGuard { acceptor: self, backoff: Some(self.accept_lock.try_lock().ok()?) })
     }
 
-    /// Removes the file of a socket that this process has bound, and accepts its backlog, which would be lost
-    /// with it; that of an inherited one is for the next process.
+    /// Removes the file of a socket that this process has bound, and accepts its backlog, which would be lost. The
+    /// backlog of an inherited socket stays for the next process.
     pub fn close(&self) -> impl Iterator<Item = (Socket, Option<SocketAddr>)> {
-        /// As many as a backlog holds (net.core.somaxconn); others may come meanwhile, without end.
+        /// The largest backlog (net.core.somaxconn). Clients that continue to connect must not delay the exit.
         const MAX_BACKLOG: usize = 4096;
 
-        // Its workers may have the socket itself for a moment longer.
+        // The workers may hold the socket for a moment longer.
         self.listener.remove_file();
         std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten())
             .take(MAX_BACKLOG)
     }
 }
 
-/// The right to accept. If it is dropped early, because a worker exits or panics, another one continues.
+/// The accept lock. If it is dropped before [`Self::release`], another worker continues.
 pub struct AcceptGuard<'a> {
     acceptor: &'a Acceptor,
     backoff: Option<MutexGuard<'a, AcceptBackoff>>,
@@ -101,7 +100,7 @@ impl AcceptGuard<'_> {
         self.backoff.as_deref_mut()
     }
 
-    /// Gives the right back when the backlog is empty.
+    /// Unlocks after the backlog is empty.
     pub fn release(mut self) {
         self.backoff = None;
     }
@@ -109,7 +108,7 @@ impl AcceptGuard<'_> {
 
 impl Drop for AcceptGuard<'_> {
     fn drop(&mut self) {
-        // The workers that are notified must find the lock free.
+        // Unlocked first, because the notified workers try the lock.
         if self.backoff.take().is_some() {
             self.acceptor.released.notify_waiters();
         }

@@ -7,24 +7,23 @@ use crate::{connection::DetachedConnection, http::Policy};
 #[derive(Debug)]
 pub enum Command {
     Serve(DetachedConnection),
-    /// Accept connections at these listeners from now on, and at no others; then drop the sender.
+    /// Accept connections at these listeners only. The sender is dropped when that is in effect.
     SetAcceptors(Vec<RegisteredAcceptor>, oneshot::Sender<()>),
-    /// Treat clients like this from now on.
     SetPolicy(Policy),
-    /// Give so many connections to other workers, as they become idle.
+    /// Give this number of connections to other workers, each when it becomes idle.
     Migrate(usize),
-    /// Close this connection, by its number, because another client needs its place.
+    /// Close the connection with this number, because another client needs its slot.
     Evict(usize),
-    /// Give all connections to other workers, as they become idle, and exit.
+    /// Give all connections to other workers, each when it becomes idle, and exit.
     MigrateAllAndExit,
-    /// Drop the sender when the requests and responses that are incomplete now are complete.
+    /// Reply when the requests and responses that are incomplete now are complete.
     AwaitIncomplete(oneshot::Sender<()>),
-    /// Give all connections to the next process, with what there is of incomplete requests, and exit.
+    /// Give all connections to the next process, including incomplete requests, and exit.
     DetachAllAndExit,
     /// Close each connection after its next response.
     CloseAfterResponse,
-    /// Close all connections, as they become idle, and exit.
+    /// Close all connections, each when it becomes idle, and exit.
     CloseIdleAndExit,
-    /// Exit now. Requests in flight are cut off.
+    /// Exit at once. Requests in flight are cut off.
     Abort,
 }

@@ -26,11 +26,11 @@ impl ConnectionServer {
         Self { context, dispatcher: shared.dispatcher.clone(), closed: Rc::default() }
     }
 
-    /// Serves a connection that was assigned to this worker, in a task of its own if it stays.
+    /// Serves a connection that was assigned to this worker. One that stays open gets a task of its own.
     pub fn serve(&self, connection: DetachedConnection) {
         self.context.stats.connections_assigned.add(1);
         let guard = ConnectionGuard(self.clone());
-        // A panic costs one connection, as in a task.
+        // Here, as in a task, a panic costs one connection only.
         catch_panic(move || {
             let context = guard.0.context.clone();
             let end = move |outcome| {
@@ -38,7 +38,7 @@ impl ConnectionServer {
                     guard.redispatch(connection);
                 }
             };
-            // Not joined: it ends with its runtime at the latest.
+            // Not joined: the task ends with the runtime at the latest.
             connection::begin(connection, context, end).map(spawn_local)
         });
     }
@@ -49,11 +49,11 @@ impl ConnectionServer {
     }
 }
 
-/// Counts a connection as closed when it ends, also when serving it panics.
+/// Counts a connection as closed when dropped, also after a panic.
 struct ConnectionGuard(ConnectionServer);
 
 impl ConnectionGuard {
-    /// Gives the connection away, which counts as closed here before it counts there.
+    /// Gives the connection to another worker or process. It counts as closed here before it counts there.
     fn redispatch(self, connection: DetachedConnection) {
         let ConnectionServer { context, dispatcher, .. } = self.0.clone();
         drop(self);
@@ -69,7 +69,7 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let ConnectionServer { context, dispatcher, closed } = &self.0;
         if thread::panicking() {
-            // No response could be sent; the panic hook has logged why.
+            // No response could be sent. The panic hook has logged the reason.
             context.stats.record_outcome(Outcome::Failed);
         }
         context.stats.connection_closed();

@@ -19,13 +19,13 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// Least-connections dispatcher: chooses the worker that serves a connection.
+/// Assigns each connection to the worker with the fewest, and enforces the connection limit.
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     set: Mutex<WorkerSet>,
     open: AtomicUsize,
     configured_limit: AtomicUsize,
-    /// What is in effect: as configured, or as many as there are descriptors for.
+    /// The configured limit, or a lower one that the open-file limit allows.
     effective_limit: AtomicUsize,
     moved: AtomicU64,
     cut_off: AtomicU64,
@@ -36,9 +36,9 @@ pub struct Dispatcher {
 #[derive(Debug, Default)]
 struct WorkerSet {
     workers: Vec<WorkerHandle>,
-    /// Ties are broken in turn.
+    /// The worker that is preferred among equals. They take turns.
     next: usize,
-    /// Where everything goes when the daemon hands its connections off to the next process.
+    /// If set, all connections are handed off to the next process.
     handoff_tx: Option<UnboundedSender<DetachedConnection>>,
 }
 
@@ -56,23 +56,22 @@ pub enum Dispatched {
     ToWorker,
     /// To the handoff for the next process.
     HandedOff,
-    /// Nowhere: it is closed.
     Closed,
 }
 
 impl Dispatcher {
-    /// Connections of all workers together.
+    /// Returns the number of open connections of all workers.
     pub fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    /// From the next [`Self::update_limit`] on so many connections may be open.
+    /// Sets the configured limit. It takes effect with [`Self::update_limit`].
     pub fn configure_limit(&self, wanted: usize) {
         self.configured_limit.store(wanted, Relaxed);
     }
 
-    /// Lets as many connections be open as are wanted, or as there are descriptors for by now. Returns
-    /// what to log when that has become too few.
+    /// Sets the effective limit to the configured one, or to a lower one that the open-file limit allows. Returns the
+    /// event to log if the latter has changed.
     pub fn update_limit(&self) -> Option<Event> {
         let (budget, wanted) = (FdBudget::from_rlimit(), self.configured_limit.load(Relaxed));
         let fit = budget.connections(self.lock().workers.len());
@@ -82,49 +81,47 @@ impl Dispatcher {
         is_news.then(|| Event::FdLimitTooLow { files: budget.limit(), limit: fit, wanted })
     }
 
-    /// Whether it is descriptors that limit the connections, and not the configuration.
+    /// Whether the open-file limit reduces the configured limit.
     pub fn is_fd_limited(&self) -> bool {
         self.limit() < self.configured_limit.load(Relaxed)
     }
 
-    /// Whether as many connections are open as may be.
     pub fn is_full(&self) -> bool {
         self.open() >= self.effective_limit.load(Relaxed)
     }
 
-    /// Waits until a connection has closed at the limit, or the limit has changed.
+    /// Waits until a connection closes at the limit, or the limit changes.
     pub async fn wait_for_capacity(&self) {
         self.capacity.notified().await;
     }
 
-    /// Wakes another listener that waits at the limit, if that is not reached: the connections that closed
-    /// first have woken only one.
+    /// Wakes another listener that waits at the limit, unless the limit is reached. Several closed connections may
+    /// have woken only one.
     pub fn wake_if_below_limit(&self) {
         if !self.is_full() {
             self.capacity.notify_one();
         }
     }
 
-    /// The order in which connections give way at the limit.
+    /// Returns the order of eviction of all connections.
     pub fn eviction_queue(&self) -> Arc<EvictionQueue> {
         self.evictions.clone()
     }
 
-    /// Has a connection closed for another one: the idle longest, else the incomplete longest, of the peer
-    /// that holds most. `None` if every request is complete. It waits for no worker.
+    /// Evicts a connection as [`EvictionQueue::evict`] does. Does not wait for its worker.
     pub fn evict(&self) -> Option<Evicted> {
         self.evictions.evict()
     }
 
-    /// Gives a connection to the worker that has the fewest. Where no worker is left it is closed.
+    /// Assigns a connection to the worker with the fewest. Closes it if there is no worker.
     pub fn dispatch(&self, connection: DetachedConnection) -> Dispatched {
         // Without a worker that prefers itself, none keeps it.
         self.dispatch_with(None, connection).unwrap_or(Dispatched::Closed)
     }
 
-    /// Gives a connection to the worker that has the fewest; among equals to the one that has accepted
-    /// it, because to wake another one costs nearly as much as everything else about a new connection. Returns
-    /// the connection if the accepting worker is to serve it.
+    /// Assigns a connection to the worker with the fewest. Among equals, prefers the accepting worker, because waking
+    /// another one nearly doubles the cost of a new connection. Returns the connection if the accepting worker serves
+    /// it.
     pub fn dispatch_preferring(
         &self,
         accepting: &Arc<WorkerStats>,
@@ -143,10 +140,10 @@ impl Dispatcher {
         if let Some(handoff) = &set.handoff_tx {
             let sent = handoff.send(connection);
             self.connection_closed();
-            // If the handoff has ended, the connection is closed.
+            // If the handoff has ended, this closes the connection.
             return Ok(if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed });
         }
-        // It counts for its peer at once, however long its worker takes to serve it.
+        // Added here, so that it counts for its peer before its worker serves it.
         connection.eviction_entry = Some(self.evictions.add(connection.peer.into(), Instant::now()));
         while let Some(i) = set.least_loaded_or(accepting) {
             let worker = &set.workers[i];
@@ -157,7 +154,7 @@ impl Dispatcher {
             match worker.commands.send(Command::Serve(connection)) {
                 Ok(()) => return Ok(Dispatched::ToWorker),
                 Err(SendError(Command::Serve(returned))) => {
-                    // That worker's thread is gone; it is not asked again.
+                    // The thread of that worker has ended.
                     set.workers.remove(i);
                     connection = returned;
                 }
@@ -168,7 +165,7 @@ impl Dispatcher {
         Ok(Dispatched::Closed)
     }
 
-    /// Gives a connection that one worker gave away to another one, or keeps it for the next process.
+    /// Assigns a connection that another worker has given away, and counts the move.
     pub fn redispatch(&self, connection: DetachedConnection) -> Dispatched {
         let dispatched = self.dispatch(connection);
         if dispatched == Dispatched::ToWorker {
@@ -177,32 +174,32 @@ impl Dispatcher {
         dispatched
     }
 
-    /// From now on every connection goes there.
+    /// Makes all further connections go to the next process.
     pub fn set_handoff(&self, handoff: UnboundedSender<DetachedConnection>) {
         self.lock().handoff_tx = Some(handoff);
     }
 
-    /// Connections that went from one worker to another.
+    /// Returns the number of connections that moved from one worker to another.
     pub fn moved(&self) -> u64 {
         self.moved.load(Relaxed)
     }
 
-    /// So many connections were closed with an incomplete request or response because the daemon stops.
+    /// Counts connections that were cut off because the daemon stops.
     pub fn count_cut_off(&self, connections: usize) {
         self.cut_off.fetch_add(connections as u64, Relaxed);
     }
 
-    /// Connections that were closed with an incomplete request or response because the daemon stops.
+    /// Returns the number of connections whose request or response was cut off because the daemon stops.
     pub fn cut_off(&self) -> u64 {
         self.cut_off.load(Relaxed)
     }
 
-    /// Connections that may be open.
+    /// Returns the connection limit in effect.
     pub fn limit(&self) -> usize {
         self.effective_limit.load(Relaxed)
     }
 
-    /// A connection is closed for good.
+    /// Counts a connection as closed.
     pub fn connection_closed(&self) {
         let before = self.open.fetch_sub(1, Relaxed);
         if before >= self.effective_limit.load(Relaxed) {
@@ -210,8 +207,8 @@ impl Dispatcher {
         }
     }
 
-    /// Dispatches to these workers from now on, and asks those that have more than their share to move
-    /// the surplus; says how many connections that is.
+    /// Replaces the workers, and asks those with more than their share to move the surplus. Returns the number of
+    /// connections that move.
     pub fn set_workers(&self, workers: Vec<WorkerHandle>) -> u64 {
         let mut set = self.lock();
         let open: Vec<_> =
@@ -226,7 +223,7 @@ impl Dispatcher {
                 fair += 1;
             }
             if open > fair {
-                // A worker that is gone has nothing to move.
+                // A worker that has ended has nothing to move.
                 let _ = worker.commands.send(Command::Migrate(open - fair));
                 surplus += (open - fair) as u64;
             }
@@ -250,7 +247,7 @@ impl WorkerSet {
         Some(i)
     }
 
-    /// The worker that counts there, if no other has fewer.
+    /// Returns the worker with these statistics if no other has fewer connections.
     fn least_loaded_or(&mut self, preferred: Option<&Arc<WorkerStats>>) -> Option<usize> {
         let fewest = self.least_loaded()?;
         let open = |i: usize| self.workers[i].stats.open();

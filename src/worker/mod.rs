@@ -1,5 +1,5 @@
-//! Workers: threads of one runtime each, whose connections never leave them while a request is in
-//! flight, so the request path takes no lock. All accept connections, one at a time.
+//! Workers: threads with a runtime each. A connection does not leave its worker during a request, so the request
+//! path takes no lock. All workers accept connections, at each listener one worker at a time.
 
 mod accept_backoff;
 mod accept_loop;

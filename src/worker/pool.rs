@@ -17,46 +17,45 @@ use tokio::{
 use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
 use crate::{connection::DetachedConnection, http::Policy, log::Event, net::Listener};
 
-/// All workers: those that serve, and those that are about to exit.
+/// All workers: those that serve, and those that are leaving, because they were asked to exit.
 #[derive(Debug)]
 pub struct Pool {
     shared: Shared,
     policy: Policy,
     serving: Vec<Worker>,
     leaving: Vec<Worker>,
-    /// Where the serving ones accept connections.
+    /// The listeners of the serving workers.
     acceptors: Vec<Arc<Acceptor>>,
 }
 
-/// What changing the number of workers did.
+/// The result of a change of the number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resized {
-    /// Workers before.
+    /// The previous number of workers.
     pub from: usize,
     pub to: usize,
-    /// Connections that go from one worker to another because of it.
+    /// The number of connections that move to another worker.
     pub moving: u64,
 }
 
-/// One worker, as it is now.
+/// The present state of a worker.
 #[derive(Debug)]
 pub struct WorkerReport {
     /// Its number, from 1.
     pub number: usize,
-    /// Whether it finishes what it has and takes nothing new.
+    /// Whether it finishes its connections and accepts none.
     pub leaving: bool,
     pub open: u64,
-    /// Of those, the ones that wait for their next request.
+    /// The open connections that wait for their next request.
     pub idle: u64,
-    /// Connections that it was dealt since it started.
+    /// The connections that were assigned to it since it started.
     pub taken: u64,
-    /// Requests that it has answered.
+    /// The requests that it responded to.
     pub requests: u64,
-    /// CPU time that it has used.
     pub cpu: Duration,
-    /// For how long it has had something to do, since it started.
+    /// The time since the start that it was busy.
     pub busy: Duration,
-    /// For how long it has not come round.
+    /// The time since it last recorded progress.
     pub heartbeat_age: Duration,
 }
 
@@ -64,12 +63,12 @@ impl Pool {
     /// Starts `count` workers.
     ///
     /// # Errors
-    /// When the operating system has not enough threads or descriptors.
+    /// If the operating system has not enough threads or descriptors.
     pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
         shared.dispatcher.configure_limit(connection_limit);
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), acceptors: Vec::new() };
-        // Nothing else waits for the main thread yet.
+        // During the start, nothing else waits for the main thread.
         pool.resize_within(Duration::from_secs(60), count)?;
         Ok(pool)
     }
@@ -77,7 +76,7 @@ impl Pool {
     /// Accepts connections on these listeners.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors.
+    /// If epoll takes no more descriptors.
     pub fn accept(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
         self.acceptors = listeners.into_iter().map(|listener| Arc::new(Acceptor::from(listener))).collect();
         for worker in &self.serving {
@@ -87,7 +86,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Accepts nothing more, as soon as this is done; a worker that is stuck is not waited for.
+    /// Stops accepting connections. Completes when all workers have stopped, or after a second.
     pub fn close_acceptors(&mut self) -> impl Future<Output = ()> + use<> {
         const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -100,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// Stops accepting there. What waits to be accepted is served.
+    /// Stops accepting at a listener. Serves the connections of its backlog.
     fn close(&self, acceptor: &Acceptor) {
         for (socket, peer) in acceptor.close() {
             self.shared.memory.accept.accepted.add(1);
@@ -108,14 +107,13 @@ impl Pool {
         }
     }
 
-    /// Makes it `count` workers. New ones serve when this returns, and take their share of the open
-    /// connections; leaving ones finish their requests, give their connections away and end by
-    /// themselves.
+    /// Changes the number of workers. New workers serve when this returns, and get their share of the open
+    /// connections. Leaving workers finish their requests, give their connections away, and exit.
     ///
     /// # Errors
-    /// When a worker cannot be started; then their number stays as it was.
+    /// If a worker cannot be started. The number of workers then stays as it was.
     pub fn resize(&mut self, count: usize) -> io::Result<Resized> {
-        /// All new threads together may take so long to begin: the main thread waits for them.
+        /// The time for all new threads together, because the main thread waits for them.
         const START_TIMEOUT: Duration = Duration::from_secs(1);
 
         self.resize_within(START_TIMEOUT, count)
@@ -129,19 +127,19 @@ impl Pool {
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
-        let hands = self.serving.iter().map(|w| WorkerHandle {
+        let handles = self.serving.iter().map(|w| WorkerHandle {
             number: w.number,
             commands: w.commands.clone(),
             stats: w.stats.clone(),
         });
-        let surplus = self.shared.dispatcher.set_workers(hands.collect());
-        let given_up: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
+        let surplus = self.shared.dispatcher.set_workers(handles.collect());
+        let given_away: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
             worker.send(Command::MigrateAllAndExit);
         }
         self.leaving.extend(leaving);
         self.update_limit();
-        result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_up })
+        result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_away })
     }
 
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
@@ -154,7 +152,7 @@ impl Pool {
                 Ok(())
             }
             Err(error) => {
-                // It has its number until it has ended.
+                // It keeps its number until it has exited.
                 worker.send(Command::MigrateAllAndExit);
                 self.leaving.push(worker);
                 Err(error)
@@ -167,7 +165,7 @@ impl Pool {
         (1..=self.all().count()).find(|number| !taken(*number)).unwrap_or(self.all().count() + 1)
     }
 
-    /// Applies this policy to all clients.
+    /// Replaces the policy and the connection limit.
     pub fn set_policy(&mut self, policy: &Policy, connection_limit: usize) {
         self.policy = policy.clone();
         self.shared.dispatcher.configure_limit(connection_limit);
@@ -189,20 +187,19 @@ impl Pool {
         self.shared.dispatcher.dispatch(connection);
     }
 
-    /// Returns when the requests and responses that are incomplete now are complete. Later ones are not waited
-    /// for.
+    /// Completes when the requests and responses that are incomplete now are complete.
     pub fn await_incomplete(&self) -> impl Future<Output = ()> + use<> {
         let ask = |worker: &Worker| {
             let (reply, complete) = oneshot::channel();
             worker.send(Command::AwaitIncomplete(reply));
             complete
         };
-        // A worker that has ended has none.
+        // A worker that has exited drops its sender.
         join_all(self.all().map(ask).collect::<Vec<_>>()).map(drop)
     }
 
-    /// Lets all workers detach their connections at once, with what there is of incomplete requests, and exit.
-    /// Returns the receiver of the connections.
+    /// Asks all workers to detach their connections at once, including incomplete requests, and to exit. Returns the
+    /// receiver of the connections.
     pub fn detach_all(&mut self) -> UnboundedReceiver<DetachedConnection> {
         let (outlet, connections) = unbounded_channel();
         self.shared.dispatcher.set_handoff(outlet);
@@ -218,14 +215,14 @@ impl Pool {
         }
     }
 
-    /// Lets all workers close their connections as they become idle, and end.
+    /// Asks all workers to close each connection when it becomes idle, and to exit.
     pub fn drain(&mut self) {
         self.shared.dispatcher.set_workers(Vec::new());
         self.leaving.append(&mut self.serving);
         self.send_to_leaving(|| Command::CloseIdleAndExit);
     }
 
-    /// Ends all workers that are leaving, whatever they do. They are not waited for.
+    /// Asks all leaving workers to exit at once. Does not wait for them.
     pub fn abort(&self) {
         self.send_to_leaving(|| Command::Abort);
     }
@@ -236,8 +233,7 @@ impl Pool {
         }
     }
 
-    /// Removes a worker that has exited. One that was not asked to, because its thread has panicked, is
-    /// replaced.
+    /// Removes a worker that has exited. Replaces one whose thread has panicked.
     pub fn on_worker_exit(&mut self, thread: ThreadId) {
         let is_it = |worker: &Worker| worker.thread == thread;
         if let Some(i) = self.leaving.iter().position(is_it) {
@@ -252,17 +248,16 @@ impl Pool {
         }
     }
 
-    /// Connections that were closed with an incomplete request or response because the daemon stops.
+    /// Returns the number of connections whose request or response was cut off because the daemon stops.
     pub fn cut_off(&self) -> u64 {
         self.shared.dispatcher.cut_off()
     }
 
-    /// Whether there is no worker left.
     pub fn is_empty(&self) -> bool {
         self.serving.is_empty() && self.leaving.is_empty()
     }
 
-    /// Workers that take connections.
+    /// Returns the number of workers that accept connections.
     pub fn serving(&self) -> usize {
         self.serving.len()
     }
@@ -271,29 +266,29 @@ impl Pool {
         self.shared.dispatcher.open()
     }
 
-    /// Connections that may be open.
+    /// Returns the connection limit in effect.
     pub fn connection_limit(&self) -> usize {
         self.shared.dispatcher.limit()
     }
 
-    /// The addresses at which no connection can be accepted at present, each with the reason.
+    /// Returns the addresses at which accept(2) fails at present, each with the reason.
     pub fn accept_errors(&self) -> Vec<String> {
         let failing =
             |acceptor: &Arc<Acceptor>| Some(format!("{}: {}", acceptor.address(), acceptor.failure()?));
         self.acceptors.iter().filter_map(failing).collect()
     }
 
-    /// Workers that finish what they have.
+    /// Returns the number of leaving workers.
     pub fn leaving(&self) -> usize {
         self.leaving.len()
     }
 
-    /// Connections that went from one worker to another, since the start.
+    /// Returns the number of connections that moved from one worker to another.
     pub fn moved(&self) -> u64 {
         self.shared.dispatcher.moved()
     }
 
-    /// Each worker as it is now, by number.
+    /// Returns the state of each worker, ordered by number.
     pub fn reports(&self) -> Vec<WorkerReport> {
         let report = |worker: &Worker, leaving| WorkerReport {
             number: worker.number,

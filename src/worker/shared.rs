@@ -5,18 +5,17 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::dispatcher::Dispatcher;
 use crate::{log::Log, pixel::Parse, stats::SharedStats};
 
-/// What all workers have in common.
+/// The state that all workers share.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// Where connections come from and go back to.
     pub dispatcher: Arc<Dispatcher>,
-    /// Where they count.
+    /// The counters.
     pub memory: Arc<SharedStats>,
-    /// How they read the body of a request.
+    /// The function that reads a body. Tests replace it.
     pub parse: Parse,
     pub log: Log,
-    /// How often each shows that it makes progress.
+    /// The interval at which each worker records that it makes progress.
     pub heartbeat: Duration,
-    /// Where each sends its thread when it exits.
+    /// Gets the id of the thread of each worker that exits.
     pub ended: UnboundedSender<ThreadId>,
 }

@@ -35,53 +35,53 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// How often to look whether requests and responses are complete.
+/// The interval of checks whether requests and responses are complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Sends the id of a worker's thread when that exits, also after a panic. No other thread will ever have the id;
-/// another worker may have its number by then.
+/// Sends the id of the thread of a worker when it exits, also after a panic. The id is unique in the process, but
+/// a later worker may have the same number.
 struct ExitNotifier(UnboundedSender<ThreadId>);
 
 impl Drop for ExitNotifier {
     fn drop(&mut self) {
-        // The main loop has ended if the daemon is about to exit.
+        // This fails if the main loop has ended before.
         let _ = self.0.send(thread::current().id());
     }
 }
 
-/// A worker, seen from outside.
+/// The handle of a worker.
 #[derive(Debug)]
 pub struct Worker {
     pub number: usize,
     pub stats: Arc<WorkerStats>,
     pub commands: UnboundedSender<Command>,
-    /// The thread is not joined: what it still has to close when it exits may take time.
+    /// The thread is not joined, because closing its connections may take time.
     pub thread: ThreadId,
     runtime: runtime::Handle,
 }
 
 impl Worker {
-    /// Starts the thread; when this returns, it serves. One that has not started by the deadline is given up.
+    /// Starts the thread, and returns when it serves.
     ///
     /// # Errors
-    /// When the operating system has no thread or no epoll instance left.
+    /// If the operating system has no thread or epoll instance left, or the deadline has passed.
     pub fn start(number: usize, policy: Policy, shared: Shared, deadline: Instant) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (commands, received) = unbounded_channel();
         let (ready, is_ready) = sync_channel(1);
         let thread = thread::Builder::new().name(format!("pixeld-{number}")).spawn({
             let stats = stats.clone();
-            // Weak: it does not keep the channel open.
+            // Weak, because a sender in the thread would keep its own channel open.
             let commands = commands.downgrade();
             move || {
                 let _ended = ExitNotifier(shared.ended.clone());
                 let mut builder = runtime::Builder::new_current_thread();
-                // A LocalSet on another runtime would be one more queue for each request to go through.
+                // A LocalSet would put a second task queue in the path of each request.
                 match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let (log, queue) = (shared.log.clone(), shared.dispatcher.eviction_queue());
                         let notify = move |connection| {
-                            // A worker that is gone has closed it already.
+                            // If the worker has ended, the connection is closed already.
                             let commands: Option<UnboundedSender<Command>> = commands.upgrade();
                             let _ = commands.map(|commands| commands.send(Command::Evict(connection)));
                         };
@@ -91,15 +91,14 @@ impl Worker {
                         let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
                         runtime.block_on(run(received, &context, &shared, ready));
                     }
-                    // The starting thread waits for it.
                     Err(error) => drop(ready.send(Err(error))),
                 }
             }
         })?;
-        // A thread that does not come this far has panicked, which drops its end.
+        // If the thread panics before, it drops its sender.
         let runtime = is_ready.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(
             |error| match error {
-                // Its channel is closed, so it exits at once.
+                // The channel of its commands closes, so it exits as soon as it has started.
                 RecvTimeoutError::Timeout => {
                     let reason = "the worker's thread did not start in time";
                     io::Error::new(io::ErrorKind::TimedOut, reason)
@@ -110,30 +109,30 @@ impl Worker {
         Ok(Self { number, stats, commands, thread: thread.thread().id(), runtime })
     }
 
-    /// Registers these listeners with the runtime of its thread.
+    /// Registers these listeners with the runtime of the thread.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors.
+    /// If epoll takes no more descriptors.
     pub fn register(&self, acceptors: &[Arc<Acceptor>]) -> io::Result<Vec<RegisteredAcceptor>> {
-        // It is done here, so that the caller need not wait for the thread.
+        // Done on the thread of the caller, so that it does not wait for the worker.
         let _entered = self.runtime.enter();
         acceptors.iter().cloned().map(RegisteredAcceptor::new).collect()
     }
 
-    /// Accepts connections at what [`Self::register`] returned, and nowhere else: from the moment when what
-    /// is returned is closed.
+    /// Accepts connections only at the listeners that [`Self::register`] returned. The receiver closes when that is
+    /// in effect.
     pub fn set_acceptors(&self, registered: Vec<RegisteredAcceptor>) -> oneshot::Receiver<()> {
         let (done, accepts) = oneshot::channel();
         self.send(Command::SetAcceptors(registered, done));
         accepts
     }
 
-    /// For how long it has not waited for something to do, since it started.
+    /// Returns the time since the start that the worker was busy.
     pub fn busy(&self) -> Duration {
         self.runtime.metrics().worker_total_busy_duration(0)
     }
 
-    /// Sends a command; one to a worker that has exited is lost.
+    /// Sends a command. Has no effect if the worker has exited.
     pub fn send(&self, command: Command) {
         let _ = self.commands.send(command);
     }
@@ -153,7 +152,6 @@ async fn run(
     let mut leaving = false;
     context.stats.heartbeat(cpu_time());
     shared.log.send(Event::WorkerStarted { worker: context.worker });
-    // The starting thread waits for it.
     ready();
 
     while !(leaving && context.connections.is_empty() && commands.is_empty()) {
@@ -205,19 +203,19 @@ async fn run(
     shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
 }
 
-/// Replies when what was incomplete at this time is complete, at once if nothing is.
+/// Replies when the requests that began before `time` and their responses are complete.
 async fn await_complete(connections: Rc<Registry>, time: time::Instant, reply: oneshot::Sender<()>) {
     while connections.has_incomplete(time) && !reply.is_closed() {
         sleep(POLL_INTERVAL).await;
     }
-    // The daemon may have stopped waiting.
+    // This fails if the daemon has stopped waiting.
     let _ = reply.send(());
 }
 
-/// Waits until all connections are handed off but those whose clients have not taken a response for a while,
-/// and those that cannot be handed off. A worker that is short of CPU time has as long as it needs.
+/// Waits until each connection is handed off, or cannot be: its client does not take a response, or a request is
+/// bound to this process. A worker that is short of CPU time has as long as it needs.
 async fn await_detached(connections: Rc<Registry>) {
-    /// Responses that are not sent yet have so long.
+    /// The time that clients have to take their responses.
     const RESPONSE_GRACE: Duration = Duration::from_millis(250);
 
     sleep(RESPONSE_GRACE).await;
@@ -226,7 +224,7 @@ async fn await_detached(connections: Rc<Registry>) {
     }
 }
 
-/// What this thread has used.
+/// Returns the CPU time of this thread.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }

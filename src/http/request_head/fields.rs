@@ -1,8 +1,8 @@
-//! Fields that change how a request is read or answered, and their values.
+//! The fields that affect a request, and their values.
 
 use std::net::Ipv6Addr;
 
-/// The meaning of a field.
+/// A field that affects a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderKind {
     Host,
@@ -12,13 +12,13 @@ pub enum HeaderKind {
     ContentEncoding,
     Connection,
     Expect,
-    /// The client of the proxy in front.
+    /// The client of the proxy.
     RealIp,
 }
 
 impl HeaderKind {
-    /// The meaning of the field in this line, if its name is known, and the length of the name. There is no
-    /// control character in the line but tabs.
+    /// Returns the field of a line and the length of its name, if the name is one of these. Tabs are the only control
+    /// characters in the line.
     pub fn of(line: &[u8]) -> Option<(Self, usize)> {
         let (kind, name): (_, &[u8]) = match line.first()? | 0x20 {
             b'h' if begins(line, b"host:") => (Self::Host, b"host"),
@@ -35,9 +35,9 @@ impl HeaderKind {
     }
 }
 
-/// Whether a line begins like this, in any case. Among the bytes that are in lines, the bit that tells a capital
-/// letter from a small one makes no other pair with a letter, `-` or `:`. Words are compared, of which the last
-/// two overlap.
+/// Whether a line begins with `known` in upper or lower case. Compares words of eight bytes, or four; the last two
+/// may overlap. The bit of the case is ignored in all bytes: among those of a line, only the two cases of a letter
+/// then equal a byte of `known`.
 fn begins<const N: usize>(line: &[u8], known: &[u8; N]) -> bool {
     const CASE: u64 = 0x2020_2020_2020_2020;
 
@@ -58,14 +58,14 @@ fn begins<const N: usize>(line: &[u8], known: &[u8; N]) -> bool {
     differs == 0
 }
 
-/// The elements of a list without their white space (RFC 9110 §5.6.1), empty ones included.
+/// Returns the elements of a list without white space (RFC 9110 §5.6.1), including empty ones.
 pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim)
 }
 
-/// A value without the white space around it (RFC 9110 §5.6.3).
+/// Returns a value without the white space around it (RFC 9110 §5.6.3).
 pub fn trim(value: &[u8]) -> &[u8] {
-    // Usually there is one blank, and nothing behind the value.
+    // Usually there is one space before the value, and none after it.
     let value = value.strip_prefix(b" ").unwrap_or(value);
     match value {
         [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_all(value),
@@ -81,7 +81,7 @@ fn trim_all(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// `1*DIGIT` (RFC 9110 §8.6). One that is beyond any limit is as large as possible.
+/// Parses `1*DIGIT` (RFC 9110 §8.6). Saturates, because such a number exceeds each limit.
 pub fn length_of(value: &[u8]) -> Option<usize> {
     if value.is_empty() {
         return None;
@@ -92,8 +92,8 @@ pub fn length_of(value: &[u8]) -> Option<usize> {
     })
 }
 
-/// `application/json` or `application/*+json`, with any parameters (RFC 9110 §8.3.1, RFC 6839 §3.1).
-/// A second slash spoils it, and blanks are those of Latin-1, as in Python.
+/// Whether a value is `application/json` or `application/*+json` (RFC 9110 §8.3.1, RFC 6839 §3.1). Parameters are
+/// ignored. As in Python, white space is that of Latin-1, and `*` contains no slash.
 pub fn is_json_type(value: &[u8]) -> bool {
     const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
     if value == b"application/json" {
@@ -110,7 +110,7 @@ pub fn is_json_type(value: &[u8]) -> bool {
     kind.eq_ignore_ascii_case(b"application/") && is_json
 }
 
-/// `uri-host [":" port]` (RFC 3986 §3.2.2), and not empty, as an http URI's host never is (RFC 9110 §4.2.1).
+/// Whether a value is `uri-host [":" port]` (RFC 3986 §3.2.2). The host of an http URI is not empty (RFC 9110 §4.2.1).
 pub fn is_host(value: &[u8]) -> bool {
     let (is_name, port) = match value {
         [b'[', literal @ ..] => {
@@ -144,7 +144,7 @@ fn is_ip_literal(text: &str) -> bool {
             .is_some_and(|(version, address)| is_future(version, address))
 }
 
-/// The length of the `reg-name` at the beginning.
+/// Returns the length of the `reg-name` at the beginning.
 fn end_of_name(name: &[u8]) -> usize {
     let mut end = 0;
     loop {
@@ -157,7 +157,7 @@ fn end_of_name(name: &[u8]) -> usize {
     }
 }
 
-/// `unreserved` and `sub-delims` (RFC 3986 §2.2, §2.3).
+/// The `unreserved` and `sub-delims` of RFC 3986 §2.2 and §2.3.
 const IN_NAMES: [bool; 256] = {
     const BESIDE_LETTERS_AND_DIGITS: &[u8] = b"-._~!$&'()*+,;=";
 

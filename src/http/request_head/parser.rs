@@ -7,26 +7,27 @@ use super::{
 };
 use crate::http::policy::Policy;
 
-/// More fields are too many.
+/// The most fields of a head.
 const MAX_FIELDS: usize = 100;
 
-/// The request line of nearly all requests. There is nothing to judge about it.
+/// The request line of nearly all requests.
 const USUAL_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
 
-/// Reads one head. It can be given its input again and again, each time with more of it, and looks at no
-/// byte of it twice but at those of the last line.
+/// Parses one head. Each call of [`Self::parse`] gets the input from its first byte on, and continues at the line
+/// where the previous call stopped.
 #[allow(clippy::struct_excessive_bools)] // a head says yes or no to many things
 #[derive(Debug, Clone, Default)]
 pub struct HeadParser {
-    /// Where the line begins that is not complete.
+    /// The position of the next line.
     line: usize,
-    /// How far it was searched for its end.
+    /// The position up to which the end of that line was searched for.
     searched: usize,
-    /// Lines before it.
+    /// The number of complete lines.
     lines: usize,
     errors: HeadErrors,
     is_http10: bool,
     is_head: bool,
+    /// The number of `host` fields; the same for the other plurals.
     hosts: usize,
     length: Option<usize>,
     codings: usize,
@@ -39,17 +40,17 @@ pub struct HeadParser {
     real_ip: Option<Range<usize>>,
 }
 
-/// What the input is, as far as it was read.
+/// The result of parsing an input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
     Complete(RequestHead),
-    /// More of it has to come.
+    /// More input is needed.
     Incomplete,
-    /// No head, whatever comes. Where it ends is not known.
+    /// Not a head, whatever follows. The end of the request is unknown.
     Invalid(RequestRejection),
 }
 
-/// The length of the empty lines at the beginning, which a server ignores (RFC 9112 §2.2).
+/// Returns the length of the empty lines at the beginning, which a server ignores (RFC 9112 §2.2).
 pub fn skip_empty_lines(input: &[u8]) -> usize {
     let mut rest = input;
     while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
@@ -59,21 +60,21 @@ pub fn skip_empty_lines(input: &[u8]) -> usize {
 }
 
 impl HeadParser {
-    /// Whether no line is complete.
+    /// Whether the request line is incomplete.
     pub fn is_at_start(&self) -> bool {
         self.lines == 0
     }
 
-    /// How much of the input was looked at, and is not looked at again.
+    /// Returns the length of the input that further calls do not search again.
     pub fn searched(&self) -> usize {
         self.searched
     }
 
-    /// Reads `input`, which begins with the head, and behind [`skip_empty_lines`]. A drained daemon rejects
-    /// what is not wrong in another way.
-    #[inline(never)] // as part of its caller it has too few registers
+    /// Parses `input`, which begins after [`skip_empty_lines`]. A drained daemon rejects each head that breaks no
+    /// earlier rule.
+    #[inline(never)] // inlined, it would have too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
-        // What is behind the limit makes no difference.
+        // Bytes after the limit must not have an effect.
         let window = &input[..input.len().min(policy.head_limit)];
         if self.lines == 0 && window.starts_with(USUAL_LINE) {
             (self.line, self.searched, self.lines) = (USUAL_LINE.len(), USUAL_LINE.len(), 1);
@@ -84,7 +85,7 @@ impl HeadParser {
             }
             let line = match self.next_line(window) {
                 Ok(Some(line)) => line,
-                // What can begin neither a method nor an empty line is not waited for.
+                // No request line can begin like this, whatever follows.
                 Ok(None) if self.lines == 0 && !can_begin(input) => {
                     return Parsed::Invalid(HeadError::Syntax.rejection());
                 }
@@ -108,7 +109,7 @@ impl HeadParser {
         }
     }
 
-    /// Reads the line by which nearly all requests say that their body is JSON, without looking for its end.
+    /// Reads the usual `content-type` line without a search for its end. Returns whether it was there.
     fn skip_json_type(&mut self, input: &[u8]) -> bool {
         let is_new_field = self.searched == self.line && (1..=MAX_FIELDS).contains(&self.lines);
         let is_json_type = is_new_field && input.get(self.line..).is_some_and(begins_with_json_type);
@@ -122,10 +123,10 @@ impl HeadParser {
         is_json_type
     }
 
-    /// The next complete line without its end, CRLF or LF (RFC 9112 §2.2). There is no other control character
-    /// but a tab in it (RFC 9110 §5.5).
+    /// Returns the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the only control
+    /// character that a line may contain (RFC 9110 §5.5).
     fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
-        // A limit may have become lower.
+        // A reload may have lowered the limit since the last call.
         while self.searched <= input.len() {
             let end = next_control(input, self.searched);
             let next = match &input[end..] {
@@ -149,7 +150,7 @@ impl HeadParser {
         Ok(None)
     }
 
-    /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
+    /// Reads `method SP request-target SP HTTP-version` (RFC 9112 §3).
     fn read_request_line(&mut self, line: &[u8]) -> Result<(), HeadError> {
         let mut parts = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
@@ -173,8 +174,8 @@ impl HeadParser {
         self.read_target(target)
     }
 
-    /// Origin-form and absolute-form (RFC 9112 §3.2). Another one is a path that does not exist. A fragment is no
-    /// part of a target, so it is taken as part of the path.
+    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). Any other form is an unknown path, and so is
+    /// a path with a fragment, because a target has none.
     fn read_target(&mut self, target: &[u8]) -> Result<(), HeadError> {
         if target.is_empty() || target.contains(&b'\t') {
             return Err(HeadError::Syntax);
@@ -197,9 +198,9 @@ impl HeadParser {
         Ok(())
     }
 
-    /// `field-name ":" OWS field-value OWS` (RFC 9112 §5), at `place` of the input.
+    /// Reads `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line at `place` of the input.
     fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), HeadError> {
-        // The request line is one, too.
+        // One of the lines is the request line.
         if self.lines > MAX_FIELDS + 1 {
             return Err(HeadError::HeadTooLarge);
         }
@@ -243,7 +244,7 @@ impl HeadParser {
         Ok(())
     }
 
-    /// Several equal lengths are one (RFC 9110 §8.6).
+    /// Reads a value of `content-length`. Several equal lengths count as one (RFC 9110 §8.6).
     fn read_length(&mut self, value: &[u8]) {
         if self.length.is_none()
             && let Some(length) = length_of(value)
@@ -275,7 +276,7 @@ impl HeadParser {
         errors.add_if(length > policy.body_limit, HeadError::BodyTooLarge);
         let expects_continue = self.expects_continue && !self.is_http10 && (length > 0 || self.is_chunked);
         let rejection = errors.rejection().map(|rejection| RequestRejection {
-            // A client that waits before it sends the body may send it all the same, or not.
+            // A client that waits for `100 Continue` may send its body after the rejection, or not send it.
             closes: rejection.closes || errors.has(HeadError::BodyTooLarge) || expects_continue,
             ..rejection
         });
@@ -293,8 +294,10 @@ impl HeadParser {
     }
 }
 
-/// The first control character from `from` on, or the end. Eight bytes at a time: a byte that is below 0x20, or
-/// 0x7f, leaves its highest bit, and the lowest such byte is exact.
+/// Returns the position of the first control character from `from` on, or the length of `input`.
+///
+/// Compares eight bytes at a time. In `found`, the highest bit of each byte is set if that is a control character.
+/// A borrow of a subtraction can set bits of later bytes, so only the lowest one is exact.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
@@ -302,7 +305,6 @@ fn next_control(input: &[u8], from: usize) -> usize {
     for (nth, eight) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*eight);
         let without_del = word ^ (ONES * 0x7f);
-        // Both have no highest bit where the byte has one.
         let below_space = word.wrapping_sub(ONES * 0x20);
         let is_del = without_del.wrapping_sub(ONES);
         let found = (below_space | is_del) & !word & (ONES * 0x80);
@@ -316,7 +318,7 @@ fn next_control(input: &[u8], from: usize) -> usize {
 
 const JSON_TYPE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether this line is first, in any case. Its bytes are compared all at once.
+/// Whether `input` begins with [`JSON_TYPE`] in upper or lower case. Compares all bytes without a branch.
 fn begins_with_json_type(input: &[u8]) -> bool {
     const WITHOUT_CASE: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);
@@ -330,11 +332,12 @@ fn begins_with_json_type(input: &[u8]) -> bool {
     };
 
     let Some(line) = input.first_chunk::<32>() else { return false };
-    // Most other lines are longer or shorter.
+    // Rejects nearly all other lines, because their length differs.
     line[31] == b'\n'
         && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE[i]) & WITHOUT_CASE[i]) == 0
 }
 
+/// Whether a request line or an empty line can begin like this.
 fn can_begin(input: &[u8]) -> bool {
     input == b"\r" || input.first().is_none_or(|byte| is_in_token(*byte))
 }
@@ -343,7 +346,7 @@ fn is_in_token(byte: u8) -> bool {
     IN_TOKENS[usize::from(byte)]
 }
 
-/// `tchar` (RFC 9110 §5.6.2).
+/// The `tchar` of RFC 9110 §5.6.2.
 const IN_TOKENS: [bool; 256] = {
     const MARKS: &[u8] = b"!#$%&'*+-.^_`|~";
 

@@ -1,9 +1,9 @@
 use crate::stats::Outcome;
 
-/// A rule that a head can break. The first one that is broken decides about the response.
+/// An error of a head, by the rule that it breaks. The first error in this order decides on the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// A line that is neither a request line nor a field.
+    /// Neither a request line nor a field.
     Syntax,
     MajorVersion,
     TargetTooLong,
@@ -20,17 +20,17 @@ pub enum HeadError {
     BodyTooLarge,
 }
 
-/// The response to a request whose body is not looked at.
+/// The response to a request whose body is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
     pub outcome: Outcome,
     pub status: u16,
-    /// Whether it is the last response on its connection.
+    /// Whether the connection closes after it.
     pub closes: bool,
 }
 
-/// The rules in the order of [`HeadError`]: where each is from, and the response to a head that breaks it. Where
-/// the next request begins is unknown behind one that closes, or finding out is not worth the bytes.
+/// The rules in the order of [`HeadError`]: the source of each, and the response to a head that breaks it. The
+/// connection closes if the beginning of the next request is unknown, or too far away to read up to it.
 const RULES: [(HeadError, &str, RequestRejection); 14] = {
     use Outcome::{
         HeadTooLarge, Malformed, MethodNotAllowed, NotFound, NotImplemented, TooLarge, Unavailable,
@@ -67,16 +67,16 @@ impl HeadError {
 }
 
 impl RequestRejection {
-    /// The body is longer than allowed, as its chunks show.
+    /// A chunked body that exceeds the limit.
     pub const BODY_TOO_LARGE: Self = RULES[HeadError::BodyTooLarge as usize].2;
-    /// Broken chunks, or a request that breaks off (RFC 9112 §7.1, §8).
+    /// Invalid chunks, or an incomplete request at the end of the input (RFC 9112 §7.1, §8).
     pub const MALFORMED: Self = RULES[HeadError::Syntax as usize].2;
-    /// The request did not arrive in time (RFC 9110 §15.5.9).
+    /// A request that did not arrive in time (RFC 9110 §15.5.9).
     pub const TIMED_OUT: Self = Self { outcome: Outcome::TimedOut, status: 408, closes: true };
-    /// A error of the daemon's own (RFC 9110 §15.6.1).
+    /// A bug of the daemon (RFC 9110 §15.6.1).
     pub const FAILED: Self = Self { outcome: Outcome::Failed, status: 500, closes: true };
 
-    /// The body of the response.
+    /// Returns the body of the response.
     pub fn body(self) -> &'static str {
         match self.status {
             404 => r#"{"detail":"Not Found"}"#,
@@ -95,7 +95,7 @@ impl RequestRejection {
     }
 }
 
-/// The rules that a head breaks.
+/// The set of the errors of a head.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadErrors(u16);
 
@@ -108,7 +108,7 @@ impl HeadErrors {
         self.0 & 1 << error as u16 != 0
     }
 
-    /// What follows from the first one.
+    /// Returns the response to the first error.
     pub fn rejection(self) -> Option<RequestRejection> {
         let (_, _, rejection) = RULES.get(self.0.trailing_zeros() as usize)?;
         Some(*rejection)
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_in_the_order_of_faults() {
+    fn rules_are_in_the_order_of_errors() {
         for (nth, (error, section, rejection)) in RULES.iter().enumerate() {
             assert_eq!(*error as usize, nth, "{section}");
             let is_default = rejection.body() == RequestRejection::MALFORMED.body();
