@@ -16,17 +16,13 @@ use crate::{
 pub type Result<T> = std::result::Result<T, String>;
 
 pub fn workers(value: &DeValue<'_>) -> Result<Workers> {
-    const EXPECTED: &str = r#"write "auto" or a number from 1 to 1024"#;
-    match value {
-        DeValue::String(text) if text == "auto" => Ok(Workers::Auto),
-        DeValue::Integer(_) => integer(value)
-            .ok()
-            .filter(|count| *count <= Workers::MAX)
-            .and_then(NonZeroUsize::new)
-            .map(Workers::Count)
-            .ok_or_else(|| format!("{} workers cannot be had: {EXPECTED}", source(value))),
-        _ => Err(format!("{} is no number of workers: {EXPECTED}", source(value))),
+    if matches!(value, DeValue::String(text) if text == "auto") {
+        return Ok(Workers::Auto);
     }
+    let count = integer(value).ok().filter(|count| *count <= Workers::MAX).and_then(NonZeroUsize::new);
+    count
+        .map(Workers::Count)
+        .ok_or_else(|| format!(r#"{} is not valid: write "auto" or a number from 1 to 1024"#, source(value)))
 }
 
 pub fn count(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize> {
@@ -42,7 +38,7 @@ pub fn size(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Result<usize> 
     };
     let bytes = bytes.ok_or_else(|| {
         format!(
-            r#"{} is no size: write bytes as a number, or a whole number with KiB, MiB or GiB (powers of 1024) or kB, MB or GB (of 1000), such as "16KiB""#,
+            r#"{} is not a size: write a number of bytes, or a whole number with KiB, MiB, GiB, kB, MB or GB, such as "16KiB""#,
             source(value)
         )
     })?;
@@ -57,7 +53,7 @@ pub fn time(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Result<Dura
     };
     let time = time.ok_or_else(|| {
         format!(
-            r#"{} is no time: write whole numbers with d, h, m, s or ms, such as "10s", "500ms" or "1m 15s""#,
+            r#"{} is not a time: write whole numbers with d, h, m, s or ms, such as "10s", "500ms" or "1m 15s""#,
             source(value)
         )
     })?;
@@ -137,7 +133,7 @@ pub fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T> {
     };
     chosen.map(|(_, chosen)| *chosen).ok_or_else(|| {
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        format!("{} is not known here: write {}", source(value), quoted.join(" or "))
+        format!("{} is not valid: write {}", source(value), quoted.join(" or "))
     })
 }
 
@@ -145,7 +141,7 @@ pub fn status(value: &DeValue<'_>, allowed: &[u16]) -> Result<u16> {
     let status = integer(value).ok().and_then(|n| u16::try_from(n).ok()).filter(|n| allowed.contains(n));
     status.ok_or_else(|| {
         let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-        format!("{} is not allowed: write {}", source(value), allowed.join(" or "))
+        format!("{} is not valid: write {}", source(value), allowed.join(" or "))
     })
 }
 
@@ -154,21 +150,21 @@ pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
     const MAX: usize = 64;
 
     let DeValue::Array(items) = value else {
-        return Err(format!(r#"{} is no list: write ["127.0.0.1:8000"]"#, source(value)));
+        return Err(format!(r#"{} is not a list: write ["127.0.0.1:8000"]"#, source(value)));
     };
     if items.len() > MAX {
-        return Err(format!("the list has {} addresses: name at most {MAX}", items.len()));
+        return Err(format!("the list has {} addresses: write at most {MAX}", items.len()));
     }
     let addresses: Vec<_> = items.iter().map(|item| address(item.get_ref())).collect::<Result<_>>()?;
     if addresses.is_empty() {
-        return Err("the list is empty: name at least one address".into());
+        return Err("the list is empty: write at least one address".into());
     }
     for (i, one) in addresses.iter().enumerate() {
         if addresses[..i].contains(one) {
-            return Err(format!("{one} stands in the list twice"));
+            return Err(format!("{one} is listed twice"));
         }
         if let Some(other) = addresses[..i].iter().find(|other| other.overlaps(one)) {
-            return Err(format!("{one} and {other} are in each other's way: leave one of them out"));
+            return Err(format!("{one} overlaps {other}: remove one of them"));
         }
     }
     Ok(addresses)
@@ -178,7 +174,7 @@ pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
 pub fn unix_address(value: &DeValue<'_>) -> Result<Address> {
     match address(value)? {
         unix @ Address::Unix(_) => Ok(unix),
-        tcp @ Address::Tcp(_) => Err(format!(r#"{tcp} is no Unix socket: write "unix:/path""#)),
+        tcp @ Address::Tcp(_) => Err(format!(r#"{tcp} is not a Unix socket: write "unix:/path""#)),
     }
 }
 
@@ -286,9 +282,9 @@ mod tests {
         assert_eq!(size("\"16KiB\""), Ok(16384));
         assert_eq!(size("\"1 MiB\""), Ok(1 << 20));
         for (text, part) in [
-            ("\"lots\"", "\"lots\" is no size"),
-            ("-1", "-1 is no size"),
-            ("true", "true is no size"),
+            ("\"lots\"", "\"lots\" is not a size"),
+            ("-1", "-1 is not a size"),
+            ("true", "true is not a size"),
             ("0", "0 is out of range: write 1 to \"1GiB\""),
         ] {
             let error = size(text).unwrap_err();
@@ -305,8 +301,8 @@ mod tests {
         assert_eq!(time("\"500ms\""), Ok(second / 2));
         assert_eq!(time("\"1min 30s\""), Ok(second * 90));
         for (text, part) in [
-            ("10", "10 is no time: write whole numbers with d, h, m, s or ms, such as \"10s\""),
-            ("\"soon\"", "\"soon\" is no time"),
+            ("10", "10 is not a time: write whole numbers with d, h, m, s or ms, such as \"10s\""),
+            ("\"soon\"", "\"soon\" is not a time"),
             ("\"1ms\"", "1ms is out of range: write 100ms to 1h"),
         ] {
             let error = time(text).unwrap_err();
@@ -351,14 +347,14 @@ mod tests {
         assert_eq!(parse(r#"["127.0.0.1:1", "unix:/s"]"#, addresses).unwrap().len(), 2);
         for (text, part) in [
             ("[]", "at least one"),
-            ("\"127.0.0.1:1\"", "is no list"),
+            ("\"127.0.0.1:1\"", "is not a list"),
             (r#"["127.0.0.1:1", "127.0.0.1:1"]"#, "twice"),
-            (r#"["127.0.0.1:1", "0.0.0.0:1"]"#, "0.0.0.0:1 and 127.0.0.1:1 are in each other's way"),
+            (r#"["127.0.0.1:1", "0.0.0.0:1"]"#, "0.0.0.0:1 overlaps 127.0.0.1:1"),
             ("[8000]", "8000 is no address"),
         ] {
             let error = parse(text, addresses).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        assert!(parse("\"127.0.0.1:1\"", unix_address).unwrap_err().contains("no Unix socket"));
+        assert!(parse("\"127.0.0.1:1\"", unix_address).unwrap_err().contains("not a Unix socket"));
     }
 }

@@ -323,7 +323,7 @@ fn reload_of_a_faulty_file_fails_with_errors() {
     daemon.configure("workers = 0\nwrokers = 1");
     let output = daemon.ctl(&["reload"]);
     let file = daemon.config_file();
-    assert_fails(&output, 78, &format!("{}:1: workers: 0 workers cannot be had", file.display()));
+    assert_fails(&output, 78, &format!("{}:1: workers: 0 is not valid", file.display()));
     assert_fails(&output, 78, &format!("{}:2: wrokers: there is no such key", file.display()));
     assert_fails(&output, 78, "nothing was changed");
     assert_eq!(daemon.stats()["workers"], 2);

@@ -132,7 +132,7 @@ fn faulty_file_fails_the_reload_command() {
     daemon.configure("workers = 3\ntimeouts.head = 10");
     let refused = daemon.ctl(&["reload"]);
     assert_eq!(support::code(&refused), 78);
-    assert!(support::stderr(&refused).contains("pixeld.toml:2: timeouts.header: "), "{refused:?}");
+    assert!(support::stderr(&refused).contains("pixeld.toml:2: timeouts.head: "), "{refused:?}");
     assert_eq!(
         (setting(&daemon, "workers")["value"].clone(), daemon.stats()["workers"].clone()),
         (json!("2"), json!(2))

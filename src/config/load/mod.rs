@@ -1,4 +1,3 @@
-mod duplicate_key;
 mod error;
 mod read;
 mod suggest;
@@ -111,7 +110,7 @@ impl Sources {
             };
             total += text.len();
             if total > MAX_TOTAL {
-                let message = "this file and those before it are longer than 4 MiB together".into();
+                let message = "the files up to this one are longer than 4 MiB together".into();
                 errors.add(|| ConfigError { path, line: None, key: None, message });
                 break;
             }
@@ -191,7 +190,7 @@ impl Loaded {
             return Ok(());
         };
         let Some(origin) = self.origins.get(key).or_else(|| self.origins.get(other)) else { return Ok(()) };
-        let message = format!("{other} is the same address: each socket needs its own");
+        let message = format!("same address as {other}: each socket needs its own");
         Err(ConfigError {
             path: origin.path.clone(),
             line: Some(origin.line),
@@ -259,9 +258,9 @@ impl<'a> File<'a> {
     fn apply(&self, loaded: &mut Loaded, errors: &mut ConfigErrors) {
         let syntax = Syntax::check(self.text);
         if let Some(at) = syntax.too_deep {
-            return errors.add(|| self.error(at, None, "this is nested deeper than any key of pixeld"));
+            return errors.add(|| self.error(at, None, "nested too deeply: no key has more than two parts"));
         }
-        errors.add_unlisted(syntax.total - syntax.first.len());
+        errors.add_unlisted(syntax.errors.total - syntax.errors.first.len());
         // A confusable character gives several errors in its line.
         let mut confusing_line = None;
         let mut add = |at, describe: &dyn Fn() -> ConfigError| match self.confusable_character(at) {
@@ -269,18 +268,27 @@ impl<'a> File<'a> {
             Some(message) => errors.add(|| self.error(at, None, message)),
             None => errors.add(describe),
         };
-        for (at, message) in &syntax.first {
+        for (at, message) in &syntax.errors.first {
             add(*at, &|| self.error(*at, None, message));
         }
-        if syntax.total > 0 {
+        if syntax.errors.total > 0 {
             return;
         }
         let (document, faults) = DeTable::parse_recoverable(self.text);
         let document = document.get_ref();
         for error in &faults {
             let at = error.span().unwrap_or_default().start;
-            add(at, &|| match duplicate_key::explain(self.text, document, error) {
-                Some((key, message)) => self.error(at, Some(key), message),
+            let duplicate = || syntax.duplicate(at).filter(|_| error.message() == "duplicate key");
+            add(at, &|| match duplicate() {
+                Some((key, first, is_section)) => {
+                    let first = self.line(first);
+                    let message = if is_section {
+                        format!("this section already begins in line {first}: write its keys there")
+                    } else {
+                        format!("already set in line {first}: keep one of them")
+                    };
+                    self.error(at, Some(key), message)
+                }
                 None => self.error(at, None, error.message()),
             });
         }
@@ -302,10 +310,13 @@ impl<'a> File<'a> {
             let is_same = |other: &Entry<'_>| other.config_key().is_some_and(|key| key.name == renamed.name);
             if all.iter().any(is_same) {
                 let (old, key) = (entry.name(), renamed.name);
-                let message = format!("{key} is set, too: remove {old}, its old name");
+                let message = format!("old name of {key}, which this file sets too: remove this line");
                 return errors.add(|| self.error(at, Some(old), message));
             }
-            let message = format!("this is the old name of {}, which the next version rejects", known.name);
+            let message = format!(
+                "old name of {}: write the new one, because the next version rejects this",
+                known.name
+            );
             loaded.warnings.add(|| self.error(at, Some(entry.name()), message));
         }
         match (known.set)(&mut loaded.settings, entry.value) {
@@ -313,7 +324,7 @@ impl<'a> File<'a> {
                 let origin = Origin { path: self.path.into(), line: self.line(at) };
                 loaded.origins.insert(known.name, origin);
             }
-            Err(message) => errors.add(|| self.error(at, Some(known.name.into()), message)),
+            Err(message) => errors.add(|| self.error(at, Some(entry.name()), message)),
         }
     }
 
@@ -357,7 +368,7 @@ impl<'a> File<'a> {
             }
             '\u{a0}' | '\u{2007}' | '\u{202f}' => Some("this line has a no-break space: write a space"),
             '\u{200b}'..='\u{200d}' | '\u{feff}' => {
-                Some("this line has an invisible character: write it again")
+                Some("this line has an invisible character: retype the line")
             }
             '\u{2010}'..='\u{2015}' => Some("this line has a typographic dash: write -"),
             _ => None,

@@ -30,12 +30,12 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let nonblocking = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_LEN {
-        Err(io::Error::other("it is longer than 1 MiB, the most that a configuration file may have"))
+        Err(io::Error::other("longer than 1 MiB, the limit of a configuration file"))
     } else {
         Ok(bytes)
     }
@@ -50,7 +50,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
         let message = if is_utf_16 {
             "this is UTF-16: save the file as UTF-8".into()
         } else {
-            "this line has a NUL byte: the file is damaged or no text, write it again".into()
+            "this line has a NUL byte: the file is damaged or not text".into()
         };
         return Err(ConfigError {
             path: path.into(),
@@ -61,7 +61,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let message = "it has to be UTF-8, and this line is not".into();
+        let message = "this line is not UTF-8: save the file as UTF-8".into();
         ConfigError { path: path.into(), line: Some(line_after(valid)), key: None, message }
     })
 }
@@ -71,7 +71,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
     let reason = match (error.kind(), fs::read_link(path)) {
         // The link itself is there, for whoever looks.
         (io::ErrorKind::NotFound, Ok(target)) => {
-            format!("it is a link to {}, which is not there", sanitize::path(&target))
+            format!("link to {}, which does not exist", sanitize::path(&target))
         }
         (io::ErrorKind::PermissionDenied, _) => return forbidden(path, error),
         _ => error.to_string(),
@@ -97,7 +97,6 @@ fn forbidden(path: &Path, error: &io::Error) -> ConfigError {
         None => ("a+r", path),
     };
     let target = sanitize::path(target);
-    let message =
-        format!("cannot be read by {user}: {error}; allow it, for example: chmod {mode} '{target}'");
+    let message = format!("cannot be read by {user}: {error}; to allow it: chmod {mode} '{target}'");
     ConfigError { path: path.into(), line: None, key: None, message }
 }

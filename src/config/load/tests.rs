@@ -137,7 +137,7 @@ fn strongest_main_file_hides_the_others() {
     std::os::unix::fs::symlink("nowhere", &etc).unwrap();
     assert_eq!(
         tree.errors(),
-        ["etc/pixeld/pixeld.toml: cannot be read: it is a link to nowhere, which is not there"]
+        ["etc/pixeld/pixeld.toml: cannot be read: link to nowhere, which does not exist"]
     );
 }
 
@@ -158,7 +158,7 @@ fn drop_in_link_is_followed_or_reported() {
     assert_eq!(tree.load().unwrap().settings.workers.count(), 3);
     fs::remove_file(tree.0.path().join("elsewhere.toml")).unwrap();
     let error =
-        "etc/pixeld/pixeld.toml.d/a.toml: cannot be read: it is a link to elsewhere.toml, which is not there";
+        "etc/pixeld/pixeld.toml.d/a.toml: cannot be read: link to elsewhere.toml, which does not exist";
     assert_eq!(tree.errors(), [error]);
 }
 
@@ -168,9 +168,7 @@ fn same_address_for_two_sockets_is_rejected() {
         Tree::new(&[("etc/pixeld/pixeld.toml", "[listen]\nadmin = \"unix:/s\"\nhttp = [\"unix:/s\"]")]);
     assert_eq!(
         tree.errors(),
-        [
-            "etc/pixeld/pixeld.toml:2: listen.admin: listen.http is the same address: each socket needs its own"
-        ]
+        ["etc/pixeld/pixeld.toml:2: listen.admin: same address as listen.http: each socket needs its own"]
     );
 }
 
@@ -183,9 +181,9 @@ fn every_error_has_file_line_and_key() {
     ]);
     let errors = tree.errors();
     for (error, start) in errors.iter().zip([
-        "etc/pixeld/pixeld.toml:1: workers: 0 workers cannot be had",
+        "etc/pixeld/pixeld.toml:1: workers: 0 is not valid",
         "etc/pixeld/pixeld.toml:4: limits.bodi: there is no such key; did you mean limits.body?",
-        "etc/pixeld/pixeld.toml:5: limits.body: \"x\" is no size",
+        "etc/pixeld/pixeld.toml:5: limits.body: \"x\" is not a size",
         "etc/pixeld/pixeld.toml:7: limit.head: there is no such key; did you mean limits.header?",
         "etc/pixeld/pixeld.toml.d/a.toml:1: timeouts.keep_alive: there is no such key; did you mean timeouts.keep-alive?",
         "etc/pixeld/pixeld.toml.d/a.toml:2: nothing: there is no such key",
@@ -214,19 +212,25 @@ fn key_of_no_section_is_sent_above_the_first() {
 #[test]
 fn duplicate_key_error_has_its_first_line() {
     for (text, errors) in [
-        ("workers = 1\n\nworkers = 2", &["3: workers: it stands in line 1 already: keep one of them"][..]),
+        ("workers = 1\n\nworkers = 2", &["3: workers: already set in line 1: keep one of them"][..]),
         (
             "[limits]\nheader = 1\n[timeouts]\nheader = 2\nheader = 3",
-            &["5: timeouts.header: it stands in line 4"],
+            &["5: timeouts.header: already set in line 4"],
         ),
-        ("limits.body = 1\nworkers = 1\nlimits.body = 2", &["3: limits.body: it stands in line 1"]),
-        ("[log]\nlevel = 1\n[limits]\n\"body\" = 1\nbody = 2", &["5: limits.body: it stands in line 4"]),
-        ("limits = {\nbody = 1, header = 1,\nbody = 2}", &["3: limits.body: it stands in line 2"]),
+        ("limits.body = 1\nworkers = 1\nlimits.body = 2", &["3: limits.body: already set in line 1"]),
+        ("[log]\nlevel = 1\n[limits]\n\"body\" = 1\nbody = 2", &["5: limits.body: already set in line 4"]),
+        ("limits = {\nbody = 1, header = 1,\nbody = 2}", &["3: limits.body: already set in line 2"]),
         (
             "[limits]\nhead = 1\n[timeouts]\nhead = 1\n[limits]\nbody = 1\n",
-            &["5: limits: this section begins in line 1 already: write its keys there"],
+            &["5: limits: this section already begins in line 1: write its keys there"],
         ),
-        ("limits = {}\n[limits]\nbody = 1\n", &["2: limits: this section is there already"]),
+        ("limits = {}\n[limits]\nbody = 1\n", &["2: limits: already set in line 1: keep one of them"]),
+        (
+            "limits.body = 1\n[limits]\nbody = 1\n",
+            &["2: limits: already set in line 1", "3: limits.body: already set in line 1"],
+        ),
+        ("[limits]\nbody = 1\n[limits.body]\n", &["3: limits.body: already set in line 2"]),
+        ("a = 1\nx = { y = 1, z = { a = 1,\na = 2 } }", &["3: x.z.a: already set in line 2"]),
     ] {
         let told = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).errors();
         assert_eq!(told.len(), errors.len(), "{told:?}");
@@ -240,7 +244,7 @@ fn duplicate_key_error_has_its_first_line() {
 fn invalid_utf8_error_has_its_line() {
     let tree = Tree::new(&[("etc/pixeld/pixeld.toml", "")]);
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
-    assert_eq!(tree.errors(), ["etc/pixeld/pixeld.toml:2: it has to be UTF-8, and this line is not"]);
+    assert_eq!(tree.errors(), ["etc/pixeld/pixeld.toml:2: this line is not UTF-8: save the file as UTF-8"]);
 }
 
 #[test]
@@ -296,15 +300,15 @@ type Faulty = (String, usize, &'static str);
 /// Files below the limit of a file whose report would take minutes and megabytes, were each error described.
 fn large_faulty_files() -> Vec<Faulty> {
     vec![
-        ("workers = 4\n".repeat(80_000), 79_999, "2: workers: it stands in line 1 already"),
+        ("workers = 4\n".repeat(80_000), 79_999, "2: workers: already set in line 1"),
         ((0..80_000).map(|i| format!("k{i}=1\n")).collect(), 80_000, "1: k0: there is no such key"),
         ("a\n".repeat(500_000), 500_000, "1: key with no value"),
         ("=".repeat(1 << 20), (1 << 20) - 1, "1: extra `=`"),
-        ("[limits]\n".repeat(100_000), 99_999, "2: limits: this section begins in line 1 already"),
+        ("[limits]\n".repeat(100_000), 99_999, "2: limits: this section already begins in line 1"),
         (
             format!("limits = {{{}}}", "body=1,".repeat(140_000)),
             139_999,
-            "1: limits.body: it stands in line 1",
+            "1: limits.body: already set in line 1",
         ),
         (format!("{} = 1", "k".repeat(1_000_000)), 1, "1: kkkk"),
         (format!("workers = \"{}\"", "\u{202e}".repeat(300_000)), 1, "1: workers: \"\\u{202e}"),
@@ -344,7 +348,7 @@ fn deep_nesting_is_an_error_at_its_line() {
         format!("\n[[{dotted}]]\n{dotted} = {tables}"),
     ] {
         let errors = Tree::new(&[("etc/pixeld/pixeld.toml", &text)]).errors();
-        assert_eq!(errors, ["etc/pixeld/pixeld.toml:2: this is nested deeper than any key of pixeld"]);
+        assert_eq!(errors, ["etc/pixeld/pixeld.toml:2: nested too deeply: no key has more than two parts"]);
     }
 }
 
@@ -359,7 +363,7 @@ fn names_in_a_report_are_escaped() {
         errors[0],
         "etc/pixeld/pixeld.toml.d/a\\u{1b}[2J\\u{202e}\\n.toml:1: k\\u{1b}[2J\\n\\u{2028}: there is no such key"
     );
-    assert!(errors[1].contains("workers: \"\\u{9b}\\u{2066}\\n\" is no number"), "{errors:?}");
+    assert!(errors[1].contains("workers: \"\\u{9b}\\u{2066}\\n\" is not valid"), "{errors:?}");
 }
 
 #[test]
@@ -369,10 +373,7 @@ fn size_and_number_of_files_are_bounded() {
     tree.load().unwrap();
     fs::write(tree.0.path().join("etc/pixeld/pixeld.toml"), at_limit.clone() + "#").unwrap();
     let errors = tree.errors();
-    assert!(
-        errors[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: it is longer than 1 MiB"),
-        "{errors:?}"
-    );
+    assert!(errors[0].starts_with("etc/pixeld/pixeld.toml: cannot be read: longer than 1 MiB"), "{errors:?}");
 
     let names: Vec<_> = (0..5).map(|i| format!("etc/pixeld/pixeld.toml.d/{i}.toml")).collect();
     let tree = Tree::new(&names.iter().map(|name| (name.as_str(), at_limit.as_str())).collect::<Vec<_>>());
@@ -456,7 +457,13 @@ fn old_names_of_keys_are_accepted_with_a_warning() {
         assert!(warning.contains(new), "{warning}");
     }
     fs::write(&file, "limits.head = \"9KiB\"\nlimits.header = \"9KiB\"\n").unwrap();
-    let errors = Sources::File(file).load().unwrap_err().lines();
+    let errors = Sources::File(file.clone()).load().unwrap_err().lines();
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].contains("limits.head:") && errors[0].contains("limits.header is set"), "{errors:?}");
+    assert!(
+        errors[0].contains("limits.head:") && errors[0].contains("old name of limits.header"),
+        "{errors:?}"
+    );
+    fs::write(&file, "limits.head = 1\n").unwrap();
+    let errors = Sources::File(file).load().unwrap_err().lines();
+    assert!(errors[0].contains(":1: limits.head: 1 is out of range"), "the name in the file: {errors:?}");
 }

@@ -127,8 +127,9 @@ fn every_stated_unit_is_accepted() {
         let units: Vec<_> = words.filter(|word| word.chars().all(char::is_alphabetic)).collect();
         assert!(units.len() > 4, "{units:?}");
         // A value may be out of bounds, but not unknown.
-        let is_known =
-            |unit: &str| fault(key, &format!("\"1{unit}\"")).is_none_or(|fault| !fault.contains(" is no "));
+        let is_known = |unit: &str| {
+            fault(key, &format!("\"1{unit}\"")).is_none_or(|fault| !fault.contains(" is not a "))
+        };
         assert!(!is_known("parsec"));
         for unit in units {
             assert!(is_known(unit), "{name}: {unit}");
