@@ -163,21 +163,24 @@ pub(crate) use shareable;
 pub struct Mapping<T>(NonNull<T>);
 
 impl<T: Shareable> Mapping<T> {
-    const SIZE: NonZeroUsize = NonZeroUsize::new(size_of::<T>()).expect("nobody maps nothing");
+    const SIZE: NonZeroUsize = NonZeroUsize::new(size_of::<T>()).expect("a type with a size");
 
     /// Maps the whole file.
     ///
     /// # Errors
     /// When the file is not a [`create_memfd`] of this size, or memory is short.
     pub fn new(file: &OwnedFd) -> io::Result<Self> {
-        let not_ours = |_| io::Error::other("that is no memory to share");
+        let not_ours = |_| io::Error::other("stored descriptor is not shared memory");
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;
         let size = fstat(file)?.st_size;
         if !SealFlag::from_bits_retain(seals).contains(FIXED_SIZE) {
-            return Err(io::Error::other("the size of that memory is not sealed"));
+            return Err(io::Error::other("size of the stored memory is not sealed"));
         }
         if usize::try_from(size) != Ok(size_of::<T>()) {
-            return Err(io::Error::other(format!("they take {size} bytes, not {}", size_of::<T>())));
+            return Err(io::Error::other(format!(
+                "stored memory has {size} bytes instead of {}",
+                size_of::<T>()
+            )));
         }
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.

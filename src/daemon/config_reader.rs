@@ -121,7 +121,7 @@ impl fmt::Display for ReadError {
                 }
             }
             Self::Thread(error) => write!(f, "cannot start a thread to read the configuration: {error}"),
-            Self::Panicked => f.write_str("reading the configuration failed: the log has the reason"),
+            Self::Panicked => f.write_str("reading the configuration has panicked; see the log"),
         }
     }
 }

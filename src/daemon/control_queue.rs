@@ -115,7 +115,7 @@ impl ControlHandler for QueueHandler {
 }
 
 fn unanswered() -> ControlError {
-    ControlError::Failed { reason: "the main thread of the daemon did not answer".into() }
+    ControlError::Failed { reason: "no reply from the main thread".into() }
 }
 
 /// Limits the rate of queries of one socket: one at a time, each after a pause that is a multiple of what the

@@ -191,7 +191,7 @@ impl Daemon {
 
     /// Logs that workers could not be started, and returns the error for the caller.
     pub fn log_resize_failure(&self, error: &io::Error) -> ControlError {
-        let reason = format!("cannot start another worker: {error}");
+        let reason = format!("Cannot start a worker: {error}");
         self.log.send(Event::OsError { reason: reason.clone() });
         ControlError::Failed { reason }
     }

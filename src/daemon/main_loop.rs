@@ -70,7 +70,7 @@ pub fn run(
     // A descriptor for each connection, and enough of them for this start.
     process::raise_descriptor_limit();
     if let Err(error) = process::ensure_descriptors(FdBudget::for_start(loaded.settings.workers.count())) {
-        return cannot_start(log, error.to_string());
+        return cannot_start(log, &error);
     }
     // The files that are in effect, and what a later version rejects of them.
     if !loaded.files.is_empty() {
@@ -85,13 +85,13 @@ pub fn run(
             .block_on(&runtime, async {
                 Running::start(sources, loaded, sockets, previous, log, started)?.main_loop().await
             })
-            .unwrap_or_else(|error| cannot_start(log, format!("The daemon cannot start: {error}"))),
-        Err(error) => cannot_start(log, format!("The main thread has no runtime: {error}")),
+            .unwrap_or_else(|error| cannot_start(log, &error)),
+        Err(error) => cannot_start(log, &error),
     }
 }
 
-fn cannot_start(log: &Log, reason: String) -> Exit {
-    log.send(Event::OsError { reason });
+fn cannot_start(log: &Log, error: &io::Error) -> Exit {
+    log.send(Event::OsError { reason: format!("Cannot start: {error}") });
     Exit::OsErr
 }
 

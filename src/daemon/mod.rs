@@ -79,7 +79,7 @@ pub fn main() -> Exit {
     let exit = run_to_end(&log, || match inherited {
         Ok(inherited) => main_loop::run(&args, inherited, sources, loaded, &log, started),
         Err(error) => {
-            let reason = format!("what systemd says about the sockets that it passed is wrong: {error}");
+            let reason = format!("Cannot take sockets from systemd (LISTEN_FDS=): {error}");
             log.send(Event::SocketFailed { reason });
             Exit::OsErr
         }
@@ -113,7 +113,7 @@ const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
     Log::start(Sink::open(target), level).map_err(|error| {
-        report(&format!("pixeld: cannot start the thread of the log: {error}"));
+        report(&format!("pixeld: cannot start the log thread: {error}"));
         Exit::OsErr
     })
 }
@@ -128,7 +128,7 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
             let mut text: String =
                 loaded.files.iter().map(|file| format!("{}: valid\n", sanitize::path(file))).collect();
             if text.is_empty() {
-                text = "There is no configuration file: every key has its default.\n".into();
+                text = "No configuration file found: each key has its default.\n".into();
             }
             let written =
                 sys::ensure_stdout_was_open().and_then(|()| std::io::stdout().write_all(text.as_bytes()));
@@ -162,7 +162,7 @@ fn fail_config(errors: &ConfigErrors) -> Exit {
     // For `systemctl status`.
     let _ = Notifier::open().status(&status);
     if std::io::stderr().is_terminal() {
-        report(&"pixeld: fix the files and try `pixeld --check`");
+        report(&"hint: correct the files, then try `pixeld --check`");
     }
     Exit::Config
 }

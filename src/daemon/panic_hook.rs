@@ -15,7 +15,7 @@ pub fn install(log: Log) {
 
 fn event(info: &PanicHookInfo<'_>) -> Event {
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-    Event::Panicked { reason: format!("Thread {thread}: {info}").replace('\n', " ") }
+    Event::Panicked { reason: format!("Thread {thread} {info}").replace('\n', " ") }
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
         let totals = Totals::sum(memory.workers());
         assert_eq!((totals.outcome(Outcome::Failed), totals.outcome(Outcome::Ok)), (3, 5));
         log.flush(Duration::from_secs(10));
-        let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1: ") && reason.contains("a fault that nobody knew of"));
+        let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1 panicked at ") && reason.contains("a fault that nobody knew of"));
         assert_eq!(told.try_iter().filter(|event| is_told(event)).count(), 3);
         pool.abort();
     }

@@ -20,12 +20,12 @@ pub fn ensure_descriptors(count: usize) -> io::Result<()> {
     let probes: io::Result<Vec<_>> = (0..count).map(|_| stderr.as_fd().try_clone_to_owned()).collect();
     match probes.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
         Err(Some(Errno::EMFILE)) => Err(io::Error::other(format!(
-            "too few descriptors: the open-file limit is {}, and a start takes {count} beside those that are \
-             open: raise LimitNOFILE= (by hand, ulimit -n)",
+            "open-file limit is {}, and {count} more descriptors are needed; raise LimitNOFILE= (in a shell: \
+             ulimit -n)",
             descriptors_allowed(),
         ))),
         Err(Some(Errno::ENFILE)) => {
-            Err(io::Error::other("the host has no descriptor left: raise fs.file-max"))
+            Err(io::Error::other("the host has no free file descriptors; raise fs.file-max"))
         }
         // What else is wrong is said by what really needs them.
         _ => Ok(()),

@@ -40,10 +40,11 @@ pub fn acquire(
         .filter_map(|(name, unit, missing)| missing.then_some(format!("{name} ({unit})")))
         .collect();
         if !missing.is_empty() {
-            let mut reason = format!("systemd did not pass {}: start these units first", missing.join(", "));
+            let mut reason =
+                format!("Sockets not passed by systemd: {}; start these units", missing.join(", "));
             if let Some(pid) = other_recipient() {
                 reason += &format!(
-                    "; LISTEN_PID={pid} is another process, and this one is {}: leave out a wrapper, or \
+                    "; LISTEN_PID={pid} is another process (this one: {}), so remove the wrapper or \
                      PrivatePIDs=",
                     std::process::id()
                 );

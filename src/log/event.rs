@@ -181,15 +181,17 @@ impl Event {
                 took.as_secs_f64() * 1e3,
                 counted(*workers, "worker"),
                 listeners.join(", "),
-                if *takes_changes { "" } else { "; no admin socket, so pixeldctl can only read" }
+                if *takes_changes { "" } else { "; pixeldctl can only read: no admin socket" }
             ),
             Self::ConfigRejected { faults } => {
                 format!("Configuration rejected: {}", faults.join("; "))
             }
             Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
-            Self::ConfigDeprecated { warnings } => format!("Configuration: {}", warnings.join("; ")),
+            Self::ConfigDeprecated { warnings } => {
+                format!("Configuration has old key names: {}", warnings.join("; "))
+            }
             Self::SocketRejected { name, reason } => {
-                format!("Inherited socket {name:?} not used: {reason}")
+                format!("Inherited socket {name:?} rejected: {reason}")
             }
             Self::SocketFailed { reason } | Self::OsError { reason } | Self::Panicked { reason } => {
                 reason.clone()
@@ -197,7 +199,7 @@ impl Event {
             Self::Reloaded { changed, needs_restart, by } => reloaded(changed, needs_restart, by),
             Self::ReloadFailed { faults, by } => {
                 let faults = faults.join("; ");
-                format!("Reload by {by} failed, nothing changed: {faults}")
+                format!("Reload by {by} failed, configuration unchanged: {faults}")
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} started"),
             Self::WorkerExited { worker, moved, left } => {
@@ -205,33 +207,33 @@ impl Event {
                 with_fates(format!("Worker {worker} exited"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
-                format!("Worker {worker} has made no progress for {} s", since.as_secs())
+                format!("Worker {worker} stalled: no progress for {} s; its requests wait", since.as_secs())
             }
             Self::ProcessPaused { since } => format!(
-                "Process did not run for {:.1} s: stopped, frozen, or no CPU time",
+                "Process paused for {:.1} s: stopped (SIGSTOP), frozen, or no CPU time",
                 since.as_secs_f64()
             ),
             Self::WorkersSet { from, to, by } => format!("Workers set from {from} to {to} by {by}"),
             Self::LogLevelSet { from, to, by } => {
                 format!("Log level set from {} to {} by {by}", from.name(), to.name())
             }
-            Self::Drained { by } => format!("Drained by {by}: requests are answered with 503"),
-            Self::Resumed { by } => format!("Resumed by {by}: requests are answered again"),
+            Self::Drained { by } => format!("Drained by {by}: requests get 503 until `pixeldctl resume`"),
+            Self::Resumed { by } => format!("Resumed by {by}: requests are served again"),
             Self::DrainedAtStart { by } => {
-                format!("Still drained, by {by}: requests are answered with 503 until `pixeldctl resume`")
+                format!("Still drained by {by}: requests get 503 until `pixeldctl resume`")
             }
             Self::CountersReset { reason } => {
-                format!("Counters reset: those of the previous process cannot be used: {reason}")
+                format!("Counters reset: {reason}")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
                 let reached = limit_reached(*limit, *is_short_of_files);
-                format!("{reached}: closing connections of the peer with most ({peer}, {held})")
+                format!("{reached}: closing connections of {peer}, which has the most ({held})")
             }
             Self::FdLimitTooLow { files, limit, wanted } => format!(
                 "Connection limit reduced to {limit} (limits.connections = {wanted}): open-file limit is {files}; \
                  raise LimitNOFILE="
             ),
-            Self::LogStalled { reason } => format!("Log cannot be written, lines are dropped: {reason}"),
+            Self::LogStalled { reason } => format!("Log stalled, lines are dropped: {reason}"),
             Self::AcceptPaused { reason } => format!("Accepting paused: {reason}"),
             Self::AcceptResumed => "Accepting resumed".into(),
             Self::RequestRejected { status, reason, .. } => {
@@ -240,17 +242,14 @@ impl Event {
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
             Self::ControlFailed { reason, .. } => format!("Control client disconnected: {reason}"),
             Self::Stopping { cause, open } => {
-                format!("Stopping ({cause}), {} open", counted(*open, "connection"))
+                format!("Stopping ({cause}): {} open", counted(*open, "connection"))
             }
             Self::Stopped { requests, handed_over, cut, took } => {
                 let answered = counted(*requests, "request");
-                let text = format!("Stopped after {:.1} s, {answered} answered", took.as_secs_f64());
+                let text = format!("Stopped after {:.1} s: {answered} served", took.as_secs_f64());
                 with_fates(
                     text,
-                    &[
-                        (*handed_over, "handed off to the next process"),
-                        (*cut, "closed with a request in progress"),
-                    ],
+                    &[(*handed_over, "handed off to the next process"), (*cut, "cut off during a request")],
                 )
             }
             Self::ConnectionsAdopted { connections } => {
@@ -263,12 +262,12 @@ impl Event {
                 format!("{} of the previous process closed: {reason}", counted(*connections, "connection"))
             }
             Self::HandoffFailed { connections, reason } => {
-                format!("{} not handed off but closed: {reason}", counted(*connections, "connection"))
+                format!("Handoff failed, {} closed: {reason}", counted(*connections, "connection"))
             }
             Self::LogLinesDropped { lines, reason } => {
-                format!("{} not written: {reason}", counted(*lines, "line"))
+                format!("{} dropped: {reason}", counted(*lines, "log line"))
             }
-            Self::NotifyFailed { reason } => format!("Service manager cannot be notified: {reason}"),
+            Self::NotifyFailed { reason } => format!("Cannot notify systemd: {reason}"),
         }
     }
 }
@@ -294,7 +293,7 @@ fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
 
 fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
     if is_short_of_files {
-        format!("Connection limit {limit} reached, which the open-file limit allows")
+        format!("Connection limit reached ({limit}, from LimitNOFILE=)")
     } else {
         format!("Connection limit reached (limits.connections = {limit})")
     }

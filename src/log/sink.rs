@@ -91,7 +91,7 @@ impl Sink {
             };
             taken.or_else(|error| match &mut stderr {
                 Some(stderr) => stderr.write(event, place),
-                None => Err(io::Error::new(error.kind(), format!("the journal cannot be reached: {error}"))),
+                None => Err(io::Error::new(error.kind(), format!("cannot reach the journal: {error}"))),
             })
         }))
     }

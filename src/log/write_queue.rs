@@ -26,7 +26,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The name of the thread that writes.
 const THREAD: &str = "pixeld-log";
 /// Why lines are lost that do not fit into the queue.
-const TOO_FAST: &str = "they come faster than they are taken";
+const QUEUE_FULL: &str = "the queue of 1024 lines was full";
 
 /// The near end of the queue. Cheap to clone, never waits.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl Log {
         }
         let item = QueueItem::Event(event, Location::caller());
         if self.wants(level) && self.queue.try_send(item).is_err() {
-            self.state.count_dropped(TOO_FAST);
+            self.state.count_dropped(QUEUE_FULL);
         }
     }
 
@@ -182,13 +182,13 @@ impl Writer {
 
     /// A line that makes its formatter panic is lost, and no other line with it.
     fn write_to_sink(&mut self, event: &Event, place: &Location<'_>) -> io::Result<()> {
-        let panicked = |_| Err(io::Error::other("writing it has panicked"));
+        let panicked = |_| Err(io::Error::other("a panic while the line was written"));
         catch_unwind(AssertUnwindSafe(|| self.sink.write(event, place))).unwrap_or_else(panicked)
     }
 
     /// Writes how many lines were lost, if writing works again.
     fn report(&mut self, lines: u64) -> bool {
-        let reason = self.failure.clone().unwrap_or_else(|| TOO_FAST.into());
+        let reason = self.failure.clone().unwrap_or_else(|| QUEUE_FULL.into());
         let event = Event::LogLinesDropped { lines, reason };
         let is_written = self.write_to_sink(&event, Location::caller()).is_ok();
         if is_written {
@@ -227,7 +227,7 @@ mod tests {
         blocked.wait();
         log.flush(Duration::from_secs(10));
         let lines: Vec<_> = written.try_iter().collect();
-        assert_eq!(lines.iter().filter(|line| line.starts_with("7 lines not written")).count(), 1);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("7 log lines dropped")).count(), 1);
         assert_eq!(lines.len(), 1 + CAPACITY + 1);
     }
 
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(log.dropped(), 3);
         let recorded =
             |log: &Log| log.subscribe().0.iter().map(|recorded| recorded.event.message()).collect::<Vec<_>>();
-        let stalled = "Log cannot be written, lines are dropped: no storage space";
+        let stalled = "Log stalled, lines are dropped: no storage space";
         assert_eq!(
             recorded(&log).iter().filter(|message| *message == stalled).count(),
             1,
@@ -266,9 +266,9 @@ mod tests {
         }
         assert_eq!(
             written.try_iter().collect::<Vec<_>>(),
-            ["Worker 1 started", "3 lines not written: no storage space", "Worker 2 started"]
+            ["Worker 1 started", "3 log lines dropped: no storage space", "Worker 2 started"]
         );
-        assert!(recorded(&log).contains(&"3 lines not written: no storage space".into()));
+        assert!(recorded(&log).contains(&"3 log lines dropped: no storage space".into()));
         assert_eq!(log.dropped(), 3);
     }
 

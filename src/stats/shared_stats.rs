@@ -34,7 +34,7 @@ impl SharedStats {
     pub fn adopt(file: OwnedFd) -> io::Result<Self> {
         let mapping = sys::Mapping::<Region>::new(&file)?;
         if !mapping.is_ours() {
-            return Err(io::Error::other("they are those of another version"));
+            return Err(io::Error::other("counters of another version of pixeld"));
         }
         Ok(Self { mapping, file })
     }

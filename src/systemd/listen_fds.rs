@@ -77,15 +77,17 @@ impl Inherited {
             "http" => None,
             "control" => Some(&mut self.control),
             "admin" => Some(&mut self.admin),
-            _ => return Err("no socket of this name is known: use http, control or admin".into()),
+            _ => return Err("unknown name; use FileDescriptorName=http, control or admin".into()),
         };
         let listener = Listener::adopt(fd).map_err(|error| error.to_string())?;
         match only {
             None => self.http.push(listener),
             Some(_) if matches!(listener.address(), Address::Tcp(_)) => {
-                return Err("it must be a Unix socket, for its file's mode decides who may use it".into());
+                return Err(
+                    "not a Unix socket; only the mode of a socket file controls who may connect".into()
+                );
             }
-            Some(Some(first)) => return Err(format!("only one is used, and {first} came first")),
+            Some(Some(first)) => return Err(format!("only one is used, and {first} is the first")),
             Some(slot) => *slot = Some(listener),
         }
         Ok(())
@@ -138,10 +140,10 @@ mod tests {
         let reasons: Vec<_> =
             inherited.rejected.iter().map(|r| (r.name.as_str(), r.reason.as_str())).collect();
         for (rejected, (name, part)) in reasons.iter().zip([
-            ("contorl", "use http, control or admin"),
+            ("contorl", "http, control or admin"),
             ("http", "no socket"),
-            ("control", "must be a Unix socket"),
-            ("admin", "came first"),
+            ("control", "not a Unix socket"),
+            ("admin", "is the first"),
         ]) {
             assert_eq!(rejected.0, name);
             assert!(rejected.1.contains(part), "{rejected:?}");

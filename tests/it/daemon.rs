@@ -76,7 +76,7 @@ fn check_rejects_irregular_and_large_files() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for file in [pipe.as_path(), std::path::Path::new("/dev/zero"), folder.path()] {
         let output = captured(Command::new(PIXELD).arg("--check").arg("--config").arg(file));
-        let expected = format!("{}: cannot be read: it is no regular file\n", file.display());
+        let expected = format!("{}: cannot be read: not a regular file\n", file.display());
         assert_eq!((code(&output), stderr(&output)), (78, expected));
     }
     let long = folder.path().join("long.toml");
@@ -110,7 +110,7 @@ fn unknown_option_is_a_usage_error() {
 fn faulty_configuration_fails_the_start() {
     let (code, log) = Setup::new("\nworkers = \"four\"").start_in_vain();
     assert_eq!(code, 78);
-    assert!(log.contains("pixeld.toml:2: workers: \"four\" is no number of workers"), "{log}");
+    assert!(log.contains("pixeld.toml:2: workers: \"four\" is not valid"), "{log}");
 }
 
 #[test]

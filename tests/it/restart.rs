@@ -410,7 +410,7 @@ fn silent_manager_fails_the_handoff() {
     let (mut daemon, clients) = start_with_a_slow_manager(settings, Duration::from_secs(60));
     assert!(daemon.stop().success());
     let failed = daemon.wait_for_event("handoffFailed", &[("connections", "10")]);
-    assert!(failed.text.contains("the service manager has not answered for 3 s"), "{failed:?}");
+    assert!(failed.text.contains("no confirmation from systemd within 3 s"), "{failed:?}");
     for client in clients {
         client.expect_end();
     }

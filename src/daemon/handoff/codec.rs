@@ -67,11 +67,7 @@ impl HandoffSender {
         let all_fit = too_large.is_empty();
         connections.extend(too_large);
         sent?;
-        if all_fit {
-            Ok(())
-        } else {
-            Err(io::Error::other("too much of their next requests was read already"))
-        }
+        if all_fit { Ok(()) } else { Err(io::Error::other("too many unread bytes for one message")) }
     }
 
     fn send_all(&self, connections: &mut Vec<DetachedConnection>) -> io::Result<()> {
@@ -141,7 +137,7 @@ impl ReceivedConnections {
     fn take(&mut self, frame: IncomingFrame<'_>, capacity: usize) {
         let IncomingFrame { sockets, bytes, is_truncated } = frame;
         let Some(bytes) = bytes.strip_prefix(FORMAT) else {
-            self.close(sockets.len(), "they were left by another version");
+            self.close(sockets.len(), "sent by another version of pixeld");
             return;
         };
         let (mut sockets, mut rest) = (sockets.into_iter(), bytes);
@@ -164,10 +160,10 @@ impl ReceivedConnections {
                 },
                 // Those that found no descriptor the kernel has closed.
                 None if is_truncated => self.close(1, no_files()),
-                None => self.close(1, "its socket is missing"),
+                None => self.close(1, "message without its socket"),
             }
         }
-        self.close(sockets.count(), "a message is shorter than it says");
+        self.close(sockets.count(), "truncated message");
     }
 }
 
@@ -241,7 +237,7 @@ fn take_number(rest: &mut &[u8]) -> io::Result<usize> {
 }
 
 fn cut_short() -> io::Error {
-    io::Error::other("a message is shorter than it says")
+    io::Error::other("truncated message")
 }
 
 #[cfg(test)]
@@ -304,7 +300,7 @@ mod tests {
         let (mut connections, _clients): (Vec<_>, Vec<_>) =
             lengths.iter().enumerate().map(|(n, length)| parked(n, &vec![b' '; *length])).unzip();
         let reason = sender.send(&mut connections).unwrap_err().to_string();
-        assert!(reason.contains("too much"), "{reason}");
+        assert!(reason.contains("too many"), "{reason}");
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
         drop(sender);
         let received = receive_all(&far).unwrap();
@@ -361,7 +357,7 @@ mod tests {
         sender.send(&mut vec![last]).unwrap();
         let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
-        assert_eq!(closed.into_iter().collect::<Vec<_>>(), [("they were left by another version".into(), 1)]);
+        assert_eq!(closed.into_iter().collect::<Vec<_>>(), [("sent by another version of pixeld".into(), 1)]);
         assert_eq!(two.read(&mut [0]).unwrap(), 0, "it is closed");
     }
 
@@ -404,7 +400,7 @@ mod tests {
         send_frame(&sender, &[&frame(1)[..], b"cut"].concat(), &[socket.as_fd(), socket.as_fd()]);
         let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         assert_eq!(connections.len(), 3);
-        assert_eq!(closed.into_values().collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(closed.into_values().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn is_stored(daemon: &Daemon, sender: &HandoffSender, limit: Duration) -> 
     let barrier = daemon.manager.ask(|notifier| notifier.barrier())?;
     let passed = timeout(limit, barrier.passed()).await;
     passed.map_err(|_| {
-        let reason = format!("the service manager has not answered for {} s", limit.as_secs());
+        let reason = format!("no confirmation from systemd within {} s", limit.as_secs());
         io::Error::new(ErrorKind::TimedOut, reason)
     })??;
     Ok(sender.is_stored())
@@ -119,7 +119,8 @@ impl Handoff {
     }
 
     async fn open_next_sender(&mut self, daemon: &Daemon, limit: Duration) -> io::Result<()> {
-        let is_full = || io::Error::other("the service manager keeps no more (FileDescriptorStoreMax=)");
+        let is_full =
+            || io::Error::other("descriptor store of systemd is full; raise FileDescriptorStoreMax=");
         let sender = open_sender(daemon)?.ok_or_else(is_full)?;
         if !is_stored(daemon, &sender, limit).await? {
             return Err(is_full());
