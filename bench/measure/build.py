@@ -76,6 +76,7 @@ def versions():
     found["oha"] = OHA_VERSION
     found["Linux"] = os.uname().release
     for name, command in {
+        "pixeld": [str(paths.PIXELD), "--version"],
         "rustc": [RUSTC, "--version"],
         "nginx": ["nginx", "-v"],
         "wrk": ["wrk", "-v"],

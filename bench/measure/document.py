@@ -7,12 +7,12 @@ import textwrap
 from . import capacity, isolation, paths, peers, plot
 from .samples import median, number, told
 
-MACHINE = """The figures are for comparing what stands in one table: everything in a table was measured in
-turn, several rounds, so that a busy minute of the machine was everybody's. A cell is the median, and in
-brackets the lowest and the highest round. CPU time is the steadiest figure; requests/s and latency are
-those of a machine that others use too, and stand for orders of magnitude unless the others took little."""
-VERSIONS = """All Rust programs have LTO and the system's allocator; Go, Bun and Python are as they come. Each
-server that has a number of workers has one, for it has one CPU."""
+MACHINE = """Compare only figures of one table: everything in a table was measured in turn, in several
+rounds, so that other work slowed all servers alike. A cell is the median, with the lowest and the highest
+round in brackets. CPU time is the steadiest figure. Requests/s and latency depend on the other work of the
+machine: read them as orders of magnitude."""
+VERSIONS = """All Rust programs have LTO and the system's allocator; Go, Bun and Python have their defaults. Each
+server with a number of workers has one worker, because it has one CPU."""
 
 
 def write(samples):
@@ -47,7 +47,7 @@ HEADS = {
 
 
 def markdown(head, rows, text=1):
-    """A table whose first columns, so many, are text and the others numbers."""
+    """A table whose first columns, this number of them, are text and the others numbers."""
     lines = [head, ["---"] * text + ["---:"] * (len(head) - text), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -262,7 +262,7 @@ def ramp(samples):
     for name, steps in found.items():
         rows = [[f"{one['offered']:,}", number(one["rate"]), number(one["p50"]), number(one["p99"]),
                  number(one["p999"]), str(one["errors"]), f"{100 * one['generator']:.0f} %"] for one in steps]
-        head = ["offered/s", "answered/s", "p50, µs", "p99, µs", "p99.9, µs", "errors", "oha, of a CPU"]
+        head = ["offered/s", "served/s", "p50, µs", "p99, µs", "p99.9, µs", "errors", "oha, of a CPU"]
         tables.append(f"{name}:\n\n{markdown(head, rows)}")
     return "\n".join(texts) + "\n\n" + "\n\n".join(tables)
 

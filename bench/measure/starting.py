@@ -15,15 +15,15 @@ ADDRESS = ("127.0.0.1", 8000)
 
 
 def step(rounds, _):
-    """from exec to READY, and to the first answer"""
+    """from exec to READY, and to the first response"""
     found = {"pixeld: exec to READY": [milliseconds(until_ready) for _ in range(4 * rounds)]}
     if shutil.which("systemd-socket-activate"):
-        found["pixeld: first answer after socket activation"] = [
+        found["pixeld: first response after socket activation"] = [
             milliseconds(until_activated) for _ in range(4 * rounds)]
-    found["pixeld: exec to first answer"] = [
+    found["pixeld: exec to first response"] = [
         milliseconds(lambda: until_answer(peers.pixeld())) for _ in range(4 * rounds)]
     if os.path.exists(peers.SEED.command[0]):
-        found["FastAPI, Gunicorn + uvicorn: exec to first answer"] = [
+        found["FastAPI, Gunicorn + uvicorn: exec to first response"] = [
             milliseconds(lambda: until_answer(peers.SEED.command)) for _ in range(rounds)]
     return found
 
