@@ -104,7 +104,7 @@ impl fmt::Display for Score {
             writeln!(f, "| pixels answered, counted by the hosts | {}, {counted} |", self.pixels)?;
         }
         writeln!(f, "| **lost** | **{}** |\n", self.lost)?;
-        writeln!(f, "| what happened | times | slowest answer near it | lost near it |")?;
+        writeln!(f, "| event | times | slowest response near it | lost near it |")?;
         writeln!(f, "| --- | ---: | ---: | ---: |")?;
         for (fault, near) in &self.faults {
             let Near { times, slowest, lost, .. } = near;
