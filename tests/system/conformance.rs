@@ -1,4 +1,4 @@
-//! What the clients of nginx see of the cases that pixeld is played with directly.
+//! The cases of the conformance suite, sent to nginx instead of pixeld.
 
 #[path = "../it/conformance/table/mod.rs"]
 mod table;

@@ -67,7 +67,7 @@ fn varlinkctl_reads_state_and_streams() {
 #[test]
 fn every_interface_has_a_description() {
     let site = boot();
-    // What varlinkctl prints is what it has understood, so nothing is lost that it does not know.
+    // varlinkctl prints only what it understands, so this shows that it knows every field.
     let shape = |description: &str| -> Vec<String> {
         let lines = description.lines().map(|line| line.split('#').next().unwrap());
         let words = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join("");
@@ -135,7 +135,7 @@ fn any_varlink_client_has_the_rights_of_its_user() {
             } else if systemd.contains(method) {
                 assert!(output.stderr.contains("org.varlink.service.PermissionDenied"), "{output}");
             } else {
-                // The daemon's own namespace shows it no group but its own.
+                // The daemon's user namespace contains only its own group.
                 assert!(output.stderr.contains("io.pixeld.Control.NotPermitted"), "{output}");
                 let named: Value = serde_json::from_str(&output.stdout).unwrap();
                 assert_eq!(named, serde_json::json!({ "socket": ADMIN, "group": "pixeld-admin" }));

@@ -1,4 +1,4 @@
-//! What is counted outlives the process that counted.
+//! Counters outlive the process that counted.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ fn post(host: &Host) {
     assert_eq!(answer.unwrap().status, 200);
 }
 
-/// Posts, and expects so many requests and starts from then on.
+/// Posts a pixel, then expects these numbers of requests and starts.
 fn expect(host: &Host, requests: u64, starts: u64, since: &Value) {
     post(host);
     let stats = json(host, "pixeldctl stats --json");

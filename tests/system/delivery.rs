@@ -1,4 +1,4 @@
-//! From nothing to an answer through nginx, and nothing else.
+//! From a bare host to a response through nginx.
 
 use std::net::SocketAddr;
 

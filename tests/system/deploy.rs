@@ -17,7 +17,7 @@ use crate::{
 
 /// Where packages are fetched from, and where hosts say that they are ready.
 const DEPOT: &str = "10.77.0.40:80";
-/// Tells a host's apt to ask there for Debian's lists as well.
+/// Points a host's apt to the depot for Debian's lists, too.
 const MIRROR: &str = "/etc/apt/apt.conf.d/98-mirror";
 
 /// The networks that the template makes, with a server in place of the internet's.
@@ -56,7 +56,7 @@ impl Cloud {
         Self { private, internet, web, sums }
     }
 
-    /// What CloudFormation makes of user-data.yaml.
+    /// user-data.yaml with the values that CloudFormation inserts.
     fn user_data(&self, role: &str) -> String {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/aws/user-data.yaml");
         let mut text = fs::read_to_string(file).expect("read the user data");
@@ -97,7 +97,7 @@ impl Cloud {
                 "/etc/cloud/cloud.cfg.d/99-test.cfg",
                 "network: {config: disabled}\ndatasource_list: [NoCloud]\n",
             )
-            // The mirror has no packages: what apt has in its cache has to do, and nobody has to wait for that.
+            // The mirror has no packages, so apt uses its cache and does not retry.
             .with_file(
                 "/etc/apt/apt.conf.d/99-test",
                 "Acquire::Retries::Delay \"false\";\nAcquire::Languages \"none\";\n",
@@ -108,7 +108,7 @@ impl Cloud {
                 "/etc/systemd/system/pixeld-aws.service.d/test.conf",
                 "[Service]\nSuccessExitStatus=7\n",
             )
-            // Nobody will miss this disk.
+            // This disk is temporary, so dpkg need not sync it.
             .with_file("/etc/dpkg/dpkg.cfg.d/99-test", "force-unsafe-io\n")
             .with_file("/etc/resolv.conf", "")
             .within(Duration::from_secs(300))
@@ -173,7 +173,7 @@ fn bare_hosts_become_the_deployment() {
 fn package_with_a_wrong_checksum_is_rejected() {
     let cloud = Cloud::new();
     let wrong = "0".repeat(64);
-    let mut user_data = by_hand(&cloud.user_data("second"));
+    let mut user_data = without_runcmd(&cloud.user_data("second"));
     let expected = [("agent", "AgentSha256"), ("package", "PackageSha256")];
     for (_, sum) in expected {
         user_data = user_data.replace(&cloud.sums[sum], &wrong);
@@ -206,9 +206,9 @@ fn package_with_a_wrong_checksum_is_rejected() {
 #[test]
 fn deploy_waits_for_apt_and_reports_no_mirror() {
     let cloud = Cloud::new();
-    // The agent as the template has it if nobody asks for a version.
+    // The default of the template: the newest agent.
     let user_data = cloud.user_data("second").replace(&cloud.sums["AgentSha256"], "any");
-    let host = cloud.t2(by_hand(&user_data));
+    let host = cloud.t2(without_runcmd(&user_data));
     host.run("! command -v curl");
     host.run(&format!("mv {MIRROR} /root/mirror"));
     host.run("sed -i 's/^patience=300$/patience=1/' /usr/local/sbin/pixeld-deploy");
@@ -222,7 +222,7 @@ fn deploy_waits_for_apt_and_reports_no_mirror() {
 
     host.run(&format!("mv /root/mirror {MIRROR}"));
     host.run("sed -i 's/^patience=1$/patience=300/' /usr/local/sbin/pixeld-deploy");
-    // What apt-daily.service has for minutes at a first boot.
+    // apt-daily.service holds this lock for minutes at a first boot.
     let lock = "/var/lib/apt/lists/lock";
     let hold = format!(
         "import fcntl, time; file = open('{lock}', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); \
@@ -256,8 +256,8 @@ fn added_host_gets_the_agent_by_the_guide() {
     assert!(installed.stdout.contains("\nStatus: install ok installed\n"), "{installed}\n{}", log(&host));
 }
 
-/// User data that runs nothing by itself: a boot that failed would be no boot to a test.
-fn by_hand(user_data: &str) -> String {
+/// User data that runs nothing at boot, because a failed boot would fail the test.
+fn without_runcmd(user_data: &str) -> String {
     user_data.replace("runcmd:\n  - [/usr/local/sbin/pixeld-deploy]\n", "")
 }
 

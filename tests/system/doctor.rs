@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{C5_OUTSIDE, Client, Host, Network, Release, Request, Site, deployment};
 
-/// What a test machine may truly suffer from.
+/// The check that a busy test machine may really fail.
 const NOT_OURS: &str = "cpu-steal";
 
 struct Report {
@@ -164,7 +164,7 @@ fn rejected_configuration_is_a_problem() {
         assert!(!shown.contains("pixeld runs"), "{shown}");
         assert_eq!(starts(), before, "looking has started the service");
 
-        // Clients do, until systemd closes the sockets; the reason is shown all the same.
+        // Clients do, until systemd closes the sockets; the reason is still shown.
         for _ in 0..40 {
             host.try_run("socat -u /dev/null UNIX-CONNECT:/run/pixeld/control.sock");
         }
@@ -177,7 +177,7 @@ fn rejected_configuration_is_a_problem() {
     }
 }
 
-/// What costs requests on a host whose configuration is right.
+/// Faults that cost requests although the configuration is right.
 #[test]
 fn each_fault_of_a_running_host_is_found() {
     let host = Host::builder("c5").with_pixeld().boot();
@@ -222,7 +222,7 @@ fn each_fault_of_a_running_host_is_found() {
     assert_eq!(report.of(NOT_OURS)["state"], "problem", "{:#?}", report.findings);
     host.run("umount /proc/stat && systemctl stop steal");
 
-    // The container is told from a host by this file; no program keeps its clock right.
+    // This file marks the container as one; otherwise doctor expects a program that sets the clock.
     host.run("mv /run/systemd/container /run/container");
     finds(&host, "clock", "warning", "NTPSynchronized=no");
     host.run("mv /run/container /run/systemd/container");
@@ -393,7 +393,7 @@ fn open_port_and_short_queue_are_found() {
     }
     assert_is_well(t2);
 
-    // A service that never accepts, and a client that comes again and again.
+    // A service that never accepts, and a client that reconnects repeatedly.
     t2.write("/run/systemd/system/lazy.socket", "[Socket]\nListenStream=9999\nBacklog=1\n");
     t2.write("/run/systemd/system/lazy.service", "[Service]\nExecStart=sleep infinity\n");
     t2.run("systemctl daemon-reload && systemctl start lazy.socket");

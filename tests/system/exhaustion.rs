@@ -90,7 +90,7 @@ fn nginx_restart_leaves_no_connection_open() {
     site.c5.run("systemctl restart nginx");
     load.wait_for_answers(400);
     let report = load.stop();
-    // nginx itself cuts off whoever is connected to it, and lets nobody in for a moment.
+    // nginx closes its connections and accepts none for a moment.
     assert_eq!(report.ok(), report.answered(), "{report}");
     let load = site.client.load(Load { limit: 400, ..Load::on(C5_OUTSIDE) });
     wait_until("all are answered", || load.report().sent >= 400);

@@ -1,4 +1,4 @@
-//! What clients notice when a host goes away and comes back under load: nothing.
+//! Clients do not notice that a host stops and starts again under load.
 
 use crate::harness::{C5_OUTSIDE, Load, LoadHandle, deployment, wait_until};
 

@@ -8,7 +8,8 @@ use std::{
 
 use crate::harness::{Connection, Host, PIXEL, Request, SOON, deployment::json, program, wait_for_some};
 
-/// What hardened hosts set, from Linux 6.3 on: 1, memory files cannot be executed; 2, nor may anything ask for it.
+/// Values that hardened hosts set, from Linux 6.3 on. 1: memory files are not executable. 2: requests for executable ones
+/// fail, too.
 #[test]
 fn counters_and_connections_stay_with_memfd_noexec() {
     let host = Host::builder("c5").with_pixeld().boot();
@@ -58,7 +59,7 @@ impl Drop for Group {
     }
 }
 
-/// As on hosts before systemd 256. Where this machine has groups of version 2 only, the tests of drop-ins have to do.
+/// As on hosts before systemd 256. If this machine has only control groups of version 2, the tests of drop-ins cover this.
 #[test]
 fn auto_workers_heed_cgroup_v1_quota_and_cpuset() {
     for (controller, settings) in [

@@ -37,7 +37,7 @@ fn says(host: &Host, line: &str) -> bool {
     host.try_run(&format!("grep -qxF '{line}' {FILE}")).success()
 }
 
-/// Has the timer fire each second, so that nobody waits long.
+/// Makes the timer fire each second to keep the test short.
 fn hurry(host: &Host) {
     let often = "[Timer]\nOnCalendar=*:*:*\nAccuracySec=1ms\n";
     host.write("/etc/systemd/system/pixeld-metrics.timer.d/often.conf", often);
@@ -148,12 +148,12 @@ fn prometheus_scrapes_the_file_and_alerts(c5: &Host) {
     c5.run("systemctl stop prometheus.service node-exporter.service");
 }
 
-/// Its sockets stay, which start it when somebody connects.
+/// Its sockets stay, and systemd starts it when a client connects.
 fn a_stopped_daemon_stays_stopped(c5: &Host) {
     for _ in 0..3 {
         c5.run("systemctl start pixeld");
         wait_until("the file says that pixeld is up", || says(c5, "pixeld_up 1"));
-        // Somebody asks for the figures all the time, so that some ask while it stops.
+        // Queries run all the time, so that some arrive while the daemon stops.
         c5.run("(for i in $(seq 20); do systemctl start pixeld-metrics.service; done) >/dev/null 2>&1 &");
         let starts = starts(c5);
         c5.run("systemctl stop pixeld.service 2>/dev/null");

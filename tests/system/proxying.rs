@@ -1,4 +1,4 @@
-//! What operators do to nginx while it serves, and a setting that they add.
+//! Changes that operators make to nginx while it serves.
 
 use crate::harness::{
     C5_OUTSIDE, Load, PIXEL, Site,

@@ -58,7 +58,7 @@ fn install_and_uninstall(host: &Host) {
     assert_eq!(host.run("systemctl list-units --plain --no-legend --all 'pixeld*'").stdout, "");
     host.run("! pgrep -x pixeld && nginx -t && systemctl is-active nginx");
     assert_eq!(host.run(DANGLING).stdout, dangling);
-    // What is in /run ends with the boot.
+    // Files in /run do not survive a reboot.
     let left = host
         .run("find /etc /usr -xdev -name '*pixeld*' ! -path '/etc/nginx/pixeld*' ! -path /etc/pixeld")
         .stdout;

@@ -1,4 +1,4 @@
-//! What a daemon that was taken over could do from inside its sandbox, and whom the kernel lets in.
+//! The abilities of a compromised daemon inside its sandbox, and the clients that the kernel admits.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ fn probe(t2: &Host, targets: &str) -> String {
         format!("[Service]\nType=exec\n{exec}\nExecPaths=/usr/bin/perl\nWatchdogSec=0\nRestart=no\n");
     t2.write("/etc/systemd/system/pixeld.service.d/probe.conf", service);
     t2.run("chmod -R a+rX /opt && systemctl daemon-reload && systemctl restart pixeld");
-    // Who is accepted: the probe waits for somebody.
+    // Accepted clients: the probe waits for a connection.
     let _accepted = t2.client().connect(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))).unwrap();
     t2.wait_for("journalctl -u pixeld -o cat | grep 'probe: done'");
     t2.run("journalctl -u pixeld -o cat").stdout
@@ -79,7 +79,7 @@ fn what_can_be_reached_from_the_sandbox(release: Release) {
     assert_eq!(strangers, [""; 0], "{found}");
     assert!(sockets.contains("/run/systemd/notify\n"), "{found}");
     for socket in if filters { &["accepted", "inherited"][..] } else { &[] } {
-        // What the socket unit allows, or nothing would be said by the others.
+        // Allowed by the socket unit. Without this one, the others would prove nothing.
         says(&format!("{socket}, to {private}: connected"));
         says(&format!("{socket}, to {public}: refused"));
         says(&format!("{socket}, to {metadata}: refused"));

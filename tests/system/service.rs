@@ -115,7 +115,7 @@ fn faulty_configuration_is_explained_and_recoverable() {
     );
     assert!(explained.contains("see with `pixeld --check` that nothing is left"), "{explained}");
 
-    // Clients that wait on the socket trigger the service again and again, but not for ever.
+    // Clients that wait on the socket trigger the service repeatedly, up to the limit.
     c5.run("systemctl reset-failed; systemctl start pixeld.socket");
     let _waiting = post(c5);
     c5.wait_for("test $(systemctl show -P Result pixeld.socket) = trigger-limit-hit");
@@ -286,7 +286,7 @@ fn filtered_accept4_is_reported_without_spinning() {
     c5.run("sleep 2");
     assert!(Duration::from_nanos(used() - before) < begun.elapsed() / 2);
     assert_eq!(paused().iter().filter(|reason| is_http(reason)).count(), 1);
-    // Nor is anybody accepted who would ask, and the journal says so.
+    // Control clients are not accepted either, and the journal says so.
     assert_ne!(c5.try_run("pixeldctl stats --timeout 1s").status, 0);
     let is_control = |reason: &String| reason.contains(" socket: Operation not permitted");
     wait_until("the journal says so", || paused().iter().any(is_control));

@@ -1,4 +1,4 @@
-//! What comes to a standstill, a thread, the whole daemon or the journal, and what becomes of it.
+//! Recovery from a stalled thread, a stalled daemon and a stalled journal.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn stalled_worker_restarts_the_service() {
     let kept = json(c5, "pixeldctl workers --json")["workers"][0]["connections"].as_u64().unwrap();
     assert!((1..10).contains(&kept), "both have some: {kept}");
     let thread = c5.run(&format!("grep -lx pixeld-2 /proc/{pid}/task/*/comm | cut -d/ -f5")).stdout;
-    // Whoever traces a thread decides when its system calls begin.
+    // A tracer decides when the system calls of a thread begin.
     let hold = "-qq -e trace=epoll_wait,epoll_pwait -e inject=epoll_wait,epoll_pwait:delay_enter=60s";
     let tracer = format!("strace {hold} -p {} -o /dev/null & echo $!", thread.trim());
     let tracer = c5.run(&tracer).stdout;
@@ -126,7 +126,7 @@ fn frozen_host_is_avoided_and_used_again() {
     wait_until("it is used again", || stats(&site.t2).ok > before + 50);
     let report = load.stop();
     report.assert_all_ok();
-    // nginx waits for an answer of t2 for 3 s, and then asks c5.
+    // nginx waits 3 s for a response of t2, and then sends the request to c5.
     assert!(report.slowest < Duration::from_secs(8), "{report}");
     assert!(stopped_for < Duration::from_secs(9), "the watchdog might have come first");
     assert_eq!(stats(&site.t2).pid, pid, "it was not restarted for so short a time");

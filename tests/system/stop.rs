@@ -7,7 +7,7 @@ use crate::harness::{Endpoint, Host, Load, LoadHandle, PIXEL, Release, Request, 
 const STOP: &str = "systemctl stop pixeld.socket";
 const ALL: &str = "pixeld pixeld.socket pixeld-tcp.socket pixeld-control.socket pixeld-admin.socket";
 
-/// Load on each socket that anybody may open; what the control socket makes of it does not matter.
+/// Load on each socket that any user may open; what the control socket makes of it does not matter.
 fn load_on_each_socket(host: &Host) -> Vec<LoadHandle> {
     let port: Endpoint = SocketAddr::from(([127, 0, 0, 1], 8000)).into();
     let targets = [host.unix("/run/pixeld/http.sock"), port, host.unix("/run/pixeld/control.sock")];

@@ -1,5 +1,5 @@
 //! A small HTTP/1.1 client that runs in the test process, on sockets of another network namespace.
-//! It tells an answer, whatever its status, from a transport error, and bounds everything in time.
+//! It distinguishes a response of any status from a transport error, and each wait has a timeout.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use super::load::{Load, LoadHandle};
 use super::network::{Namespace, Network};
 use super::shared::has_more;
 
-/// Bounds a connection attempt, and each wait for more of an answer.
+/// Timeout of a connection attempt, and of each wait for more of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a server listens.
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// What connecting fails with.
+    /// Why connecting failed.
     pub fn connect(&self, to: impl Into<Endpoint>) -> io::Result<Connection> {
         let to = to.into();
         self.namespace.enter(|| Connection::open(&to))
@@ -128,7 +128,7 @@ impl<T: Read + Write + AsRawFd + Send> Stream for T {}
 pub struct Connection {
     stream: BufReader<Box<dyn Stream>>,
     closing: bool,
-    /// Whether anything of an answer to the last request has come.
+    /// Whether a part of the response to the last request has arrived.
     answered: bool,
 }
 
@@ -148,7 +148,7 @@ impl Connection {
                 let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
                 let stream = UnixStream::from(socket);
                 stream.set_read_timeout(Some(TIMEOUT))?;
-                // Bounds the wait for room in the server's backlog, too.
+                // Also bounds the wait for a place in the server's backlog.
                 stream.set_write_timeout(Some(TIMEOUT))?;
                 let address = UnixAddr::new(path)?;
                 while let Err(error) = connect(stream.as_raw_fd(), &address) {
@@ -162,7 +162,7 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), closing: false, answered: false })
     }
 
-    /// Sends a request, and waits for its answer.
+    /// Sends a request and waits for its response.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// What writing fails with.
+    /// Why writing failed.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }

@@ -118,7 +118,7 @@ impl Container {
         })
     }
 
-    /// What the container wrote to its console so far.
+    /// Returns the console output so far.
     pub fn console(&self) -> String {
         let bytes = fs::read(self.scratch.folder.join("console")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

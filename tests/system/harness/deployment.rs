@@ -29,8 +29,8 @@ fn install_nginx(c5: &Host, parameters: &str) {
     c5.run("systemctl enable --now --quiet nginx");
 }
 
-/// Has nginx send a request to another host in these cases only (`proxy_next_upstream`), and not in
-/// those of the shipped site. For before there is load, for nginx restarts.
+/// Sets `proxy_next_upstream`: nginx sends a request to another host only in these cases. Call it before there is
+/// load, because nginx restarts.
 pub fn retry_only(c5: &Host, cases: &str) {
     let changed = format!("s/proxy_next_upstream [^;]*;/proxy_next_upstream {cases};/");
     c5.run(&format!("sed -i '{changed}' /etc/nginx/conf.d/pixeld.conf"));
@@ -39,7 +39,7 @@ pub fn retry_only(c5: &Host, cases: &str) {
     restart_nginx(c5);
 }
 
-/// Changes the shipped site, as an operator would. For before there is load, for nginx restarts.
+/// Changes the shipped site, as an operator would. Call it before there is load, because nginx restarts.
 pub fn change_site(c5: &Host, changes: &[(&str, &str)]) {
     let mut site = c5.read("/etc/nginx/conf.d/pixeld.conf");
     for (from, to) in changes {
@@ -56,7 +56,7 @@ pub fn retry_as_shipped(c5: &Host) {
     restart_nginx(c5);
 }
 
-/// Switches on a ready file of the site, as its comment says. For before there is load, because nginx restarts.
+/// Switches on a ready file of the site, as its comment says. Call it before there is load, because nginx restarts.
 pub fn switch_on(c5: &Host, file: &str) {
     let folder = if file.starts_with("pixel/") { "pixel/" } else { "" };
     c5.run(&format!("mkdir -p /etc/nginx/pixeld.d/{folder}"));
@@ -64,27 +64,27 @@ pub fn switch_on(c5: &Host, file: &str) {
     restart_nginx(c5);
 }
 
-/// A reload would go on for a while with the workers that nginx had, and close their connections.
+/// After a reload, nginx's previous workers would continue for a while and close their connections.
 fn restart_nginx(c5: &Host) {
-    // systemd refuses the sixth start within 10 s.
+    // systemd rejects the sixth start within 10 s.
     c5.run("nginx -t && { systemctl --quiet reset-failed nginx || :; } && systemctl restart nginx");
 }
 
-/// What a test wants to know of `pixeldctl stats`.
+/// Fields of `pixeldctl stats`.
 pub struct Stats {
     pub ok: u64,
     pub total: u64,
     pub pid: u64,
 }
 
-/// Asks the daemon of a host.
+/// Queries the daemon of a host.
 pub fn stats(host: &Host) -> Stats {
     let reply: serde_json::Value = json(host, "pixeldctl stats --json");
     let number = |pointer: &str| reply.pointer(pointer).and_then(serde_json::Value::as_u64).expect(pointer);
     Stats { ok: number("/requests/ok"), total: number("/requests/total"), pid: number("/process/pid") }
 }
 
-/// What a command prints as JSON.
+/// Runs a command and parses the JSON that it prints.
 pub fn json(host: &Host, command: &str) -> serde_json::Value {
     let printed = host.run(command).stdout;
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{command}: {error}\n{printed}"))

@@ -240,7 +240,7 @@ impl Drop for Host {
     }
 }
 
-/// What a command answered.
+/// Status and output of a command.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// The exit status; 124 when the command was ended for taking too long, -1 after a signal.

@@ -1,4 +1,4 @@
-//! What a host is to be, and its boot.
+//! Configures a host and boots it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -137,7 +137,7 @@ impl HostBuilder {
             Container::start(&name, release.root(), folders, Arc::clone(&namespace), bpf, prepare);
         let host = Host::await_first_boot(name, container, namespace, bound);
         if pixeld {
-            // What a Debian package does after unpacking.
+            // A Debian package does this after unpacking.
             host.run("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload");
         }
         host

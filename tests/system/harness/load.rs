@@ -14,7 +14,7 @@ use super::wait_until;
 /// How many transport errors a report describes; it counts all.
 const DESCRIBED: usize = 20;
 
-/// What to send, how fast, and for how long at most.
+/// The request, its rate and the duration of the load.
 #[derive(Clone, Debug)]
 pub struct Load {
     pub target: Endpoint,
@@ -23,7 +23,7 @@ pub struct Load {
     pub connections: u32,
     /// Requests per second, over all connections. Slow answers make it less, never more.
     pub rate: u32,
-    /// Stops after so many requests.
+    /// Stops after this number of requests.
     pub limit: u64,
     /// Stops after this time.
     pub duration: Duration,
@@ -83,18 +83,18 @@ impl LoadHandle {
         Self { shared, workers }
     }
 
-    /// What happened so far.
+    /// Returns the counts so far.
     pub fn report(&self) -> Report {
         self.shared.report.lock().expect("no worker panics").clone()
     }
 
-    /// What happened since the last time that this was asked; reports forget it.
+    /// Returns the counts since the previous call and resets them.
     pub fn take_report(&self) -> Report {
         let next = Report::of(self.shared.load.connections);
         std::mem::replace(&mut *self.shared.report.lock().expect("no worker panics"), next)
     }
 
-    /// Waits until so many more answers have come, whatever their status.
+    /// Waits for this number of further responses of any status.
     #[track_caller]
     pub fn wait_for_answers(&self, more: u64) {
         let before = self.report().answered();
@@ -137,7 +137,7 @@ impl Shared {
             let begin = Instant::now();
             let outcome = self.request(&mut connection);
             self.record(worker, begin, outcome);
-            // What was missed is not made up for.
+            // Missed requests are not made up for.
             due = (due + every * connections).max(Instant::now());
         }
     }
@@ -184,10 +184,10 @@ impl Shared {
     }
 }
 
-/// What happened under load.
+/// Counts of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Attempts; each has an answer or is a transport error.
+    /// Attempts; each one has a response or is a transport error.
     pub sent: u64,
     /// Answers of each status.
     pub by_status: BTreeMap<u16, u64>,

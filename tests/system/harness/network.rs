@@ -1,5 +1,5 @@
 //! Networks of their own for each test: nothing in them reaches the machine's real network, and
-//! the kernel takes them down as soon as nobody uses them, however the test ended.
+//! the kernel takes them down as soon as no process uses them, however the test ended.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub struct Namespace(File);
 
 impl Namespace {
-    /// A namespace with nothing but a loopback interface that is up.
+    /// A network namespace with only a loopback interface.
     pub fn new() -> Self {
         let create = || {
             unshare(CloneFlags::CLONE_NEWNET).expect("create a network namespace; is this root?");

@@ -7,14 +7,14 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// What every host has besides Debian's packages of priority `important`.
+/// Packages of every host, besides Debian's of priority `important`.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,procps,util-linux,\
                         socat,jq,strace,openssh-server,openssh-client";
 
 /// A hook that keeps servers from starting at boot.
 const QUIET: &str = "systemctl --root=\"$1\" disable nginx.service ssh.service";
 
-/// What an emulated host has besides Debian's essential packages, because each takes seconds there.
+/// Packages of an emulated host, besides Debian's essential ones. Few, because each takes seconds there.
 const EMULATED_PACKAGES: &str = "systemd,systemd-sysv,dbus,procps,util-linux";
 
 /// A hook that lets systemd start its own services under qemu, where it cannot mount credentials.
@@ -23,17 +23,16 @@ const WITHOUT_CREDENTIALS: &str = "for unit in sysctl sysusers tmpfiles-setup tm
                                    printf '[Service]\\nLoadCredential=\\nSetCredential=\\n' > \"$folder/qemu.conf\"; \
                                    done";
 
-/// What a cloud's image of Debian has besides those: less than a host needs.
+/// Packages of Debian's cloud image, besides those. A host needs more.
 const IMAGE_PACKAGES: &str = "systemd,systemd-sysv,dbus,cloud-init,iproute2,procps,util-linux";
 
-/// What a host that begins as an image can install, though no network of a test leads to a mirror.
+/// Packages in the apt cache of a bare host, because no test network reaches a mirror.
 const INSTALLABLE: &str = "nginx-light nginx ca-certificates curl openssl";
 
-/// What somebody has who is about to clone the repository, besides Debian's packages of priority
-/// `important`.
+/// Packages that a user needs to clone the repository, besides Debian's of priority `important`.
 const FRESH_PACKAGES: &str = "systemd,systemd-sysv,dbus,git,curl,sudo,ca-certificates";
 
-/// What the quick start of the README installs there, and `make install-nginx` needs.
+/// Packages that the quick start of the README installs, and those that `make install-nginx` needs.
 const FRESH_INSTALLABLE: &str = "--no-install-recommends make cargo-web nginx-light logrotate";
 
 /// Units that only cost time in a test, or that look for hardware a container lacks.

@@ -1,5 +1,5 @@
-//! What a host leaves on the machine: a folder and a control group, both named after the test
-//! process and locked by it, so that a later test can tell and remove those of a killed one.
+//! Folder and control group of a host. Both are named after the test process and locked by it, so that a later test
+//! can detect and remove those of a killed test.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! What one client does through nginx costs the other clients nothing.
+//! No client can harm other clients through nginx.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -70,7 +70,7 @@ fn attack(client: &Client, request: &[u8], over: &AtomicBool, sent: &AtomicU64) 
         let mut due = Instant::now();
         while !over.load(Relaxed) {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            // What was missed is not made up for.
+            // Missed requests are not made up for.
             due = (due + every).max(Instant::now());
             if let Ok(mut stream) = TcpStream::connect_timeout(&C5_OUTSIDE, Duration::from_secs(1))
                 && stream.write_all(request).is_ok()

@@ -1,4 +1,4 @@
-//! What the site logs, and how much of a disk that takes.
+//! The logs of the site and their size.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,8 +15,8 @@ use crate::harness::{
 const FOLDER: &str = "/var/log/nginx/pixeld";
 const LOG: &str = "/var/log/nginx/pixeld/access.log";
 
-/// The lines of the access log once there are so many. Each process of nginx writes its own when its buffer is old
-/// enough.
+/// Waits for this number of lines in the access log and returns them. Each nginx process writes its buffer after some
+/// seconds.
 fn log_entries(c5: &Host, at_least: usize) -> Vec<serde_json::Value> {
     c5.wait_for(&format!("test $(wc -l < {LOG}) -ge {at_least}"));
     let log = c5.read(LOG);

@@ -19,7 +19,7 @@ use crate::harness::{
 
 const HEAD: &str = "POST /pixel HTTP/1.1\r\nhost: c5\r\ncontent-length: 41\r\n\r\n";
 
-/// What comes back for these bytes, from outside.
+/// Sends these bytes from outside and returns the response.
 fn ask(site: &Site, bytes: impl AsRef<[u8]>) -> Response {
     let bytes = bytes.as_ref();
     let mut connection = site.client.connect(C5_OUTSIDE).unwrap();

@@ -1,4 +1,4 @@
-//! What operators switch on in the site, without an edit of its file.
+//! The files that operators enable in the site without editing it.
 
 use std::process::Command;
 

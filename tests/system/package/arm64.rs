@@ -8,7 +8,7 @@ use crate::harness::{Connection, Host, PIXEL, Release, Request, deployment::json
 /// systemd under qemu cannot set up these namespaces.
 const WITHOUT_NAMESPACES: &str = "[Service]\nPrivateNetwork=no\nPrivateIPC=no\nPrivateUsers=no\n";
 
-/// What is done in a second elsewhere takes tens of seconds on a busy machine.
+/// Emulated commands that take a second elsewhere take tens of seconds on a busy machine.
 const EMULATED: Duration = Duration::from_secs(300);
 
 #[track_caller]

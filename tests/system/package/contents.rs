@@ -1,4 +1,4 @@
-//! What is in the package beside what runs.
+//! Files of the package besides programs.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -24,7 +24,7 @@ const RELEASES: [Release; 2] = [Release::Trixie, Release::Bookworm];
 const SOCKETS: [&str; 3] = ["pixeld.socket", "pixeld-control.socket", "pixeld-admin.socket"];
 const HTTP: &str = "/run/pixeld/http.sock";
 const CONFIG: &str = "/etc/pixeld/pixeld.toml";
-/// What every version accepts: this key has another name since 0.2.0.
+/// Settings that every version accepts; this key has another name since 0.2.0.
 const OLD_CONFIG: &str = "workers = 3\n\n[limits]\nhead = \"24KiB\"\n";
 
 /// Where `make deb` has put a package for this machine.
@@ -131,7 +131,7 @@ fn property(host: &Host, unit: &str, name: &str) -> String {
     host.run(&format!("systemctl show -P {name} {unit}")).stdout.trim().into()
 }
 
-/// What changes with each start of a socket.
+/// Properties that change with each start of a socket.
 fn starts_of_sockets(host: &Host) -> Vec<String> {
     SOCKETS.map(|unit| property(host, unit, "InvocationID")).into()
 }
@@ -287,7 +287,7 @@ fn deb_upgrade_with_faulty_config_restarts_nothing() {
     assert_ne!(stats(&host).pid, pid);
 }
 
-/// What root may read, the daemon may not.
+/// The daemon cannot read a file that only root may read.
 #[test]
 fn deb_upgrade_checks_config_as_the_unit_user() {
     let host = host_with_release(Release::Trixie);

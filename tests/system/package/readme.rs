@@ -18,12 +18,12 @@ fn block_of(document: &'static str, begin: &str) -> Vec<&'static str> {
     block
 }
 
-/// Runs them as root, in a checkout that has nothing but its packages.
+/// Runs them as root, in a checkout that contains only its packages.
 pub fn follow(host: &Host, commands: &[&str]) {
     for command in commands {
         let command = match command.split(" #").next().unwrap().trim() {
             "make deb" => continue,
-            // What the operator does in the editor.
+            // The change that the operator makes in the editor.
             edit if edit.starts_with("sudoedit ") => {
                 edit.replace("sudoedit", "sed -i 's/^#server 10.0.0.20:8000/server 10.77.0.20:8000/'")
             }

@@ -1,4 +1,4 @@
-//! What `make sign-release` and `make verify-release` do with the files of a release. Needs no host.
+//! `make sign-release` and `make verify-release` with the files of a release. Needs no host.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

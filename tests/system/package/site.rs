@@ -9,7 +9,7 @@ use crate::nginx::certificate;
 
 const LINK: &str = "/etc/nginx/sites-enabled/pixeld";
 const UPSTREAMS: &str = "/etc/nginx/pixeld-upstreams.conf";
-/// As unattended upgrades do it, and with nobody to ask.
+/// As unattended upgrades do it, without a terminal for questions.
 const APT: &str =
     "DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --yes --allow-downgrades --reinstall install";
 
@@ -128,7 +128,7 @@ fn upgrade_and_rollback_of_both_debs_lose_nothing() {
     host.write(UPSTREAMS, &edited);
     let load = super::load_through_nginx(&host);
     for [daemon, site] in [["pixeld", "pixeld-nginx"], ["old", "old-nginx"], ["pixeld", "pixeld-nginx"]] {
-        // Without an answer to any question; a rollback has one, about the operator's file.
+        // Asks nothing. Only a rollback asks a question, about the operator's file.
         let kept = if site.starts_with("old") { "-o DPkg::Options::=--force-confold" } else { "" };
         host.run(&format!("{APT} {kept} /root/{daemon}.deb /root/{site}.deb </dev/null"));
         host.run(&format!("nginx -t && test -e {LINK}"));
@@ -193,7 +193,7 @@ fn debians_site_keeps_port_80_with_a_notice() {
     assert_layout_of_nginx_org_works(&host);
 }
 
-/// What the package of nginx.org has below /etc, in short: one folder of sites, and a user of its own.
+/// The layout of nginx.org's package below /etc: one folder of sites, and its own user.
 fn assert_layout_of_nginx_org_works(host: &Host) {
     host.run("systemctl stop nginx && rm -r /etc/nginx/sites-* && useradd --system nginx");
     host.write(

@@ -1,4 +1,4 @@
-//! What clients notice of restarts, on real hosts and with nobody who repeats a request: nothing.
+//! Clients do not notice restarts, on real hosts and without a proxy that repeats requests.
 
 mod many_clients;
 mod sockets;
@@ -101,7 +101,7 @@ fn connections_go_on(release: Release, count: usize) {
     t2.write("/etc/pixeld/pixeld.toml.d/patient.toml", "workers = 3\n[timeouts]\nkeep-alive = \"10m\"\n");
     t2.run("systemctl start pixeld-tcp.socket pixeld");
     let mut connections = open(&site, count);
-    // Some go on before their first request, the others after one.
+    // Some are handed off before their first request, the others after one.
     ask_all(connections.iter_mut().step_by(3));
     for restart in 1..=2 {
         let begun = Instant::now();
@@ -165,7 +165,7 @@ fn stopped_journald_does_not_block_a_restart() {
         c5.write("/etc/pixeld/pixeld.toml.d/workers.toml", "workers = 20\n");
         c5.run("systemctl start pixeld");
         c5.run("kill -STOP $(systemctl show -P MainPID systemd-journald)");
-        // Each start and stop has more to tell than the journal's queue takes.
+        // Each start and stop logs more lines than the journal's queue can hold.
         let restarts = c5
             .try_run_within(Duration::from_secs(40), "systemctl restart pixeld && systemctl restart pixeld");
         c5.run("kill -CONT $(systemctl show -P MainPID systemd-journald)");
@@ -216,7 +216,7 @@ fn stop_completes_every_begun_response() {
         t2.wait_for("systemctl is-active pixeld | grep -q deactivating");
         halfway.send_raw(rest.as_bytes()).unwrap();
         t2.wait_for("systemctl is-active pixeld | grep -q inactive");
-        // Only now does anybody read.
+        // Nothing was read until now.
         for connection in [&mut unread, &mut halfway] {
             assert_eq!(connection.receive().expect("the whole answer").status, 200);
             assert_eq!(connection.receive().unwrap_err().kind(), ErrorKind::UnexpectedEof, "no reset");
@@ -247,7 +247,7 @@ fn restart_without_fd_store_loses_no_request() {
     }
 }
 
-/// Asks t2 on one connection until an answer says that it is the last one; says how many there were.
+/// Sends requests to t2 on one connection until a response announces the close. Returns the number of responses.
 fn until_told_to_close(site: &Site) -> usize {
     let mut connection = site.insider.connect(T2_PIXELD).unwrap();
     let begun = Instant::now();

@@ -8,7 +8,7 @@ use crate::harness::{C5_OUTSIDE, Host, Load, LoadHandle, deployment, wait_until}
 const UNITS: &str =
     "pixeld.service pixeld.socket pixeld-tcp.socket pixeld-control.socket pixeld-admin.socket";
 
-/// How often each is done to each host. More by hand: `ROUNDS=60 cargo test --test system restart::sockets`.
+/// How often each is done to each host. For more rounds: `ROUNDS=60 cargo test --test system restart::sockets`.
 fn rounds() -> u32 {
     std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
 }

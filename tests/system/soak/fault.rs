@@ -114,7 +114,7 @@ fn last_for(random: &mut Random) {
 }
 
 /// nginx leaves a host alone for a second when it did not answer or was drained. Who takes the other
-/// one down meanwhile leaves nobody to answer.
+/// one down meanwhile leaves no host to respond.
 fn wait_until_used(host: &Host) {
     let before = deployment::stats(host).ok;
     wait_until("nginx uses it again", || deployment::stats(host).ok > before + 20);

@@ -1,5 +1,5 @@
 //! A program, not a test: `make soak` runs it. Two hosts are under constant load, and something happens to
-//! them every few seconds, for MINUTES. What it printed last is in docs/soak.md.
+//! them every few seconds, for MINUTES. docs/soak.md has the last output.
 
 mod fault;
 #[path = "../harness/mod.rs"]
@@ -19,7 +19,7 @@ use score::Score;
 
 const NO_PIXEL: &str = r#"{"x":1,"y":2,"channel":"R","value":256}"#;
 
-/// How nginx is configured, and what may happen then without anybody losing anything.
+/// How nginx is configured, and the faults that may then happen without a loss.
 struct Phase {
     title: &'static str,
     retries: Option<&'static str>,

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use super::fault::Fault;
 use crate::harness::Report;
 
-/// What became of every request of a phase.
+/// The result of every request of a phase.
 #[derive(Default)]
 pub struct Score {
     title: &'static str,
@@ -19,7 +19,7 @@ pub struct Score {
     first_errors: Vec<String>,
 }
 
-/// What happened from a fault to the next one.
+/// Counts from a fault to the next one.
 #[derive(Default)]
 struct Near {
     times: u64,
