@@ -1,4 +1,4 @@
-# Chooses zone and images of a stack, or fails with the reason before anything else is created.
+# Chooses the zone and the images of a stack, or fails with the reason before the stack creates anything else.
 import re
 import time
 import boto3
@@ -9,7 +9,7 @@ OTHERS = ("c5", "t3"), ("c6i", "t3"), ("c7g", "t4g"), ("c5", "m5")
 
 
 def place(given, zone):
-    """The zone that offers both types, if possible the previous one; and their architectures."""
+    """Returns a zone that offers both types, if possible the previous one, and the types' architectures."""
     ec2 = boto3.client("ec2")
     front, second, url = given["FrontType"], given["SecondType"], given["PackageUrl"]
     size = front.partition(".")[2]
@@ -55,7 +55,7 @@ def place(given, zone):
 
 
 def image(given, _):
-    """The image that a public parameter names; CloudFormation asks again only if the name changes."""
+    """Returns the image that a public parameter names. CloudFormation asks again only if the name changes."""
     name = given["Name"].replace("{arch}", given["Architecture"])
     if not name.startswith("ami-"):
         name = boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
@@ -66,7 +66,7 @@ def image(given, _):
 
 
 def allowed(choose, *given):
-    """Tries again for a minute, because a new role has its permissions after some seconds."""
+    """Retries for a minute, because the permissions of a new role take effect after some seconds."""
     for tries in range(12):
         try:
             return choose(*given)
@@ -84,5 +84,5 @@ def handler(event, context):
         else:
             found = allowed(image if "Name" in given else place, given, before)
         cfnresponse.send(event, context, cfnresponse.SUCCESS, found[1], found[0])
-    except Exception as error:  # CloudFormation waits for an hour otherwise.
+    except Exception as error:  # Without a response, CloudFormation waits for an hour.
         cfnresponse.send(event, context, cfnresponse.FAILED, {}, before or "none", reason=str(error))

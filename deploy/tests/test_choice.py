@@ -52,7 +52,7 @@ class Places(unittest.TestCase):
                 self.assertEqual(choose(region, given)[0], zones.split(" ")[0], region)
         self.assertEqual(len(without), 14, without)
 
-    def test_a_zone_without_the_type_is_refused_with_those_that_have_both(self) -> None:
+    def test_a_zone_without_the_type_is_denied_with_those_that_have_both(self) -> None:
         zones = offered("us-east-1", "t2.xlarge") & offered("us-east-1", "c5.xlarge")
         with self.assertRaisesRegex(Failed, "c5.xlarge is not offered in us-east-1e .*us-east-1a"):
             choose("us-east-1", PLACE | {"Zone": "us-east-1e"})
@@ -125,9 +125,9 @@ class Images(unittest.TestCase):
 
     def test_a_role_without_its_permissions_yet_is_waited_for_but_not_for_ever(self) -> None:
         given = {"Name": "/debian/latest/{arch}", "Architecture": "amd64"}
-        refused = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
+        denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
         parameter = client("ssm", "us-east-1").get_parameter(Name="/debian/latest/amd64")
-        for replies, succeeds in (([refused, refused, parameter], True), ([refused] * 12, False)):
+        for replies, succeeds in (([denied, denied, parameter], True), ([denied] * 12, False)):
             with (
                 mock.patch("time.sleep") as sleep,
                 mock.patch.object(client("ssm", "us-east-1"), "get_parameter", side_effect=replies),

@@ -70,7 +70,7 @@ class Order:
 
 
 class OneAfterTheOther(unittest.TestCase):
-    """What no mock tells, which does one thing after the other anyway."""
+    """The order of creation, which a mock does not show because it creates one resource after the other."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -127,6 +127,6 @@ class OneAfterTheOther(unittest.TestCase):
         of_the_second |= {"Second", "SecondReady", "SecondHandle"}
         of_the_second |= {"condition WithSecond", "condition WithCredits", "condition SamePackage"}
         self.assertEqual(read & of_the_second, set())
-        # What its properties read may not change either.
+        # The resources that its properties reference must not change either.
         for name in read & set(self.order.resources):
             self.assertEqual(self.order.named_in(self.order.resources[name]) & of_the_second, set(), name)

@@ -1,4 +1,4 @@
-"""A stack of deploy/aws/pixeld.yaml is created in a mock of AWS, and read back as AWS would tell it."""
+"""Creates a stack of deploy/aws/pixeld.yaml in a mock of AWS and reads it back through the API."""
 
 import base64
 import logging
@@ -16,8 +16,7 @@ from choice import Failed, add_image, as_aws
 
 AWS = Path(__file__).parent.parent / "aws"
 TEMPLATE = (AWS / "pixeld.yaml").read_text()
-# moto reads the groups of an interface under another name than CloudFormation does, lets nobody make a
-# parameter below /aws, and does not know Fn::Cidr.
+# moto has another name for the groups of an interface, rejects parameters below /aws, and does not support Fn::Cidr.
 MOCKED = TEMPLATE.replace("GroupSet:", "SecurityGroups:").replace("Default: /aws/service/debian", "Default: /debian")
 for half, cidr in enumerate(("10.0.0.0/25", "10.0.0.128/25")):
     MOCKED = MOCKED.replace(f"!Select [{half}, !Cidr [!Ref VpcRange, 2, 7]]", cidr)
@@ -86,8 +85,8 @@ class Stack:
         documents = {one: self.iam.get_role_policy(RoleName=role, PolicyName=one)["PolicyDocument"] for one in names}
         return {name: as_read(document)["Statement"] for name, document in documents.items()}
 
-    def doors(self, name: str) -> dict[int, dict]:
-        """By port, from where a group lets in."""
+    def ingress(self, name: str) -> dict[int, dict]:
+        """Returns the sources that a group allows, by port."""
         rules = self.group(name)["IpPermissions"]
         assert all(rule["FromPort"] == rule["ToPort"] and rule["IpProtocol"] == "tcp" for rule in rules)
         return {rule["FromPort"]: rule for rule in rules}
@@ -106,15 +105,15 @@ def strip(ranges: list[dict]) -> list[dict]:
     return [{"CidrIp": entry["CidrIp"]} for entry in ranges]
 
 
-# What moto does not know, it says each time.
+# moto warns about each property that it does not support.
 logging.getLogger("moto").setLevel(logging.ERROR)
-# Its catalogue of images takes seconds to read, each time.
+# moto needs seconds to read its catalogue of images.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
 
 
 class AsShipped(unittest.TestCase):
-    """What an operator who gives no more than the packages gets, and a stranger does not."""
+    """A stack with no parameters except the packages."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -125,14 +124,14 @@ class AsShipped(unittest.TestCase):
 
     def test_port_80_is_the_only_public_one_and_only_on_the_front(self) -> None:
         stack = self.stack
-        front = stack.doors("FrontGroup")
+        front = stack.ingress("FrontGroup")
         self.assertEqual(list(front), [80])
         self.assertEqual(strip(front[80]["IpRanges"]), ANYWHERE)
         self.assertEqual(stack.interface("FrontInterface")["Groups"][0]["GroupId"], stack.ids["FrontGroup"])
 
     def test_port_8000_of_the_second_host_is_for_the_front_alone(self) -> None:
         stack = self.stack
-        second = stack.doors("SecondGroup")
+        second = stack.ingress("SecondGroup")
         self.assertEqual(list(second), [8000], "neither ssh nor anything else")
         self.assertEqual(second[8000]["IpRanges"] + second[8000]["Ipv6Ranges"], [])
         pairs = [pair["GroupId"] for pair in second[8000]["UserIdGroupPairs"]]
@@ -219,7 +218,7 @@ class WhenAsked(unittest.TestCase):
     """What the parameters change, and what they do not."""
 
     def test_port_443_is_public_only_when_asked(self) -> None:
-        front = Stack(Https="yes").doors("FrontGroup")
+        front = Stack(Https="yes").ingress("FrontGroup")
         self.assertEqual(sorted(front), [80, 443])
         self.assertEqual(strip(front[443]["IpRanges"]), ANYWHERE)
 
@@ -277,7 +276,7 @@ class WhenAsked(unittest.TestCase):
         of_a_network = ("::VPC", "Subnet", "Gateway", "Route")
         new = [kind for kind in stack.types if any(part in kind for part in of_a_network)]
         self.assertEqual(new, [])
-        self.assertEqual(list(stack.doors("SecondGroup")), [8000])
+        self.assertEqual(list(stack.ingress("SecondGroup")), [8000])
 
     def test_the_second_host_can_be_taken_away(self) -> None:
         stack = Stack(SecondHost="no")
