@@ -45,8 +45,8 @@ UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 STOPPED = $(filter-out pixeld-metrics.service,$(notdir $(UNITS)))
 NGINX_DROP_IN = /etc/systemd/system/nginx.service.d/pixeld.conf
 
-# The binaries name no folder of this machine, so that they are the same wherever they are built. What is
-# named last counts: the target folder may be inside the checkout, or not.
+# The binaries name no folder of this machine, so that they are the same wherever they are built. The
+# last name counts: the target folder may be inside the checkout, or not.
 REMAP = "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/usr/src/cargo", \
 	"--remap-path-prefix=$(shell '$(RUSTC)' --print sysroot)=/usr/src/rust", \
 	"--remap-path-prefix=$(CURDIR)=/usr/src/pixeld", \
@@ -110,11 +110,11 @@ help:
 	@echo 'make pictures       draw the pictures of the README from two hosts under load (root)'
 	@echo 'make clean          remove what was built'
 
-# What a build needs beside make; a compiler that is too old would say less.
+# Checks that a build has all programs; a compiler that is too old would report less.
 require:
 	@CROSS='$(CROSS)' CROSS_TOOLS='$(CROSS_TOOLS)' packaging/require
 
-# The completions are the same for each architecture. What is cross-compiled runs here only if the kernel has qemu for it,
+# The completions are the same for each architecture. A cross-compiled pixeldctl runs here only if the kernel has qemu for it,
 # so another pixeldctl prints them otherwise.
 build: require
 	"$(CARGO)" build --release --locked $(SAME) $(FOR_CROSS) \
@@ -126,7 +126,7 @@ build: require
 			> "$(BUILD)/completions/pixeldctl.$$shell" || exit; \
 	done
 
-# What both kinds of packages hold besides the binaries, as they hold it.
+# The contents of both kinds of packages besides the binaries.
 package: build bom
 	@rm -rf "$(PACKAGE)"
 	@mkdir -p "$(PACKAGE)/plain"
@@ -175,7 +175,7 @@ rpm: package
 	done
 	@ls "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
-# What tests upgrade from and roll back to.
+# The packages of earlier releases, from which tests upgrade and to which they roll back.
 released-packages:
 	@packaging/released-packages
 
@@ -224,7 +224,7 @@ bom: require
 sbom: bom
 	@echo "$(TARGET)/pixeld.cdx.json"
 
-# The advisories are a Git repository of their own, which not every machine reaches. CI has to, or nobody would.
+# The advisories are a Git repository of their own, which not every machine reaches. CI has to, so that one machine does.
 audit:
 	@tool=$$($(TOOL) $(CARGO_DENY)) && "$$tool" check bans licenses sources && \
 		if "$$tool" fetch db; then "$$tool" check --disable-fetch advisories; \
