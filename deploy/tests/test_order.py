@@ -1,4 +1,4 @@
-"""In which order CloudFormation makes the stack of deploy/aws/pixeld.yaml, and what an update leaves alone."""
+"""The order in which CloudFormation creates deploy/aws/pixeld.yaml, and the resources that an update does not change."""
 
 import re
 import unittest
@@ -10,7 +10,7 @@ TEMPLATE = (Path(__file__).parent.parent / "aws" / "pixeld.yaml").read_text()
 
 
 class Order:
-    """What CloudFormation creates after what, as it reads that in the template."""
+    """The order of creation, as CloudFormation derives it from the template."""
 
     def __init__(self) -> None:
         class Loader(yaml.SafeLoader):
@@ -29,7 +29,7 @@ class Order:
         self.resources = yaml.load(TEMPLATE, Loader)["Resources"]
 
     def needs(self, name: str, false: str = "") -> set[str]:
-        """All that has to be there before a resource, if all conditions hold, or all but one."""
+        """Returns the resources that a resource needs, if all conditions are true, or all except one."""
         found, open_ends = set(), [name]
         while open_ends:
             resource = self.resources[open_ends.pop()]
@@ -46,7 +46,7 @@ class Order:
 
     @classmethod
     def named_in(cls, part: object, false: str = "") -> set[str]:
-        """What a part of the template has a value of, in both branches of an !If where it may be either."""
+        """Returns the resources that a part of the template refers to, in both branches of an !If if both are possible."""
         if isinstance(part, list):
             return set().union(*(cls.named_in(item, false) for item in part))
         if not isinstance(part, dict):
