@@ -81,7 +81,7 @@ impl Cloud {
         text
     }
 
-    /// A host that has nothing yet but cloud-init, which finds what EC2 would tell it in a folder.
+    /// A host with only cloud-init, which reads the data of EC2's metadata service from a folder.
     fn host(&self, name: &str, address: &str, user_data: String) -> HostBuilder {
         let seed = "/var/lib/cloud/seed/nocloud";
         Host::builder(name)
@@ -185,9 +185,10 @@ fn package_with_a_wrong_checksum_is_rejected() {
         let failed = format!("pixeld-deploy: failed to fetch http://{DEPOT}/");
         assert!(output.stderr.contains(&failed), "{output}");
         let put = cloud.web.put();
-        let told: serde_json::Value = serde_json::from_str(&put[tries]).expect("the stack is told in JSON");
-        assert_eq!((put.len(), &told["Status"]), (tries + 1, &"FAILURE".into()), "{put:?}");
-        assert!(told["Reason"].as_str().unwrap().ends_with(&wrong), "{told}");
+        let report: serde_json::Value =
+            serde_json::from_str(&put[tries]).expect("the report to the stack is JSON");
+        assert_eq!((put.len(), &report["Status"]), (tries + 1, &"FAILURE".into()), "{put:?}");
+        assert!(report["Reason"].as_str().unwrap().ends_with(&wrong), "{report}");
         let package = if variable == "agent" { "amazon-ssm-agent" } else { "pixeld" };
         assert!(!host.try_run(&format!("dpkg --status {package}")).success(), "nothing of it is installed");
         host.run("test -z \"$(ls -d /var/tmp/pixeld-deploy.* 2>/dev/null)\"");
@@ -216,9 +217,9 @@ fn deploy_waits_for_apt_and_reports_no_mirror() {
     assert!(!output.success(), "{output}");
     assert!(output.stderr.contains("Failed to fetch http://deb.debian.org"), "{output}");
     let put = cloud.web.put();
-    let told: serde_json::Value = serde_json::from_str(&put[0]).expect("the stack is told in JSON");
+    let report: serde_json::Value = serde_json::from_str(&put[0]).expect("the report to the stack is JSON");
     let reason = "failed to fetch the lists of packages within 1 s";
-    assert_eq!((&told["Status"], &told["Reason"]), (&"FAILURE".into(), &reason.into()), "{put:?}");
+    assert_eq!((&report["Status"], &report["Reason"]), (&"FAILURE".into(), &reason.into()), "{put:?}");
 
     host.run(&format!("mv /root/mirror {MIRROR}"));
     host.run("sed -i 's/^patience=1$/patience=300/' /usr/local/sbin/pixeld-deploy");
@@ -234,8 +235,9 @@ fn deploy_waits_for_apt_and_reports_no_mirror() {
     host.wait_for(&format!("journalctl -u deploy | grep 'Could not get lock {lock}'"));
     assert_eq!(cloud.web.put().len(), 1, "it has not given up");
     host.run("systemctl stop daily");
-    let put =
-        wait_for_some("the stack is told", Duration::from_secs(120), || cloud.web.put().get(1).cloned());
+    let put = wait_for_some("the stack gets a report", Duration::from_secs(120), || {
+        cloud.web.put().get(1).cloned()
+    });
     assert_eq!(put, success("second"), "{}", host.run("journalctl -u deploy").stdout);
 }
 

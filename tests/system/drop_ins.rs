@@ -31,7 +31,7 @@ fn drop_ins_of_administrators_have_effect() {
         host.write("/etc/systemd/system/pixeld.service.d/x.conf", SETTINGS);
         host.run("systemctl daemon-reload && systemctl start pixeld && systemctl reload pixeld");
         let answer = host.client().send(host.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
-        assert_eq!(answer.expect("an answer").status, 200, "{release:?}");
+        assert_eq!(answer.expect("a response").status, 200, "{release:?}");
 
         let pid = host.run("systemctl show -P MainPID pixeld").stdout.trim().to_owned();
         let has = |file: &str, part: &str| {

@@ -68,7 +68,7 @@ fn the_file_is_whole_and_true(release: Release) {
     );
     c5.run(&format!("mkdir -p {FOLDER} && systemctl start pixeld"));
     let answer = c5.client().send(c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL));
-    assert_eq!(answer.expect("an answer").status, 200);
+    assert_eq!(answer.expect("a response").status, 200);
 
     // Written at once, with the timer as it is shipped.
     c5.run("systemctl enable --now --quiet pixeld-metrics.timer");
@@ -86,7 +86,7 @@ fn the_file_is_whole_and_true(release: Release) {
         reads.replace("FILE", FILE)
     );
     let looked = c5.try_run(&look);
-    assert!(looked.success(), "the file was read three times anew, never in part: {looked}");
+    assert!(looked.success(), "the file was read completely three times: {looked}");
     assert_eq!(c5.run(&format!("ls -A {FOLDER}")).stdout, "pixeld.prom\n");
 
     a_stopped_daemon_stays_stopped(c5);
@@ -159,7 +159,7 @@ fn a_stopped_daemon_stays_stopped(c5: &Host) {
         c5.run("systemctl stop pixeld.service 2>/dev/null");
         wait_until("the file says that pixeld is down", || says(c5, "pixeld_up 0"));
         let inode = c5.run(&format!("stat -c %i {FILE}")).stdout;
-        wait_until("the file is written anew", || c5.run(&format!("stat -c %i {FILE}")).stdout != inode);
+        wait_until("the file is replaced", || c5.run(&format!("stat -c %i {FILE}")).stdout != inode);
         assert_eq!(state(c5, "pixeld.service"), "inactive");
         assert_eq!(state(c5, "pixeld-control.socket"), "active");
         assert_eq!(self::starts(c5), starts, "the timer has started pixeld");
@@ -172,13 +172,13 @@ fn pixeld_stop_ends_the_metrics_job_first() {
     let c5 = &Host::builder("c5").with_pixeld().boot();
     c5.run(&format!("mkdir -p {FOLDER} /srv/slow && systemctl start pixeld"));
     // Between what systemd says and the question, so much time passes that pixeld can be stopped.
-    let slow = format!("#!/bin/sh\n/usr/bin/systemctl \"$@\" && touch {FOLDER}/told && exec sleep 30\n");
+    let slow = format!("#!/bin/sh\n/usr/bin/systemctl \"$@\" && touch {FOLDER}/called && exec sleep 30\n");
     c5.write("/srv/slow/systemctl", slow);
     let path = "[Service]\nEnvironment=PATH=/srv/slow:/usr/bin\n";
     c5.write("/etc/systemd/system/pixeld-metrics.service.d/slow.conf", path);
     c5.run("chmod +x /srv/slow/systemctl && systemctl daemon-reload");
     c5.run("systemctl start --no-block pixeld-metrics.service");
-    c5.wait_for(&format!("test -e {FOLDER}/told"));
+    c5.wait_for(&format!("test -e {FOLDER}/called"));
     assert_eq!(state(c5, "pixeld-metrics.service"), "activating");
 
     c5.run("systemctl stop pixeld.service 2>/dev/null");
@@ -198,7 +198,7 @@ fn missing_collector_folder_fails_nothing() {
     c5.run("systemctl start pixeld-metrics.timer");
     c5.wait_for("test $(systemctl show -P ConditionResult pixeld-metrics.service) = no");
     let before = c5.run("systemctl show -P ConditionTimestampMonotonic pixeld-metrics.service").stdout;
-    wait_until("the timer goes on", || {
+    wait_until("the timer continues", || {
         c5.run("systemctl show -P ConditionTimestampMonotonic pixeld-metrics.service").stdout != before
     });
     assert_eq!(c5.run("systemctl --failed --plain --no-legend").stdout, "");

@@ -75,9 +75,9 @@ fn remote_user_decides_the_access() {
         let output = ctl_as_alice(c5, &format!("workers 2 -H {user}@t2"));
         assert_eq!(output.status, changes, "{user}: {output}");
         if changes == 77 {
-            let told = "pixeldctl: t2: you may not connect to /run/pixeld/admin.sock\n\
+            let expected = "pixeldctl: t2: you may not connect to /run/pixeld/admin.sock\n\
                         hint: log in as root there, or as a member of the group pixeld-admin\n";
-            assert_eq!(output.stderr, told);
+            assert_eq!(output.stderr, expected);
         }
     }
     assert_eq!(t2.entries("EVENT=workersSet").len(), 1);
@@ -128,11 +128,11 @@ fn drained_host_stays_drained_over_a_restart() {
     assert!(status_text.starts_with("Drained (answers 503): "), "{status_text}");
     let status = t2.run("systemctl status --no-pager pixeld").stdout;
     assert!(status.contains("Drained (answers 503)"), "{status}");
-    for (command, told) in
+    for (command, expected) in
         [("pixeldctl status", "drained by root (pid "), ("pixeldctl stats", "drained by root (pid ")]
     {
         let printed = t2.run(command).stdout;
-        assert!(printed.to_lowercase().contains(&told.to_lowercase()), "{command}: {printed}");
+        assert!(printed.to_lowercase().contains(&expected.to_lowercase()), "{command}: {printed}");
     }
     let events = json(t2, "pixeldctl events --json")["events"].clone();
     assert!(events.as_array().unwrap().iter().any(|event| event["name"] == "drainedAtStart"), "{events:#}");

@@ -77,7 +77,7 @@ impl Container {
                 mount_cgroups();
                 loop {
                     let nspawn = Nspawn::spawn(&machine, &id, &folder, &folders, bpf);
-                    starts.send(nspawn.0.id()).expect("the container is told of the start");
+                    starts.send(nspawn.0.id()).expect("the container learns of the start");
                     if orders.recv().is_err() {
                         break;
                     }

@@ -41,10 +41,10 @@ fn throttled_host_gets_fewer_requests() {
 }
 
 /// Answers of pixeld, or word that it is overloaded or away; never one of a broken gateway.
-fn assert_served_or_told_to_come_again(report: &Report) {
-    let told = report.by_status.get(&503).copied().unwrap_or(0);
+fn assert_served_or_asked_to_retry(report: &Report) {
+    let unavailable = report.by_status.get(&503).copied().unwrap_or(0);
     assert!(report.ok() > 0 && report.errors == 0, "{report}");
-    assert_eq!(report.ok() + told, report.sent, "{report}");
+    assert_eq!(report.ok() + unavailable, report.sent, "{report}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn overload_means_waiting_or_503() {
     load.wait_for_answers(4_000);
     site.t2.run("pixeldctl resume");
     load.wait_for_answers(4_000);
-    assert_served_or_told_to_come_again(&load.stop());
+    assert_served_or_asked_to_retry(&load.stop());
 }
 
 #[test]
@@ -90,14 +90,16 @@ fn drained_and_silent_hosts_mean_503_at_worst() {
     load.wait_for_answers(200);
     site.c5.run("pixeldctl drain");
     site.t2.run("ip route add blackhole 10.77.0.10/32");
-    wait_until("clients are told", || load.report().by_status.get(&503).is_some_and(|told| *told > 100));
+    wait_until("clients get 503", || {
+        load.report().by_status.get(&503).is_some_and(|unavailable| *unavailable > 100)
+    });
     site.t2.run("ip route del blackhole 10.77.0.10/32 && pixeldctl drain");
     let before = load.report().answered();
-    wait_until("clients are told", || load.report().answered() > before + 200);
+    wait_until("clients get 503", || load.report().answered() > before + 200);
     for host in [&site.c5, &site.t2] {
         host.run("pixeldctl resume");
     }
     let before = load.report().ok();
     wait_until("clients are served again", || load.report().ok() > before + 200);
-    assert_served_or_told_to_come_again(&load.stop());
+    assert_served_or_asked_to_retry(&load.stop());
 }

@@ -53,7 +53,7 @@ fn restarts_under_full_load_without_retries() {
         for host in [&site.c5, &site.t2] {
             let connections = json(host, "pixeldctl stats --json")["connections"].clone();
             let adopted = connections["adopted"].as_u64().expect("a number");
-            assert!(adopted >= 20, "those of nginx go on over each restart: {connections:#}");
+            assert!(adopted >= 20, "connections of nginx survive each restart: {connections:#}");
         }
     }
 }
@@ -144,7 +144,7 @@ fn ten_thousand_slow_requests_survive_a_restart() {
     t2.wait_for("systemctl is-active pixeld | grep -q deactivating");
     for connection in &mut connections {
         connection.send_raw(rest.as_bytes()).unwrap();
-        assert_eq!(connection.receive().expect("an answer").status, 200);
+        assert_eq!(connection.receive().expect("a response").status, 200);
     }
     t2.wait_for("systemctl is-active pixeld | grep -q ^active");
     assert_eq!(json(t2, "pixeldctl stats --json")["connections"]["adopted"], COUNT);
@@ -238,7 +238,7 @@ fn restart_without_fd_store_loses_no_request() {
         for _ in 0..3 {
             load.wait_for_answers(100);
             thread::scope(|scope| {
-                let client = scope.spawn(|| until_told_to_close(&site));
+                let client = scope.spawn(|| until_asked_to_close(&site));
                 site.t2.run("systemctl restart pixeld");
                 assert!(client.join().unwrap() > 0);
             });
@@ -248,7 +248,7 @@ fn restart_without_fd_store_loses_no_request() {
 }
 
 /// Sends requests to t2 on one connection until a response announces the close. Returns the number of responses.
-fn until_told_to_close(site: &Site) -> usize {
+fn until_asked_to_close(site: &Site) -> usize {
     let mut connection = site.insider.connect(T2_PIXELD).unwrap();
     let begun = Instant::now();
     for answers in 1.. {
@@ -257,7 +257,7 @@ fn until_told_to_close(site: &Site) -> usize {
         if answer.field("connection") == Some("close") {
             return answers;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody told it to close");
+        assert!(begun.elapsed() < Duration::from_secs(20), "no response announced the close");
     }
     unreachable!("there is always another number")
 }
