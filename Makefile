@@ -203,8 +203,9 @@ verify-release:
 repository:
 	@packaging/repository "$(RELEASE)" "$(REPOSITORY)" "$(REPOSITORY_URL)" "$(KEY)" $(if $(OLD_KEY),"$(OLD_KEY)")
 
+# Machine code may look like a misspelt word.
 lint-packages: deb rpm
-	lintian --fail-on error,warning --tag-display-limit 0 "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
+	lintian --pedantic --display-info --fail-on error,warning --suppress-tags spelling-error-in-binary --tag-display-limit 0 "$(TARGET)"/debian/pixeld*_$(PACKAGE_VERSION)_*.deb
 	rpmlint --config packaging/rpm/rpmlint.toml "$(TARGET)"/generate-rpm/pixeld*-$(PACKAGE_VERSION)-*.rpm
 
 reproducible:
