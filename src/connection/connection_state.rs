@@ -31,6 +31,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether a request is in flight; a connection without one counts as idle.
+    fn has_request(self) -> bool {
+        !matches!(self, Self::Idle | Self::Linger)
+    }
+
     /// How long the phase may last.
     pub fn timeout(self, policy: &Policy) -> Duration {
         match self {
@@ -143,10 +148,9 @@ impl ConnectionState {
         self.since.set(now);
         self.publish();
         // Counted last: a client that has just read these statistics must find that eviction agrees with them.
-        match (before, phase) {
-            (Phase::Idle, Phase::Idle) => {}
-            (Phase::Idle, _) => self.stats.became_busy(),
-            (_, Phase::Idle) => self.stats.became_idle(),
+        match (before.has_request(), phase.has_request()) {
+            (false, true) => self.stats.became_busy(),
+            (true, false) => self.stats.became_idle(),
             _ => {}
         }
     }
@@ -281,7 +285,7 @@ impl ConnectionState {
 
 impl Drop for ConnectionState {
     fn drop(&mut self) {
-        if self.phase.get() == Phase::Idle {
+        if !self.phase.get().has_request() {
             self.stats.became_busy();
         }
     }

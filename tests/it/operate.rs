@@ -92,6 +92,9 @@ fn drain_waits_for_the_request_in_flight() {
     let early = daemon.ctl(&["drain", "--wait=200ms"]);
     assert_eq!(code(&early), 75, "{early:?}");
     assert!(stderr(&early).contains("1 request in flight after 200ms"), "{early:?}");
+    let early = daemon.ctl(&["drain", "--wait=200ms", "--json"]);
+    let state: Value = serde_json::from_str(&stdout(&early)).unwrap();
+    assert_eq!((code(&early), state), (75, json!({ "already": true, "inFlight": 1 })));
     let waiting = Command::new(PIXELDCTL)
         .args(["drain", "--wait", "--socket"])
         .arg(daemon.admin_socket())
@@ -102,6 +105,33 @@ fn drain_waits_for_the_request_in_flight() {
     assert_eq!(client.answer().status, 200);
     let waited = waiting.wait_with_output().unwrap();
     assert_eq!((code(&waited), stdout(&waited).contains("none is in flight")), (0, true), "{waited:?}");
+}
+
+#[test]
+fn drain_does_not_wait_for_idle_clients() {
+    let daemon = Daemon::start("");
+    let _silent = daemon.client();
+    let mut lingering = daemon.client();
+    let last = post(PIXEL).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    assert_eq!(lingering.ask(last).status, 200);
+    assert_eq!(code(&daemon.ctl(&["drain", "--wait=5s"])), 0);
+}
+
+#[test]
+fn wait_ends_in_time_if_the_daemon_is_stuck() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.client();
+    let _rest = client.begin_request();
+    let mut waiting = Command::new(PIXELDCTL)
+        .args(["drain", "--wait=2s", "--timeout=1h", "--socket"])
+        .arg(daemon.admin_socket())
+        .spawn()
+        .unwrap();
+    daemon.wait_for_event("drained", &[]);
+    daemon.signal(Signal::SIGSTOP);
+    let ended = eventually("the wait ends", || waiting.try_wait().unwrap());
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(ended.code(), Some(75));
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn top_that_cannot_be_shown_explains_why() {
     }
     let tmux = Tmux::start(80, 24, &[("PIXELDCTL_SOCKET", "/nowhere")]);
     tmux.run(&format!("{PIXELDCTL} top"));
-    assert!(tmux.wait_for("ended with 69").contains("nobody listens at /nowhere"));
+    assert!(tmux.wait_for("ended with 69").contains("no process listens at /nowhere"));
     tmux.run(&format!("env TERM=dumb {PIXELDCTL} top"));
     assert!(tmux.wait_for("ended with 64").contains("cannot place text"));
     assert!(tmux.is_as_before());

@@ -50,7 +50,10 @@ fn remote_host_is_shown_alone_and_with_local_one() {
     let output = c5.try_run("pixeldctl stats -H c5 -H t2");
     assert_eq!(output.status, 69, "{output}");
     assert!(output.stdout.starts_with("c5\n"), "{output}");
-    assert!(output.stderr.starts_with("pixeldctl: t2: pixeld is not running: nobody listens"), "{output}");
+    assert!(
+        output.stderr.starts_with("pixeldctl: t2: pixeld is not running: no process listens"),
+        "{output}"
+    );
     t2.run("systemctl stop ssh");
     let output = c5.try_run("pixeldctl stats -H t2");
     assert_eq!(output.status, 69, "{output}");
@@ -75,8 +78,8 @@ fn remote_user_decides_the_access() {
         let output = ctl_as_alice(c5, &format!("workers 2 -H {user}@t2"));
         assert_eq!(output.status, changes, "{user}: {output}");
         if changes == 77 {
-            let expected = "pixeldctl: t2: you may not connect to /run/pixeld/admin.sock\n\
-                        hint: log in as root there, or as a member of the group pixeld-admin\n";
+            let expected = "pixeldctl: t2: no permission to connect to /run/pixeld/admin.sock\n\
+                        hint: log in there as root or as a member of the group pixeld-admin\n";
             assert_eq!(output.stderr, expected);
         }
     }

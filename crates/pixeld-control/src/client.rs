@@ -24,67 +24,66 @@ pub struct ControlClient {
     connection: LimitedConnection,
     limit: Duration,
     has_exact_texts: bool,
-    /// What is still to be said before the first change.
+    /// Sent before the first change.
     claim: Option<Claim>,
 }
 
-/// Why a call brought no reply.
+/// The error of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens there.
+    /// Connecting failed.
     #[error("{0}")]
     Connect(io::Error),
-    /// The daemon understood, and refused.
+    /// The daemon rejected the call.
     #[error("{0}")]
     Refused(ControlError),
-    /// The daemon does not know the method: another version, or another program.
-    #[error("the daemon does not understand: {0}")]
+    /// The daemon does not know the method: it has another version, or is another program.
+    #[error("the daemon does not know the call: {0}")]
     Unknown(String),
-    /// The daemon has gone.
+    /// The daemon closed the connection.
     #[error("the daemon closed the connection")]
     Closed,
-    /// The daemon sent something that is no Varlink.
-    #[error("the answer cannot be understood: {0}")]
+    /// The reply is not valid Varlink, or lacks fields.
+    #[error("the response cannot be understood: {0}")]
     Protocol(String),
-    /// The daemon did not answer in time.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    /// The daemon did not reply in time.
+    #[error("no response within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
-    /// The daemon did not say in time that it has changed something, which it may do all the same.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    /// The daemon did not reply to a change in time, and may make it nevertheless.
+    #[error("no response within {}", humantime::format_duration(*.0))]
     ChangeTimedOut(Duration),
 }
 
 impl ControlClient {
-    /// Connects to a control socket; each call may then take up to `limit`.
+    /// Connects to a control socket. Connecting and each call may take up to `limit`.
     ///
     /// # Errors
-    /// When nobody listens there, or this user may not connect.
+    /// [`CallError::Connect`] or [`CallError::TimedOut`].
     pub async fn connect(path: &Path, limit: Duration) -> Result<Self, CallError> {
         let stream =
             timeout(limit, UnixStream::connect(path)).await.map_err(|_| CallError::TimedOut(limit))?;
         Self::over(stream.map_err(CallError::Connect)?, limit)
     }
 
-    /// Speaks over a stream at whose other end is a control socket, however far away; each call may
-    /// take up to `limit`.
+    /// Uses a stream that leads to a control socket, such as one of ssh. Each call may take up to `limit`.
     ///
     /// # Errors
-    /// When the operating system refuses to prepare the stream.
+    /// If the stream cannot be registered with the runtime.
     pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
         let stream = stream.try_into().map_err(transport_error)?;
         let connection = LimitedConnection::new(LimitedSocket(stream));
         Ok(Self { connection, limit, has_exact_texts: false, claim: None })
     }
 
-    /// Leaves the texts in replies as they were sent, if `has_exact_texts`; those in errors are sanitized.
+    /// Leaves the texts in replies as they were sent if `has_exact_texts`. Texts in errors are always sanitized.
     #[must_use]
     pub fn with_exact_texts(mut self, has_exact_texts: bool) -> Self {
         self.has_exact_texts = has_exact_texts;
         self
     }
 
-    /// Has the daemon log changes with what the caller says of itself. Of a long text the beginning is sent, which is
-    /// more than the daemon keeps, so that the call stays below the limit of 64 KiB.
+    /// Has the daemon log each change with this claim. A long text is cut, so that the call stays below 64 KiB; the
+    /// daemon keeps less.
     #[must_use]
     pub fn with_claim(mut self, claim: Claim) -> Self {
         const MAX: usize = 1024;
@@ -94,7 +93,7 @@ impl ControlClient {
         self
     }
 
-    /// GetInfo, which every Varlink service answers in the same way.
+    /// GetInfo of org.varlink.service.
     pub async fn info(&mut self) -> Result<ServiceInfo, CallError> {
         self.send_to(well_known::SERVICE, "GetInfo", Map::new(), CallKind::Single).await?;
         self.receive_in_time().await
@@ -167,7 +166,7 @@ impl ControlClient {
         parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
         if let Some(Claim { user, command }) = self.claim.take() {
-            // A daemon of an earlier version ignores it, because it need not reply.
+            // A daemon of an earlier version ignores a one-way call that it does not know.
             let claim = [("user".into(), user.into()), ("command".into(), command.into())];
             self.send("Identify", Map::from_iter(claim), CallKind::Oneway).await?;
         }
@@ -216,7 +215,7 @@ impl ControlClient {
     }
 
     async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
-        // As any value at first: of what does not fit R, zlink could only say that it is no reply.
+        // As a value first: zlink does not report which field of R is missing, and texts are sanitized in place.
         match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport_error)?.0 {
             Ok(reply) => {
                 let parameters = reply.into_parameters();
@@ -233,7 +232,7 @@ impl ControlClient {
     }
 }
 
-/// How many replies a call is for.
+/// The number of replies that a call expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallKind {
     Single,
@@ -249,7 +248,7 @@ impl StatsStream {
     /// Waits for the next reply.
     ///
     /// # Errors
-    /// When the daemon refuses, goes away, or sends nothing for much longer than the interval.
+    /// If the daemon rejects the call, closes the connection, or sends nothing for the interval and the limit.
     pub async fn next(&mut self) -> Result<Stats, CallError> {
         Ok(self.0.receive_in_time::<StatsReply>().await?.stats)
     }
@@ -264,11 +263,10 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Waits for the next reply, for as long as nothing happens. The first one comes at once, with what
-    /// has happened before.
+    /// Waits for the next reply, without a limit. The first reply comes at once, with the recent events.
     ///
     /// # Errors
-    /// When the daemon refuses, goes away, or does not even send the first one.
+    /// If the daemon rejects the call, closes the connection, or does not send the first reply in time.
     pub async fn next(&mut self) -> Result<WatchEventsReply, CallError> {
         if self.has_begun {
             return self.client.receive().await;
@@ -283,7 +281,7 @@ fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
     Map::from_iter([(name.into(), value.into())])
 }
 
-/// zlink borrows from its buffer where it can; an error outlives it.
+/// An error that owns its texts, because it outlives zlink's buffer.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct ReceivedError(ControlError);
@@ -324,10 +322,11 @@ fn transport_error(error: zlink::Error) -> CallError {
         zlink::Error::UnknownErrorReply(name) => {
             CallError::Unknown(sanitize::escape(&format!("error {name}")))
         }
-        // Its own words are about types of zlink's.
+        // The error of serde_json names types of zlink.
         zlink::Error::Json(error) if error.is_data() => {
-            CallError::Protocol("it is no reply of Varlink".into())
+            CallError::Protocol("it is not a Varlink reply".into())
         }
+        zlink::Error::Json(error) => CallError::Protocol(sanitize::escape(&error.to_string())),
         error => CallError::Protocol(sanitize::escape(&error.to_string())),
     }
 }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use pixeld_control::{CallError, ControlClient};
-use tokio::time::{Instant, sleep};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     args::Purpose,
@@ -10,39 +11,60 @@ use super::{
     options::Options,
 };
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Drained {
+    already: bool,
+    /// Requests in flight at the end of `--wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<u64>,
+}
+
 /// `pixeldctl drain`, and `pixeldctl drain --wait`
 pub async fn drain(options: &Options, wait: Option<Duration>) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, async |client| {
-        let drained = client.drain().await?;
-        let left = match wait {
-            Some(limit) => wait_until_idle(client, limit).await?.map(|left| (left, limit)),
+        let already = client.drain().await?.already;
+        let in_flight = match wait {
+            Some(limit) => Some(wait_until_idle(client, limit).await?),
             None => None,
         };
-        Ok((drained, left))
+        Ok(Drained { already, in_flight })
     });
-    let replies = replies.await.map(|(drained, left)| match left {
-        Some((requests, limit)) => Err(CommandError::InFlight(requests, limit)),
-        None => Ok(drained),
-    });
-    replies.print_each(options, |drained| {
+    let replies = replies.await;
+    let still_busy: Vec<_> = replies
+        .0
+        .iter()
+        .filter_map(|(target, reply)| {
+            let requests = reply.as_ref().ok()?.in_flight.filter(|requests| *requests > 0)?;
+            let error = CommandError::InFlight(requests, wait?);
+            Some(if options.several { error.at(target) } else { error })
+        })
+        .collect();
+    let printed = replies.print_each(options, |drained| {
         let already = if drained.already { "Drained already" } else { "Drained" };
-        let waited = if wait.is_some() { "; none is in flight" } else { "" };
+        let waited = if drained.in_flight == Some(0) { "; none is in flight" } else { "" };
         format!("{already}: requests are answered with 503 until `pixeldctl resume`{waited}.")
-    })
+    });
+    CommandErrors::with(printed, still_busy)
 }
 
-/// Waits until no request is in flight; after `limit`, returns how many are.
-async fn wait_until_idle(client: &mut ControlClient, limit: Duration) -> Result<Option<u64>, CallError> {
+/// Waits until no request is in flight; returns the number of those that are after `limit`.
+async fn wait_until_idle(client: &mut ControlClient, limit: Duration) -> Result<u64, CallError> {
     const INTERVAL: Duration = Duration::from_millis(100);
 
     let deadline = Instant::now() + limit;
+    let mut last = None;
     loop {
-        let connections = client.stats().await?.connections;
-        match connections.open.saturating_sub(connections.idle) {
-            0 => return Ok(None),
-            left if Instant::now() >= deadline => return Ok(Some(left)),
-            _ => sleep(INTERVAL).await,
+        let Ok(stats) = timeout_at(deadline, client.stats()).await else {
+            return last.ok_or(CallError::TimedOut(limit));
+        };
+        let connections = stats?.connections;
+        let in_flight = connections.open.saturating_sub(connections.idle);
+        if in_flight == 0 || Instant::now() + INTERVAL >= deadline {
+            return Ok(in_flight);
         }
+        last = Some(in_flight);
+        sleep(INTERVAL).await;
     }
 }
 

@@ -1,13 +1,12 @@
-//! What systemd says of pixeld.service. systemd holds the sockets of a service that does not run, and starts it
-//! when a client connects: one that has failed would be started again with each question, until systemd closes the
-//! sockets.
+//! The state of pixeld.service. systemd starts a stopped service when a client connects to one of its sockets, so
+//! each query would start a failed service again, until systemd closes the sockets.
 
 use std::{fmt, path::Path, process::Stdio, time::Duration};
 
 use pixeld_control::exit::Exit;
 use tokio::{process::Command, time::timeout};
 
-/// Where the socket units listen.
+/// The directory of the units' sockets.
 const FOLDER: &str = "/run/pixeld";
 
 /// A service that has failed.
@@ -15,9 +14,9 @@ const FOLDER: &str = "/run/pixeld";
 pub struct FailedService {
     /// `Result=`
     result: String,
-    /// Why it rejects its configuration, if that is why it has failed.
+    /// The fault in its configuration, if that is why it has failed.
     pub config_error: Option<String>,
-    /// Whether systemd holds the socket that was asked for, and would start the service.
+    /// Whether systemd listens on the socket and would start the service.
     pub is_activatable: bool,
 }
 
@@ -30,10 +29,11 @@ impl fmt::Display for FailedService {
     }
 }
 
-/// Returns the state of the service to which systemd gives the socket at this path, if it has failed. `None`
-/// also if systemd does not say.
+/// Returns the state of the service of this socket if it has failed; `None` also if systemctl fails.
 pub async fn failed(socket: &Path, limit: Duration) -> Option<FailedService> {
-    // As sd_booted(3); it is so in no sandbox, such as that of ExecReload=.
+    // The path may lead there by a link, such as /var/run.
+    let socket = socket.canonicalize().unwrap_or_else(|_| socket.into());
+    // As sd_booted(3); false in a sandbox, such as that of ExecReload=.
     if !socket.starts_with(FOLDER) || !Path::new("/run/systemd/system").exists() {
         return None;
     }
@@ -49,7 +49,7 @@ pub async fn failed(socket: &Path, limit: Duration) -> Option<FailedService> {
     understand(&String::from_utf8_lossy(&shown.stdout))
 }
 
-/// Two blocks of `Name=value`: of the service, and of the socket.
+/// Parses two blocks of `Name=value`: of the service, and of the socket.
 fn understand(shown: &str) -> Option<FailedService> {
     let (service, socket) = shown.split_once("\n\n")?;
     let value = |block: &str, name: &str| {

@@ -13,11 +13,7 @@ use tokio::net::UnixStream;
 
 use super::{args::Purpose, error::CommandError, service_state};
 
-/// Connects to the socket that was named, or to that of the running daemon. A service that has failed is
-/// not started by it.
-///
-/// # Errors
-/// When no daemon is there, or this user may not connect.
+/// Connects to the named socket, or to the first of the running daemon's. Does not start a service that has failed.
 pub async fn connect(
     named: Option<PathBuf>,
     purpose: Purpose,
@@ -27,7 +23,7 @@ pub async fn connect(
     let candidates = if let Some(path) = named.or_else(|| from_environment(PIXELDCTL_SOCKET)) {
         vec![path_of(path)]
     } else {
-        // One that is relative is to be ignored (XDG Base Directory Specification).
+        // A relative path is ignored (XDG Base Directory Specification).
         let folder = from_environment(XDG_RUNTIME_DIR).filter(|folder| folder.is_absolute());
         candidates(purpose, folder)
     };
@@ -47,6 +43,7 @@ pub async fn connect(
                 io::ErrorKind::ConnectionRefused if !is_socket(path) => {
                     return Err(CommandError::NotASocket(path.clone()));
                 }
+                io::ErrorKind::WouldBlock => return Err(CommandError::QueueFull(path.clone())),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
                 _ => return Err(CommandError::Connect(path.clone(), error)),
             },
@@ -59,8 +56,7 @@ pub async fn connect(
     })
 }
 
-/// Where nobody listens at these sockets, a daemon may still answer at the one for reading beside them,
-/// and know where it takes changes.
+/// Looks for a daemon at the `control.sock` beside these sockets, and asks it for its admin socket.
 async fn elsewhere(tried: &[PathBuf], limit: Duration) -> Option<CommandError> {
     let beside = tried.iter().map(|path| path.with_file_name("control.sock"));
     for control in beside.filter(|path| !tried.contains(path)) {
@@ -85,7 +81,7 @@ fn admin_of(config: &ConfigReply) -> Option<String> {
     Some(setting.value.trim_matches('"').into())
 }
 
-/// Without the `unix:` that the configuration writes before it.
+/// Removes the prefix `unix:`, which addresses have in the configuration.
 fn path_of(named: PathBuf) -> PathBuf {
     named.to_str().and_then(|named| named.strip_prefix("unix:")).map(PathBuf::from).unwrap_or(named)
 }

@@ -42,7 +42,11 @@ fn missing_daemon_is_reported() {
     // First the socket is left behind, then it is gone.
     for _ in 0..2 {
         let output = daemon.ctl(&["stats"]);
-        assert_fails(&output, 69, &format!("pixeld is not running: nobody listens at {}", path.display()));
+        assert_fails(
+            &output,
+            69,
+            &format!("pixeld is not running: no process listens at {}", path.display()),
+        );
         assert_fails(&output, 69, "systemctl start pixeld");
         let _ = fs::remove_file(&path);
     }
@@ -58,7 +62,7 @@ fn missing_admin_socket_is_not_a_missing_daemon() {
     let answers = |place: &Path| {
         let (control, place) = (control.display(), place.display());
         format!(
-            "nobody listens at {}; pixeld answers at {control}, and takes changes at {place}\n",
+            "no process listens at {}; pixeld responds at {control}, and accepts changes at {place}\n",
             admin.display()
         )
     };
@@ -70,7 +74,7 @@ fn missing_admin_socket_is_not_a_missing_daemon() {
     fs::remove_file(&moved).unwrap();
     let output = ctl(&moved, &["drain"]);
     assert_fails(&output, 69, &format!("takes changes at {}\n", moved.display()));
-    assert_fails(&output, 69, "hint: that file was removed: restart pixeld");
+    assert_fails(&output, 69, "hint: the file of the socket was removed: ");
 }
 
 #[test]
@@ -92,9 +96,9 @@ fn permission_error_names_the_group() {
         Command::new(PIXELDCTL)
     };
     let output = captured(ctl.arg("stats").arg("--socket").arg(&socket));
-    assert_fails(&output, 77, &format!("you may not connect to {}", socket.display()));
+    assert_fails(&output, 77, &format!("no permission to connect to {}", socket.display()));
     // The group of a socket that no unit has opened is that of the user who started pixeld.
-    assert_fails(&output, 77, "hint: use sudo, or be user ");
+    assert_fails(&output, 77, "hint: use sudo, or run it as user ");
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn silent_daemon_times_out() {
     let output = captured(
         Command::new(PIXELDCTL).env_clear().args(["stats", "--timeout", "200ms", "--socket"]).arg(&path),
     );
-    assert_fails(&output, 75, "no answer within 200ms");
+    assert_fails(&output, 75, "no response within 200ms");
 }
 
 #[test]
@@ -126,6 +130,6 @@ fn full_control_backlog_is_reported_as_busy() {
     listen(&listener, Backlog::new(0).unwrap()).unwrap();
     let _waiting = UnixStream::connect(&path).unwrap();
     let output = ctl(&path, &["stats"]);
-    assert_fails(&output, 75, &format!("{} takes no connection: too many wait", path.display()));
-    assert_fails(&output, 75, "hint: the daemon is stalled or very busy: see `systemctl status pixeld`");
+    assert_fails(&output, 75, &format!("{} accepts no connection: its queue is full", path.display()));
+    assert_fails(&output, 75, "hint: the daemon is stalled or busy: `systemctl status pixeld`");
 }

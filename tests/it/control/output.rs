@@ -64,11 +64,11 @@ fn reply_of_another_version_is_reported() {
     for (words, fault) in [
         (&lacking[..], "missing field `"),
         (&unknown[..], "unknown variant `asleep`"),
-        (&b"[]\0"[..], "no reply"),
+        (&b"[]\0"[..], "not a Varlink reply"),
     ] {
         let output = stats_from_a_server_that_says(words);
         assert_fails(&output, 76, fault);
-        assert_fails(&output, 76, "hint: pixeldctl and pixeld may be of different versions");
+        assert_fails(&output, 76, "hint: pixeldctl and pixeld may have different versions");
         assert!(!stderr(&output).contains("enum"), "{output:?}");
     }
 }

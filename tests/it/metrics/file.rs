@@ -88,7 +88,7 @@ fn unwritable_file_error_has_its_path() {
     let output = daemon.ctl(&["stats", "--prometheus", "--output", "/nowhere/pixeld.prom"]);
     assert_eq!(code(&output), 74);
     let told = "pixeldctl: cannot write /nowhere/pixeld.prom: No such file or directory (os error 2)\n\
-                hint: its folder has to exist\n";
+                hint: `mkdir -p /nowhere`\n";
     assert_eq!(stderr(&output), told);
 }
 
@@ -104,7 +104,7 @@ fn full_disk_is_reported_and_keeps_the_file() {
     let output = captured(unshare.env("PIXELDCTL_SOCKET", daemon.control_socket()));
     assert_eq!((code(&output), stdout(&output).as_str()), (74, "old\n"), "{output:?}");
     let told = format!(
-        "pixeldctl: cannot write {}/p: No space left on device (os error 28)\nhint: make room there",
+        "pixeldctl: cannot write {}/p: No space left on device (os error 28)\nhint: free space there",
         small.display()
     );
     assert!(stderr(&output).starts_with(&told), "{output:?}");
@@ -140,7 +140,7 @@ fn output_to_a_device_works_but_not_by_a_link() {
     let output = write("/dev/full");
     assert_eq!(code(&output), 74);
     assert!(
-        stderr(&output).contains("No space left") && stderr(&output).contains("hint: make room"),
+        stderr(&output).contains("No space left") && stderr(&output).contains("hint: free space"),
         "{output:?}"
     );
     assert!(!fs::metadata("/dev/full").unwrap().is_file());

@@ -40,12 +40,15 @@ fn timed_out_change_is_not_made_later() {
             let output = daemon.ctl(&[change, &["--timeout", "200ms"]].concat());
             let said = stderr(&output);
             assert_eq!(code(&output), 75, "{said}");
-            assert!(said.starts_with("pixeldctl: no answer within 200ms\nhint: it may be done "), "{said}");
+            assert!(
+                said.starts_with("pixeldctl: no response within 200ms\nhint: the change may be made "),
+                "{said}"
+            );
             assert!(said.contains("`pixeldctl status`"), "{said}");
         }
         let output = daemon.ctl(&["reload", "--dry-run", "--timeout", "200ms"]);
         assert_eq!(code(&output), 75, "{output:?}");
-        assert!(!stderr(&output).contains("may be done"), "there is nothing to be done: {output:?}");
+        assert!(!stderr(&output).contains("may be made"), "there is nothing to be done: {output:?}");
     });
     let stats = stats_after_all_have_gone(&daemon, &before);
     assert_eq!((&stats["state"], &stats["workers"]), (&json!("serving"), &json!(2)));
@@ -92,7 +95,7 @@ fn stream_that_never_begins_times_out() {
         for stream in [&["events", "--follow"][..], &["stats", "--watch", "0.1"]] {
             let output = daemon.ctl(&[stream, &["--timeout", "200ms"]].concat());
             assert_eq!(code(&output), 75, "{output:?}");
-            assert!(stderr(&output).starts_with("pixeldctl: no answer within "), "{output:?}");
+            assert!(stderr(&output).starts_with("pixeldctl: no response within "), "{output:?}");
         }
     });
 }

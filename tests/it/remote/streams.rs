@@ -95,7 +95,10 @@ fn missed_events_are_reported_with_their_host() {
         let hosts = Hosts::new().script("t2", &script);
         let output = hosts.ctl(&[&["events", "--follow", "-H", "t2"], options].concat());
         assert_eq!(stdout(&output), format!("{line}{away}"), "{output:?}");
-        assert!(stderr(&output).starts_with("pixeldctl: t2: there is no pixeldctl\n"), "{output:?}");
+        assert!(
+            stderr(&output).starts_with("pixeldctl: t2: pixeldctl is not installed there\n"),
+            "{output:?}"
+        );
     }
 }
 
@@ -199,5 +202,5 @@ fn bridge_to_a_stalled_daemon_ends() {
     let bridge = Running::start(command.stdin(Stdio::null()));
     let (code, said) = bridge.end();
     t2.signal(Signal::SIGCONT);
-    assert_eq!((code, said.lines().next()), (75, Some("pixeldctl: no answer within 200ms")));
+    assert_eq!((code, said.lines().next()), (75, Some("pixeldctl: no response within 200ms")));
 }

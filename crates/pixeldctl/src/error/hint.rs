@@ -6,42 +6,40 @@ use pixeld_control::{CallError, ControlError, VERSION, exit::Exit};
 use super::{CommandError, NO_SUCH_PROGRAM, NOT_UNDERSTOOD};
 use crate::{host_target::HostTarget, version};
 
-/// What ssh exits with when it could not connect.
+/// The exit status of ssh if it cannot connect.
 const SSH_FAILED: i32 = 255;
-/// What `pixeldctl bridge` exits with.
+/// Exit statuses of `pixeldctl bridge`.
 const NO_DAEMON: i32 = Exit::Unavailable as i32;
 const NO_PERMISSION: i32 = Exit::NoPerm as i32;
 
-/// Opens the socket for changing where systemd does that, and restarts the service with it.
-const OPEN_ADMIN: &str = "systemctl enable pixeld-admin.socket && systemctl restart pixeld-admin.socket";
-const RELOAD_BY_SIGNAL: &str = "systemctl kill -s HUP pixeld";
-const DAEMON_STALLED: &str = "the daemon is stalled or very busy: see `systemctl status pixeld`";
+/// Opens the admin socket, and restarts the service with it.
+const OPEN_ADMIN: &str =
+    "`sudo systemctl enable pixeld-admin.socket && sudo systemctl restart pixeld-admin.socket`";
+const DAEMON_STALLED: &str = "the daemon is stalled or busy: `systemctl status pixeld`";
 const OTHER_PROGRAM: &str = "name the socket of a pixeld with --socket";
 const DIFFERENT_VERSIONS: &str =
-    "pixeldctl and pixeld may be of different versions: restart pixeld after an upgrade";
+    "pixeldctl and pixeld may have different versions; after an upgrade, `sudo systemctl restart pixeld`";
 
 impl CommandError {
-    /// What to do about it, where something can be said.
+    /// Returns a command that helps, or advice.
     pub(super) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoDaemon(_) => {
-                "start it with `systemctl start pixeld`, or name its socket with --socket".into()
+                "`sudo systemctl start pixeld`; if it runs without systemd, name its socket with --socket".into()
             }
             Self::ServiceFailed(service) if service.config_error.is_some() => {
-                "correct it, see with `sudo pixeldctl doctor` that nothing is left, then \
-                 `sudo systemctl start pixeld`"
-                    .into()
+                "correct the file, then `sudo pixeldctl doctor` and `sudo systemctl start pixeld`".into()
             }
             Self::ServiceFailed(_) => {
-                "`journalctl -u pixeld -n 20` says why; then `sudo systemctl start pixeld`".into()
+                "`sudo journalctl -u pixeld -n 20` shows why; then `sudo systemctl start pixeld`".into()
             }
-            Self::InFlight(..) => "wait on with `pixeldctl drain --wait`: their time-outs end them".into(),
+            Self::InFlight(..) => "`pixeldctl drain --wait=60s` waits longer; timeouts end each request".into(),
             Self::OtherSocket { tried, admin: Some(admin), .. } if tried.contains(admin) => {
-                "that file was removed: restart pixeld, or, where systemd holds the socket, \
-                 `systemctl restart pixeld-admin.socket`"
+                "the file of the socket was removed: `sudo systemctl restart pixeld-admin.socket`, or restart \
+                 a pixeld that runs without systemd"
                     .into()
             }
-            Self::ReadOnly(_) => format!("`{OPEN_ADMIN}`; without it, `{RELOAD_BY_SIGNAL}` reloads"),
+            Self::ReadOnly(_) => format!("{OPEN_ADMIN}; to reload without it, `sudo systemctl kill -s HUP pixeld`"),
             Self::OtherSocket { admin, control, .. } => {
                 format!("use --socket {}", admin.as_ref().unwrap_or(control).display())
             }
@@ -50,41 +48,40 @@ impl CommandError {
                 let group = if path.ends_with("admin.sock") { "pixeld-admin" } else { "pixeld" };
                 format!("use sudo, or `sudo usermod -aG {group} $USER` and log in again")
             }
-            Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => DAEMON_STALLED.into(),
-            // More wait to be let in than may.
-            Self::Connect(_, error) if error.kind() == ErrorKind::WouldBlock => DAEMON_STALLED.into(),
+            Self::QueueFull(_) | Self::ConnectTimedOut(..) | Self::Call(CallError::TimedOut(_)) => {
+                DAEMON_STALLED.into()
+            }
             Self::Call(CallError::ChangeTimedOut(_)) => {
-                "it may be done all the same: look at `pixeldctl status`; and if that does not answer \
-                 either, at `systemctl status pixeld`"
+                "the change may be made nevertheless: `pixeldctl status`; if that times out as well, \
+                 `systemctl status pixeld`"
                     .into()
             }
-            Self::Inactive(unit) => format!("start it with `systemctl start {unit}`"),
-            Self::Write(_, error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory => "its folder has to exist".into(),
-                ErrorKind::PermissionDenied => {
-                    "this user has to be allowed to write to its folder, and to the file if there is one"
-                        .into()
+            Self::Inactive(unit) => format!("`sudo systemctl start {unit}`"),
+            Self::Write(path, error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                    format!("`mkdir -p {}`", path.parent()?.display())
                 }
+                ErrorKind::PermissionDenied => "use sudo, or a directory that this user may write to".into(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "make room there; a file that was there before is as it was".into()
+                    "free space there; an existing file is unchanged".into()
                 }
                 _ => return None,
             },
-            Self::Systemctl { .. } => "leave --if-active out where systemd does not run pixeld".into(),
-            Self::NoSsh(..) => "install the package openssh-client".into(),
+            Self::Systemctl { .. } => "omit --if-active if systemd does not run pixeld".into(),
+            Self::NoSsh(..) => "`sudo apt install openssh-client || sudo dnf install openssh-clients`".into(),
             Self::AtHost(target, error) => error.hint_at(target)?,
-            Self::NoScreen(_) => "use `pixeldctl stats --watch 1`, which prints line after line".into(),
-            Self::TopAsJson => "use `pixeldctl stats --watch 1 --json`".into(),
+            Self::NoScreen(_) => "`pixeldctl stats --watch 1` prints lines instead".into(),
+            Self::TopAsJson => "`pixeldctl stats --watch 1 --json`".into(),
             Self::Call(CallError::Refused(error)) => match error {
-                ControlError::NotPermitted { socket: None, .. } => format!("`{OPEN_ADMIN}`"),
+                ControlError::NotPermitted { socket: None, .. } => OPEN_ADMIN.into(),
                 ControlError::NotPermitted { socket: Some(socket), .. } => {
-                    format!("leave --socket out, or use --socket {socket}")
+                    format!("omit --socket, or use --socket {socket}")
                 }
                 ControlError::InvalidConfiguration { .. } => {
-                    "nothing was changed; fix the files, try `pixeld --check`, then reload again".into()
+                    "nothing was changed; correct the files, then `pixeldctl reload --dry-run`".into()
                 }
-                ControlError::Busy { .. } => "wait until that is done, and try again".into(),
-                ControlError::TooManyClients { .. } => "end other clients, such as `pixeldctl top`".into(),
+                ControlError::Busy { .. } => "try again when the other change is done".into(),
+                ControlError::TooManyClients { .. } => "close other clients, such as `pixeldctl top`".into(),
                 _ => return None,
             },
             Self::Incompatible(_, daemon) if !daemon.is_pixeld() => OTHER_PROGRAM.into(),
@@ -99,16 +96,16 @@ impl CommandError {
             },
             Self::Call(CallError::Unknown(_)) => DIFFERENT_VERSIONS.into(),
             Self::Call(CallError::Closed) => {
-                "it may have restarted: try again; or is this not the socket of a pixeld?".into()
+                "try again if pixeld is restarting; otherwise the socket may belong to another program".into()
             }
             Self::Call(CallError::Protocol(_)) => {
-                format!("{DIFFERENT_VERSIONS}; or is this not the socket of a pixeld?")
+                format!("{DIFFERENT_VERSIONS}; or the socket belongs to another program")
             }
             _ => return None,
         })
     }
 
-    /// As [`Self::hint`], if this happened at `target`.
+    /// Returns the hint for an error at `target`.
     pub fn hint_at(&self, target: &HostTarget) -> Option<String> {
         match target {
             HostTarget::Ssh(host) => self.hint_for(host).or_else(|| self.hint()),
@@ -116,26 +113,25 @@ impl CommandError {
         }
     }
 
-    /// What helps where this happened on another host.
     fn hint_for(&self, host: &str) -> Option<String> {
         if host.starts_with('-') {
-            // To anybody who tried it by hand, it would be an option of ssh.
+            // In a command that the operator pastes, it would be an option of ssh.
             return None;
         }
         Some(match self {
             Self::Remote { code: Some(SSH_FAILED), .. } => format!("try `ssh {host} true`"),
             Self::Remote { code: Some(NO_SUCH_PROGRAM), .. } => {
-                format!("install pixeld on {host}, with pixeldctl in the PATH that ssh has there")
+                format!("install pixeld on {host}; `ssh {host} command -v pixeldctl` must find it")
             }
             Self::Remote { code: Some(NOT_UNDERSTOOD), .. } => {
                 format!("install the same version of pixeld on {host} and here")
             }
             Self::Remote { code: Some(NO_DAEMON), message } if message.contains("is not running") => {
-                format!("start it there: `ssh {host} sudo systemctl start pixeld`")
+                format!("`ssh {host} sudo systemctl start pixeld`")
             }
             Self::Remote { code: Some(NO_PERMISSION), message } => {
                 let group = if message.contains("admin.sock") { "pixeld-admin" } else { "pixeld" };
-                format!("log in as root there, or as a member of the group {group}")
+                format!("log in there as root or as a member of the group {group}")
             }
             Self::Incompatible(_, daemon) if daemon.is_pixeld() => {
                 match version::compare(&daemon.version, VERSION)? {
@@ -147,17 +143,16 @@ impl CommandError {
                 }
             }
             Self::Call(CallError::TimedOut(_)) => {
-                format!("try `ssh {host} true`, and there `systemctl status pixeld`")
+                format!("`ssh {host} systemctl status pixeld`")
             }
             Self::Call(CallError::ChangeTimedOut(_)) => format!(
-                "it may be done all the same: look at `pixeldctl status -H {host}`; and if that does not \
-                 answer either, try `ssh {host} true`, and there `systemctl status pixeld`"
+                "the change may be made nevertheless: `pixeldctl status -H {host}`; if that times out as well, \
+                 `ssh {host} systemctl status pixeld`"
             ),
             Self::Call(CallError::Protocol(_)) => {
                 format!(
-                    "pixeldctl here and pixeld on {host} may be of different versions: restart pixeld after \
-                     an upgrade; or else `ssh {host} true` must print nothing: look into the shell's \
-                     start-up files there"
+                    "pixeldctl here and pixeld on {host} may have different versions; or the shell's start-up \
+                     files there print text: `ssh {host} true` must print nothing"
                 )
             }
             _ => return None,
@@ -165,8 +160,8 @@ impl CommandError {
     }
 }
 
-/// What helps with a socket that no unit has opened: it belongs to the user and the group that pixeld runs
-/// as, and its folder may be closed to others.
+/// Returns the hint for a socket that no unit has opened: it belongs to the user and the group of pixeld, and its
+/// directory may be closed to others.
 fn no_permission_elsewhere(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
 
@@ -179,9 +174,10 @@ fn no_permission_elsewhere(path: &Path) -> String {
     let owner = name(owner, metadata.uid());
     if part == path && metadata.mode() & 0o020 != 0 {
         let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten().map(|group| group.name);
-        return format!("use sudo, or be user {owner} or in group {}", name(group, metadata.gid()));
+        let group = name(group, metadata.gid());
+        return format!("use sudo, or run it as user {owner} or as a member of the group {group}");
     }
-    format!("use sudo, or be user {owner}, to whom {} belongs; is XDG_RUNTIME_DIR yours?", part.display())
+    format!("`sudo -u {owner} pixeldctl …`: {} belongs to user {owner}", part.display())
 }
 
 #[cfg(test)]
@@ -196,13 +192,11 @@ mod tests {
         let socket = folder.path().join("control.sock");
         let hint = |path: &Path| CommandError::NoPermission(path.into()).hint().unwrap();
         let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
-        assert!(
-            hint(&socket).contains(&format!("be user {me}, to whom {} belongs", folder.path().display()))
-        );
+        assert!(hint(&socket).contains(&format!("{} belongs to user {me}", folder.path().display())));
         fs::write(&socket, "").unwrap();
         fs::set_permissions(&socket, PermissionsExt::from_mode(0o660)).unwrap();
         let group = Group::from_gid(Gid::effective()).unwrap().unwrap().name;
-        assert!(hint(&socket).ends_with(&format!("be user {me} or in group {group}")));
+        assert!(hint(&socket).ends_with(&format!("as user {me} or as a member of the group {group}")));
         assert!(hint(Path::new("/run/pixeld/admin.sock")).contains("pixeld-admin"));
     }
 }
