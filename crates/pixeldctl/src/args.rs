@@ -4,133 +4,129 @@ use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser, va
 use clap_complete::Shell;
 use pixeld_control::MAX_WORKERS;
 
-/// The heading in --help of the options that each command has.
+/// The heading in --help of the options that all commands have.
 const GLOBAL: &str = "Global options";
 
-/// Looks inside a running pixeld, and steers it.
+/// Inspect and control a running pixeld
 #[derive(Debug, Parser)]
 #[command(
     name = "pixeldctl",
     version,
     max_term_width = 80,
-    after_help = "Examples:\n  pixeldctl status               how it goes, on one screen\n  \
-                  pixeldctl stats --watch 1      what happens each second\n  \
-                  pixeldctl stats -H c5 -H t2    both hosts, and their sum\n  \
-                  pixeldctl workers +1           one more thread, now\n  \
-                  pixeldctl drain -H t2          send t2's requests elsewhere\n  \
-                  pixeldctl doctor               what is wrong with this host\n\n\
-                  Reading takes membership of the group pixeld, changing of pixeld-admin.\n\
+    after_help = "Examples:\n  pixeldctl status               show state, rates and recent events\n  \
+                  pixeldctl stats --watch 1      print statistics every second\n  \
+                  pixeldctl stats -H c5 -H t2    show two hosts and their sum\n  \
+                  pixeldctl workers +1           add a worker thread\n  \
+                  pixeldctl drain -H t2          take host t2 out of service\n  \
+                  pixeldctl doctor               check this host for problems\n\n\
+                  Members of the group pixeld can read, members of pixeld-admin can also change.\n\
                   See pixeldctl(1), pixeld(8) and pixeld-control(7)."
 )]
 pub struct CtlArgs {
-    /// Do it on this host instead, by way of ssh and the pixeldctl there; may be given several
-    /// times. ".host" is this host
+    /// Run the command on HOST, over ssh and the pixeldctl there; may be repeated; ".host" is this
+    /// host
     #[arg(short = 'H', long = "host", value_name = "[USER@]HOST", global = true, help_heading = GLOBAL, value_parser = NonEmptyStringValueParser::new())]
     pub hosts: Vec<String>,
 
-    /// The daemon's control or admin socket [default: $PIXELDCTL_SOCKET, else the one under
-    /// /run/pixeld, else under $XDG_RUNTIME_DIR/pixeld]
+    /// Connect to this control or admin socket [default: $PIXELDCTL_SOCKET, then the socket in
+    /// /run/pixeld, then in $XDG_RUNTIME_DIR/pixeld]
     #[arg(long, value_name = "PATH", global = true, help_heading = GLOBAL, conflicts_with = "hosts")]
     pub socket: Option<PathBuf>,
 
-    /// How long the daemon may take to answer, such as "10s" or "500ms"
+    /// Wait at most TIME for each response of the daemon, such as "10s" or "500ms"
     #[arg(long, value_name = "TIME", global = true, help_heading = GLOBAL, default_value = "10s", value_parser = timeout)]
     pub timeout: Duration,
 
-    /// Print what the daemon replies as JSON
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 
-    /// What to do.
     #[command(subcommand)]
     pub command: CtlCommand,
 }
 
-/// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CtlCommand {
-    /// Show how it goes on one screen: state, workers, rates, latency, last events
+    /// Show state, workers, rates, latency and recent events on one screen
     Status,
-    /// Show what the daemon has counted
+    /// Show the statistics of the daemon
     Stats {
-        /// Print one line of figures every SECONDS seconds, over restarts of the daemon, too
+        /// Print one line of statistics every SECONDS seconds, across restarts of the daemon
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         watch: Option<Duration>,
-        /// Print in the text format of Prometheus
+        /// Print metrics in the text format of Prometheus
         #[arg(long, conflicts_with_all = ["json", "watch"])]
         prometheus: bool,
-        /// Put that in the place of a file in one step, instead of printing it
+        /// Replace FILE atomically instead of printing to stdout
         #[arg(long, value_name = "FILE", requires = "prometheus")]
         output: Option<PathBuf>,
-        /// Do not ask a daemon whose systemd unit is not active, for that would start it
+        /// Query the daemon only if systemd has UNIT active, because a query would start it
         #[arg(long, value_name = "UNIT", requires = "prometheus", conflicts_with = "hosts")]
         if_active: Option<String>,
     },
-    /// Show the worker threads, or change their number
+    /// Show the worker threads or change their number
     Workers {
-        /// How many: N, +N more, -N fewer, or "auto" for as many as the configuration asks for
+        /// Set N workers, add N (+N), remove N (-N), or restore the configured number ("auto")
         #[arg(value_name = "N", allow_hyphen_values = true)]
         count: Option<WorkerCount>,
     },
-    /// Show a live table of hosts and workers
+    /// Show hosts and workers live on the whole terminal
     Top,
-    /// Show what happened last
+    /// Show recent events
     Events {
-        /// Go on with what happens next, over restarts of the daemon, too
+        /// Continue with new events, across restarts of the daemon
         #[arg(short, long)]
         follow: bool,
-        /// Show only the last N of those that have happened before
+        /// Show only the last N of the recent events
         #[arg(short = 'n', long, value_name = "N")]
         lines: Option<usize>,
     },
-    /// Show the configuration that holds, and where each value comes from
+    /// Show the configuration in effect and the origin of each value
     Config,
-    /// Read the configuration again: all of it is applied, or nothing changes
+    /// Reload the configuration; if it has a fault, change nothing
     Reload {
-        /// Only show what would change
+        /// Show what would change without applying it
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show how much is logged, or change it
+    /// Show the log level or change it
     LogLevel {
-        /// Which level, or "auto" for what the configuration says
+        /// Set this level, or restore the configured level ("auto")
         level: Option<LogLevel>,
     },
-    /// Answer requests with 503 from now on, so that nginx goes to another host
+    /// Reject requests with 503, so that nginx sends them to another host
     Drain {
-        /// Wait until no request is in flight, for TIME at most [default: 30s]
+        /// Wait until no request is in flight, for at most TIME [default: 30s]
         #[arg(
             long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
             value_parser = timeout
         )]
         wait: Option<Duration>,
     },
-    /// Answer requests again
+    /// Accept requests again after a drain
     Resume,
-    /// Look at the host for what makes a load test fail, and say how to fix it
+    /// Check the host for problems and print the commands that fix them
     Doctor,
-    /// Connect stdin and stdout to a control socket; what -H runs on the other host
+    /// Connect stdin and stdout to a control socket, as -H does on the other host
     Bridge {
-        /// What is going to be done over it
+        /// Select the socket by purpose
         #[arg(value_enum, default_value = "read")]
         purpose: Purpose,
     },
-    /// Print the script that completes pixeldctl's command line in a shell
+    /// Print the completion script for a shell
     Completions {
-        /// Which shell
+        /// Select the shell
         #[arg(value_parser = value_parser!(Shell))]
         shell: Shell,
     },
 }
 
-/// How many workers there are to be.
+/// The argument of `workers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerCount {
-    /// As many as the configuration asks for.
+    /// The configured number.
     Configured,
-    /// This many.
     Exactly(u64),
-    /// So many more, or fewer.
     Relative(i64),
 }
 
@@ -146,42 +142,42 @@ impl FromStr for WorkerCount {
             }
             _ => text.parse().ok().filter(|count| is_possible(*count)).map(Self::Exactly),
         };
-        count.ok_or_else(|| format!("write a number from 1 to {MAX_WORKERS}, +N, -N or \"auto\""))
+        count.ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}, +N, -N or \"auto\""))
     }
 }
 
-/// How much is to be logged.
+/// The argument of `log-level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// What does not work
+    /// Log failures
     Error,
-    /// Also what will stop working
+    /// Log also conditions that lead to failures
     Warn,
-    /// Also what the daemon does
+    /// Log also changes of the daemon's state
     Info,
-    /// Also each rejected request
+    /// Log also each rejected request
     Debug,
-    /// What the configuration says
+    /// Restore the configured level
     Auto,
 }
 
-/// What a connection is for, which decides over the socket that it needs.
+/// What a connection is for; it decides which socket is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
-    /// control.sock, or admin.sock where only that may be opened
+    /// Use control.sock, or admin.sock if only that permits the user
     Read,
-    /// admin.sock
+    /// Use admin.sock
     Change,
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time.is_zero() { Err("nothing can be done in no time".into()) } else { Ok(time) }
+    if time.is_zero() { Err("must be greater than zero".into()) } else { Ok(time) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write seconds, from 0.1 to 3600".into())
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, from 0.1 to 3600".into())
 }
 
 #[cfg(test)]
