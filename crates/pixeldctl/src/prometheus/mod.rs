@@ -1,7 +1,6 @@
 mod exposition;
 
 use std::{
-    fmt::Display,
     fs::{FileType, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -11,7 +10,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 use pixeld_control::{
-    ConnectionStats, Outcome, ProcessInfo, ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply,
+    LatencyStats, Outcome, ProcessInfo, ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply,
 };
 use tokio::{process::Command, time::timeout};
 
@@ -24,8 +23,8 @@ use super::{
     render,
 };
 
-/// `pixeldctl stats --prometheus`: to stdout or into a file, of daemons that are asked only if this
-/// unit is active.
+/// `pixeldctl stats --prometheus`: writes metrics to stdout or to a file; with a unit, queries the daemon only if
+/// the unit is active.
 pub async fn run(
     options: &Options,
     output: Option<PathBuf>,
@@ -42,27 +41,23 @@ pub async fn run(
             })
             .await
         }
-        // Only one place goes with a unit: this host.
+        // clap accepts a unit for this host only.
         Err(error) => Replies(options.targets.iter().cloned().zip([Err(error)]).collect()),
     };
     let mut exposition = Exposition::default();
     let (mut hosts, mut errors) = (Vec::new(), Vec::new());
     for (target, reply) in replies.0 {
         let host = options.several.then(|| target.to_string());
-        // Each sample may be there once only, and so may each host.
+        // Two targets may have the same host name, and a sample must not be repeated.
         if hosts.contains(&host) {
             continue;
         }
         hosts.push(host.clone());
         let mut daemon = exposition.of(host);
-        daemon.add(
-            "pixeld_up",
-            "Whether the daemon responded when it was last asked.",
-            u8::from(reply.is_ok()),
-        );
+        daemon.add("pixeld_up", "Whether the daemon responded to the last query.", u8::from(reply.is_ok()));
         match reply {
             Ok((stats, workers)) => write(&mut daemon, &stats, &workers),
-            // The file says so, which is what it is for.
+            // pixeld_up in the file reports it.
             Err(error) if output.is_some() && error.is_not_running() => {}
             Err(error) if options.several => errors.push(error.at(&target)),
             Err(error) => errors.push(error),
@@ -78,8 +73,8 @@ pub async fn run(
     CommandErrors::all(errors.into_iter().chain(written.err()))
 }
 
-/// Returns an error unless systemd has the unit active. Only systemd knows: if it has the sockets of a daemon that
-/// does not run, connecting would start the daemon.
+/// Fails unless systemd has the unit active. To connect would start a stopped daemon, because systemd listens on
+/// its sockets.
 async fn require_active(unit: String, options: &Options) -> Result<(), CommandError> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(["--quiet", "is-active", "--", &unit]).stdin(Stdio::null()).kill_on_drop(true);
@@ -91,28 +86,28 @@ async fn require_active(unit: String, options: &Options) -> Result<(), CommandEr
             _ => String::from_utf8_lossy(&output.stderr).trim_end().into(),
         },
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "it does not respond".into(),
+        Err(_) => "no response".into(),
     };
     Err(CommandError::Systemctl { unit, reason })
 }
 
-/// Writes text to a path: in the place of a file or of a symbolic link, or into a pipe or a device. A link
-/// is never followed: in a folder such as /tmp it may be that of another user, and lead to any file.
+/// Writes text to a path: replaces a file or a symbolic link, or writes to a pipe or a device. Never follows a
+/// link, because in a directory such as /tmp another user may have made it.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let is_other = |kind: FileType| !kind.is_file() && !kind.is_symlink() && !kind.is_dir();
     match path.symlink_metadata() {
         Ok(found) if is_other(found.file_type()) => {
             let mut other =
                 OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
-            // Another process may have put a file there meanwhile, which may have other names.
+            // Another process may have replaced it by a file meanwhile.
             if other.metadata()?.is_file() {
                 return Err(ErrorKind::ResourceBusy.into());
             }
             other.write_all(text.as_bytes())
         }
-        // Replacing /dev/stdout would take it from every process of the host.
+        // To replace /dev/stdout would remove it for every process of the host.
         Ok(link) if link.is_symlink() && path.metadata().is_ok_and(|to| is_other(to.file_type())) => {
-            Err(io::Error::other("it is a link to a pipe or a device, and links are not followed"))
+            Err(io::Error::other("it is a symbolic link to a pipe or a device, and links are not followed"))
         }
         _ => replace(path, text),
     }
@@ -122,195 +117,141 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    // Of one that is not there, the system has better words than what is left of an error below.
+    // Fails with a clearer error than the creation of a temporary file.
     folder.metadata()?;
-    // Its name has another ending: the collector of node_exporter leaves it alone.
+    // node_exporter's collector reads only files that end in .prom.
     let mut new = tempfile::Builder::new()
         .prefix(".pixeld-")
         .suffix(".new")
         .tempfile_in(folder)
-        // Without the name of the new file, which means nothing to the user.
+        // Without the name of the temporary file, which is of no use to the user.
         .map_err(|error| io::Error::from(error.kind()))?;
     new.as_file_mut().write_all(text.as_bytes())?;
-    // The collector has another user; the umask does not matter.
+    // The collector runs as another user, so the umask must not apply.
     new.as_file().set_permissions(Permissions::from_mode(0o644))?;
     new.persist(path)?;
     Ok(())
 }
 
 fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
-    daemon.add_of(
-        ("version", &stats.process.version),
-        "pixeld_build_info",
-        "The version of the daemon, as a label.",
-        1,
-    );
-    daemon.add(
-        "pixeld_drained",
-        "Whether requests get status 503 because an operator drained the daemon.",
-        u8::from(stats.state == ServiceState::Drained),
-    );
+    let version = ("version", stats.process.version.as_str());
+    daemon.add_of(version, "pixeld_build_info", "The version of the daemon, as a label.", 1);
+    let is_drained = u8::from(stats.state == ServiceState::Drained);
+    daemon.add("pixeld_drained", "Whether the daemon is drained and rejects requests with 503.", is_drained);
     write_config(daemon, stats);
     write_requests(daemon, stats);
-    write_connections(daemon, &stats.connections);
-    daemon.add("pixeld_received_bytes_total", "Bytes received on client connections.", stats.bytes_received);
-    daemon.add("pixeld_sent_bytes_total", "Bytes sent on client connections.", stats.bytes_sent);
-    daemon.add(
-        "pixeld_log_lines_dropped_total",
-        "Log lines that could not be written, or not fast enough.",
-        stats.log_lines_dropped,
-    );
-    daemon.add(
-        "pixeld_counters_since_timestamp_seconds",
-        "When the counters began, which outlive restarts, since 1970-01-01 UTC.",
-        milliseconds(stats.counters_since_unix_ms),
-    );
+    write_connections(daemon, stats);
+    let since = milliseconds(stats.counters_since_unix_ms);
+    daemon.add("pixeld_counters_since_timestamp_seconds", "Unix time when the counters began.", since);
     write_process(daemon, &stats.process);
     for (state, label) in [(WorkerState::Serving, "serving"), (WorkerState::Leaving, "leaving")] {
         let count = workers.workers.iter().filter(|worker| worker.state == state).count();
         daemon.add_of(("state", label), "pixeld_workers", "Worker threads by their state.", count);
     }
-    daemon.add(
-        "pixeld_workers_configured",
-        "Worker threads that the configuration asks for.",
-        workers.configured,
-    );
+    daemon.add("pixeld_workers_configured", "Configured number of worker threads.", workers.configured);
     workers.workers.iter().for_each(|worker| write_worker(daemon, worker));
 }
 
 fn write_config(daemon: &mut DaemonMetrics, stats: &Stats) {
-    // pixeld 0.1 does not say it.
-    if stats.config_loaded_unix_ms > 0 {
-        daemon.add(
-            "pixeld_config_last_reload_successful",
-            "Whether the configuration was accepted when it was last read.",
-            u8::from(stats.last_reload_succeeded),
-        );
-        daemon.add(
-            "pixeld_config_last_reload_success_timestamp_seconds",
-            "When the configuration in effect was read, since 1970-01-01 UTC.",
-            milliseconds(stats.config_loaded_unix_ms),
-        );
+    let loaded = stats.config_loaded_unix_ms;
+    // pixeld 0.1 does not report it.
+    if loaded > 0 {
+        let name = "pixeld_config_last_reload_successful";
+        let succeeded = u8::from(stats.last_reload_succeeded);
+        daemon.add(name, "Whether the last reload of the configuration succeeded.", succeeded);
+        let name = "pixeld_config_last_reload_success_timestamp_seconds";
+        daemon.add(name, "Unix time when the configuration in effect was read.", milliseconds(loaded));
     }
 }
 
 fn write_requests(daemon: &mut DaemonMetrics, stats: &Stats) {
     for outcome in Outcome::ALL {
-        daemon.add_of(
-            ("outcome", &outcome.name().replace(' ', "_")),
-            "pixeld_requests_total",
-            "Requests that have a response, by their outcome.",
-            stats.requests.get(outcome),
-        );
+        let label = outcome.name().replace(' ', "_");
+        let count = stats.requests.get(outcome);
+        daemon.add_of(("outcome", &label), "pixeld_requests_total", "Requests by their outcome.", count);
     }
     // A connection has one request at a time. The two numbers are not of the same moment.
-    daemon.add(
-        "pixeld_requests_in_flight",
-        "Requests that are incomplete, or whose responses are not sent.",
-        stats.connections.open.saturating_sub(stats.connections.idle),
-    );
-    let buckets: Vec<_> =
-        stats.latency.buckets.iter().map(|bucket| (bucket.below_us, bucket.count)).collect();
-    daemon.durations(
-        "pixeld_request_duration_seconds",
-        "Time from the first byte of a request to the last byte of its response.",
-        &buckets,
-        stats.latency.sum_us,
-    );
+    let in_flight = stats.connections.open.saturating_sub(stats.connections.idle);
+    let help = "Requests that are incomplete, or whose responses are not sent.";
+    daemon.add("pixeld_requests_in_flight", help, in_flight);
+    let LatencyStats { buckets, sum_us, .. } = &stats.latency;
+    let buckets: Vec<_> = buckets.iter().map(|bucket| (bucket.below_us, bucket.count)).collect();
+    let help = "Time from the first byte of a request to the last byte of its response.";
+    daemon.durations("pixeld_request_duration_seconds", help, &buckets, *sum_us);
 }
 
-fn write_connections(daemon: &mut DaemonMetrics, connections: &ConnectionStats) {
-    let ConnectionStats {
-        open,
-        idle,
-        accepted,
-        adopted,
-        limit,
-        effective_limit,
-        evicted,
-        write_timeouts,
-        accept_pauses,
-    } = connections;
-    daemon.add("pixeld_connections_open", "Client connections that are open.", open);
-    daemon.add("pixeld_connections_idle", "Open connections that wait for their next request.", idle);
-    daemon.add("pixeld_connections_limit", "Connections that may be open (limits.connections).", limit);
-    daemon.add(
-        "pixeld_connections_effective_limit",
-        "Connections that may be open; fewer than configured if too few files may be open.",
-        effective_limit,
-    );
-    daemon.add("pixeld_connections_accepted_total", "Client connections accepted.", accepted);
-    daemon.add(
-        "pixeld_connections_adopted_total",
-        "Connections adopted from the previous process, at a restart.",
-        adopted,
-    );
-    daemon.add("pixeld_connections_evicted_total", "Connections closed to stay within the limit.", evicted);
-    daemon.add(
-        "pixeld_connections_write_timeouts_total",
-        "Connections closed because their clients did not read their responses in time.",
-        write_timeouts,
-    );
-    daemon.add(
-        "pixeld_accept_pauses_total",
-        "Times that accepting paused, at the limit or because descriptors or memory ran out.",
-        accept_pauses,
-    );
+fn write_connections(daemon: &mut DaemonMetrics, stats: &Stats) {
+    let now = &stats.connections;
+    for (name, help, value) in [
+        ("pixeld_connections_open", "Open client connections.", now.open),
+        ("pixeld_connections_idle", "Open connections without a request.", now.idle),
+        ("pixeld_connections_limit", "Configured limit of open connections.", now.limit),
+        ("pixeld_connections_effective_limit", "Connection limit in effect.", now.effective_limit),
+        ("pixeld_connections_accepted_total", "Accepted client connections.", now.accepted),
+        ("pixeld_connections_adopted_total", "Connections adopted from a previous process.", now.adopted),
+        ("pixeld_connections_evicted_total", "Connections closed to stay within the limit.", now.evicted),
+        (
+            "pixeld_connections_write_timeouts_total",
+            "Connections closed because their clients did not read the response in time.",
+            now.write_timeouts,
+        ),
+        (
+            "pixeld_accept_pauses_total",
+            "Pauses of accepting, at the limit or because descriptors or memory ran out.",
+            now.accept_pauses,
+        ),
+        ("pixeld_received_bytes_total", "Bytes received on client connections.", stats.bytes_received),
+        ("pixeld_sent_bytes_total", "Bytes sent on client connections.", stats.bytes_sent),
+        ("pixeld_log_lines_dropped_total", "Log lines that were dropped.", stats.log_lines_dropped),
+    ] {
+        daemon.add(name, help, value);
+    }
 }
 
 fn write_process(daemon: &mut DaemonMetrics, process: &ProcessInfo) {
-    daemon.add(
-        "pixeld_starts_total",
-        "Starts of the daemon since the counters began, this one included.",
-        process.starts,
-    );
-    daemon.add(
-        "pixeld_process_start_time_seconds",
-        "When this process started, since 1970-01-01 UTC.",
-        milliseconds(process.started_unix_ms),
-    );
-    daemon.add(
-        "pixeld_process_cpu_seconds_total",
-        "CPU time that this process has used.",
-        milliseconds(process.cpu_ms),
-    );
+    let started = milliseconds(process.started_unix_ms);
+    daemon.add("pixeld_starts_total", "Starts of the daemon since the counters began.", process.starts);
+    daemon.add("pixeld_process_start_time_seconds", "Unix time when the process started.", started);
+    daemon.add("pixeld_process_cpu_seconds_total", "CPU time of the process.", milliseconds(process.cpu_ms));
     // No sample is better than a 0 that was not measured.
     if let Some(bytes) = process.memory_bytes {
         daemon.add("pixeld_process_resident_memory_bytes", "Resident memory.", bytes);
     }
     if let Some(count) = process.descriptors_used {
-        daemon.add("pixeld_process_open_fds", "File descriptors that are open.", count);
+        daemon.add("pixeld_process_open_fds", "Open file descriptors.", count);
     }
-    daemon.add("pixeld_process_max_fds", "File descriptors that may be open.", process.descriptors_allowed);
+    daemon.add("pixeld_process_max_fds", "Limit of open file descriptors.", process.descriptors_allowed);
 }
 
 fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
     let number = worker.number.to_string();
-    let mut add =
-        |name, help, value: &dyn Display| daemon.add_of(("worker", number.as_str()), name, help, value);
-    add("pixeld_worker_requests_total", "Responses of a worker since it started.", &worker.requests);
-    add("pixeld_worker_connections_open", "Connections of a worker.", &worker.connections);
-    add(
-        "pixeld_worker_connections_idle",
-        "Connections of a worker that wait for their next request.",
-        &worker.idle_connections,
-    );
-    add(
-        "pixeld_worker_connections_taken_total",
-        "Connections that a worker was given since it started.",
-        &worker.connections_taken,
-    );
-    add("pixeld_worker_cpu_seconds_total", "CPU time that a worker has used.", &milliseconds(worker.cpu_ms));
-    add(
-        "pixeld_worker_busy_ratio",
-        "The share of the last ten seconds in which a worker was busy.",
-        &worker.busy,
-    );
-    add(
-        "pixeld_worker_heartbeat_age_seconds",
-        "Time since the last heartbeat of a worker; more than 5 s mean that it is stalled.",
-        &milliseconds(worker.heartbeat_age_ms),
-    );
+    for (name, help, value) in [
+        ("pixeld_worker_requests_total", "Responses of a worker.", worker.requests.to_string()),
+        ("pixeld_worker_connections_open", "Connections of a worker.", worker.connections.to_string()),
+        (
+            "pixeld_worker_connections_idle",
+            "Connections of a worker without a request.",
+            worker.idle_connections.to_string(),
+        ),
+        (
+            "pixeld_worker_connections_taken_total",
+            "Connections that a worker was given.",
+            worker.connections_taken.to_string(),
+        ),
+        ("pixeld_worker_cpu_seconds_total", "CPU time of a worker.", milliseconds(worker.cpu_ms)),
+        (
+            "pixeld_worker_busy_ratio",
+            "Share of the last ten seconds in which a worker was busy.",
+            worker.busy.to_string(),
+        ),
+        (
+            "pixeld_worker_heartbeat_age_seconds",
+            "Time since the last heartbeat of a worker; above 5 s, it is stalled.",
+            milliseconds(worker.heartbeat_age_ms),
+        ),
+    ] {
+        daemon.add_of(("worker", number.as_str()), name, help, value);
+    }
 }
 
 fn milliseconds(ms: u64) -> String {
