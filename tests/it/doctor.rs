@@ -88,7 +88,7 @@ fn failing_programs_are_quoted_and_skipped() {
     assert_found(&findings, "daemon", "ok", &daemon.pid().to_string());
     assert_found(&findings, "sockets", "skipped", "systemctl fails: not today");
     assert_found(&findings, "backlog", "skipped", "ss fails: not today");
-    assert_found(&findings, "journal", "skipped", "no service of systemd's");
+    assert_found(&findings, "journal", "skipped", "not the system's pixeld.service");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
     assert_found(&findings, "exposure", "ok", "no address that others reach");
     assert_found(&findings, "disk", "skipped", "df fails: not today");
@@ -165,12 +165,12 @@ fn program_output_is_combined_with_the_daemons() {
     programs
         .print("journalctl", r#"{"MESSAGE":"Suppressed 7 messages from pixeld.service","N_DROPPED":"7"}"#);
     let findings = programs.findings(&daemon.control_socket());
-    assert_found(&findings, "backlog", "problem", &format!("only 16 clients can wait at unix:{path}"));
+    assert_found(&findings, "backlog", "problem", &format!("unix:{path} queues only 16 clients"));
     assert_found(&findings, "upstreams", "problem", &format!("{path}.old, where no service listens"));
     let wrong_upstreams = findings.iter().filter(|finding| finding["check"] == "upstreams").count();
     assert_eq!(wrong_upstreams, 1, "the other two servers are right: {findings:#?}");
     assert_found(&findings, "keepalive", "warning", "for each request");
-    assert_found(&findings, "journal", "skipped", "no service of systemd's");
+    assert_found(&findings, "journal", "skipped", "not the system's pixeld.service");
 
     programs.print("systemctl", &daemon.pid().to_string());
     let findings = programs.findings(&daemon.control_socket());
@@ -184,5 +184,5 @@ fn hanging_program_does_not_block_the_doctor() {
     programs.say("systemctl", "exec sleep 60");
     let output = programs.doctor(&daemon.control_socket(), &["--timeout", "300ms"]);
     let text = stdout(&output);
-    assert!(text.contains("skipped  sockets     systemctl does not end within 300ms"), "{text}");
+    assert!(text.contains("skipped  sockets     systemctl did not end within 300ms"), "{text}");
 }

@@ -194,7 +194,7 @@ fn each_fault_of_a_running_host_is_found() {
     host.run(&format!("kill -STOP {pid}"));
     let output = host.try_run("pixeldctl doctor --timeout 1s");
     host.run(&format!("kill -CONT {pid}"));
-    assert!(output.stdout.contains("problem  daemon      pixeld runs and does not answer"), "{output}");
+    assert!(output.stdout.contains("problem  daemon      pixeld runs but does not respond"), "{output}");
 
     host.kill("KILL", pid);
     host.wait_for("systemctl is-failed pixeld");
@@ -263,7 +263,7 @@ fn faulty_service_is_found_and_fixed() {
     c5.wait_for(&format!(
         "for i in 1 2 3 4 5 6 7 8; do {refused}; done; journalctl -b | grep 'Suppressed .* pixeld.service'"
     ));
-    fix(c5, &finds(c5, "journal", "warning", "thrown away"));
+    fix(c5, &finds(c5, "journal", "warning", "suppressed"));
 }
 
 #[test]

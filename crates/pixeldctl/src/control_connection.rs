@@ -9,7 +9,7 @@ use pixeld_control::{CallError, Claim, ControlClient, environment::SUDO_USER};
 
 use super::{args::Purpose, error::CommandError, host_target::HostTarget, socket_path, ssh::SshProcess};
 
-/// A connection to a daemon, here or there.
+/// A connection to a daemon on this host or on another one.
 #[derive(Debug)]
 pub struct ControlConnection {
     client: ControlClient,
@@ -32,9 +32,6 @@ impl DerefMut for ControlConnection {
 
 impl ControlConnection {
     /// Connects to the daemon at `target`. Each call may then take up to `limit`.
-    ///
-    /// # Errors
-    /// When it is not there, cannot be reached, or this user may not connect.
     pub async fn open(target: &HostTarget, purpose: Purpose, limit: Duration) -> Result<Self, CommandError> {
         let (stream, ssh) = match target {
             HostTarget::Local { socket } => {
@@ -58,13 +55,23 @@ impl ControlConnection {
         Self { client: self.client.with_exact_texts(has_exact_texts), transport: self.transport }
     }
 
-    /// Parts with the way there, which has to be kept while the client is used.
+    /// Returns the client and its transport, which must outlive the use of the client.
     pub fn into_parts(self) -> (ControlClient, Transport) {
         (self.client, self.transport)
     }
 
-    /// Why a call really failed: if the way there has broken, ssh knows better, and if one side has not
-    /// understood the other, the versions of both are the likely reason.
+    /// Makes the calls of a query; explains its error.
+    pub async fn call<R>(
+        mut self,
+        query: impl AsyncFn(&mut ControlClient) -> Result<R, CallError>,
+    ) -> Result<R, CommandError> {
+        match query(&mut self.client).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// As [`Transport::explain`].
     pub async fn explain(self, error: CallError) -> CommandError {
         let Self { client, transport } = self;
         drop(client);
@@ -72,7 +79,7 @@ impl ControlConnection {
     }
 }
 
-/// What a connection goes by.
+/// The path of a connection to its daemon.
 #[derive(Debug)]
 pub struct Transport {
     ssh: Option<SshProcess>,
@@ -82,7 +89,8 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// As [`ControlConnection::explain`].
+    /// Returns the cause of a failed call: the error of ssh if ssh has ended, the versions if one side did not understand
+    /// the other.
     pub async fn explain(self, error: CallError) -> CommandError {
         match (error, self.ssh) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
@@ -103,8 +111,8 @@ impl Transport {
     }
 }
 
-/// Names the version of the daemon at `target` in the error of a call that one side has not understood. It is
-/// asked over a connection of its own, because the other one may be in the middle of a stream.
+/// Adds the version of the daemon at `target` to the error of a call that one side did not understand. Uses a
+/// connection of its own, because the other one may be in the middle of a stream.
 pub async fn explain_incompatible(
     target: &HostTarget,
     purpose: Purpose,
@@ -119,11 +127,11 @@ pub async fn explain_incompatible(
     }
 }
 
-/// Who runs this pixeldctl, and how: with -H, the daemon sees the user who has logged in there.
+/// The user and the command line of this pixeldctl: with -H, the daemon sees the user of ssh only.
 fn claim() -> Claim {
     let name = |uid| User::from_uid(uid).ok().flatten().map(|user| user.name);
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    // Of root, the name is known; of interest is who became root.
+    // Under sudo, the caller is more informative than root.
     let sudo_user = Uid::current().is_root().then(|| SUDO_USER.text()).flatten();
     Claim { user: sudo_user.or_else(|| name(Uid::current())), command: Some(words.join(" ")) }
 }

@@ -16,15 +16,15 @@ use super::{
     stdout_closed,
 };
 
-/// The first pause before a new attempt to connect, as short as a restart takes, and the longest.
+/// The first delay before a new attempt to connect, about the time of a restart; and the longest.
 pub const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(250);
 pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
-/// What the daemons replied, in the order in which their places were named.
+/// The replies of all targets, in the order of the command line.
 #[derive(Debug)]
 pub struct Replies<R>(pub Vec<(HostTarget, Result<R, CommandError>)>);
 
-/// Asks all daemons at once.
+/// Queries all daemons at once.
 pub async fn ask<R>(
     options: &Options,
     purpose: Purpose,
@@ -32,21 +32,17 @@ pub async fn ask<R>(
 ) -> Replies<R> {
     let query = &query;
     let ask_one = async |target: &HostTarget| {
-        let mut connection =
-            ControlConnection::open(target, purpose, options.timeout).await?.with_exact_texts(options.json);
-        match query(&mut connection).await {
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(connection.explain(error).await),
-        }
+        let connection = ControlConnection::open(target, purpose, options.timeout).await?;
+        connection.with_exact_texts(options.json).call(query).await
     };
     let asking = options.targets.iter().map(async |target| (target.clone(), ask_one(target).await));
     Replies(join_all(asking).await)
 }
 
-/// One daemon as it is followed, over several connections to it.
+/// The state of a daemon that is followed over several connections.
 #[derive(Debug, Default)]
 pub struct FollowState<S> {
-    /// What is kept from one connection to the next.
+    /// Kept from one connection to the next.
     pub state: S,
     /// Whether the daemon has replied over this connection.
     pub has_replied: bool,
@@ -90,7 +86,7 @@ pub async fn follow<S: Default>(
     loop {
         let error = select! {
             next = following.next() => next,
-            // Where nothing happens, nothing is written that would fail.
+            // Without an event, nothing is written that could fail.
             () = &mut closed => Some(CommandError::Output(io::ErrorKind::BrokenPipe.into())),
         };
         let Some(error) = error else { break };
@@ -102,11 +98,7 @@ pub async fn follow<S: Default>(
     errors
 }
 
-/// Prints something of a daemon that is followed, beside what it sends: a line of text, or of JSON with `value` as
-/// `name`.
-///
-/// # Errors
-/// If stdout cannot be written to.
+/// Prints a notice about a daemon that is followed: a line of text, or of JSON with `value` as `name`.
 pub fn print_notice(
     options: &Options,
     target: &HostTarget,
@@ -123,18 +115,17 @@ pub fn print_notice(
 }
 
 impl<R> Replies<R> {
-    /// Makes something else of each reply, or an error.
     pub fn map<T>(self, change: impl Fn(R) -> Result<T, CommandError>) -> Replies<T> {
         Replies(self.0.into_iter().map(|(target, reply)| (target, reply.and_then(&change))).collect())
     }
 }
 
 impl<R: Serialize> Replies<R> {
-    /// Prints each reply as JSON, or as the text that `show` makes of it; those of several hosts with
-    /// their names, and behind them what `sum` makes of all.
+    /// Prints each reply as JSON, or as the text that `show` returns; those of several hosts with their names, and
+    /// with the result of `sum` at the end.
     ///
     /// # Errors
-    /// Whatever went wrong at any of the places, once everything else is printed.
+    /// All errors of the targets, after the replies of the others are printed.
     pub fn print(
         self,
         options: &Options,
@@ -172,16 +163,13 @@ impl<R: Serialize> Replies<R> {
             }
             text
         };
-        // Where no host has replied, nothing is said but why.
+        // If no host has replied, only the errors are printed.
         let printed = if text.is_empty() { Ok(()) } else { render::print_text(&text) };
         let errors = self.0.into_iter().filter_map(|(target, reply)| Some(reply.err()?.at(&target)));
         CommandErrors::all(errors.chain(printed.err()))
     }
 
     /// As [`Self::print`], without a sum.
-    ///
-    /// # Errors
-    /// As there.
     pub fn print_each(self, options: &Options, show: impl Fn(&R) -> String) -> Result<(), CommandErrors> {
         self.print(options, show, |_| None)
     }

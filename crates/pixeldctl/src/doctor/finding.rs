@@ -1,42 +1,41 @@
 use pixeld_control::sanitize;
 use serde::{Deserialize, Serialize};
 
-/// What to do where only root may look, as a summary has it.
+/// The advice in a summary if only root has access.
 pub const USE_SUDO: &str = "use sudo";
-/// What sudo would run.
 const COMMAND: &str = "pixeldctl doctor";
 
-/// What a check has come to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingState {
-    /// It was looked at, and nothing is wrong.
+    /// No problem.
     Ok,
-    /// It will cost requests under load, or after the next boot.
+    /// Costs requests under load, or after the next boot.
     Warning,
-    /// It costs requests, or lets in whom it should not.
+    /// Costs requests now, or exposes pixeld.
     Problem,
-    /// It could not be looked at, so nobody knows.
+    /// The check could not be made.
     Skipped,
 }
 
-/// One thing that a check has to say.
+/// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// The name of the check, the same for each of its findings.
     pub check: String,
     pub state: FindingState,
-    /// What is so, in one sentence; for what was skipped, why.
+    /// The finding in one clause; the reason of a skipped check.
     pub summary: String,
-    /// What was read, and where; empty when the summary says it all.
+    /// The values that were read, with their source; may be empty.
     pub evidence: String,
-    /// What to run, in this order. Lines that begin with # say what to edit before.
+    /// Commands, in this order. Lines that begin with # are instructions.
     #[serde(alias = "mend")]
     pub fix: Vec<String>,
 }
 
-/// Everything that `pixeldctl doctor` has to say about one host.
+/// The report about one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -47,22 +46,18 @@ pub struct Report {
 }
 
 impl Finding {
-    /// All is well.
     pub fn ok(summary: impl Into<String>) -> Self {
         Self::new(FindingState::Ok, summary)
     }
 
-    /// It will cost something.
     pub fn warning(summary: impl Into<String>) -> Self {
         Self::new(FindingState::Warning, summary)
     }
 
-    /// It costs something.
     pub fn problem(summary: impl Into<String>) -> Self {
         Self::new(FindingState::Problem, summary)
     }
 
-    /// It was not looked at.
     pub fn skipped(reason: impl Into<String>) -> Self {
         Self::new(FindingState::Skipped, reason)
     }
@@ -72,33 +67,31 @@ impl Finding {
         Self { check, state, summary: summary.into(), evidence, fix }
     }
 
-    /// With what was read.
     #[must_use]
     pub fn evidence(mut self, evidence: impl Into<String>) -> Self {
         self.evidence = evidence.into();
         self
     }
 
-    /// With one more line of what to run.
+    /// Adds a line to the fix.
     #[must_use]
     pub fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix.push(line.into());
         self
     }
 
-    /// Whether something has to be done about it.
+    /// Whether the operator has to act.
     pub fn is_wrong(&self) -> bool {
         matches!(self.state, FindingState::Warning | FindingState::Problem)
     }
 }
 
 impl Report {
-    /// The findings, and what they amount to.
     pub fn new(findings: Vec<Finding>) -> Self {
         Self { ok: !findings.iter().any(Finding::is_wrong), findings }
     }
 
-    /// As a report of another host, where sudo cannot be put before this command.
+    /// Adapts the advice of another host's report: sudo does not work over -H.
     #[must_use]
     pub fn seen_from_afar(mut self, host: &str) -> Self {
         for finding in self.findings.iter_mut().filter(|finding| finding.state == FindingState::Skipped) {
@@ -108,15 +101,14 @@ impl Report {
         self
     }
 
-    /// With texts that a terminal may show: they quote programs and files of this host, or come from
-    /// another one.
+    /// Sanitizes all texts, which quote programs and files, or come from another host.
     #[must_use]
     pub fn sanitized(mut self) -> Self {
         for Finding { check, state: _, summary, evidence, fix } in &mut self.findings {
             for text in [check].into_iter().chain(fix) {
                 *text = sanitize::escape(text);
             }
-            // These are broken into lines where they are shown, wherever they have one.
+            // These are wrapped when they are shown, so newlines may stay.
             for text in [summary, evidence] {
                 *text = sanitize::lines(text);
             }

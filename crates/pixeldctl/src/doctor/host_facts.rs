@@ -8,34 +8,40 @@ use std::{
 use pixeld_control::environment::PATH;
 use tokio::{process::Command, time::timeout};
 
-/// Why something could not be looked at, for people.
+/// Why a fact is unavailable, in words for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
 
-/// What was seen, or why nothing was.
+/// Lets a check return the error of a fact that it borrows.
+impl From<&Self> for Unavailable {
+    fn from(unavailable: &Self) -> Self {
+        unavailable.clone()
+    }
+}
+
+/// A fact, or why it is unavailable.
 pub type Probe<T> = Result<T, Unavailable>;
 
-/// The host that is looked at.
+/// The host that is examined.
 #[derive(Debug)]
 pub struct Host {
-    /// Where its files are; `/` outside tests.
+    /// The folder with its files; `/` outside tests.
     root: PathBuf,
-    /// Folders of the programs that it is asked with.
+    /// Folders with its programs.
     tools: Vec<PathBuf>,
-    /// How long each of them may take.
+    /// How long a program may run.
     limit: Duration,
 }
 
 #[derive(Debug)]
 pub struct Printed {
-    /// What it exited with, unless a signal ended it.
+    /// The exit status, unless a signal ended it.
     pub exit: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Printed {
-    /// Whether it exited with 0.
     pub fn succeeded(&self) -> bool {
         self.exit == Some(0)
     }
@@ -45,7 +51,7 @@ impl Host {
     /// This host, with the programs of `$PATH`.
     pub fn here(limit: Duration) -> Self {
         let path = PATH.get().unwrap_or_default();
-        // Where ss, nginx and others are, and where not every user's PATH leads.
+        // ss, nginx and others are here, which is not in the PATH of every user.
         let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
         Self::new("/", env::split_paths(&path).chain(system).collect(), limit)
     }
@@ -68,7 +74,7 @@ impl Host {
         Self { root: root.into(), tools, limit }
     }
 
-    /// How long each question may take.
+    /// How long a program or a call may take.
     pub fn limit(&self) -> Duration {
         self.limit
     }
@@ -81,7 +87,7 @@ impl Host {
     /// A file that holds one number.
     pub fn number(&self, path: &str) -> Probe<u64> {
         let text = self.read(path)?;
-        text.trim().parse().map_err(|_| Unavailable(format!("{path} holds {:?}, no number", text.trim())))
+        text.trim().parse().map_err(|_| Unavailable(format!("{path} contains {:?}, no number", text.trim())))
     }
 
     /// A file's size, if it exists and may be looked at.
@@ -101,14 +107,14 @@ impl Host {
             .kill_on_drop(true)
             .output();
         let output = timeout(self.limit, output).await.map_err(|_| {
-            Unavailable(format!("{program} does not end within {}", humantime::format_duration(self.limit)))
+            Unavailable(format!("{program} did not end within {}", humantime::format_duration(self.limit)))
         })?;
         let output = output.map_err(|error| Unavailable(format!("cannot run {program}: {error}")))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Printed { exit: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
-    /// What a program printed that has to succeed.
+    /// Returns what a program prints if it succeeds.
     pub async fn ask(&self, program: &str, arguments: &[&str]) -> Probe<String> {
         let printed = self.run(program, arguments).await?;
         if printed.succeeded() {
@@ -157,7 +163,7 @@ mod tests {
         assert!(asked(&host, "other", &[]).unwrap_err().0.contains("no other on this host"));
         assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool fails: no bus");
         let (_folder, host) = host_with("exec sleep 60", Duration::from_millis(50));
-        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool does not end within 50ms");
+        assert_eq!(asked(&host, "tool", &[]).unwrap_err().0, "tool did not end within 50ms");
     }
 
     #[test]

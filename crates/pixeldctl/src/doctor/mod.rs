@@ -1,5 +1,5 @@
-//! `pixeldctl doctor`: looks at the host for what makes a load test fail. Facts are gathered in
-//! `probe`, judged by `checks` and shown by `show`; the report between them is plain data.
+//! `pixeldctl doctor`: checks the host for conditions that make a load test fail. `probe` collects facts, `checks`
+//! judge them, and `show` prints the report.
 
 mod checks;
 mod daemon_facts;
@@ -47,7 +47,7 @@ async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, 
     Ok(if options.json { report } else { report.sanitized() })
 }
 
-/// What is to be looked at is over there, and so is the pixeldctl that looks.
+/// Runs the pixeldctl of the other host, which can read the facts there.
 async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Result<Report, CommandError> {
     let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
@@ -57,7 +57,7 @@ async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Res
     };
     match serde_json::from_slice(&report) {
         Ok(report) => Ok(Report::seen_from_afar(report, host)),
-        // It is JSON, but another version's.
+        // Valid JSON, but of another version.
         Err(error) if error.is_data() => {
             let error = CallError::Protocol(sanitize::escape(&error.to_string()));
             Err(explain_incompatible(target, Purpose::Read, limit, error).await)

@@ -1,9 +1,10 @@
 use super::finding::{Finding, FindingState, Report};
 use crate::render::{BAD, DIM, GOOD, ODD, styled, wrapped};
 
-/// Where the text of a finding begins.
+/// The column of the text of a finding.
 const INDENT: usize = 21;
-/// A line for each finding, and below those that something is wrong with, why and what to do.
+
+/// Returns a line for each finding, with evidence and fix below warnings and problems.
 pub fn show(report: &Report) -> String {
     let mut text: String = report.findings.iter().map(one).collect();
     text.push('\n');
@@ -24,7 +25,7 @@ fn one(finding: &Finding) -> String {
         if !finding.evidence.is_empty() {
             text += &format!("{:>19}  {}\n", "evidence:", wrap(&finding.evidence));
         }
-        // A line that is to be copied stays whole.
+        // Not wrapped, so that it can be pasted.
         text += &finding.fix.iter().map(|line| format!("{:>19}  {line}\n", "fix:")).collect::<String>();
     }
     text
@@ -46,7 +47,6 @@ fn sum(report: &Report) -> String {
     format!("{wrong}{skipped}.\n")
 }
 
-/// Breaks a text between words.
 fn wrap(text: &str) -> String {
     wrapped(text.split_whitespace(), " ", INDENT)
 }

@@ -1,4 +1,4 @@
-//! Daemons that tests can look at.
+//! Replies of daemons, for tests.
 
 use pixeld_control::{
     ConnectionStats, EventInfo, EventLevel, LatencyStats, ProcessInfo, RequestCounts, RequestRates,
@@ -10,8 +10,8 @@ use super::{
     model::{HostUpdate, Model},
 };
 
-/// A daemon that started at a moment and has worked for so many seconds: 100 requests each, one of
-/// them in vain, which its workers share evenly.
+/// Returns the sample of a daemon after some seconds with 100 requests each, one of them invalid, which its workers
+/// share evenly.
 pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
     let total = seconds * 100;
     let latency =
@@ -84,7 +84,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
     HostSample { stats, workers, events: vec![event] }
 }
 
-/// Hosts of these names that have been watched for some seconds.
+/// Returns a model of these hosts after 39 samples.
 pub fn model(names: &[&str], workers: u64) -> Model {
     let mut model = Model::new(names.iter().map(ToString::to_string));
     for host in 0..names.len() {

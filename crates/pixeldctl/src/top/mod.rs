@@ -1,7 +1,7 @@
-//! `pixeldctl top`: the daemons again and again on the whole terminal.
+//! `pixeldctl top`: shows daemons live on the whole terminal.
 
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 mod history;
 mod host;
 mod host_session;
@@ -40,20 +40,20 @@ use super::{
 
 /// `pixeldctl top`: until the user quits, or the terminal goes away.
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
-    /// News that may wait while the terminal is slow; those who bring more wait with them.
+    /// Updates that wait while the terminal is slow; further senders block.
     const MAX_PENDING_UPDATES: usize = 64;
 
     if options.json {
         return Err(CommandError::TopAsJson.into());
     }
     Screen::check()?;
-    // While the terminal is still as the user knows it, as ssh may ask something.
+    // Before the screen is taken, because ssh may ask for a password.
     let (intervals, every) = watch::channel(FIRST_INTERVAL);
     let connecting =
         options.targets.iter().map(|target| HostSession::open(target, FIRST_INTERVAL, options.timeout));
     let sessions = join_all(connecting).await;
     if let [Err(_)] = sessions.as_slice() {
-        // One of several may come later; the only one should have been there.
+        // One of several hosts may come back later; the only one is an error.
         return CommandErrors::all(sessions.into_iter().filter_map(Result::err));
     }
     let (sender, updates) = mpsc::channel(MAX_PENDING_UPDATES);
@@ -92,7 +92,7 @@ async fn show(
             model.drawn(lines);
         });
         if drawn.is_err() {
-            // The terminal has gone, and whoever looked at it.
+            // The terminal is closed.
             return Ok(());
         }
         select! {
@@ -109,7 +109,7 @@ async fn show(
             }
             Some((host, update)) = updates.recv() => {
                 model.apply(host, update);
-                // What came together is drawn together.
+                // Draw once for all pending updates.
                 while let Ok((host, update)) = updates.try_recv() {
                     model.apply(host, update);
                 }

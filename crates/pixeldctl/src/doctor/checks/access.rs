@@ -11,10 +11,10 @@ const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf
 
 /// Whether nginx may connect to pixeld's Unix socket, and other local users may not.
 pub fn access(facts: &Facts) -> CheckResult {
-    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    let nginx = facts.nginx.as_ref()?;
     let own = listeners(facts);
     let is_own = |socket: &&SocketAccess| own.contains(&format!("unix:{}", socket.path));
-    let sockets: Vec<_> = facts.access.as_ref().map_err(Clone::clone)?.iter().filter(is_own).collect();
+    let sockets: Vec<_> = facts.access.as_ref()?.iter().filter(is_own).collect();
     let findings = sockets.iter().filter_map(|socket| check_socket(socket, &nginx.user)).collect();
     Ok(or_ok(findings, || {
         let paths: Vec<_> = sockets.iter().map(|socket| socket.path.as_str()).collect();
@@ -63,10 +63,7 @@ fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, healthy, only};
 
     fn socket(facts: &mut Facts) -> &mut SocketAccess {
         &mut facts.access.as_mut().unwrap()[0]

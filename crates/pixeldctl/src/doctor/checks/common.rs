@@ -7,30 +7,31 @@ use crate::doctor::{
     probe::{Facts, units},
 };
 
-/// What a check has found, or why it could not look.
+/// The findings of a check, or why it cannot be made.
 pub type CheckResult = Probe<Vec<Finding>>;
-/// The daemon's answer, for a check that means nothing without it.
+
+/// Returns the daemon's reply, for a check that needs it.
 pub fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
     facts.daemon.as_ref().map_err(|error| match error {
         DaemonError::NotRunning(_) | DaemonError::Failed(_) => Unavailable("pixeld is not running".into()),
         DaemonError::NoPermission(reason) => Unavailable(format!("{reason}: {USE_SUDO}")),
-        DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not answer: {reason}")),
+        DaemonError::Unusable(reason) => Unavailable(format!("pixeld does not respond: {reason}")),
     })
 }
 
-/// Whether the daemon that answers is the one that systemd runs.
+/// Whether the daemon that responds is the process of pixeld.service.
 pub fn is_service(facts: &Facts, daemon: &DaemonFacts) -> bool {
-    facts.main_pid == Some(daemon.pid)
+    facts.main_pid == Some(daemon.stats.process.pid)
 }
 
-/// What has the daemon read its configuration again.
+/// The command that reloads the configuration.
 pub fn reload(facts: &Facts, daemon: &DaemonFacts) -> &'static str {
     if is_service(facts, daemon) { "sudo systemctl reload pixeld" } else { "pixeldctl reload" }
 }
 
-/// Where the daemon answers, or would: what it says, and what its active socket units say.
+/// The addresses of the daemon: those that it reports, and those of its active socket units.
 pub fn listeners(facts: &Facts) -> Vec<String> {
-    let reported = facts.daemon.iter().flat_map(|daemon| daemon.listeners.clone());
+    let reported = facts.daemon.iter().flat_map(|daemon| daemon.stats.listeners.clone());
     let units = facts.units.iter().flat_map(units::Units::http_sockets).filter(|unit| unit.is_active());
     let from_units = units.flat_map(units::Unit::listens_on).map(|address| match address.strip_prefix('/') {
         Some(_) => format!("unix:{address}"),
@@ -42,15 +43,15 @@ pub fn listeners(facts: &Facts) -> Vec<String> {
     listeners
 }
 
-/// A line of shell that closes a socket and opens it again, and meanwhile restarts the service.
+/// The command that closes a socket and opens it again, which restarts the service.
 pub fn reopen(unit: &str) -> String {
     format!("sudo systemctl restart {unit}")
 }
 
-/// Lines of shell that add a drop-in to a unit, which counts after all others. Nothing is restarted.
+/// The commands that add a drop-in to a unit, with a name that sorts last. They restart nothing.
 pub fn drop_in(unit: &str, section: &str, setting: &str) -> [String; 3] {
     let folder = format!("/etc/systemd/system/{unit}.d");
-    // A file for each key, so that one remedy does not undo another.
+    // A file for each key, so that one fix does not undo another.
     let key = setting.split('=').next().unwrap_or_default();
     [
         format!("sudo mkdir -p {folder}"),
@@ -65,7 +66,7 @@ impl Finding {
     }
 }
 
-/// The findings, or else that all is well.
+/// Returns the findings, or `fine` if there are none.
 pub fn or_ok(findings: Vec<Finding>, fine: impl FnOnce() -> Finding) -> Vec<Finding> {
     if findings.is_empty() { vec![fine()] } else { findings }
 }

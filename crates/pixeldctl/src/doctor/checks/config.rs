@@ -6,13 +6,13 @@ use crate::doctor::{
 
 /// Whether the daemon would start with the configuration files as they are now.
 pub fn config(facts: &Facts) -> CheckResult {
-    let faults = facts.configuration_faults.as_ref().map_err(Clone::clone)?;
+    let faults = facts.configuration_faults.as_ref()?;
     if faults.is_empty() {
         return Ok(vec![Finding::ok("pixeld accepts the configuration files")]);
     }
     let finding = Finding::problem("pixeld rejects the configuration files: its next start fails")
         .evidence(faults.join("\n"))
-        .fix("# correct each line that is named; the user of pixeld must be able to read each file");
+        .fix("# correct each line above; the user of pixeld must be able to read each file");
     let (check, apply) = match &facts.daemon {
         Ok(daemon) => ("sudo pixeldctl reload --dry-run".into(), reload(facts, daemon)),
         Err(_) => (format!("sudo {}", checker()), "sudo systemctl start pixeld"),
@@ -24,9 +24,8 @@ pub fn config(facts: &Facts) -> CheckResult {
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{healthy, only},
+        checks::fixtures::{FindingState, healthy, only},
         daemon_facts::DaemonError,
-        finding::FindingState,
     };
 
     #[test]

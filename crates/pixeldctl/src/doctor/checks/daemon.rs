@@ -1,3 +1,5 @@
+use pixeld_control::ServiceState;
+
 use super::common::{CheckResult, is_service};
 use crate::{
     doctor::{
@@ -10,21 +12,24 @@ use crate::{
     service_state::FailedService,
 };
 
-/// Whether pixeld runs and answers, is not drained, and has the unit that is on disk.
+/// Whether pixeld responds and is not drained, and systemd has loaded the unit that is on disk.
 pub fn daemon(facts: &Facts) -> CheckResult {
     let service = facts.units.as_ref().ok().and_then(|units| units.get(units::SERVICE));
     let state = service.map_or_else(String::new, |unit| {
         format!(" ({}, Result={})", unit.shown("ActiveState"), unit.value("Result"))
     });
     let mut findings = vec![match &facts.daemon {
-        Ok(daemon) => Finding::ok(format!("pixeld {} runs as process {}", daemon.version, daemon.pid)),
+        Ok(daemon) => Finding::ok(format!(
+            "pixeld {} runs as process {}",
+            daemon.stats.process.version, daemon.stats.process.pid
+        )),
         Err(DaemonError::NotRunning(reason)) => Finding::problem("pixeld is not running")
             .evidence(format!("{reason}{state}"))
             .fix("sudo journalctl -u pixeld -n 20")
             .fix("sudo systemctl start pixeld"),
         Err(DaemonError::Failed(service)) => failed(service, &state),
         Err(DaemonError::Unusable(reason)) => {
-            Finding::problem("pixeld runs and does not answer as it should")
+            Finding::problem("pixeld runs but does not respond as it should")
                 .evidence(format!("{reason}{state}"))
                 .fix("sudo journalctl -u pixeld -n 20")
                 .fix("sudo systemctl restart pixeld")
@@ -33,19 +38,24 @@ pub fn daemon(facts: &Facts) -> CheckResult {
             return Err(Unavailable(format!("{reason}: {USE_SUDO}, or `sudo usermod -aG pixeld $USER`")));
         }
     }];
-    findings
-        .extend(facts.daemon.iter().filter(|daemon| daemon.is_drained).map(|daemon| drained(facts, daemon)));
-    let errors = facts.daemon.iter().flat_map(|daemon| &daemon.accept_errors);
+    findings.extend(
+        facts
+            .daemon
+            .iter()
+            .filter(|daemon| daemon.stats.state == ServiceState::Drained)
+            .map(|daemon| drained(facts, daemon)),
+    );
+    let errors = facts.daemon.iter().flat_map(|daemon| &daemon.stats.accept_errors);
     findings.extend(errors.map(|error| {
         Finding::problem(format!("pixeld accepts no connections at {error}"))
             .evidence("pixeldctl stats: acceptErrors")
-            .fix("# look for what forbids accept4(2): SystemCallFilter= of the unit, or a security module")
+            .fix("# find what forbids accept4(2): SystemCallFilter= of the unit, or a security module")
             .fix("systemctl show -P SystemCallFilter pixeld.service")
             .fix("sudo journalctl -k -g 'audit|apparmor|avc' -n 20")
     }));
     let is_stale = |unit: &&units::Unit| unit.value("NeedDaemonReload") == "yes";
     findings.extend(service.filter(is_stale).map(|unit| {
-        Finding::warning("the unit was changed on disk, and systemd still has it as it was")
+        Finding::warning("systemd has not loaded the unit as it is on disk")
             .evidence(unit.shown("NeedDaemonReload"))
             .fix("sudo systemctl daemon-reload")
             .fix("sudo systemctl restart pixeld")
@@ -57,7 +67,7 @@ fn failed(service: &FailedService, state: &str) -> Finding {
     if let Some(error) = &service.config_error {
         return Finding::problem("pixeld rejects its configuration and does not run")
             .evidence(format!("{error}{state}"))
-            .fix("# correct each line that the check of \"config\" names, and:")
+            .fix("# correct each line that the check \"config\" names, then:")
             .fix("sudo systemctl start pixeld");
     }
     Finding::problem("pixeld has failed and does not run")
@@ -68,10 +78,11 @@ fn failed(service: &FailedService, state: &str) -> Finding {
 
 fn drained(facts: &Facts, daemon: &DaemonFacts) -> Finding {
     let by = daemon
+        .stats
         .drained_by
         .as_ref()
         .map_or_else(String::new, |by| format!(": drained {}", render::attribution(by)));
-    Finding::warning("pixeld is drained, and answers each request with 503")
+    Finding::warning("pixeld is drained and rejects each request with 503")
         .evidence(format!("pixeldctl status{by}"))
         .fix(if is_service(facts, daemon) { "sudo pixeldctl resume" } else { "pixeldctl resume" })
 }
@@ -81,26 +92,23 @@ mod tests {
     use super::*;
     use pixeld_control::Attribution;
 
-    use crate::doctor::{
-        checks::fixtures::{change_units, healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
 
     #[test]
     fn missing_daemon_is_a_finding() {
         let mut facts = healthy();
         only(daemon(&facts), FindingState::Ok);
-        facts.daemon = Err(DaemonError::NotRunning("nobody listens at /run/x".into()));
+        facts.daemon = Err(DaemonError::NotRunning("no process listens at /run/x".into()));
         let finding = only(daemon(&facts), FindingState::Problem);
         assert!(finding.evidence.contains("/run/x") && finding.evidence.contains("ActiveState=active"));
-        facts.daemon = Err(DaemonError::Unusable("no answer within 10s".into()));
+        facts.daemon = Err(DaemonError::Unusable("no response within 10s".into()));
         only(daemon(&facts), FindingState::Problem);
     }
 
     #[test]
     fn drained_daemon_finding_has_caller_and_time() {
         let mut facts = healthy();
-        facts.daemon.as_mut().unwrap().is_drained = true;
+        facts.daemon.as_mut().unwrap().stats.state = ServiceState::Drained;
         let by_whom = |facts: &Facts| {
             let findings = daemon(facts).unwrap();
             assert_eq!((findings.len(), findings[1].state), (2, FindingState::Warning), "{findings:#?}");
@@ -109,7 +117,7 @@ mod tests {
         };
         assert_eq!(by_whom(&facts), "pixeldctl status");
         let act = Attribution { by: "root (pid 7)".into(), at_unix_ms: 1_800_000_000_000 };
-        facts.daemon.as_mut().unwrap().drained_by = Some(act);
+        facts.daemon.as_mut().unwrap().stats.drained_by = Some(act);
         let evidence = by_whom(&facts);
         assert!(evidence.contains("drained by root (pid 7) at ") && evidence.contains("2027"), "{evidence}");
     }
@@ -118,7 +126,7 @@ mod tests {
     fn accept_errors_are_problems() {
         let mut facts = healthy();
         let error = "unix:/run/pixeld/http.sock: Permission denied (os error 13)";
-        facts.daemon.as_mut().unwrap().accept_errors = vec![error.into()];
+        facts.daemon.as_mut().unwrap().stats.accept_errors = vec![error.into()];
         let findings = daemon(&facts).unwrap();
         assert_eq!((findings.len(), findings[1].state), (2, FindingState::Problem));
         assert!(findings[1].summary.contains(error), "{findings:#?}");

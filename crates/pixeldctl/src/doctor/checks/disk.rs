@@ -9,17 +9,17 @@ use crate::{
     render::bytes,
 };
 
-/// What the logs of the site take at most; with less free, they may fill the disk.
+/// The maximum size of the logs of the site.
 const ENOUGH: u64 = 1 << 30;
-/// With less than this, something has filled the disk.
+/// Free bytes below which the disk counts as full.
 const NEARLY_NOTHING: u64 = 64 << 20;
-/// A log of this size has not been rotated: its limit is 32 MiB, and 10 s of full load add less than 200 MB.
+/// A larger log is not rotated: its limit is 32 MiB, and 10 s of full load add less than 200 MB.
 const NOT_ROTATED: u64 = 256 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether the disk has space for the logs, and the logs of nginx's site are rotated.
 pub fn disk(facts: &Facts) -> CheckResult {
-    let disk = facts.disk.as_ref().map_err(Clone::clone)?;
+    let disk = facts.disk.as_ref()?;
     let [before, now] = &facts.samples;
     let total = |logs: &[(&str, u64)]| logs.iter().map(|(_, size)| size).sum::<u64>();
     let free = bytes(disk.free);
@@ -29,13 +29,14 @@ pub fn disk(facts: &Facts) -> CheckResult {
         return Ok(vec![rotate(finding.evidence(rotation(disk.has_rotation)))]);
     }
     if disk.free < ENOUGH {
-        let summary = format!("{free} are free for logs, which may need {}", bytes(ENOUGH));
+        let summary = format!("{free} free for logs, which may need {}", bytes(ENOUGH));
         let is_full = disk.free < NEARLY_NOTHING;
         let finding = if is_full { Finding::problem(summary) } else { Finding::warning(summary) };
         let finding = finding
             .evidence(format!("df: {free} available; logs of nginx's site: {}", bytes(total(&now.logs))));
         return Ok(vec![
-            finding.fix("# delete what is not needed; what is large: sudo du -xh / | sort -h | tail -n 30"),
+            finding
+                .fix("# delete files that are not needed; the largest: sudo du -xh / | sort -h | tail -n 30"),
         ]);
     }
     let elapsed = now.instant.steady - before.instant.steady;
@@ -45,10 +46,10 @@ pub fn disk(facts: &Facts) -> CheckResult {
     if !disk.has_rotation && a_day > u128::from(disk.free) {
         let a_day = bytes(u64::try_from(a_day).unwrap_or(u64::MAX));
         let finding =
-            Finding::warning(format!("the logs of nginx's site grow by {a_day} a day, and {free} are free"));
+            Finding::warning(format!("the logs of nginx's site grow by {a_day} a day, with {free} free"));
         return Ok(vec![rotate(finding.evidence(rotation(false)))]);
     }
-    Ok(vec![Finding::ok(format!("{free} are free for logs"))])
+    Ok(vec![Finding::ok(format!("{free} free for logs"))])
 }
 
 fn rotation(is_active: bool) -> String {
@@ -58,15 +59,14 @@ fn rotation(is_active: bool) -> String {
 fn rotate(finding: Finding) -> Finding {
     finding
         .fix(format!("sudo systemctl start {ROTATION}"))
-        .fix("# if it is active: journalctl -u pixeld-logrotate")
+        .fix("# if it is active already: sudo journalctl -u pixeld-logrotate")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
+        checks::fixtures::{FindingState, healthy, only},
         probe::disk::LogDisk,
     };
 

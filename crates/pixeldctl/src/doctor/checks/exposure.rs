@@ -13,7 +13,7 @@ use crate::doctor::{
     },
 };
 
-/// Networks from which nobody comes who is not let in otherwise.
+/// Networks that the Internet does not route.
 const PRIVATE: [&str; 9] = [
     "127.0.0.0/8",
     "::1/128",
@@ -26,15 +26,15 @@ const PRIVATE: [&str; 9] = [
     "fe80::/10",
 ];
 
-/// Whether somebody may reach pixeld past nginx.
+/// Whether public addresses can reach pixeld without nginx.
 pub fn exposure(facts: &Facts) -> CheckResult {
     let tcp = facts.units.as_ref().ok().and_then(|units| units.get(TCP)).filter(|unit| unit.is_active());
     let mut findings: Vec<_> = tcp.and_then(open_unit).into_iter().collect();
     if let Ok(daemon) = &facts.daemon
         && !is_service(facts, daemon)
     {
-        let addresses = daemon.listeners.iter().filter_map(|listener| listener.parse().ok());
-        findings.extend(addresses.filter(is_reachable).map(by_hand));
+        let addresses = daemon.stats.listeners.iter().filter_map(|listener| listener.parse().ok());
+        findings.extend(addresses.filter(is_reachable).map(foreground));
     }
     if findings.is_empty() {
         let reloaded = |unit| facts.units.as_ref().is_ok_and(|units| units.reloaded_since_opening(unit));
@@ -42,16 +42,16 @@ pub fn exposure(facts: &Facts) -> CheckResult {
         findings.extend(filter.transpose()?.flatten());
     }
     if findings.is_empty() && tcp.is_none() {
-        // What no unit has opened, pixeld may have opened itself; what it cannot tell, a unit may hold.
+        // pixeld may have opened a port itself; if it cannot be asked, only the units are known.
         if matches!(facts.daemon, Err(DaemonError::NotRunning(_))) {
-            facts.units.as_ref().map_err(Clone::clone)?;
+            facts.units.as_ref()?;
         } else {
             daemon_of(facts)?;
         }
     }
     Ok(or_ok(findings, || match tcp {
         Some(_) => Finding::ok("only private addresses reach pixeld's TCP port").evidence(allowed(tcp)),
-        None => Finding::ok("pixeld listens on no address that others reach"),
+        None => Finding::ok("pixeld listens on no public address"),
     }))
 }
 
@@ -67,7 +67,7 @@ fn is_private(network: &IpNet) -> bool {
     PRIVATE.iter().filter_map(|text| text.parse().ok()).any(|private: IpNet| private.contains(network))
 }
 
-/// A network so large that nobody has named its hosts.
+/// Whether a network is too large to be a list of known hosts.
 fn is_wide(network: &IpNet) -> bool {
     match network.addr() {
         IpAddr::V4(_) => network.prefix_len() < 24,
@@ -79,7 +79,7 @@ fn listens_publicly(unit: &Unit) -> bool {
     unit.listens_on().filter_map(|address| address.parse().ok()).any(|address| is_reachable(&address))
 }
 
-/// A unit whose settings let public addresses in.
+/// Reports a unit whose settings accept public addresses.
 fn open_unit(unit: &Unit) -> Option<Finding> {
     if !listens_publicly(unit) {
         return None;
@@ -94,7 +94,7 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
     if !lets_all && public.is_none() {
         return None;
     }
-    let whom = public.map_or_else(|| "everybody".into(), ToString::to_string);
+    let whom = public.map_or_else(|| "any address".into(), ToString::to_string);
     let address = unit.listens_on().next().unwrap_or_default();
     let evidence = format!(
         "{}; IPAddressDeny={}; drop-ins: {}",
@@ -102,16 +102,16 @@ fn open_unit(unit: &Unit) -> Option<Finding> {
         unit.value("IPAddressDeny"),
         Some(unit.value("DropInPaths")).filter(|paths| !paths.is_empty()).unwrap_or("none")
     );
-    // The first line forgets what was allowed before.
+    // The empty assignment resets the list.
     let setting = "IPAddressDeny=any\\nIPAddressAllow=\\nIPAddressAllow=localhost 10.0.0.0/8 \
                    172.16.0.0/12 192.168.0.0/16 fc00::/7";
-    let finding = Finding::problem(format!("{TCP} lets {whom} in at {address}, past nginx"));
+    let finding = Finding::problem(format!("{TCP} accepts {whom} at {address}, bypassing nginx"));
     let finding = finding.evidence(evidence).fix_all(drop_in(TCP, "Socket", setting));
     Some(finding.fix(reopen(TCP)))
 }
 
-/// A unit whose settings are not in effect: systemd sets up the address filter, and with it the counters of
-/// `IPAccounting=`, only where it can load BPF programs.
+/// Reports a unit whose filter is not in effect: without permission to load BPF programs, systemd sets up neither the
+/// filter nor the counters of `IPAccounting=`.
 fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
     if !listens_publicly(unit) || unit.value("IPIngressBytes").parse::<u64>().is_ok() {
         return Ok(None);
@@ -122,13 +122,13 @@ fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
         )));
     }
     if reloaded {
-        // systemd 257 loses the counters and, until the socket is opened again, keeps the filter as it was.
+        // systemd 257 then loses the counters, and keeps the filter until the socket is opened again.
         let since = "systemd was reloaded after it opened pixeld-tcp.socket";
         return Err(Unavailable(format!("{since}; its address filter can be seen after: {}", reopen(TCP))));
     }
     let address = unit.listens_on().next().unwrap_or_default();
     let finding =
-        Finding::problem(format!("{TCP} lets everybody in at {address}: its filter is not in effect"));
+        Finding::problem(format!("{TCP} accepts any address at {address}: its filter is not in effect"));
     let finding = finding.evidence(format!(
         "{} with IPAccounting=yes: systemd loads no BPF programs on this host; {}",
         unit.shown("IPIngressBytes"),
@@ -140,20 +140,17 @@ fn unit_without_filter(unit: &Unit, reloaded: bool) -> Probe<Option<Finding>> {
     Ok(Some(finding.fix_all(private).fix(reopen(TCP))))
 }
 
-fn by_hand(address: SocketAddr) -> Finding {
-    Finding::problem(format!("pixeld answers everybody at {address}, past nginx"))
-        .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit of systemd's guards it"))
+fn foreground(address: SocketAddr) -> Finding {
+    Finding::problem(format!("pixeld accepts any address at {address}, bypassing nginx"))
+        .evidence(format!("pixeldctl stats: listeners: {address}; no socket unit filters it"))
         .fix(format!("# in the [listen] section of pixeld.toml: http = [\"127.0.0.1:{}\"]", address.port()))
-        .fix("# and start pixeld again")
+        .fix("# then start pixeld again")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{change_units, healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
 
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
 
@@ -167,7 +164,7 @@ mod tests {
             assert!(finding.evidence.contains(open) && finding.fix[1].contains("IPAddressDeny=any"));
         }
         change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
-        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("everybody"));
+        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("any address"));
     }
 
     #[test]
@@ -232,10 +229,10 @@ mod tests {
     fn foreground_daemon_on_all_addresses_is_a_problem() {
         let mut facts = healthy();
         let daemon = facts.daemon.as_mut().unwrap();
-        daemon.pid = 9;
-        daemon.listeners = vec!["127.0.0.1:8000".into(), "10.0.0.5:8000".into(), "unix:/x".into()];
+        daemon.stats.process.pid = 9;
+        daemon.stats.listeners = vec!["127.0.0.1:8000".into(), "10.0.0.5:8000".into(), "unix:/x".into()];
         only(exposure(&facts), FindingState::Ok);
-        facts.daemon.as_mut().unwrap().listeners.push("0.0.0.0:8000".into());
+        facts.daemon.as_mut().unwrap().stats.listeners.push("0.0.0.0:8000".into());
         assert!(only(exposure(&facts), FindingState::Problem).summary.contains("0.0.0.0:8000"));
     }
 

@@ -4,31 +4,31 @@ use crate::doctor::{
     probe::{Facts, units},
 };
 
-/// Whether as many files may be open as there may be connections, and then some.
+/// Whether the limit of open files suffices for the connection limit.
 pub fn file_limit(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
-    let limit = facts.files.as_ref().map_err(Clone::clone)?;
-    let connections = daemon.connection_limit;
-    if daemon.effective_limit >= connections {
-        let summary = format!("{} open files are allowed, {connections} connections too", limit.soft);
+    let limit = facts.files.as_ref()?;
+    let connections = daemon.stats.connections.limit;
+    if daemon.stats.connections.effective_limit >= connections {
+        let summary = format!("{} open files are enough for {connections} connections", limit.soft);
         return Ok(vec![Finding::ok(summary)]);
     }
-    let summary = format!("{} open files are allowed, and {connections} connections", limit.soft);
-    // Beside connections, as many as now.
-    let needed = connections + limit.soft.saturating_sub(daemon.effective_limit);
+    let summary = format!("{} open files are too few for {connections} connections", limit.soft);
+    // The daemon needs the same number for other purposes as now.
+    let needed = connections + limit.soft.saturating_sub(daemon.stats.connections.effective_limit);
     let evidence = format!(
         "/proc/{}/limits: Max open files {} (hard {}); limits.connections = {connections}, which takes \
          {needed} descriptors",
-        daemon.pid, limit.soft, limit.hard
+        daemon.stats.process.pid, limit.soft, limit.hard
     );
     let finding = Finding::problem(summary).evidence(evidence);
-    // As much as the installed unit asks for, unless that is not enough.
+    // At least the limit of the installed unit.
     let enough = needed.max(65_536);
     Ok(vec![if is_service(facts, daemon) {
         let setting = format!("LimitNOFILE={enough}");
         finding.fix_all(drop_in(units::SERVICE, "Service", &setting)).fix("sudo systemctl restart pixeld")
     } else {
-        finding.fix(format!("ulimit -n {enough}")).fix("# and start pixeld again from this shell")
+        finding.fix(format!("ulimit -n {enough}")).fix("# then start pixeld again from this shell")
     }])
 }
 
@@ -36,16 +36,15 @@ pub fn file_limit(facts: &Facts) -> CheckResult {
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
+        checks::fixtures::{FindingState, healthy, only},
         probe::process::FileLimit,
     };
 
-    /// So many open files, of which 200 are not for connections.
+    /// Sets a limit of open files, of which 200 are not for connections.
     fn limit_files(facts: &mut Facts, limit: u64) {
         facts.files = Ok(FileLimit { soft: limit, hard: limit });
         let daemon = facts.daemon.as_mut().unwrap();
-        daemon.effective_limit = daemon.connection_limit.min(limit - 200);
+        daemon.stats.connections.effective_limit = daemon.stats.connections.limit.min(limit - 200);
     }
 
     #[test]
@@ -63,7 +62,7 @@ mod tests {
     #[test]
     fn suggested_limit_exceeds_the_units_if_needed() {
         let mut facts = healthy();
-        facts.daemon.as_mut().unwrap().connection_limit = 100_000;
+        facts.daemon.as_mut().unwrap().stats.connections.limit = 100_000;
         limit_files(&mut facts, 65_536);
         assert!(only(file_limit(&facts), FindingState::Problem).fix[1].contains("LimitNOFILE=100200"));
     }
@@ -71,7 +70,7 @@ mod tests {
     #[test]
     fn foreground_daemon_gets_ulimit_advice() {
         let mut facts = healthy();
-        facts.daemon.as_mut().unwrap().pid = 9;
+        facts.daemon.as_mut().unwrap().stats.process.pid = 9;
         limit_files(&mut facts, 1024);
         assert_eq!(only(file_limit(&facts), FindingState::Problem).fix[0], "ulimit -n 65536");
     }

@@ -1,24 +1,27 @@
 use std::{collections::HashMap, time::Duration};
 
-use crate::doctor::{
-    daemon_facts::{DaemonError, DaemonFacts},
-    finding::{Finding, FindingState},
-    host_facts::Unavailable,
-    probe::{
-        CounterSample, Facts,
-        access::SocketAccess,
-        clock::{Clock, Instants},
-        disk::LogDisk,
-        journal::Suppressed,
-        net::{Overflows, Queue, TimeWait},
-        nginx::{Group, Location, Nginx},
-        process::{CpuTime, Cpus, FileLimit},
-        units,
-        upstream::ServerState,
+use crate::{
+    doctor::{
+        daemon_facts::{DaemonError, DaemonFacts},
+        finding::Finding,
+        host_facts::Unavailable,
+        probe::{
+            CounterSample, Facts,
+            access::SocketAccess,
+            clock::{Clock, Instants},
+            disk::LogDisk,
+            net::{Overflows, Queue, TimeWait},
+            nginx::{Group, Location, Nginx},
+            process::{CpuTime, Cpus, FileLimit},
+            units,
+            upstream::ServerState,
+        },
     },
+    top::fixtures::sample,
 };
 
 use super::common::CheckResult;
+pub use crate::doctor::finding::FindingState;
 
 pub const UNITS: &str = "\
 Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
@@ -36,7 +39,7 @@ Id=pixeld-metrics.timer\nLoadState=loaded\nActiveState=active\nUnitFileState=ena
 Id=pixeld-metrics.service\nLoadState=loaded\nActiveState=inactive\nConditionResult=yes\n\
 ConditionTimestampMonotonic=7\n";
 
-/// A host with which everything is as it should be.
+/// A host without a problem.
 pub fn healthy() -> Facts {
     let location =
         Location { name: "= /pixel".into(), version: Some("1.1".into()), connection: Some(String::new()) };
@@ -55,6 +58,9 @@ pub fn healthy() -> Facts {
         group: "pixeld-proxy".into(),
         groups: vec!["www-data".into(), "pixeld-proxy".into()],
     };
+    let mut stats = sample(0, 60, 2).stats;
+    stats.process.pid = 124;
+    stats.listeners.insert(0, "unix:/run/pixeld/http.sock".into());
     let queue = |address: &str| Queue { address: address.into(), waiting: 0, backlog: 4096 };
     let before = Instants::now();
     let second = Duration::from_secs(1);
@@ -65,20 +71,7 @@ pub fn healthy() -> Facts {
         instant,
     };
     Facts {
-        daemon: Ok(DaemonFacts {
-            version: "0.1.0".into(),
-            pid: 124,
-            is_drained: false,
-            drained_by: None,
-            uptime: Duration::from_secs(60),
-            listeners: vec!["unix:/run/pixeld/http.sock".into(), "[::]:8000".into()],
-            accept_errors: Vec::new(),
-            connection_limit: 10_000,
-            effective_limit: 10_000,
-            workers: 2,
-            configured_workers: 2,
-            log_lines_dropped: 0,
-        }),
+        daemon: Ok(DaemonFacts { stats, configured_workers: 2 }),
         configuration_faults: Ok(Vec::new()),
         main_pid: Some(124),
         files: Ok(FileLimit { soft: 65_536, hard: 65_536 }),
@@ -99,7 +92,7 @@ pub fn healthy() -> Facts {
             ("unix:/run/pixeld/http.sock".into(), ServerState::Serving),
             ("10.77.0.20:8000".into(), ServerState::Serving),
         ],
-        suppressed: Ok(Suppressed { lines: 0 }),
+        suppressed: Ok(0),
         disk: Ok(LogDisk { free: 8 << 30, has_rotation: true }),
         clock: Ok(Clock { synchronized: true, can_synchronize: true }),
         samples: [
@@ -109,7 +102,7 @@ pub fn healthy() -> Facts {
     }
 }
 
-/// A host of which nothing can be seen.
+/// A host of which no fact is available.
 pub fn invisible() -> Facts {
     let unavailable = || Unavailable("it is dark".into());
     let sample = CounterSample {
@@ -139,13 +132,13 @@ pub fn invisible() -> Facts {
     }
 }
 
-/// The healthy units after a change to what systemctl shows; `from` has to be there.
+/// Changes what systemctl shows of the healthy units; `from` must occur.
 pub fn change_units(facts: &mut Facts, from: &str, to: &str) {
     assert!(UNITS.contains(from), "{from}");
     facts.units = Ok(units::parse(&UNITS.replacen(from, to, 1)));
 }
 
-/// The only finding, which is in this state, with evidence and a fix if it is wrong.
+/// Returns the only finding, which has this state, and evidence and a fix if it is wrong.
 pub fn only(result: CheckResult, state: FindingState) -> Finding {
     let mut findings = result.expect("it could be looked at");
     assert_eq!(findings.len(), 1, "{findings:#?}");

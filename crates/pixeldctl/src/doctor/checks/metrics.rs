@@ -8,24 +8,24 @@ use crate::doctor::{
 /// Where the textfile collector of node_exporter looks, unless a drop-in of the unit names another folder.
 const FOLDER: &str = "/var/lib/prometheus/node-exporter";
 
-/// Whether figures for Prometheus are written, if that is switched on.
+/// Whether metrics for Prometheus are written, if their timer is active.
 pub fn metrics(facts: &Facts) -> CheckResult {
-    let known = facts.units.as_ref().map_err(Clone::clone)?;
+    let known = facts.units.as_ref()?;
     let [timer, service] = units::METRICS.map(|name| known.get(name).filter(|unit| unit.exists()));
     let (Some(timer), Some(service)) = (timer, service) else {
         return Err(Unavailable(format!("{} is not installed", units::METRICS[0])));
     };
     if !timer.is_active() {
-        return Ok(vec![Finding::ok("no figures are written for Prometheus, as nobody asked for them")]);
+        return Ok(vec![Finding::ok("the metrics timer is not active")]);
     }
     if service.value("ConditionResult") != "no" || service.value("ConditionTimestampMonotonic") == "0" {
-        return Ok(vec![Finding::ok("figures are written for Prometheus")]);
+        return Ok(vec![Finding::ok("metrics for Prometheus are written")]);
     }
-    let finding = Finding::warning("no figures are written for Prometheus: their folder is missing")
+    let finding = Finding::warning("metrics for Prometheus are not written: their directory is missing")
         .evidence(format!("{}; ConditionPathIsDirectory={FOLDER}", service.shown("ConditionResult")))
-        .fix("# node_exporter makes it (Debian: prometheus-node-exporter); for another folder, see")
+        .fix("# node_exporter creates it (Debian: prometheus-node-exporter); for another directory, see")
         .fix("systemctl cat pixeld-metrics.service")
-        .fix("# and without node_exporter:")
+        .fix("# or, without node_exporter:")
         .fix("sudo systemctl disable --now pixeld-metrics.timer");
     Ok(vec![finding])
 }
@@ -33,10 +33,7 @@ pub fn metrics(facts: &Facts) -> CheckResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{change_units, healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
 
     #[test]
     fn timer_without_its_folder_is_reported() {

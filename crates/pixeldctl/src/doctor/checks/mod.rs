@@ -1,4 +1,4 @@
-//! Judgements: from facts to findings, without looking at anything else.
+//! The checks: each turns facts into findings, and reads nothing itself.
 
 mod access;
 mod common;
@@ -27,7 +27,7 @@ use super::{
 
 type CheckFn = fn(&Facts) -> CheckResult;
 
-/// Every check, in the order in which they are shown.
+/// All checks, in the order of the report.
 const CHECKS: [(&str, CheckFn); 19] = [
     ("daemon", daemon::daemon),
     ("config", config::config),
@@ -50,7 +50,7 @@ const CHECKS: [(&str, CheckFn); 19] = [
     ("clock", time::clock),
 ];
 
-/// Judges everything.
+/// Makes all checks.
 pub fn run(facts: &Facts) -> Report {
     let findings = CHECKS.iter().flat_map(|(name, check)| {
         let findings = check(facts).unwrap_or_else(|Unavailable(reason)| vec![Finding::skipped(reason)]);

@@ -6,17 +6,17 @@ use crate::doctor::{
     probe::{Facts, nginx::Nginx},
 };
 
-/// Percent of the ports towards one server from which on nginx may soon have none left.
+/// Percent of the ports towards one server above which nginx may run out of them.
 const MANY: u64 = 20;
-/// Percent from which on it certainly soon has none.
+/// Percent above which it is about to run out.
 const MOST: u64 = 50;
 
-/// Whether closed connections use up the ports between nginx and pixeld.
+/// Whether closed connections exhaust the ports between nginx and pixeld.
 pub fn time_wait(facts: &Facts) -> CheckResult {
-    let time_wait = facts.time_wait.as_ref().map_err(Clone::clone)?;
+    let time_wait = facts.time_wait.as_ref()?;
     let port = |listener: &String| listener.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let own: Vec<_> = listeners(facts).iter().filter_map(port).collect();
-    // Another server than nginx's has another client, such as the test of load itself.
+    // The client of another server is not nginx; it may be the load test.
     let servers = facts.nginx.as_ref().map(Nginx::servers);
     let is_other = |server: &SocketAddr| {
         servers.as_ref().is_ok_and(|servers| !servers.iter().any(|one| *one == server.to_string()))
@@ -25,25 +25,25 @@ pub fn time_wait(facts: &Facts) -> CheckResult {
         .outgoing
         .iter()
         .map(|(server, count)| (*count, format!("from this host to {server}"), is_other(server)));
-    // On other ports of this host the clients are anybody's, and it is they who run out.
+    // On other ports of this host, the clients belong to other services.
     let incoming = time_wait.incoming.iter().filter(|((port, _), _)| own.contains(port));
     let incoming =
         incoming.map(|((port, ip), count)| (*count, format!("from {ip} to port {port} here"), false));
     let (count, whose, is_foreign) = outgoing.chain(incoming).max().unwrap_or_default();
     let percent = count * 100 / time_wait.ports.max(1);
-    let total = format!("{} sockets in TIME_WAIT, {} local ports", time_wait.total, time_wait.ports);
+    let total = format!("{} sockets in TIME-WAIT, {} local ports", time_wait.total, time_wait.ports);
     if percent < MANY {
-        return Ok(vec![Finding::ok("closed connections leave enough ports").evidence(total)]);
+        return Ok(vec![Finding::ok(format!("{percent} % of local ports are in TIME-WAIT")).evidence(total)]);
     }
-    let summary = format!("closed connections hold {percent} % of the ports {whose}");
+    let summary = format!("{percent} % of the ports {whose} are in TIME-WAIT");
     let finding = if percent < MOST { Finding::warning(summary) } else { Finding::problem(summary) };
-    let finding = finding.evidence(format!("{count} sockets in TIME_WAIT {whose}; {total}"));
+    let finding = finding.evidence(format!("{count} sockets in TIME-WAIT {whose}; {total}"));
     if is_foreign {
-        let line = "# whoever connects there from here should keep its connections open";
+        let line = "# the client on this host that connects there should keep its connections open";
         return Ok(vec![finding.fix(line)]);
     }
     let finding = finding
-        .fix("# nginx opens a connection for each request. On its host, let it keep them:")
+        .fix("# nginx opens a connection for each request; on its host, let it keep them:")
         .fix("#   upstream: keepalive 256;")
         .fix("#   location: proxy_http_version 1.1; proxy_set_header Connection \"\";")
         .fix("sudo nginx -t && sudo systemctl reload nginx");
@@ -53,10 +53,7 @@ pub fn time_wait(facts: &Facts) -> CheckResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, healthy, only};
 
     #[test]
     fn port_exhaustion_towards_one_server_is_found() {

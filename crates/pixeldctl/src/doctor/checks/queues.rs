@@ -5,17 +5,17 @@ use crate::doctor::{
     probe::{Facts, net::Queue, units},
 };
 
-/// What `Backlog=` is where a unit does not say: as much as the kernel grants.
+/// `Backlog=` of a unit that does not set it: as much as the kernel grants.
 const UNLIMITED: u64 = i32::MAX as u64;
-/// What pixeld's own sockets and its units ask for.
+/// The backlog of pixeld's own sockets and of its units.
 const USUAL: u64 = 4096;
-/// Fewer clients than this come at once in any test of load.
+/// Enough for the clients that connect at once in a load test.
 const LEAST: u64 = 1024;
 
-/// Whether as many clients can wait in each of the daemon's sockets as its unit asks for.
+/// Whether the queue of each socket is as long as its unit asks for.
 pub fn backlog(facts: &Facts) -> CheckResult {
-    let queues = facts.queues.as_ref().map_err(Clone::clone)?;
-    let somaxconn = *facts.somaxconn.as_ref().map_err(Clone::clone)?;
+    let queues = facts.queues.as_ref()?;
+    let somaxconn = *facts.somaxconn.as_ref()?;
     let mut findings = Vec::new();
     let mut shortest: Option<u64> = None;
     let mut most_wanted = 0;
@@ -35,17 +35,15 @@ pub fn backlog(facts: &Facts) -> CheckResult {
             findings.push(short(&listener, queue, unit, somaxconn));
         }
     }
-    let shortest = shortest.ok_or_else(|| Unavailable("pixeld listens nowhere".into()))?;
+    let shortest = shortest.ok_or_else(|| Unavailable("pixeld does not listen".into()))?;
     if findings.is_empty() && somaxconn < most_wanted {
         findings.push(
-            Finding::warning(format!(
-                "sockets that are opened from now on let only {somaxconn} clients wait"
-            ))
-            .evidence(format!("net.core.somaxconn = {somaxconn}; the open sockets have {most_wanted}"))
-            .fix_all(raise_somaxconn(most_wanted)),
+            Finding::warning(format!("a socket that is opened from now on queues only {somaxconn} clients"))
+                .evidence(format!("net.core.somaxconn = {somaxconn}; the open sockets have {most_wanted}"))
+                .fix_all(raise_somaxconn(most_wanted)),
         );
     }
-    Ok(or_ok(findings, || Finding::ok(format!("{shortest} clients can wait in each of pixeld's sockets"))))
+    Ok(or_ok(findings, || Finding::ok(format!("each socket of pixeld queues {shortest} clients"))))
 }
 
 fn unit_of<'a>(facts: &'a Facts, listener: &str) -> Option<&'a units::Unit> {
@@ -61,9 +59,9 @@ fn raise_somaxconn(wanted: u64) -> [String; 2] {
     ]
 }
 
-/// Opens the socket of a listener anew.
+/// The command that opens the socket of a listener again.
 fn reopened(unit: Option<&units::Unit>) -> String {
-    unit.map_or_else(|| "# and start pixeld again".into(), |unit| reopen(unit.name()))
+    unit.map_or_else(|| "# then start pixeld again".into(), |unit| reopen(unit.name()))
 }
 
 fn clamped(
@@ -73,17 +71,15 @@ fn clamped(
     wanted: u64,
     somaxconn: u64,
 ) -> Finding {
-    let finding = Finding::problem(format!("only {} clients can wait at {listener}", queue.backlog))
-        .evidence(format!(
-            "ss: Send-Q {}; asked for {wanted}; net.core.somaxconn = {somaxconn}",
-            queue.backlog
-        ));
+    let finding = Finding::problem(format!("{listener} queues only {} clients", queue.backlog)).evidence(
+        format!("ss: Send-Q {}; asked for {wanted}; net.core.somaxconn = {somaxconn}", queue.backlog),
+    );
     let finding = if somaxconn < wanted { finding.fix_all(raise_somaxconn(wanted)) } else { finding };
     finding.fix(reopened(unit))
 }
 
 fn short(listener: &str, queue: &Queue, unit: Option<&units::Unit>, somaxconn: u64) -> Finding {
-    let finding = Finding::warning(format!("only {} clients can wait at {listener}", queue.backlog));
+    let finding = Finding::warning(format!("{listener} queues only {} clients", queue.backlog));
     let Some(unit) = unit.filter(|_| somaxconn >= LEAST) else {
         let evidence = format!("ss: Send-Q {}; net.core.somaxconn = {somaxconn}", queue.backlog);
         return finding.evidence(evidence).fix_all(raise_somaxconn(USUAL)).fix(reopened(unit));
@@ -94,29 +90,29 @@ fn short(listener: &str, queue: &Queue, unit: Option<&units::Unit>, somaxconn: u
 }
 
 fn full(listener: &str, queue: &Queue) -> Finding {
-    Finding::problem(format!("the queue at {listener} is full, and clients are turned away"))
+    Finding::problem(format!("the queue at {listener} is full, and clients are rejected"))
         .evidence(format!("ss: Recv-Q {} of Send-Q {}", queue.waiting, queue.backlog))
-        .fix("# pixeld does not accept as fast as clients come: see why")
+        .fix("# pixeld does not accept clients fast enough; these show why:")
         .fix("pixeldctl stats")
         .fix("pixeldctl workers")
 }
 
-/// Whether clients are being turned away by a full queue.
+/// Whether a full queue rejects clients.
 pub fn overflows(facts: &Facts) -> CheckResult {
     let [before, after] = &facts.samples;
-    let before = before.overflows.as_ref().map_err(Clone::clone)?;
-    let after = after.overflows.as_ref().map_err(Clone::clone)?;
+    let before = before.overflows.as_ref()?;
+    let after = after.overflows.as_ref()?;
     let overflows = after.overflows.saturating_sub(before.overflows);
     let drops = after.drops.saturating_sub(before.drops);
     let total = format!("since boot {} overflows, {} drops", after.overflows, after.drops);
     if overflows == 0 && drops == 0 {
-        return Ok(vec![Finding::ok("no TCP client was turned away while probing").evidence(total)]);
+        return Ok(vec![Finding::ok("no TCP client was rejected during the check").evidence(total)]);
     }
     let full = facts.queues.iter().flatten().find(|queue| queue.is_full());
     let full = full.map_or_else(String::new, |queue| format!("; {} is full", queue.address));
-    let finding = Finding::problem("listening sockets turn clients away")
-        .evidence(format!("{overflows} overflows and {drops} drops while probing{full}; {total}"))
-        .fix("# find the socket whose Recv-Q comes near its Send-Q, and let more wait there:")
+    let finding = Finding::problem("listening sockets reject clients")
+        .evidence(format!("{overflows} overflows and {drops} drops during the check{full}; {total}"))
+        .fix("# find the socket whose Recv-Q is near its Send-Q, and raise its backlog:")
         .fix("# Backlog= in pixeld's socket units, `listen … backlog=4096` in nginx")
         .fix("ss -ltn");
     Ok(vec![finding])
@@ -126,8 +122,7 @@ pub fn overflows(facts: &Facts) -> CheckResult {
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{change_units, healthy, only},
-        finding::FindingState,
+        checks::fixtures::{FindingState, change_units, healthy, only},
         probe::net::Overflows,
     };
 

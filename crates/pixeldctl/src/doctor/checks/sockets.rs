@@ -10,11 +10,9 @@ use crate::doctor::{
 
 /// Whether pixeld's socket units listen, now and after the next boot.
 pub fn sockets(facts: &Facts) -> CheckResult {
-    let units = facts.units.as_ref().map_err(Clone::clone)?;
+    let units = facts.units.as_ref()?;
     if facts.daemon.as_ref().is_ok_and(|daemon| !is_service(facts, daemon)) {
-        return Err(Unavailable(
-            "this pixeld is not the system's pixeld.service, whose sockets these are".into(),
-        ));
+        return Err(Unavailable("this pixeld is not the system's pixeld.service".into()));
     }
     let needed = NEEDED.iter().filter_map(|name| units.get(name));
     let mut findings: Vec<_> = needed.filter_map(needed_socket).collect();
@@ -22,11 +20,11 @@ pub fn sockets(facts: &Facts) -> CheckResult {
     findings.extend(optional.into_iter().flatten().filter_map(optional_socket));
     Ok(or_ok(findings, || {
         let [tcp, admin] = optional.map(|unit| unit.is_some_and(Unit::is_active));
-        let evidence = format!("{TCP}: {}", if tcp { "enabled" } else { "not used here" });
+        let evidence = format!("{TCP}: {}", if tcp { "enabled" } else { "not used" });
         Finding::ok("pixeld's socket units are enabled and listen").evidence(if admin {
             evidence
         } else {
-            format!("{evidence}; {ADMIN}: disabled, so pixeldctl changes nothing here")
+            format!("{evidence}; {ADMIN}: disabled, so pixeldctl can change nothing")
         })
     }))
 }
@@ -37,9 +35,9 @@ fn needed_socket(unit: &Unit) -> Option<Finding> {
         let finding = Finding::problem(format!("{name} is not installed"));
         let finding = finding.evidence(unit.shown("LoadState"));
         return Some(
-            // Debian's packages open it, others leave that to the operator.
+            // Debian's package opens the socket; other packages leave that to the operator.
             finding
-                .fix("# it comes with the package pixeld: install that again, with apt or dnf,")
+                .fix("# it is part of the package pixeld: install that again, with apt or dnf,")
                 .fix("# or in a checkout of pixeld: sudo make install")
                 .fix("sudo systemctl daemon-reload")
                 .fix(format!("sudo systemctl enable {name}"))
@@ -52,13 +50,13 @@ fn needed_socket(unit: &Unit) -> Option<Finding> {
         } else {
             finding
         }
-        // Enabling the service enables all that it needs, and restarting it opens them.
+        // To enable the service enables the sockets that it needs; to restart it opens them.
         .fix("sudo systemctl enable pixeld.service")
         .fix("sudo systemctl restart pixeld.service")
     })
 }
 
-/// It does not listen, or not for pixeld.
+/// Reports a socket that does not listen, or not for pixeld.
 fn broken(unit: &Unit) -> Option<Finding> {
     let name = unit.name();
     if !unit.is_active() {
@@ -69,7 +67,7 @@ fn broken(unit: &Unit) -> Option<Finding> {
     }
     let starts = unit.value("Triggers");
     if !starts.split_whitespace().any(|unit| unit == SERVICE) {
-        let finding = Finding::problem(format!("{name} belongs to another service than pixeld"));
+        let finding = Finding::problem(format!("{name} belongs to another service"));
         let evidence = format!("{}; drop-ins: {}", unit.shown("Triggers"), unit.value("DropInPaths"));
         return Some(finding.evidence(evidence).fix(format!("sudo systemctl revert {name}")));
     }
@@ -78,11 +76,11 @@ fn broken(unit: &Unit) -> Option<Finding> {
 
 fn not_enabled(unit: &Unit) -> Option<Finding> {
     let name = unit.name();
-    let summary = format!("{name} is not enabled, and may be missing after the next boot");
+    let summary = format!("{name} is not enabled and may be missing after the next boot");
     (!unit.is_enabled()).then(|| Finding::warning(summary).evidence(unit.shown("UnitFileState")))
 }
 
-/// The service runs without it; it should be enabled and active, or neither.
+/// Reports a socket of which only one is true: active, enabled. The service runs without it.
 fn optional_socket(unit: &Unit) -> Option<Finding> {
     let enable = || format!("sudo systemctl enable {}", unit.name());
     match (unit.is_active(), unit.is_enabled()) {
@@ -96,10 +94,7 @@ fn optional_socket(unit: &Unit) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{change_units, healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
 
     const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
     const TCP_SOCKET: &str =

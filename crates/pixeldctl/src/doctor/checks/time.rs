@@ -3,26 +3,27 @@ use std::time::Duration;
 use super::common::CheckResult;
 use crate::doctor::{finding::Finding, probe::Facts};
 
-/// A clock that is slewed moves by 0.5 ms in a second; this one was set.
+/// A clock that is slewed moves by 0.5 ms in a second; one that jumps further was set.
 const JUMP: Duration = Duration::from_millis(250);
 
-/// Whether the clock is right, and runs evenly.
+/// Whether the clock is synchronized, and was not set during the check.
 pub fn clock(facts: &Facts) -> CheckResult {
     let [before, after] = &facts.samples;
     let jump = after.instant.jump_since(before.instant);
     if jump > JUMP {
-        let finding = Finding::problem("the clock was set while probing")
-            .evidence(format!("it is {} ms off what it was a second before", jump.as_millis()))
-            .fix("# find out who sets it: one of these at most should run")
+        let finding = Finding::problem("the clock was set during the check")
+            .evidence(format!("it moved by {} ms within a second", jump.as_millis()))
+            .fix("# find what sets it: at most one of these should run")
             .fix("systemctl status systemd-timesyncd chronyd ntpd");
         return Ok(vec![finding]);
     }
-    let clock = facts.clock.as_ref().map_err(Clone::clone)?;
+    let clock = facts.clock.as_ref()?;
     if clock.synchronized {
-        return Ok(vec![Finding::ok("the clock is synchronised")]);
+        return Ok(vec![Finding::ok("the clock is synchronized")]);
     }
-    let finding = Finding::warning("nobody keeps the clock right: times in logs do not match other hosts'")
-        .evidence("timedatectl: NTPSynchronized=no");
+    let finding =
+        Finding::warning("the clock is not synchronized: log times differ from those of other hosts")
+            .evidence("timedatectl: NTPSynchronized=no");
     let install = "sudo apt install systemd-timesyncd || sudo dnf install chrony";
     let finding = if clock.can_synchronize { finding } else { finding.fix(install) };
     Ok(vec![finding.fix("sudo timedatectl set-ntp true")])
@@ -32,8 +33,7 @@ pub fn clock(facts: &Facts) -> CheckResult {
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
+        checks::fixtures::{FindingState, healthy, only},
         host_facts::Unavailable,
         probe::clock::Clock,
     };

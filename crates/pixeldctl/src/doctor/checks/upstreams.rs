@@ -13,13 +13,17 @@ use crate::doctor::{
 
 const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
 
-/// Whether a pixeld serves at each server of nginx's.
+/// Whether each server of nginx is a pixeld that serves.
 pub fn upstreams(facts: &Facts) -> CheckResult {
-    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    let nginx = facts.nginx.as_ref()?;
     if let Some(fault) = &nginx.fault {
-        let finding = Finding::problem("nginx rejects its configuration, and will not start again with it");
+        let finding = Finding::problem("nginx rejects its configuration: its next start fails");
         return Ok(vec![
-            finding.evidence(fault).fix("sudo nginx -t").fix("# fix what it says, and:").fix(RELOAD),
+            finding
+                .evidence(fault)
+                .fix("sudo nginx -t")
+                .fix("# correct the line that it names, then:")
+                .fix(RELOAD),
         ]);
     }
     let mut findings = Vec::new();
@@ -34,14 +38,14 @@ pub fn upstreams(facts: &Facts) -> CheckResult {
     }
     Ok(or_ok(findings, || {
         let servers: Vec<_> = nginx.groups.iter().flat_map(|group| group.servers.clone()).collect();
-        Finding::ok("pixeld serves at each server of nginx").evidence(servers.join(", "))
+        Finding::ok("each server of nginx is a pixeld that serves").evidence(servers.join(", "))
     }))
 }
 
 fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding>> {
     let listeners = listeners(facts);
     let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
-    let all = facts.unix_listeners.as_ref().map_err(Clone::clone)?;
+    let all = facts.unix_listeners.as_ref()?;
     let server = format!("unix:{path}");
     let what = if !all.iter().any(|listening| listening == path) {
         "no service listens"
@@ -50,7 +54,7 @@ fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding
     } else {
         return Ok(state_of(facts, &server).and_then(|state| match state {
             ServerState::Forbidden => Some(Finding::skipped(format!(
-                "you may not connect to {path}: {USE_SUDO}, or `sudo usermod -aG pixeld-proxy $USER`"
+                "no permission to connect to {path}: {USE_SUDO}, or `sudo usermod -aG pixeld-proxy $USER`"
             ))),
             state => wrong_state(facts, group, &server, state),
         }));
@@ -80,7 +84,7 @@ fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
     Some(other_service(&own, group, server, &said))
 }
 
-/// What the server has said, if it was asked.
+/// The response of a server, if it was queried.
 fn state_of<'f>(facts: &'f Facts, server: &str) -> Option<&'f ServerState> {
     facts.servers.iter().find(|(name, _)| name == server).map(|(_, state)| state)
 }
@@ -90,12 +94,12 @@ fn wrong_state(facts: &Facts, group: &Group, server: &str, state: &ServerState) 
     let is_own = own.iter().any(|listener| listener == server);
     match state {
         ServerState::Serving | ServerState::Forbidden => None,
-        // The check of the daemon reports it.
+        // The check "daemon" reports it.
         ServerState::Drained if is_own => None,
         ServerState::Drained => Some(
             Finding::warning(format!("nginx sends pixels to {server}, which is drained"))
                 .evidence(evidence(group, server, "GET /pixel: 503"))
-                .fix("# on that host, if it is to serve again:")
+                .fix("# on that host, to let it serve again:")
                 .fix("sudo pixeldctl resume"),
         ),
         ServerState::Other(line) => Some(other_service(&own, group, server, &format!("GET /pixel: {line}"))),
@@ -128,14 +132,14 @@ fn evidence(group: &Group, server: &str, said: &str) -> String {
     format!("nginx -T: upstream {}: server {server}; {said}", group.name)
 }
 
-/// Whether nginx still tries a host after each of them has failed.
+/// Whether nginx retries a host after all have failed.
 pub fn failover(facts: &Facts) -> CheckResult {
-    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    let nginx = facts.nginx.as_ref()?;
     if nginx.fault.is_some() {
         return Err(Unavailable("nginx rejects its configuration".into()));
     }
     let findings = nginx.groups.iter().filter_map(lacks_backups).collect();
-    Ok(or_ok(findings, || Finding::ok("nginx tries each host again when none is left")))
+    Ok(or_ok(findings, || Finding::ok("nginx retries each host if all have failed")))
 }
 
 fn lacks_backups(group: &Group) -> Option<Finding> {
@@ -145,11 +149,11 @@ fn lacks_backups(group: &Group) -> Option<Finding> {
         return None;
     }
     let lines = lacking.iter().map(|server| format!("# server {server} max_fails=0 backup;"));
-    let finding = Finding::warning("time-outs of one client can take all hosts from the others");
+    let finding = Finding::warning("timeouts of one client can make nginx give up every host");
     Some(
         finding
             .evidence(format!("nginx -T: upstream {}: no backup of {}", group.name, lacking.join(", ")))
-            .fix(format!("# in upstream {}, beside the servers that are there:", group.name))
+            .fix(format!("# in upstream {}, beside its other servers:", group.name))
             .fix_all(lines)
             .fix(RELOAD),
     )
@@ -157,7 +161,7 @@ fn lacks_backups(group: &Group) -> Option<Finding> {
 
 /// Whether nginx keeps its connections to pixeld.
 pub fn keepalive(facts: &Facts) -> CheckResult {
-    let nginx = facts.nginx.as_ref().map_err(Clone::clone)?;
+    let nginx = facts.nginx.as_ref()?;
     if nginx.fault.is_some() {
         return Err(Unavailable("nginx rejects its configuration".into()));
     }
@@ -212,10 +216,7 @@ fn missing(location: &Location, keeps_by_default: bool) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        checks::fixtures::{healthy, only},
-        finding::FindingState,
-    };
+    use crate::doctor::checks::fixtures::{FindingState, healthy, only};
 
     fn group(facts: &mut Facts) -> &mut Group {
         &mut facts.nginx.as_mut().unwrap().groups[0]

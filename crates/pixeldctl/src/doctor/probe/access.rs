@@ -2,22 +2,18 @@ use crate::doctor::host_facts::{Host, Probe, Unavailable};
 
 use super::nginx::Nginx;
 
-/// A Unix socket that nginx passes to, and what decides whether it may.
+/// A Unix socket that nginx passes requests to, with its permissions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocketAccess {
-    /// The path of the socket.
     pub path: String,
-    /// The permission bits of its file.
     pub mode: u32,
-    /// The user that owns its file.
     pub owner: String,
-    /// The group of its file.
     pub group: String,
     /// The groups of the user of nginx.
     pub groups: Vec<String>,
 }
 
-/// Looks at each Unix socket that nginx passes to and that exists.
+/// Reads the permissions of each existing Unix socket that nginx passes requests to.
 pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<SocketAccess>> {
     let paths = nginx.unix_servers();
     if paths.is_empty() {
@@ -26,7 +22,7 @@ pub async fn probe(host: &Host, nginx: &Nginx) -> Probe<Vec<SocketAccess>> {
     let groups = host.ask("id", &["-nG", "--", &nginx.user]).await?;
     let mut found = Vec::new();
     for path in paths {
-        // One that is missing is for the check of the upstreams.
+        // The check "upstreams" reports a missing one.
         let Ok(shown) = host.ask("stat", &["-c", "%a %U %G", "--", path]).await else { continue };
         let access = parse(path, &shown, &groups);
         found.push(access.ok_or_else(|| Unavailable(format!("stat prints {:?} of {path}", shown.trim())))?);

@@ -2,20 +2,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::doctor::host_facts::{Host, Probe, Unavailable};
 
-/// What timedated says of the clock.
+/// The state of the clock according to timedated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// The kernel's clock is kept right by somebody.
+    /// A time service synchronizes the clock.
     pub synchronized: bool,
-    /// A program is installed that could.
+    /// A time service is installed.
     pub can_synchronize: bool,
 }
 
-/// One moment on both clocks: the one that is set, and the one that only runs.
+/// One moment on the wall clock and on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Instants {
     pub wall: SystemTime,
-    /// How much time has passed.
     pub steady: Instant,
 }
 
@@ -24,22 +23,21 @@ impl Instants {
         Self { wall: SystemTime::now(), steady: Instant::now() }
     }
 
-    /// How far the clock was set forward or back since `earlier`.
+    /// Returns how far the wall clock was set forward or back since `earlier`.
     pub fn jump_since(self, earlier: Self) -> Duration {
         let (was, is) = (earlier.wall + (self.steady - earlier.steady), self.wall);
         is.duration_since(was).unwrap_or_else(|error| error.duration())
     }
 }
 
-/// Asks timedated.
 pub async fn probe(host: &Host) -> Probe<Clock> {
     if let Ok(container) = host.read("/run/systemd/container") {
         let container = container.trim();
-        return Err(Unavailable(format!("the clock of this {container} container is set from outside")));
+        return Err(Unavailable(format!("the host of this {container} container sets the clock")));
     }
     let shown = host.ask("timedatectl", &["show", "-p", "NTPSynchronized", "-p", "CanNTP"]).await?;
     parse(&shown)
-        .ok_or_else(|| Unavailable("timedatectl does not say whether the clock is synchronised".into()))
+        .ok_or_else(|| Unavailable("timedatectl does not report whether the clock is synchronized".into()))
 }
 
 fn parse(shown: &str) -> Option<Clock> {

@@ -14,7 +14,7 @@ pub fn checker() -> &'static str {
 
 const CHECKERS: [&str; 2] = ["/usr/libexec/pixeld/check-config", "/usr/local/libexec/pixeld/check-config"];
 
-/// Returns the faults that a daemon would find that does not run.
+/// Returns the faults that a stopped daemon would find at its start.
 pub async fn check(host: &Host) -> Probe<Vec<String>> {
     let checker = checker();
     let printed = host.run(checker, &[]).await?;

@@ -3,19 +3,18 @@ use crate::doctor::host_facts::{Host, Probe, Unavailable};
 /// The journal and the logs of nginx's site, which may have a disk of their own.
 const FOLDERS: [&str; 2] = ["/var/log", "/var/log/nginx/pixeld"];
 const LOGS: [&str; 2] = ["/var/log/nginx/pixeld/access.log", "/var/log/nginx/pixeld/error.log"];
-/// What rotates those.
+/// The timer that rotates them.
 pub const ROTATION: &str = "pixeld-logrotate.timer";
 
 /// The file system of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogDisk {
-    /// Bytes that are free for logs, wherever fewer are.
+    /// Free bytes on the file system that has fewer.
     pub free: u64,
     /// Whether [`ROTATION`] is active.
     pub has_rotation: bool,
 }
 
-/// Asks df and systemd.
 pub async fn probe(host: &Host) -> Probe<LogDisk> {
     let folders = FOLDERS.into_iter().filter(|folder| host.size(folder).is_some());
     let arguments: Vec<_> = ["--block-size=1", "--output=avail"].into_iter().chain(folders).collect();

@@ -7,36 +7,30 @@ use crate::doctor::{
     host_facts::{Host, Printed, Probe, Unavailable},
 };
 
-/// Where to look when it is not known when the daemon started.
+/// The period that is searched if the daemon does not run.
 const RECENTLY: Duration = Duration::from_secs(3600);
 
-/// Lines of pixeld's that journald has thrown away since the daemon started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Suppressed {
-    pub lines: u64,
-}
-
-/// Asks the journal for journald's own words on lines of pixeld's that it did not take.
-pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Probe<Suppressed> {
+/// Counts the lines of pixeld that journald has suppressed since the daemon started.
+pub async fn suppressed(host: &Host, uptime: Option<Duration>) -> Probe<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // A part of a second matters: what a restart has fixed may have been written just before.
+    // With fractions of a second: a restart may have fixed what was logged just before.
     let since = now.saturating_sub(uptime.unwrap_or(RECENTLY)).as_secs_f64();
     let since = format!("--since=@{since:.6}");
-    // SD_MESSAGE_JOURNAL_DROPPED: written by journald when it takes a unit's lines again.
+    // SD_MESSAGE_JOURNAL_DROPPED: journald writes it when it accepts lines of the unit again.
     let dropped = "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e";
     let fields = "--output-fields=MESSAGE,N_DROPPED";
     let arguments = ["--no-pager", "--boot", &since, "--output=json", fields, dropped];
     understand(&host.run("journalctl", &arguments).await?)
 }
 
-fn understand(printed: &Printed) -> Probe<Suppressed> {
-    // journalctl succeeds also where it may read only a part of the journal, and says so.
+fn understand(printed: &Printed) -> Probe<u64> {
+    // journalctl succeeds even if it may read only a part of the journal.
     if ["not seeing messages from other users", "insufficient permissions"]
         .iter()
         .any(|part| printed.stderr.contains(part))
     {
         let how = "`sudo usermod -aG systemd-journal $USER`";
-        return Err(Unavailable(format!("you may not read the system's journal: {USE_SUDO}, or {how}")));
+        return Err(Unavailable(format!("no permission to read the system journal: {USE_SUDO}, or {how}")));
     }
     if printed.stderr.contains("No journal files were found") {
         return Err(Unavailable("there is no journal on this host".into()));
@@ -45,8 +39,7 @@ fn understand(printed: &Printed) -> Probe<Suppressed> {
         let said = printed.stderr.lines().next().unwrap_or("no reason given");
         return Err(Unavailable(format!("journalctl fails: {said}")));
     }
-    let lines = printed.stdout.lines().filter_map(parse).sum();
-    Ok(Suppressed { lines })
+    Ok(printed.stdout.lines().filter_map(parse).sum())
 }
 
 #[derive(Deserialize)]
@@ -77,8 +70,8 @@ mod tests {
 {"MESSAGE":"Suppressed 5 messages from noisy.service","N_DROPPED":"5"}
 {"MESSAGE":"Suppressed 2 messages from /system.slice/pixeld.service","N_DROPPED":"2"}
 "#;
-        assert_eq!(understand(&printed(entries, "", true)), Ok(Suppressed { lines: 41 }));
-        assert_eq!(understand(&printed("", "-- No entries --\n", true)), Ok(Suppressed { lines: 0 }));
+        assert_eq!(understand(&printed(entries, "", true)), Ok(41));
+        assert_eq!(understand(&printed("", "-- No entries --\n", true)), Ok(0));
     }
 
     #[test]

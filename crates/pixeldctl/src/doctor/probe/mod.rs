@@ -1,4 +1,4 @@
-//! Facts: what the host's files, its programs and the daemon say, without a judgement.
+//! Facts from the host's files, its programs and the daemon, without a judgement.
 
 pub mod access;
 pub mod clock;
@@ -23,15 +23,14 @@ use super::{
     host_facts::{Host, Probe, Unavailable},
 };
 
-/// How far the two samples of what grows are apart.
+/// The time between the two samples of counters.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that was found out.
+/// All facts about a host.
 #[derive(Debug)]
 pub struct Facts {
-    /// What the daemon says of itself.
     pub daemon: Result<DaemonFacts, DaemonError>,
-    /// Faults that the daemon finds in the configuration files, or would.
+    /// Faults that the daemon finds in the configuration files, or would find at a start.
     pub configuration_faults: Probe<Vec<String>>,
     /// The process of the service that systemd runs.
     pub main_pid: Option<u32>,
@@ -44,34 +43,30 @@ pub struct Facts {
     pub queues: Probe<Vec<net::Queue>>,
     /// `net.core.somaxconn`
     pub somaxconn: Probe<u64>,
-    /// Paths of Unix sockets that somebody listens on.
+    /// Paths of listening Unix sockets.
     pub unix_listeners: Probe<Vec<String>>,
-    /// Connections that are closed and whose ports are not free yet.
+    /// Closed connections whose ports are not free yet.
     pub time_wait: Probe<net::TimeWait>,
-    /// What nginx passes to pixeld.
     pub nginx: Probe<nginx::Nginx>,
-    /// What decides whether nginx may connect to Unix sockets.
+    /// Whether nginx may connect to the Unix sockets of pixeld.
     pub access: Probe<Vec<access::SocketAccess>>,
-    /// What the servers of nginx's say, without those that asking would start.
+    /// The responses of nginx's servers, without those that a connection would start.
     pub servers: Vec<(String, upstream::ServerState)>,
-    /// Lines that journald has thrown away.
-    pub suppressed: Probe<journal::Suppressed>,
+    /// Lines that journald has suppressed.
+    pub suppressed: Probe<u64>,
     /// The file system of the logs.
     pub disk: Probe<disk::LogDisk>,
-    /// Whether the clock is right.
     pub clock: Probe<clock::Clock>,
-    /// What grows, at the beginning and at the end.
+    /// Counters, at the beginning and at the end.
     pub samples: [CounterSample; 2],
 }
 
-/// What is looked at twice.
+/// Counters at one moment.
 #[derive(Debug, Clone)]
 pub struct CounterSample {
-    /// Clients that were turned away.
     pub overflows: Probe<net::Overflows>,
-    /// The time of all CPUs.
     pub cpu: Probe<process::CpuTime>,
-    /// The logs of nginx's site, and their sizes.
+    /// Sizes of the logs of nginx's site.
     pub logs: Vec<(&'static str, u64)>,
     pub instant: clock::Instants,
 }
@@ -87,7 +82,7 @@ impl CounterSample {
     }
 }
 
-/// Looks at everything, in about a second.
+/// Collects all facts, in about a second.
 pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     let begun = Instant::now();
     let first = CounterSample::take(host);
@@ -100,7 +95,7 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
             Err(_) => config_files::check(host).await,
         };
         let main_pid = units::main_pid(host).await;
-        let uptime = daemon.as_ref().ok().map(|daemon| daemon.uptime);
+        let uptime = daemon.as_ref().ok().map(|daemon| Duration::from_millis(daemon.stats.process.uptime_ms));
         let suppressed = journal::suppressed(host, uptime).await;
         (daemon, faults, main_pid, suppressed)
     };
@@ -120,8 +115,8 @@ pub async fn collect(host: &Host, socket: Option<PathBuf>) -> Facts {
     let queues = net::queues(host).await;
     sleep(INTERVAL.saturating_sub(begun.elapsed())).await;
 
-    let pid = daemon.as_ref().ok().map(|daemon| daemon.pid).or(main_pid);
-    let no_process = || Unavailable("no process of pixeld is known".into());
+    let pid = daemon.as_ref().ok().map(|daemon| daemon.stats.process.pid).or(main_pid);
+    let no_process = || Unavailable("pixeld has no process".into());
     Facts {
         files: pid.ok_or_else(no_process).and_then(|pid| process::file_limit(host, pid)),
         cpus: pid.ok_or_else(no_process).and_then(|pid| process::cpus(host, pid)),

@@ -16,7 +16,7 @@ pub struct Queue {
     pub backlog: u64,
 }
 
-/// Clients that a listening TCP socket had no place for, since boot.
+/// Clients that listening TCP sockets rejected since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflows {
     /// `ListenOverflows`: the queue was full.
@@ -25,10 +25,10 @@ pub struct Overflows {
     pub drops: u64,
 }
 
-/// Connections in TIME_WAIT, and the ports that they keep others from using.
+/// Connections in TIME-WAIT, which occupy ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeWait {
-    /// Ports that an outgoing connection may have.
+    /// Number of local ports for outgoing connections.
     pub ports: u64,
     pub total: u64,
     /// By the server that this host had connected to.
@@ -38,25 +38,24 @@ pub struct TimeWait {
 }
 
 impl Queue {
-    /// Whether this is the socket of a listener that is called so: `unix:/path`, `/path`, or an
-    /// address with a port.
+    /// Whether this is the socket of a listener: `unix:/path`, `/path`, or an address with a port.
     pub fn is_of(&self, listener: &str) -> bool {
         let path = listener.strip_prefix("unix:").unwrap_or(listener);
         if path.starts_with('/') || self.address.starts_with('/') {
             return self.address == path;
         }
-        // Both sides spell "all addresses" in ways of their own, and a port is seldom taken twice.
+        // ss and pixeld spell "all addresses" differently; the port is enough.
         let port = |text: &str| text.rsplit_once(':').map(|(_, port)| port.to_owned());
         port(&self.address) == port(path)
     }
 
-    /// Whether the next client is turned away.
+    /// Whether the next client is rejected.
     pub fn is_full(&self) -> bool {
         self.waiting > 0 && self.waiting >= self.backlog
     }
 }
 
-/// Asks `ss`: only it knows how long a queue may become.
+/// Runs `ss`: /proc does not show the backlog.
 pub async fn queues(host: &Host) -> Probe<Vec<Queue>> {
     let text = host.ask("ss", &["-H", "-l", "-t", "-x", "-n"]).await?;
     Ok(text.lines().filter_map(parse_queue).collect())
@@ -70,7 +69,7 @@ fn parse_queue(line: &str) -> Option<Queue> {
     is_stream.then_some(Queue { address: words.next()?.into(), waiting, backlog })
 }
 
-/// Reads which Unix sockets somebody listens on.
+/// Reads the paths of listening Unix sockets.
 pub fn unix_listeners(host: &Host) -> Probe<Vec<String>> {
     /// `__SO_ACCEPTCON`
     const LISTENS: &str = "00010000";
@@ -100,7 +99,9 @@ fn parse_netstat(text: &str) -> Option<Overflows> {
 pub fn time_wait(host: &Host) -> Probe<TimeWait> {
     let path = "/proc/sys/net/ipv4/ip_local_port_range";
     let range: Vec<u16> = host.read(path)?.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [first, last] = range[..] else { return Err(Unavailable(format!("{path} holds no two ports"))) };
+    let [first, last] = range[..] else {
+        return Err(Unavailable(format!("{path} does not contain two ports")));
+    };
     let mut time_wait = TimeWait {
         ports: u64::from(last.saturating_sub(first)) + 1,
         total: 0,
@@ -108,7 +109,7 @@ pub fn time_wait(host: &Host) -> Probe<TimeWait> {
         incoming: HashMap::new(),
     };
     let mut tables = host.read("/proc/net/tcp")?;
-    // There may be no IPv6 on this host.
+    // A host without IPv6 lacks this file.
     tables += &host.read("/proc/net/tcp6").unwrap_or_default();
     for (local, remote) in tables.lines().filter_map(parse_time_wait) {
         time_wait.total += 1;
@@ -128,7 +129,7 @@ fn parse_time_wait(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     (state == TIME_WAIT).then(|| Some((parse_address(local)?, parse_address(remote)?))).flatten()
 }
 
-/// The kernel writes the 32-bit words of an address as this machine has them in memory.
+/// Parses an address of /proc/net/tcp, whose 32-bit words have the byte order of the host.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |i: usize| u32::from_str_radix(address.get(8 * i..8 * i + 8)?, 16).ok().map(u32::to_ne_bytes);

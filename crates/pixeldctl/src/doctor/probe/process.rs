@@ -4,7 +4,6 @@ use crate::doctor::host_facts::{Host, Probe, Unavailable};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLimit {
     pub soft: u64,
-    /// What the soft limit may be raised to.
     pub hard: u64,
 }
 
@@ -18,7 +17,7 @@ pub struct Cpus {
 }
 
 impl Cpus {
-    /// As many as "auto" starts workers.
+    /// The number of workers that "auto" starts.
     pub fn usable(self) -> u64 {
         self.quota.map_or(self.allowed, |quota| quota.min(self.allowed))
     }
@@ -28,7 +27,7 @@ impl Cpus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuTime {
     pub total: u64,
-    /// In which a CPU was ready and the hypervisor ran somebody else.
+    /// Ticks in which the hypervisor ran another guest.
     pub stolen: u64,
 }
 
@@ -62,7 +61,7 @@ pub fn cpus(host: &Host, pid: u32) -> Probe<Cpus> {
     Ok(Cpus { allowed, quota })
 }
 
-/// Counts a list such as `0-3,8`.
+/// Counts the CPUs of a list such as `0-3,8`.
 fn parse_affinity(status: &str) -> Option<u64> {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     list.trim()

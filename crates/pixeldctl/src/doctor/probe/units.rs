@@ -5,14 +5,14 @@ use crate::doctor::host_facts::{Host, Probe, Unavailable};
 pub const SERVICE: &str = "pixeld.service";
 /// The sockets without which it does not start.
 pub const NEEDED: [&str; 2] = ["pixeld.socket", "pixeld-control.socket"];
-/// The socket for changing, without which the service runs, too.
+/// The socket for changes; optional.
 pub const ADMIN: &str = "pixeld-admin.socket";
-/// The timer that writes figures for Prometheus, and what it starts.
+/// The timer that writes metrics for Prometheus, and its service.
 pub const METRICS: [&str; 2] = ["pixeld-metrics.timer", "pixeld-metrics.service"];
-/// The socket that is only needed where nginx is on another host.
+/// The socket for nginx on another host; optional.
 pub const TCP: &str = "pixeld-tcp.socket";
 
-/// pixeld's units, as systemd has them in memory.
+/// pixeld's units, as systemd has loaded them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Units {
     units: Vec<Unit>,
@@ -37,13 +37,12 @@ impl Units {
         unit.value("InactiveExitTimestampMonotonic").parse().is_ok_and(|opened: u64| opened < self.loaded)
     }
 
-    /// As if systemd had loaded all units at this time.
     #[cfg(test)]
     pub fn set_loaded(&mut self, loaded: u64) {
         self.loaded = loaded;
     }
 
-    /// Whether the service does not run, and systemd would start it for a client of this server of nginx's.
+    /// Whether a connection to this server of nginx would start the stopped service.
     pub fn would_start(&self, server: &str) -> bool {
         let is_own = |listening: &str| match server.strip_prefix("unix:") {
             Some(path) => listening == path,
@@ -55,19 +54,19 @@ impl Units {
         self.get(SERVICE).is_some_and(Unit::is_stopped) && open.any(|unit| unit.listens_on().any(is_own))
     }
 
-    /// The sockets on which requests come in.
+    /// The sockets for requests.
     pub fn http_sockets(&self) -> impl Iterator<Item = &Unit> {
         [NEEDED[0], TCP].into_iter().filter_map(|name| self.get(name))
     }
 }
 
 impl Unit {
-    /// A property's value; empty when systemd does not know it.
+    /// Returns a property's value; empty if systemd does not report it.
     pub fn value(&self, name: &str) -> &str {
         self.values(name).next().unwrap_or_default()
     }
 
-    /// Each value of a property that stands there several times.
+    /// Returns each value of a repeated property.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         let these = self.properties.iter().filter(move |(property, _)| property == name);
         these.map(|(_, value)| value.as_str())
@@ -77,39 +76,36 @@ impl Unit {
         self.value("Id")
     }
 
-    /// Whether there is such a unit at all.
     pub fn exists(&self) -> bool {
         self.value("LoadState") != "not-found"
     }
 
-    /// Whether it runs, or listens.
     pub fn is_active(&self) -> bool {
         self.value("ActiveState") == "active"
     }
 
-    /// Whether it neither runs nor is about to.
+    /// Whether it neither runs nor starts.
     pub fn is_stopped(&self) -> bool {
         ["inactive", "failed"].contains(&self.value("ActiveState"))
     }
 
-    /// Whether the next boot starts it.
+    /// Whether it starts at the next boot.
     pub fn is_enabled(&self) -> bool {
-        // static, generated, alias and so on are started by something else, as somebody wanted.
+        // Another unit starts units that are static, generated or aliases.
         !matches!(self.value("UnitFileState"), "disabled" | "masked" | "masked-runtime" | "enabled-runtime")
     }
 
-    /// Where a socket unit listens: `/run/x.sock`, `[::]:8000`.
+    /// Returns the addresses of a socket unit: `/run/x.sock`, `[::]:8000`.
     pub fn listens_on(&self) -> impl Iterator<Item = &str> {
         self.values("Listen").map(|value| value.split_once(" (").map_or(value, |(address, _)| address))
     }
 
-    /// A property with the place where it is set, as evidence.
+    /// Returns a property with its unit, as evidence.
     pub fn shown(&self, name: &str) -> String {
         format!("{}: {name}={}", self.name(), self.value(name))
     }
 }
 
-/// Asks systemd.
 pub async fn probe(host: &Host) -> Probe<Units> {
     let properties = "Id,LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,DropInPaths,\
                       ConditionResult,ConditionTimestampMonotonic,\
@@ -128,13 +124,13 @@ pub async fn probe(host: &Host) -> Probe<Units> {
     }
 }
 
-/// Asks systemd for the process of the service, if it runs.
+/// Returns the main process of the service, if it runs.
 pub async fn main_pid(host: &Host) -> Option<u32> {
     let shown = host.ask("systemctl", &["show", "--no-pager", "-P", "MainPID", SERVICE]).await.ok()?;
     shown.trim().parse().ok().filter(|pid| *pid != 0)
 }
 
-/// Blocks of `Name=value`, one for each unit; systemd has not reloaded them.
+/// Parses blocks of `Name=value`, one for each unit.
 pub fn parse(shown: &str) -> Units {
     let unit = |block: &str| Unit {
         properties: block

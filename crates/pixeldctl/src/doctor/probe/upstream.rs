@@ -1,4 +1,4 @@
-//! What the servers that nginx passes to say themselves.
+//! The responses of the servers that nginx passes requests to.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,22 +9,22 @@ use tokio::{
     time::timeout,
 };
 
-/// The response of a server to `GET /pixel`, which no pixeld accepts.
+/// The response to `GET /pixel`, which pixeld rejects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerState {
-    /// 405, as from a pixeld that serves.
+    /// 405: a pixeld that serves.
     Serving,
-    /// 503, as from one that is drained.
+    /// 503: a pixeld that is drained.
     Drained,
     /// The first line of any other response.
     Other(String),
-    /// There was none, for this reason.
+    /// No response, with the reason.
     Silent(String),
-    /// This user may not connect.
+    /// This user has no permission to connect.
     Forbidden,
 }
 
-/// Asks all of them at once: `unix:/path`, `address:port`, `name`.
+/// Queries all servers at once: `unix:/path`, `address:port`, `name`.
 pub async fn ask_all(servers: Vec<String>) -> Vec<(String, ServerState)> {
     join_all(servers.into_iter().map(async |server| {
         let state = ask(&server).await;
@@ -34,7 +34,7 @@ pub async fn ask_all(servers: Vec<String>) -> Vec<(String, ServerState)> {
 }
 
 async fn ask(server: &str) -> ServerState {
-    /// Much longer than a server takes that has something to do, and as long as an operator waits gladly.
+    /// Long enough for a busy server, and short enough for the operator.
     const LIMIT: Duration = Duration::from_secs(2);
 
     match timeout(LIMIT, first_line(server)).await {
@@ -60,7 +60,7 @@ async fn first_line(server: &str) -> io::Result<String> {
 }
 
 async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
-    /// Of a service that speaks something else.
+    /// Bounds the line of a service with another protocol.
     const MAX_LINE: u64 = 200;
 
     stream.write_all(b"GET /pixel HTTP/1.1\r\nHost: pixeld\r\nConnection: close\r\n\r\n").await?;
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// What is made of a server that says this to each client, and then hangs up.
+    /// Returns the state of a server that sends this to each client, then closes the connection.
     async fn asked(response: &'static str) -> ServerState {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,24 +1,23 @@
 use std::collections::BTreeMap;
 
-/// One directive of nginx's configuration, with its block if it has one.
+/// A directive of nginx's configuration, with its block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directive {
     pub name: String,
     /// Its parameters, without quotes.
     pub parameters: Vec<String>,
-    /// What stands between its braces.
     pub block: Vec<Directive>,
 }
 
 impl Directive {
-    /// The first parameter, or nothing.
+    /// Returns the first parameter, or an empty text.
     pub fn parameter(&self) -> &str {
         self.parameters.first().map(String::as_str).unwrap_or_default()
     }
 }
 
-/// Reads what `nginx -T` prints: all files one after the other, each below a comment with its path.
-/// The directives of the first file, with those that it includes in their places.
+/// Parses the output of `nginx -T`: all files, each after a comment with its path. Returns the directives of the
+/// first file, with includes expanded.
 pub fn parse(dump: &str) -> Vec<Directive> {
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     let mut first = None;
@@ -38,7 +37,7 @@ pub fn parse(dump: &str) -> Vec<Directive> {
 }
 
 fn read(path: &str, main: &str, files: &BTreeMap<&str, String>, depth: usize) -> Vec<Directive> {
-    /// nginx has refused files that include each other already.
+    /// nginx itself rejects include cycles.
     const MAX_DEPTH: usize = 16;
     let Some(text) = files.get(path).filter(|_| depth < MAX_DEPTH) else { return Vec::new() };
     let words = split(text);
@@ -64,7 +63,7 @@ fn expand(directives: Vec<Directive>, include: &impl Fn(&str) -> Vec<Directive>)
     directives.into_iter().flat_map(one).collect()
 }
 
-/// Whether a path is meant by a pattern with `*`, each within one folder.
+/// Whether a path matches a pattern; `*` does not match `/`.
 fn matches(pattern: &str, path: &str) -> bool {
     let Some((before, rest)) = pattern.split_once('*') else { return pattern == path };
     let Some(path) = path.strip_prefix(before) else { return false };
@@ -99,7 +98,7 @@ fn split(text: &str) -> Vec<Word> {
             c if c.is_whitespace() => {}
             c => {
                 let mut word = String::from(c);
-                // `${name}` is a part of its word.
+                // `${name}` is part of a word.
                 while let Some(c) = characters
                     .next_if(|c| !c.is_whitespace() && *c != ';' && (*c != '{' || word.ends_with('$')))
                 {

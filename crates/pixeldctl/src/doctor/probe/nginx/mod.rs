@@ -6,37 +6,37 @@ use crate::doctor::{
     host_facts::{Host, Printed, Probe, Unavailable},
 };
 
-/// What nginx would do with its configuration as it is on disk.
+/// The configuration of nginx as it is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nginx {
     /// Why it rejects its configuration, if it does.
     pub fault: Option<String>,
-    /// Where it passes pixels.
+    /// The targets of its requests to pixeld.
     pub groups: Vec<Group>,
-    /// From 1.29.7 on, connections to upstream groups are kept alive unless somebody objects.
+    /// Since 1.29.7, upstream connections are kept alive by default.
     pub keeps_by_default: bool,
     /// The user of its worker processes.
     pub user: String,
 }
 
-/// An `upstream` block, or an address that a location passes to without one.
+/// An `upstream` block, or an address in a `proxy_pass`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
     /// The block's name, or the address.
     pub name: String,
     /// Whether it is a block.
     pub is_block: bool,
-    /// `unix:/path`, `address:port`, `name`, each once; without those that are marked as down.
+    /// `unix:/path`, `address:port`, `name`, each once; without those marked `down`.
     pub servers: Vec<String>,
-    /// Those that are also listed as `max_fails=0 backup`.
+    /// Servers that are also listed as `max_fails=0 backup`.
     pub backups: Vec<String>,
     /// The `keepalive` directive.
     pub keepalive: Option<u64>,
-    /// The locations that pass to it.
+    /// The locations that pass requests to it.
     pub locations: Vec<Location>,
 }
 
-/// A `location` that passes to a group, with what it has inherited.
+/// A `location` that passes requests to a group, with inherited settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Location {
     /// Its parameters: `= /pixel`.
@@ -55,7 +55,7 @@ impl Nginx {
         servers
     }
 
-    /// The paths of the Unix sockets that it passes to, each once.
+    /// Returns the paths of its Unix sockets, each once.
     pub fn unix_servers(&self) -> Vec<&str> {
         let servers = self.groups.iter().flat_map(|group| &group.servers);
         let mut paths: Vec<_> = servers.filter_map(|server| server.strip_prefix("unix:")).collect();
@@ -65,7 +65,7 @@ impl Nginx {
     }
 }
 
-/// Asks nginx for its whole configuration.
+/// Runs `nginx -T` and `nginx -V`.
 pub async fn probe(host: &Host) -> Probe<Nginx> {
     let dump = host.run("nginx", &["-T", "-q"]).await?;
     let build = host.run("nginx", &["-V"]).await?;
@@ -81,14 +81,14 @@ fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
         };
         let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
         if fault.contains("Permission denied") {
-            return Err(Unavailable(format!("only root may see the configuration of nginx: {USE_SUDO}")));
+            return Err(Unavailable(format!("only root can read the configuration of nginx: {USE_SUDO}")));
         }
         return Ok(Nginx { fault: Some(fault.into()), keeps_by_default, ..Nginx::default() });
     }
     let directives = config::parse(&dump.stdout);
     let groups = groups(&directives);
     if groups.is_empty() {
-        return Err(Unavailable("the nginx on this host passes nothing to pixeld".into()));
+        return Err(Unavailable("nginx on this host passes nothing to pixeld".into()));
     }
     let configured = directives.iter().find(|one| one.name == "user").map(Directive::parameter);
     let user = configured.unwrap_or_else(|| built_in_user(build)).into();
@@ -108,7 +108,7 @@ fn parse_version(text: &str) -> Option<[u32; 3]> {
     numbers?.try_into().ok()
 }
 
-/// The groups that have to do with pixels.
+/// Returns the groups that lead to pixeld.
 fn groups(directives: &[Directive]) -> Vec<Group> {
     let http: Vec<_> =
         directives.iter().filter(|one| one.name == "http").flat_map(|one| &one.block).collect();
@@ -149,8 +149,7 @@ fn is_of_pixeld(group: &Group) -> bool {
         || group.locations.iter().any(|location| location.name.contains("/pixel"))
 }
 
-/// What holds within a block: a directive counts where it stands deepest, and the fields of
-/// `proxy_set_header` are inherited only by a block that has none.
+/// Returns the settings in effect in a block. A block with any `proxy_set_header` inherits none of them.
 fn inherit<'a>(outer: &Location, block: impl Iterator<Item = &'a Directive> + Clone) -> Location {
     let version = block.clone().find(|one| one.name == "proxy_http_version");
     let mut fields = block.filter(|one| one.name == "proxy_set_header").peekable();
