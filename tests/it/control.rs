@@ -270,7 +270,7 @@ fn impossible_worker_counts_are_usage_errors() {
     for count in ["0", "1025", "abc", "-0", "1.5"] {
         assert_fails(&daemon.ctl(&["workers", count]), 64, count);
     }
-    assert_fails(&daemon.ctl(&["workers", "-2"]), 65, "-2 would leave none of 2 workers");
+    assert_fails(&daemon.ctl(&["workers", "-2"]), 65, "-2 would leave no worker of 2");
     assert_fails(&daemon.ctl(&["walkers"]), 64, "walkers");
     assert_eq!(daemon.stats()["workers"], 2);
 }

@@ -90,7 +90,7 @@ fn failing_programs_are_quoted_and_skipped() {
     assert_found(&findings, "backlog", "skipped", "ss fails: not today");
     assert_found(&findings, "journal", "skipped", "not the system's pixeld.service");
     assert_found(&findings, "upstreams", "skipped", "nginx fails: not today");
-    assert_found(&findings, "exposure", "ok", "no address that others reach");
+    assert_found(&findings, "exposure", "ok", "no public address");
     assert_found(&findings, "disk", "skipped", "df fails: not today");
     assert_eq!(findings.len(), 19, "{findings:#?}");
 }

@@ -311,7 +311,7 @@ fn dry_run_lists_changes_and_makes_none() {
     let reply = daemon.ctl_json(&["reload", "--dry-run"]);
     assert_eq!(reply, json!({ "applied": false, "changes": changes, "warnings": [] }));
     assert_eq!(daemon.stats()["workers"], 2);
-    assert!(stdout(&daemon.ctl(&["reload", "--dry-run"])).ends_with("nothing is changed yet.\n"));
+    assert!(stdout(&daemon.ctl(&["reload", "--dry-run"])).ends_with("this was a dry run.\n"));
     daemon.configure("workers = \"many\"");
     let refused = daemon.ctl(&["reload", "--dry-run"]);
     assert!(code(&refused) == 78 && stderr(&refused).contains("pixeld.toml:1: workers:"), "{refused:?}");

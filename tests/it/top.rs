@@ -169,7 +169,7 @@ fn top_keys_have_their_effect() {
         tmux.wait_until("other figures", |screen| progress(screen) != before);
     }
     tmux.press(&["?"]);
-    tmux.wait_for("longer interval, shorter one");
+    tmux.wait_for("longer interval, shorter interval");
     tmux.press(&["Escape"]);
     tmux.wait_for("REQ/S");
     tmux.press(&["Escape"]);
@@ -227,7 +227,7 @@ fn top_obeys_terminal_colours_and_charset() {
 fn top_that_cannot_be_shown_explains_why() {
     let daemon = Daemon::start("");
     for (arguments, reason, hint) in [
-        (&["top"][..], "stdout is no terminal", "`pixeldctl stats --watch 1`"),
+        (&["top"][..], "stdout is not a terminal", "`pixeldctl stats --watch 1`"),
         (&["top", "--json"], "no JSON", "`pixeldctl stats --watch 1 --json`"),
     ] {
         let output = daemon.ctl(arguments);
@@ -238,6 +238,6 @@ fn top_that_cannot_be_shown_explains_why() {
     tmux.run(&format!("{PIXELDCTL} top"));
     assert!(tmux.wait_for("ended with 69").contains("no process listens at /nowhere"));
     tmux.run(&format!("env TERM=dumb {PIXELDCTL} top"));
-    assert!(tmux.wait_for("ended with 64").contains("cannot place text"));
+    assert!(tmux.wait_for("ended with 64").contains("cannot position text"));
     assert!(tmux.is_as_before());
 }

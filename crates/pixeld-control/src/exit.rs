@@ -3,39 +3,38 @@ use std::{
     process::ExitCode,
 };
 
-/// Why a program ends, as sysexits.h numbers it. systemd names these codes in its own messages
-/// (`status=78/CONFIG`).
+/// The exit codes of sysexits.h, which systemd names in its messages (`status=78/CONFIG`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything was done.
+    /// Success.
     Ok = 0,
-    /// `pixeldctl doctor` has found something wrong with the host; no code of sysexits.h.
+    /// `pixeldctl doctor` has found a warning or a problem; not a code of sysexits.h.
     Unwell = 1,
     /// The command line is wrong.
     Usage = 64,
-    /// A value was rejected by the daemon.
+    /// The daemon rejected a value.
     DataErr = 65,
-    /// The daemon is not there.
+    /// The daemon is not running.
     Unavailable = 69,
     /// An error of the program itself.
     Software = 70,
-    /// The operating system refused something that should have worked.
+    /// A system call failed.
     OsErr = 71,
     /// Reading or writing failed.
     IoErr = 74,
-    /// The other side did not answer in time; trying again may help.
+    /// The other side did not respond in time; a retry may succeed.
     TempFail = 75,
-    /// The other side answered something that it should not.
+    /// The response of the other side is invalid.
     Protocol = 76,
-    /// The caller is not allowed to.
+    /// The caller lacks a permission.
     NoPerm = 77,
-    /// The configuration is wrong, or a socket that it promises is missing.
+    /// The configuration is invalid, or one of its sockets is missing.
     Config = 78,
 }
 
 impl Exit {
-    /// All of them, by their numbers.
+    /// All codes, by number.
     pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Unwell,
@@ -51,16 +50,15 @@ impl Exit {
         Self::Config,
     ];
 
-    /// The failure of this number, if it is one of sysexits.h.
+    /// Returns the failure with this number, if sysexits.h has it.
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL.into_iter().skip_while(|exit| *exit != Self::Usage).find(|exit| *exit as i32 == code)
     }
 
-    /// The exit code after an attempt to print what the command line asked for, such as its help, or what
-    /// `is_wrong` with it.
+    /// Returns the exit code after printing the help, or the fault of a command line that `is_wrong`.
     pub fn after_usage(program: &str, printed: io::Result<()>, is_wrong: bool) -> Self {
         match printed {
-            // The code reports it as well.
+            // The exit code reports it, even if stderr is closed.
             _ if is_wrong => Self::Usage,
             Ok(()) => Self::Ok,
             Err(error) => {

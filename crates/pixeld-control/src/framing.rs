@@ -1,6 +1,6 @@
-//! Varlink messages as the daemon reads and writes them: a bounded buffer for each client, each
-//! response serialized once. zlink's own connection collects the descriptors of an unfinished message
-//! and serializes a response again each time its buffer grows.
+//! The framing of Varlink messages in the daemon: a bounded buffer for each client, and each reply is serialized once.
+//! zlink's own connection collects the descriptors of an incomplete message, and serializes a reply again each time
+//! its buffer grows.
 
 use std::{io, os::fd::AsFd, rc::Rc};
 
@@ -11,7 +11,7 @@ use zlink::Call;
 
 use super::transport::AnyCall;
 
-/// Bytes of a call, without the NUL byte that ends it.
+/// The maximum size of a call, without the NUL byte at its end.
 pub const MAX_CALL_SIZE: usize = 64 << 10;
 /// Bytes read at once.
 const CHUNK: usize = 4 << 10;
@@ -21,9 +21,9 @@ const CHUNK: usize = 4 << 10;
 pub struct CallReader {
     stream: Rc<UnixStream>,
     buffer: Vec<u8>,
-    /// Where the next message begins.
+    /// The start of the next message.
     start: usize,
-    /// Up to here `buffer` has no NUL byte behind `start`.
+    /// `buffer` has no NUL byte between `start` and here.
     searched: usize,
 }
 
@@ -57,11 +57,10 @@ impl CallReader {
         }
     }
 
-    /// Reads what is there; `false` at the end of the stream.
+    /// Reads available bytes; returns `false` at the end of the stream.
     ///
-    /// This is read(2), without a buffer for control messages: the kernel closes descriptors that come
-    /// along before they get a number here. Closing them may block this thread (`SO_LINGER`), which is
-    /// why none but those of the control sockets call this.
+    /// Uses read(2), without a buffer for control messages: the kernel closes passed descriptors before they get a
+    /// number. To close one may block (`SO_LINGER`), so only threads of control sockets call this.
     async fn fill(&mut self) -> io::Result<bool> {
         loop {
             self.stream.readable().await?;
@@ -82,7 +81,7 @@ impl CallReader {
         }
     }
 
-    /// Gives back the memory of a large message.
+    /// Releases the memory of a large message.
     fn release(&mut self) {
         if self.start == self.buffer.len() {
             (self.start, self.searched) = (0, 0);
@@ -94,7 +93,7 @@ impl CallReader {
     /// Whether the peer has closed the connection. One that has only shut down its sending side still
     /// waits for responses.
     pub fn is_deserted(&self) -> bool {
-        // POLLHUP is reported unasked.
+        // POLLHUP is reported without being requested.
         let mut peer = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         poll(&mut peer, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
@@ -108,20 +107,16 @@ fn too_large() -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("a call is larger than {MAX_CALL_SIZE} bytes"))
 }
 
-/// A message with the NUL byte that ends it.
+/// Returns a message with its NUL byte.
 ///
 /// # Errors
-/// If `message` cannot be expressed in JSON.
+/// If `message` cannot be serialized.
 pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(message)?;
     bytes.push(0);
     Ok(bytes)
 }
 
-/// Writes all of it.
-///
-/// # Errors
-/// As write(2).
 pub async fn write(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         stream.writable().await?;
@@ -154,7 +149,7 @@ mod tests {
         (near, CallReader::new(Rc::new(UnixStream::from_std(far).unwrap())))
     }
 
-    /// A call of exactly so many bytes, with its NUL byte.
+    /// Returns a call of `size` bytes, with its NUL byte.
     fn call(method: &str, size: usize) -> Vec<u8> {
         let mut call = format!("{{\"method\":\"{method}\"}}").into_bytes();
         call.resize(size, b' ');

@@ -8,50 +8,50 @@ use super::types::{
     SetWorkersReply, StatsReply, WatchEventsReply, WorkersReply,
 };
 
-/// What the interface does, wherever its clients are served.
+/// The implementation of the interface, which [`serve`](crate::serve) calls.
 pub trait ControlHandler {
     /// The events that follow a subscription.
     type Events: EventSource;
 
-    /// Answers a method that only reads.
+    /// Returns the reply to a method that only reads.
     ///
     /// # Errors
-    /// When the daemon ends meanwhile.
+    /// [`ControlError::Stopping`] if the daemon ends meanwhile.
     fn read(&self, query: Query) -> impl Future<Output = Result<Arc<Snapshot>, ControlError>>;
     /// Makes a change.
     ///
     /// # Errors
-    /// As the method's description says; nothing has changed then.
+    /// Those of the method's description; nothing is changed then.
     fn change(
         &self,
         change: Change,
         caller: PeerCredentials,
     ) -> impl Future<Output = Result<Changed, ControlError>>;
-    /// The last events, and those that follow.
+    /// Returns recent events, and a subscription to those that follow.
     fn events(&self) -> (Vec<EventInfo>, Self::Events);
-    /// Reports what went wrong with a client or with the socket. Has to return at once.
+    /// Reports a fault of a client or of the socket. Must not block.
     fn report(&self, fault: ServerFault);
 }
 
 /// The events that follow a subscription.
 pub trait EventSource: fmt::Debug {
-    /// Waits for one event, and takes along those that are there by then. May be dropped while it waits.
+    /// Waits for an event; returns all that are pending then. Cancel safe.
     fn next(&mut self) -> impl Future<Output = WatchEventsReply>;
 }
 
-/// What went wrong with a client or with the socket.
+/// A fault of a client or of the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFault {
-    /// A client sent something that is no call, or did not take a reply.
+    /// A client sent an invalid call, or did not read a reply.
     Client {
         /// The socket and the client's process, such as `control:4711`.
         client: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// No client can be accepted at present. Reported once until one is accepted.
+    /// No client can be accepted. Reported once until one is accepted.
     Accept {
-        /// The socket, and what the system said.
+        /// The socket and the error.
         reason: String,
     },
 }
@@ -86,7 +86,7 @@ pub enum Change {
     Workers(Option<usize>),
     /// Reload.
     Reload {
-        /// Whether only to say what would change.
+        /// Whether to report changes without applying them.
         dry_run: bool,
     },
     /// SetLogLevel; `None` means as configured.
@@ -113,18 +113,18 @@ pub enum Changed {
     Resumed(ResumeReply),
 }
 
-/// Who called, as far as it can be seen: in a user namespace others' users are not.
+/// The caller. In a user namespace, users outside it are not visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCredentials {
     /// The process.
     pub pid: u32,
     /// The user.
     pub uid: u32,
-    /// What the caller says of itself.
+    /// What the caller reports with Identify.
     pub claim: Claim,
 }
 
-/// What a client says of itself with Identify. Nothing of it is checked; it is escaped and shortened.
+/// What a client reports about itself with Identify: escaped and shortened, not verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The name of its user.
@@ -142,7 +142,7 @@ impl From<UCred> for PeerCredentials {
 
 impl fmt::Display for PeerCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// What a user outside the daemon's namespace looks like (user_namespaces(7)).
+        /// The user ID of users outside the daemon's namespace (user_namespaces(7)).
         const OVERFLOW_UID: u32 = 65534;
 
         match self.uid {

@@ -1,4 +1,4 @@
-/// The interface as a client gets to see it.
+/// The description that GetInterfaceDescription returns.
 pub const DESCRIPTION: &str = include_str!("io.pixeld.Control.varlink");
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 //!
-//! [`serve`] is the other end: it frames, validates and routes calls, and asks a [`ControlHandler`] for each reply. Both
-//! ends share the types, and the description that clients can ask for is checked against them.
+//! # Server
+//!
+//! [`serve`] is the daemon's end: it frames, validates and routes calls, and asks a [`ControlHandler`] for each reply.
+//! Client and server share the types; tests compare the published interface description with them.
 
 #![warn(missing_docs)]
 #![deny(clippy::disallowed_methods)]
@@ -12,7 +14,7 @@ pub mod environment;
 /// Exit codes of pixeld and pixeldctl (sysexits.h).
 #[doc(hidden)]
 pub mod exit;
-/// Text from files and peers, made safe to print: without control characters, and of a bounded length.
+/// Makes text from files and peers safe to print: without control characters, with a bounded length.
 pub mod sanitize;
 /// System calls that need `unsafe`, used by both programs.
 #[doc(hidden)]
@@ -47,7 +49,7 @@ pub use well_known::ServiceInfo;
 /// The name of the interface.
 pub const INTERFACE: &str = "io.pixeld.Control";
 
-/// The most workers that a daemon can have.
+/// The maximum number of workers.
 pub const MAX_WORKERS: usize = 1024;
 
 /// The version of pixeld and pixeldctl, which is that of this interface as well.

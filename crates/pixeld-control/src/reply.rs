@@ -52,7 +52,7 @@ pub fn shorten(text: &str) -> Cow<'_, str> {
     format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 
-/// As JSON; the types of replies have no maps with odd keys, which is all that could fail.
+/// Converts to JSON, which cannot fail for these types: they have no maps with non-string keys.
 pub fn to_value(reply: &impl Serialize) -> Value {
     serde_json::to_value(reply).unwrap_or(Value::Null)
 }

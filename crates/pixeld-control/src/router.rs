@@ -14,22 +14,22 @@ use super::{
     well_known,
 };
 
-/// What a socket is for. The mode of its file says who can connect to it.
+/// The permissions of a socket. The mode of its file decides who can connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Only for reading; changing is done over another socket.
+    /// Only for reading.
     ReadOnly {
-        /// The path of the other socket, if there is one.
+        /// The path of the socket for changes.
         admin: Option<String>,
-        /// The group whose members may connect to it, if it has one.
+        /// The group whose members may connect to it.
         group: Option<String>,
     },
-    /// For reading and changing.
+    /// For reading and changes.
     ReadWrite,
 }
 
 impl Access {
-    /// Which of the two sockets that is.
+    /// Returns the name of the socket.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ReadOnly { .. } => "control",
@@ -37,7 +37,7 @@ impl Access {
         }
     }
 
-    /// The answer to a method that changes something, if the socket is not for that.
+    /// Returns the error of a method that changes something, if the socket is read-only.
     pub fn refusal(&self) -> Option<ControlError> {
         match self {
             Self::ReadOnly { admin, group } => {
@@ -63,17 +63,17 @@ enum Method {
     Identify,
 }
 
-/// What a method asks of its caller.
+/// The requirement of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Requires {
     Nothing,
-    /// To be ready for more than one reply.
+    /// The call accepts more than one reply.
     More,
-    /// To have come over the admin socket.
+    /// The call came over the admin socket.
     WriteAccess,
 }
 
-/// Each method with its parameters.
+/// Each method, its parameters and its requirement.
 const METHODS: [(&str, Method, &[&str], Requires); 12] = [
     ("GetStats", Method::Get(Query::Stats), &[], Requires::Nothing),
     ("GetWorkers", Method::Get(Query::Workers), &[], Requires::Nothing),
@@ -89,7 +89,7 @@ const METHODS: [(&str, Method, &[&str], Requires); 12] = [
     ("Identify", Method::Identify, &["user", "command"], Requires::WriteAccess),
 ];
 
-/// The response to a call: one reply, or replies without end.
+/// The response to a call: one reply, or an endless stream.
 #[derive(Debug)]
 pub enum Routed<E> {
     Reply(MethodReply),
@@ -151,7 +151,7 @@ impl<O: ControlHandler> MethodRouter<O> {
             return MethodReply::ServiceError(varlink_service::Error::ExpectedMore).into();
         }
         if *requires != Requires::WriteAccess && call.oneway() {
-            // A client that wants no reply has no use for what is read.
+            // A one-way call has no reply, so nothing is read.
             return MethodReply::Parameters(Value::Null).into();
         }
         self.call(*method, parameters, caller).await.unwrap_or_else(|error| MethodReply::Error(error).into())
@@ -189,7 +189,7 @@ impl<O: ControlHandler> MethodRouter<O> {
         self.handler.change(change, caller.clone()).await.map(|changed| MethodReply::reply(&changed).into())
     }
 
-    /// What systemd asks of the services that it brings along.
+    /// Routes a method of io.systemd.service.
     async fn route_systemd(
         &self,
         method: &str,
@@ -215,7 +215,7 @@ impl<O: ControlHandler> MethodRouter<O> {
         }
     }
 
-    /// The same with an empty response.
+    /// Makes a change; returns an empty reply.
     async fn change_for_systemd(&self, change: Change, caller: &PeerCredentials) -> MethodReply {
         match self.handler.change(change, caller.clone()).await {
             Ok(_) => MethodReply::reply(&Map::new()),
@@ -224,7 +224,7 @@ impl<O: ControlHandler> MethodRouter<O> {
     }
 }
 
-/// A parameter that is there and not null.
+/// Returns a parameter that is set and not null.
 fn given<'p>(parameters: &'p Map<String, Value>, name: &str) -> Option<&'p Value> {
     parameters.get(name).filter(|value| !value.is_null())
 }

@@ -2,9 +2,9 @@ use std::{borrow::Cow, fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 
 use serde_json::Value;
 
-/// Characters of a quoted key or value.
+/// The maximum length of a quoted key or value, in characters.
 const MAX_QUOTED: usize = 80;
-/// Characters of a path; the file name at its end is kept.
+/// The maximum length of a path, in characters; its end is kept.
 const MAX_PATH: usize = 512;
 
 /// Escapes control characters and those that reorder or break lines.
@@ -16,12 +16,12 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// As [`escape`], but newlines stay.
+/// As [`escape`], but keeps newlines.
 pub fn lines(text: &str) -> String {
     text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes each string, and each name of a field.
+/// Escapes each string and each field name.
 pub fn value(value: &mut Value) {
     match value {
         Value::String(text) => *text = escape(text),
@@ -37,8 +37,7 @@ pub fn value(value: &mut Value) {
     }
 }
 
-/// JSON that means the same without unsafe characters, which JSON itself allows in strings. Newlines
-/// between its values stay.
+/// Escapes unsafe characters in JSON text without a change of meaning. Keeps newlines between values.
 pub fn json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -60,17 +59,17 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// A key as a message names it: escaped and shortened.
+/// Returns a key for a message: escaped and shortened.
 pub fn name(text: &str) -> String {
     shorten(&escape(&shorten(text, MAX_QUOTED)), MAX_QUOTED).into_owned()
 }
 
-/// A value as a message repeats it: in quotes, escaped and shortened.
+/// Returns a value for a message: in quotes, escaped and shortened.
 pub fn quoted(text: &str) -> String {
     format!("{:?}", shorten(text, MAX_QUOTED))
 }
 
-/// A path, escaped; bytes that are not UTF-8 are written as `\xNN`.
+/// Returns a path, escaped; with bytes that are not UTF-8 as `\xNN`.
 pub fn path(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {

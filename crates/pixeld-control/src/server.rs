@@ -1,6 +1,5 @@
-//! The clients of one control socket, served by a thread of its own, which nothing waits for: whatever a
-//! client sends costs this thread and no other. It reads, parses and serializes; the [`ControlHandler`] that it
-//! is given asks the main loop.
+//! Serves the clients of one control socket in a thread of its own. The thread reads, parses and serializes, so that
+//! the messages of a client cost no other thread; no thread waits for it. The [`ControlHandler`] asks the main loop.
 
 use std::{
     cell::Cell,
@@ -31,20 +30,19 @@ use super::{
     types::ControlError,
 };
 
-/// A client that says nothing for so long is let go.
+/// The time after which a silent client is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// A client has so long to take a reply.
+/// The time for a client to read a reply.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Before the thread serves its socket again after a panic.
+/// The delay before the socket is served again after a panic.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Starts a thread that serves the clients of this socket, which does not block, each in a task of its
-/// own, for as long as the process lives. A client
-/// over the limit takes the place of the one that has been inactive for longest, which is notified, so
-/// that no client can keep others out by neither calling nor reading.
+/// Starts a thread that serves the clients of a non-blocking socket until the process ends, each in a task. A client
+/// over the limit replaces the one that was inactive for longest, which is notified. So silent clients cannot keep
+/// others out.
 ///
 /// # Errors
-/// When the operating system has no descriptor or no thread left.
+/// If no descriptor or no thread can be created.
 pub fn serve<O: ControlHandler + Send + 'static>(
     listener: std::os::unix::net::UnixListener,
     access: Access,
@@ -60,7 +58,7 @@ pub fn serve<O: ControlHandler + Send + 'static>(
     thread::Builder::new().name(name).spawn(move || {
         let router = Rc::new(MethodRouter { access, handler });
         let serve_all = || LocalSet::new().block_on(&runtime, serve_clients(&listener, max_clients, &router));
-        // A panic was reported by its hook. That of one client's task does not come this far.
+        // The panic hook has reported it. A panic in a task of a client does not unwind to here.
         while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {
             thread::sleep(RESTART_DELAY);
         }
@@ -78,14 +76,14 @@ async fn serve_clients<O: ControlHandler + 'static>(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                // One that cannot be set so is closed.
+                // Closed if it cannot be protected from passed descriptors.
                 Ok((stream, _)) if sys::reject_descriptors(&stream).is_err() => drop(stream),
                 Ok((stream, _)) => {
                     is_failing = false;
-                    clients.make_room().await;
+                    clients.ensure_capacity().await;
                     clients.add(stream, router.clone());
                 }
-                // Out of descriptors, most likely: the clients that are there are served on.
+                // Probably out of descriptors. Connected clients are still served.
                 Err(error) => {
                     if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
                         let reason = format!("{} socket: {error}", router.access.name());
@@ -99,7 +97,7 @@ async fn serve_clients<O: ControlHandler + 'static>(
     }
 }
 
-/// Whether descriptors or memory have run out, which HTTP connections report if it lasts.
+/// Whether descriptors or memory have run out, which the HTTP side reports.
 fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
@@ -109,23 +107,23 @@ fn is_shortage(error: &io::Error) -> bool {
 struct Clients {
     max: usize,
     tasks: JoinSet<()>,
-    /// A task and its client, whose connection ends with it.
+    /// Tasks and their clients. A connection is closed when its task ends.
     known: Vec<(AbortHandle, Weak<ClientState>)>,
 }
 
 /// One client, as its task and the list of clients see it.
 struct ClientState {
     stream: Rc<UnixStream>,
-    /// When it last called something, or took a reply.
+    /// The time of its last call, or of the last reply that it read.
     active: Cell<Instant>,
     /// Whether a reply may have been written in part.
     is_writing: Cell<bool>,
 }
 
 impl Clients {
-    /// Waits until there is a place. Meanwhile nobody else is accepted: in a crowd, connections would
-    /// come faster than those go that have lost their places.
-    async fn make_room(&mut self) {
+    /// Waits until the number of clients is below the limit. No client is accepted meanwhile, because connections may
+    /// come faster than tasks end.
+    async fn ensure_capacity(&mut self) {
         self.known.retain(|(_, state)| state.strong_count() > 0);
         if self.known.len() >= self.max {
             let clients = self.known.iter().filter_map(|(task, state)| Some((task, state.upgrade()?)));
@@ -151,7 +149,7 @@ impl Clients {
 }
 
 impl ClientState {
-    /// Says why the connection will be closed, if that can be said at once.
+    /// Sends the reason before the connection is closed, if that does not block.
     fn dismiss(&self, max: usize) {
         if !self.is_writing.get()
             && let Ok(message) = encode(&ControlError::TooManyClients { limit: max as u64 })
@@ -170,7 +168,7 @@ struct ClientSession<O> {
 impl<O: ControlHandler> ClientSession<O> {
     async fn run(self) {
         let caller = self.state.stream.peer_cred().map(PeerCredentials::from);
-        // As clients of HTTP are named: where they come in, and what tells one from another.
+        // As clients of HTTP are named: by listener and peer.
         let client = match &caller {
             Ok(caller) => format!("{}:{}", self.router.access.name(), caller.pid),
             Err(_) => self.router.access.name().into(),
@@ -190,12 +188,12 @@ impl<O: ControlHandler> ClientSession<O> {
         loop {
             let received = timeout(IDLE_TIMEOUT, calls.next()).await;
             self.state.active.set(Instant::now());
-            let received = received.map_err(|_| timed_out("the client said nothing for too long"))?;
+            let received = received.map_err(|_| timed_out("the client was silent for too long"))?;
             let Some(call) = received? else { return Ok(()) };
-            // What nobody waits for any more was given up: done now, it would come as a surprise.
+            // A client that closed the connection has given up its call.
             if call.oneway() || !calls.is_deserted() {
                 match self.router.route(&call, &mut caller).await {
-                    // A client that wants no reply gets none, however many there would be.
+                    // A one-way call gets no reply.
                     _ if call.oneway() => {}
                     Routed::Stream(subscription) => {
                         drop(call);
@@ -204,13 +202,12 @@ impl<O: ControlHandler> ClientSession<O> {
                     Routed::Reply(reply) => self.write(encode_reply(&reply)?).await?,
                 }
             }
-            // Calls that have come together are in the buffer, and reading them never waits.
+            // Calls that arrived together are in the buffer, and reading them never yields.
             yield_now().await;
         }
     }
 
-    /// Replies until the client hangs up, or calls something else: the replies to that could never
-    /// follow.
+    /// Sends replies until the client closes the connection, or sends another call, which could never get a reply.
     async fn stream(
         &self,
         mut subscription: Subscription<O::Events>,
@@ -237,7 +234,7 @@ impl<O: ControlHandler> ClientSession<O> {
         self.state.is_writing.set(true);
         timeout(WRITE_TIMEOUT, write(&self.state.stream, &message))
             .await
-            .map_err(|_| timed_out("the client did not take a reply in time"))??;
+            .map_err(|_| timed_out("the client did not read a reply in time"))??;
         self.state.is_writing.set(false);
         self.state.active.set(Instant::now());
         Ok(())

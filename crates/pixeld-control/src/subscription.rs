@@ -9,16 +9,16 @@ use super::{
     types::{ControlError, EventInfo, WatchEventsReply},
 };
 
-/// The replies of a call that has more than one, without end.
+/// The endless replies of a WatchStats or WatchEvents.
 #[derive(Debug)]
 pub enum Subscription<E> {
     /// WatchStats.
     Stats(Interval),
     /// WatchEvents.
     Events {
-        /// The last events, until the first reply.
+        /// The recent events, until the first reply is sent.
         recent: Option<Vec<EventInfo>>,
-        /// Those that follow.
+        /// The events that follow.
         next: E,
     },
 }
@@ -34,10 +34,7 @@ impl<E: EventSource> Subscription<E> {
         Self::Events { recent: Some(recent), next }
     }
 
-    /// Waits for the parameters of the next reply; may be dropped while it waits.
-    ///
-    /// # Errors
-    /// When the daemon ends meanwhile.
+    /// Waits for the parameters of the next reply. Cancel safe.
     pub async fn next(&mut self, handler: &impl ControlHandler) -> Result<Value, ControlError> {
         match self {
             Self::Stats(ticks) => {

@@ -1,5 +1,5 @@
-//! The only module with `unsafe` of pixeld-control: it sets a socket option that libraries lack, disarms signals,
-//! and looks at stdout before main.
+//! The only module of pixeld-control with `unsafe`: sets a socket option that libraries lack, ignores signals, and
+//! checks stdout before main.
 #![allow(unsafe_code)]
 
 use std::{
@@ -15,7 +15,7 @@ use nix::{
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
 };
 
-/// Has these signals do nothing from now on. Programs that this one runs are born with their defaults.
+/// Ignores signals. Child processes start with the default actions.
 pub fn ignore_signals(signals: &[Signal]) {
     extern "C" fn nothing(_: c_int) {}
 
@@ -33,7 +33,7 @@ pub fn ignore_signals(signals: &[Signal]) {
 /// # Errors
 /// EBADF, as write(2) would.
 pub fn ensure_stdout_was_open() -> io::Result<()> {
-    // That it is read here keeps the linker from leaving it out.
+    // The use keeps the linker from removing it.
     std::hint::black_box(&PROBE_STDOUT);
     if STDOUT_WAS_CLOSED.load(Relaxed) { Err(Errno::EBADF.into()) } else { Ok(()) }
 }

@@ -1,5 +1,4 @@
-//! Varlink's frames over a Unix socket as a client sees them, with bounds: zlink reads and writes them,
-//! this stops a daemon from sending without end.
+//! The client's connection: zlink frames messages, and this module limits the size of a reply.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,17 +8,17 @@ use zlink::{
     tokio::unix::Stream,
 };
 
-/// A call to any method of any interface; the parameters are looked at when the method is known.
+/// A call of any method of any interface; parameters are checked when the method is known.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AnyCall {
-    /// The interface and the method, joined by a dot.
+    /// Interface and method, joined by a dot.
     pub method: String,
-    /// What the method is to be called with: an object, or nothing.
+    /// An object, or null.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub parameters: Value,
 }
 
-/// A socket whose messages have a limit.
+/// A socket with a size limit for messages.
 #[derive(Debug)]
 pub struct LimitedSocket(pub Stream);
 
@@ -27,14 +26,13 @@ pub struct LimitedSocket(pub Stream);
 #[derive(Debug)]
 pub struct LimitedReadHalf {
     half: <Stream as socket::Socket>::ReadHalf,
-    /// Bytes since the last end of a message.
+    /// Bytes since the end of the last message.
     pending: usize,
 }
 
-/// A connection that takes messages of limited size.
 pub type LimitedConnection = Connection<LimitedSocket>;
 
-/// Bytes of a reply.
+/// The maximum size of a reply.
 const MAX_REPLY_SIZE: usize = 1 << 20;
 
 impl socket::Socket for LimitedSocket {
@@ -50,7 +48,7 @@ impl socket::Socket for LimitedSocket {
 impl socket::ReadHalf for LimitedReadHalf {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<ReadResult> {
         let result = self.half.read(buf).await?;
-        // Descriptors that a peer sends along are closed when the result is dropped.
+        // Passed descriptors are closed when the result is dropped.
         let read = &buf[..result.bytes_read()];
         self.pending = match read.iter().rposition(|byte| *byte == 0) {
             Some(end) => read.len() - end - 1,

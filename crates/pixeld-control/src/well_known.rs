@@ -1,5 +1,4 @@
-//! The interfaces that are not ours: the one that every Varlink service has, and the one that systemd
-//! gives its own.
+//! The standard interfaces: org.varlink.service of every Varlink service, and io.systemd.service of systemd's.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,16 +11,14 @@ use super::{
     types::{ControlError, Level},
 };
 
-/// What every Varlink service answers.
 pub const SERVICE: &str = "org.varlink.service";
-/// What systemd's own services answer.
 pub const SYSTEMD: &str = "io.systemd.service";
 
-/// What GetInfo calls this program.
+/// The product name in the reply to GetInfo.
 const PRODUCT: &str = "pixeld";
 const SYSTEMD_DESCRIPTION: &str = include_str!("io.systemd.service.varlink");
 
-/// Which program answers at a socket, as GetInfo says.
+/// The reply to GetInfo: the program behind a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceInfo {
     /// The name of the program.
@@ -37,7 +34,7 @@ impl ServiceInfo {
     }
 }
 
-/// `org.varlink.service`.
+/// Returns the reply to a method of `org.varlink.service`.
 pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> MethodReply {
     match method {
         "GetInfo" => {
@@ -64,7 +61,7 @@ fn described(description: &str) -> MethodReply {
     MethodReply::Parameters(json!({ "description": description }))
 }
 
-/// A level of syslog(3) as one of ours; `None` means as configured.
+/// Converts a level of syslog(3); `None` means as configured.
 pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
     match value {
         None | Some(Value::Null) => Ok(None),

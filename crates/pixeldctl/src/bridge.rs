@@ -9,17 +9,15 @@ use tokio::{
 
 use super::{args::Purpose, error::CommandError, socket_path, stdout_closed};
 
-/// `pixeldctl bridge`: what goes in at stdin goes to the daemon, what the daemon says comes out at
-/// stdout, until the daemon hangs up; it does so when stdin has ended and everything is answered. Then
-/// a daemon that is stalled is waited for no longer than the caller waits, so that it sees who has
-/// gone. A daemon that ends before
-/// it has accepted the connection, or read all of it, resets it; that too is hanging up.
+/// `pixeldctl bridge`: connects stdin and stdout to the daemon until the daemon closes the connection, which it does
+/// when stdin has ended and all calls have replies. From then on, a stalled daemon is given `limit`, so that the
+/// bridge does not outlive its caller. A daemon that ends resets the connection, which counts as closed.
 pub async fn run(socket: Option<PathBuf>, purpose: Purpose, limit: Duration) -> Result<(), CommandError> {
     let stream = socket_path::connect(socket, purpose, limit).await?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
     let (mut input, mut output) = (stdin(), stdout());
     let asking = async {
-        // Where nobody takes it any more, the daemon hangs up.
+        // An error means that the daemon has closed the connection.
         let _ = copy(&mut input, &mut to_daemon).await;
         let _ = to_daemon.shutdown().await;
         select! {

@@ -16,8 +16,7 @@ pub async fn run(options: &Options) -> Result<(), CommandErrors> {
     replies.print_each(options, show)
 }
 
-/// A setting with its values themselves in place of their texts, which are TOML: all that a key may have is
-/// JSON as well.
+/// Returns a setting as JSON with typed values. The daemon sends them as TOML, and each of them is valid JSON too.
 pub fn typed(setting: &Setting) -> Value {
     let mut object = serde_json::to_value(setting).unwrap_or_default();
     for field in ["value", "override"] {

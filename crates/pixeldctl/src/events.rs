@@ -24,12 +24,12 @@ pub async fn show(options: &Options, lines: Option<usize>) -> Result<(), Command
     replies.await.print_each(options, show)
 }
 
-/// How many events come before the last ones that are to be shown.
+/// Returns the number of events before the last `lines` ones.
 fn beginning(events: &[EventInfo], lines: Option<usize>) -> usize {
     lines.map_or(0, |lines| events.len().saturating_sub(lines))
 }
 
-/// The events that a daemon has sent last: it sends them again over the next connection.
+/// The last events of a daemon, which sends them again over the next connection.
 type Known = Vec<EventInfo>;
 
 /// `pixeldctl events --follow`: until it is interrupted.
@@ -60,7 +60,7 @@ async fn follow_target(
             Err(error) => return Err(transport.explain(error).await),
         };
         followed.has_replied = true;
-        // Those that are left out came before those that are there.
+        // The missed events are older than those of this reply.
         if more.missed > 0 {
             let text = format!("{} events were missed", more.missed);
             fanout::print_notice(options, target, "missed", more.missed, &text)?;
@@ -83,12 +83,12 @@ async fn follow_target(
     }
 }
 
-/// One event with its name, by which the manual explains it.
+/// Formats an event with its name, under which the manual explains it.
 fn named_line(event: &EventInfo) -> String {
     format!("{} {}: {}", render::journal_time(event.at_unix_ms), event.name, message(event))
 }
 
-/// One event, as the journal shows it.
+/// Formats an event as the journal shows it.
 pub fn line(event: &EventInfo) -> String {
     format!("{} {}", render::journal_time(event.at_unix_ms), message(event))
 }

@@ -3,10 +3,10 @@ use std::{fmt, path::PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostTarget {
     Local {
-        /// Its socket, if it was named.
+        /// The named socket.
         socket: Option<PathBuf>,
     },
-    /// On another host, as ssh knows it.
+    /// Another host, as the argument of ssh.
     Ssh(String),
 }
 
@@ -14,17 +14,17 @@ impl fmt::Display for HostTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Local { .. } => THIS_HOST,
-            // Whoever logs in there is the same daemon's visitor.
+            // Without the user: the daemon is the same.
             Self::Ssh(host) => host.rsplit_once('@').map_or(host, |(_, host)| host),
         })
     }
 }
 
-/// What systemd's tools call it too.
+/// The name that systemd's tools use.
 const THIS_HOST: &str = ".host";
 
 impl HostTarget {
-    /// The places that the command line names, each once; without any, this host.
+    /// Returns the targets of the command line, each once; without any, this host.
     pub fn all(hosts: &[String], socket: Option<PathBuf>) -> Vec<Self> {
         let target = |host: &String| match host.as_str() {
             THIS_HOST => Self::Local { socket: None },

@@ -1,5 +1,5 @@
-//! pixeldctl finds the daemons, here and on other hosts, queries them and prints their replies: a file for each
-//! command. This library is the tool for its tests; it is no public interface.
+//! The commands of pixeldctl, a file each: they query daemons on this host or on others, and print the replies. The
+//! library exists for tests and is not a public interface.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -43,7 +43,7 @@ use self::{
     options::Options,
 };
 
-/// What pixeldctl may exit with.
+/// The exit codes of pixeldctl.
 pub const EXITS: &[Exit] = &[
     Exit::Ok,
     Exit::Unwell,
@@ -58,9 +58,9 @@ pub const EXITS: &[Exit] = &[
     Exit::Config,
 ];
 
-/// The whole life of `pixeldctl`, from its command line to its exit code.
+/// Runs the command of the command line; returns the exit code.
 pub fn main() -> Exit {
-    // What fails says so by itself.
+    // The failed write is reported instead.
     sys::ignore_signals(&[Signal::SIGXFSZ]);
     render::choose_colours();
     let args = match CtlArgs::try_parse() {
@@ -75,7 +75,7 @@ pub fn main() -> Exit {
         Err(error) => return CommandError::Os(error).report(),
     };
     let done = runtime.block_on(run(args));
-    // A thread that reads stdin cannot be waited for.
+    // A thread that reads stdin may block forever.
     runtime.shutdown_background();
     match done {
         Ok(exit) => exit,

@@ -23,7 +23,7 @@ pub async fn show(options: &Options) -> Result<(), CommandErrors> {
 async fn query(client: &mut ControlClient) -> Result<Setting, CallError> {
     let settings = client.config().await?.settings;
     let level = settings.into_iter().find(|setting| setting.key == "log.level");
-    level.ok_or_else(|| CallError::Protocol("there is no log.level".into()))
+    level.ok_or_else(|| CallError::Protocol("the configuration lacks log.level".into()))
 }
 
 fn show_setting(level: &Setting) -> String {
@@ -36,7 +36,7 @@ fn show_setting(level: &Setting) -> String {
     }
 }
 
-/// A word of TOML, without its quotes.
+/// Removes the quotes of a TOML string.
 fn word(value: &str) -> &str {
     value.trim_matches('"')
 }

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use super::{args::CtlArgs, host_target::HostTarget};
 
-/// What every command needs to know.
+/// The options of all commands.
 #[derive(Debug)]
 pub struct Options {
     pub targets: Vec<HostTarget>,
-    /// Whether hosts were named, so that their replies are printed with their names.
+    /// Whether -H was given, so that replies are printed with host names.
     pub several: bool,
-    /// How long each call may take.
+    /// The time limit of each call.
     pub timeout: Duration,
     pub json: bool,
 }

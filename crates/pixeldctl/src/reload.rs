@@ -25,7 +25,7 @@ fn show(reloaded: &ReloadReply) -> String {
         ([], true) => "Nothing changed.".into(),
         ([], false) => "Nothing would change.".into(),
         (lines, true) => lines.join("\n"),
-        (lines, false) => format!("{}\nThis would change; nothing is changed yet.", lines.join("\n")),
+        (lines, false) => format!("{}\nNothing is changed yet: this was a dry run.", lines.join("\n")),
     };
     let warnings = reloaded.warnings.iter().map(|warning| format!("\nwarning: {warning}"));
     text + &warnings.collect::<String>()

@@ -11,18 +11,18 @@ use serde::Serialize;
 
 use super::error::CommandError;
 
-/// The name of a host, or of a part.
+/// The name of a host or of a section.
 pub const HEADING: Style = Style::new().bold();
-/// All is well.
+/// A good state.
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// Something is not as it usually is.
+/// An unusual state.
 pub const ODD: Style = AnsiColor::Yellow.on_default().bold();
-/// Something is wrong.
+/// A bad state.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What matters less.
+/// Secondary text.
 pub const DIM: Style = Style::new().dimmed();
 
-/// Leaves colours out on a terminal of which nothing is known, unless they are asked for.
+/// Disables colours on an unknown terminal, unless the environment enables them.
 pub fn choose_colours() {
     let is_known = TERM.get().is_some_and(|terminal| terminal != "unknown");
     let are_asked_for = CLICOLOR_FORCE.get().is_some() || CLICOLOR.get().is_some_and(|value| value != "0");
@@ -31,7 +31,7 @@ pub fn choose_colours() {
     }
 }
 
-/// The locale of characters: the first of these variables that is set.
+/// Returns the locale of characters: the first of these variables that is set.
 pub fn locale() -> String {
     [LC_ALL, LC_CTYPE, LANG].into_iter().find_map(Variable::text).unwrap_or_default()
 }
@@ -42,15 +42,12 @@ pub fn is_utf8(locale: &str) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Text in a style, which a terminal shows and anything else does not get.
+/// Returns text in a style, which [`print_text`] removes unless stdout is a terminal.
 pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Prints a reply as JSON, or else as the text that `show` makes of it.
-///
-/// # Errors
-/// When stdout cannot be written to.
+/// Prints a reply as JSON, or as the text that `show` returns.
 pub fn print<T: Serialize>(
     reply: &T,
     json: bool,
@@ -64,28 +61,21 @@ pub fn print<T: Serialize>(
     }
 }
 
-/// Prints one reply of many as a line of JSON.
-///
-/// # Errors
-/// When stdout cannot be written to.
+/// Prints a reply of a stream as one line of JSON.
 pub fn print_json_line(reply: &impl Serialize) -> Result<(), CommandError> {
     let line = serde_json::to_string(reply).map_err(|error| CommandError::Output(error.into()))?;
     print_text(&sanitize::json(&line))
 }
 
-/// Prints text, which ends with one newline whatever it ended with. Colours are left out unless
-/// stdout is a terminal, and where `NO_COLOR` is set.
-///
-/// # Errors
-/// When stdout cannot be written to.
+/// Prints text with one newline at its end; without colours unless stdout is a terminal and `NO_COLOR` is unset.
 pub fn print_text(text: &str) -> Result<(), CommandError> {
     sys::ensure_stdout_was_open().map_err(CommandError::Output)?;
     let mut out = anstream::stdout().lock();
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CommandError::Output)
 }
 
-/// Names and values, one pair to a line, the names right-aligned before a colon. Without a name, it
-/// belongs to the line above. A list that is too long for a line goes on below.
+/// Returns a line for each pair, with right-aligned names. A pair without a name continues the line above. A list
+/// that is too long is wrapped.
 pub fn pairs<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().collect();
     let width = pairs.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
@@ -96,8 +86,8 @@ pub fn pairs<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, String)>) -> Str
     pairs.iter().map(line).collect()
 }
 
-/// These pieces of a text, joined by `glue`, in lines of a terminal's width, all but the first one
-/// behind `indent` blanks. No piece is broken.
+/// Joins pieces of text by `glue`, in lines of 80 columns; all but the first line have `indent` blanks. Breaks no
+/// piece.
 pub fn wrapped<'p>(pieces: impl Iterator<Item = &'p str>, glue: &str, indent: usize) -> String {
     const WIDTH: usize = 80;
 
@@ -105,7 +95,7 @@ pub fn wrapped<'p>(pieces: impl Iterator<Item = &'p str>, glue: &str, indent: us
     for piece in pieces {
         let length = anstream::adapter::strip_str(piece).to_string().chars().count();
         if text.is_empty() {
-            // The first one stands where it is, whatever its length.
+            // The first piece fits, whatever its length.
         } else if column + glue.len() + length + glue.trim_end().len() > WIDTH {
             text += &format!("{}\n{:indent$}", glue.trim_end(), "");
             column = indent;
@@ -119,7 +109,7 @@ pub fn wrapped<'p>(pieces: impl Iterator<Item = &'p str>, glue: &str, indent: us
     text
 }
 
-/// Columns as wide as their widest cell, two blanks apart; numbers stand to the right.
+/// Returns a table with columns as wide as their widest cell; numbers are right-aligned.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let is_number = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
@@ -164,7 +154,7 @@ pub fn latency(us: u64) -> String {
     }
 }
 
-/// A rate: with a decimal where it is small.
+/// A rate, with one decimal below 10.
 pub fn rate(per_second: f64) -> String {
     if per_second < 10.0 && per_second > 0.0 {
         format!("{per_second:.1}/s")

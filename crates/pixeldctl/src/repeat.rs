@@ -48,7 +48,7 @@ async fn watch(
             }
             _ if options.json => render::print_json_line(&stats)?,
             Some(before) => render::print_text(&figures(options, target, before, &stats))?,
-            // The first one only says where counting begins.
+            // The first reply is only the base of the differences.
             None => {}
         }
         before = Some(stats);
@@ -81,7 +81,7 @@ fn figures(options: &Options, target: &HostTarget, before: &Stats, now: &Stats) 
     )
 }
 
-/// One line of fixed columns, so that lines can follow each other for hours.
+/// Returns a line with columns of fixed width.
 fn row(options: &Options, host: &str, cells: [&str; 8]) -> String {
     let host = if options.several { format!("{host:<10} ") } else { String::new() };
     let [time, cells @ ..] = cells;

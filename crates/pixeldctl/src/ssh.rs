@@ -16,7 +16,7 @@ use tokio::{
 
 use super::error::CommandError;
 
-/// A running ssh, whose stdin and stdout are a stream of ours. It ends with this value.
+/// A running ssh whose stdin and stdout are a stream. Killed when this value is dropped.
 #[derive(Debug)]
 pub struct SshProcess {
     child: Child,
@@ -25,10 +25,7 @@ pub struct SshProcess {
 }
 
 impl SshProcess {
-    /// Has `command` run on another host.
-    ///
-    /// # Errors
-    /// When there is no ssh.
+    /// Runs `command` on another host.
     pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), CommandError> {
         let (ours, theirs) = StdUnixStream::pair().map_err(CommandError::Os)?;
         ours.set_nonblocking(true).map_err(CommandError::Os)?;
@@ -50,19 +47,19 @@ impl SshProcess {
         Ok((Self { child, words, preamble }, stream))
     }
 
-    /// What came on its stdout ahead of the first reply.
+    /// Returns the output of ssh before the first reply.
     pub fn preamble(&self) -> String {
         self.preamble.text()
     }
 
-    /// Why it ended.
+    /// Returns the cause of its end.
     pub async fn explain(mut self) -> CommandError {
-        /// It has closed its stdout, so it is about to end.
+        /// ssh has closed its stdout, so it is about to end.
         const SOON: Duration = Duration::from_secs(5);
 
         let ended = timeout(SOON, self.child.wait()).await.ok().and_then(Result::ok);
         match ended.as_ref().and_then(ExitStatus::code) {
-            // Nothing went wrong there: it was the daemon who hung up.
+            // ssh succeeded: the daemon closed the connection.
             Some(0) if self.preamble.text().is_empty() => CallError::Closed.into(),
             code => {
                 let message = self.preamble.text() + &self.words.all().await;
@@ -71,8 +68,7 @@ impl SshProcess {
         }
     }
 
-    /// Why no reply came in time: a host that lets nobody in may say so, and keep the connection for a
-    /// while.
+    /// Returns the cause of a missing reply: a host that rejects logins may print so and keep the connection open.
     pub fn explain_silence(self, error: CallError) -> CommandError {
         match self.preamble.text() {
             message if message.is_empty() => error.into(),
@@ -81,13 +77,13 @@ impl SshProcess {
     }
 }
 
-/// What comes on stdout ahead of the first reply, which is a JSON object: words of a host that does not let
-/// this user in, or of the shell's start-up files.
+/// The output before the first reply, which is a JSON object: a message of a host that rejects this user, or the
+/// output of the shell's start-up files.
 #[derive(Debug)]
 struct Preamble(Arc<Mutex<Vec<u8>>>);
 
 impl Preamble {
-    /// Passes on what the program reads and writes, and ends with either side.
+    /// Relays stdin and stdout until either side ends.
     fn relay(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>, theirs: UnixStream) -> Self {
         const MOST: usize = 4 << 10;
 
@@ -96,7 +92,7 @@ impl Preamble {
         let (mut from_us, mut to_us) = theirs.into_split();
         tokio::spawn(async move {
             if let Some(mut stdin) = stdin {
-                // What nobody reads any more is not needed. Dropped at the end, it closes the pipe.
+                // An error means that ssh has ended. The drop of stdin closes the pipe.
                 let _ = copy(&mut from_us, &mut stdin).await;
             }
         });
@@ -123,7 +119,7 @@ impl Preamble {
     }
 }
 
-/// Keeps what comes ahead of a line that begins as an object does; says whether that is still to come.
+/// Keeps the bytes before the first line that begins with `{`; returns whether that line is still to come.
 fn keep_ahead(kept: &mut Vec<u8>, bytes: &[u8]) -> bool {
     for byte in bytes {
         if *byte == b'{' && kept.last().is_none_or(|last| *last == b'\n') {
@@ -134,7 +130,7 @@ fn keep_ahead(kept: &mut Vec<u8>, bytes: &[u8]) -> bool {
     true
 }
 
-/// Words of another host, as they may be shown, with a newline behind each line.
+/// Returns text of another host, sanitized, with a newline at the end of each line.
 fn words(heard: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(heard).replace("\r\n", "\n");
     if !text.is_empty() && !text.ends_with('\n') {
@@ -143,8 +139,7 @@ fn words(heard: &[u8]) -> String {
     sanitize::lines(&text)
 }
 
-/// What a program says on stderr. It is taken all the time, so that the program never waits for that,
-/// and kept as far as anybody would read it.
+/// The stderr of a program: read at once, so that the program never blocks, and kept up to a limit.
 #[derive(Debug)]
 struct StderrText {
     heard: Arc<Mutex<Vec<u8>>>,
@@ -162,17 +157,16 @@ impl StderrText {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = MOST - kept.len();
-                kept.extend_from_slice(&bytes[..length.min(room)]);
+                let space = MOST - kept.len();
+                kept.extend_from_slice(&bytes[..length.min(space)]);
             }
         });
         Self { heard, listener }
     }
 
-    /// All of them, once the program has ended.
+    /// Returns the text after the program has ended.
     async fn all(self) -> String {
-        /// They are in the pipe already; but somebody else may hold it open for much longer, such as
-        /// a connection that ssh keeps for later.
+        /// The text is in the pipe already; but a ControlMaster of ssh may hold the pipe open for much longer.
         const SOON: Duration = Duration::from_millis(500);
 
         let _ = timeout(SOON, self.listener).await;

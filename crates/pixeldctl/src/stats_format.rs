@@ -1,4 +1,4 @@
-//! What several views say in the same words, and the sum of several daemons.
+//! Texts that several commands share, and the sum of several daemons.
 
 use pixeld_control::{
     ConnectionStats, LatencyStats, Outcome, RequestCounts, RequestRates, ServiceState, Stats, saturating_sum,
@@ -6,7 +6,7 @@ use pixeld_control::{
 
 use super::render::{self, ODD, styled};
 
-/// A worker without a heartbeat for this long is stalled, and the watchdog is about to end the daemon.
+/// The heartbeat age above which a worker is stalled; the watchdog is about to end the daemon.
 pub const STALLED_MS: u64 = 3000;
 
 /// `7 (5 ok, 1 out of range, 1 not found)`
@@ -45,7 +45,7 @@ pub fn latency(latency: &LatencyStats) -> String {
     figures.map(|(name, us)| format!("{name} {}", render::latency(us))).join(", ")
 }
 
-/// The same for the last ten seconds, in fewer figures.
+/// `p50 12 us, p99 40 us, max 87 us over 10 s`
 pub fn recent_latency(latency: &LatencyStats) -> String {
     if latency.count == 0 {
         return "no requests in the last 10 s".into();
@@ -55,12 +55,11 @@ pub fn recent_latency(latency: &LatencyStats) -> String {
     format!("{} over 10 s", figures.join(", "))
 }
 
-/// The state in a word.
 pub fn state(stats: &Stats) -> String {
     match stats.state {
         ServiceState::Serving => styled(render::GOOD, "serving"),
         ServiceState::Stopping => styled(ODD, "stopping"),
-        ServiceState::Drained => format!("{}, answers 503", styled(ODD, "drained")),
+        ServiceState::Drained => format!("{}, rejects requests with 503", styled(ODD, "drained")),
     }
 }
 
@@ -68,21 +67,21 @@ pub fn drained_by(stats: &Stats) -> Option<(&'static str, String)> {
     stats.drained_by.as_ref().map(|by| ("", format!("drained {}", render::attribution(by))))
 }
 
-/// Where no connection is accepted, and why.
+/// The addresses that accept no connection, with the reasons.
 pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
     stats
         .accept_errors
         .iter()
-        .map(|error| styled(render::BAD, format_args!("no connection is accepted at {error}")))
+        .map(|error| styled(render::BAD, format_args!("accepts no connection at {error}")))
 }
 
-/// What is not as it should be, or at least not usual; nothing where there is nothing to tell.
+/// Counters that are zero on a healthy host, if they are not.
 pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
     let connections = &stats.connections;
     [
         ("evicted", connections.evicted, "connections closed at the limit"),
-        ("write timeouts", connections.write_timeouts, "connections whose client did not read"),
-        ("paused", connections.accept_pauses, "times that accepting paused"),
+        ("write timeouts", connections.write_timeouts, "connections closed because the client did not read"),
+        ("paused", connections.accept_pauses, "pauses of accepting"),
         ("log", stats.log_lines_dropped, "lines dropped"),
     ]
     .into_iter()
@@ -91,7 +90,7 @@ pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// What several daemons have counted together.
+/// The sum of several daemons.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsSum {
@@ -106,7 +105,7 @@ pub struct StatsSum {
 }
 
 impl StatsSum {
-    /// Adds them up; quantiles are those of all requests together.
+    /// Adds statistics up; quantiles are those of all requests together.
     pub fn of(all: &[&Stats]) -> Self {
         let sum = |count: fn(&Stats) -> u64| saturating_sum(all.iter().map(|stats| count(stats)));
         let rate = |rate: fn(&Stats) -> f64| all.iter().map(|stats| rate(stats)).sum();

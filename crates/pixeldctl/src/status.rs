@@ -13,7 +13,6 @@ use super::{
     workers,
 };
 
-/// Everything that one screen shows.
 #[derive(Debug, Serialize, Deserialize)]
 struct Status {
     stats: Stats,
@@ -34,10 +33,10 @@ async fn query(client: &mut ControlClient) -> Result<Status, CallError> {
 }
 
 fn show(status: &Status) -> String {
-    /// As many as systemctl shows lines of the log.
+    /// As many as systemctl shows log lines.
     const EVENTS: usize = 10;
 
-    // Where the daemon has no /proc.
+    // Without /proc, the daemon reports no value.
     let unknown = || "?".into();
     let Status { stats, workers, events } = status;
     let (process, connections) = (&stats.process, &stats.connections);
@@ -55,7 +54,7 @@ fn show(status: &Status) -> String {
     lines.extend([
         (
             "Since",
-            // By the daemon's clock that nobody sets: the one here may differ.
+            // By the monotonic clock of the daemon, because wall clocks may differ.
             format!(
                 "{}; {} ago",
                 render::moment(process.started_unix_ms),
@@ -67,7 +66,7 @@ fn show(status: &Status) -> String {
     lines.extend(stats_format::accept_errors(stats).map(|error| ("", error)));
     lines.extend([(
         "Workers",
-        format!("{}; the busiest is busy {}", workers::summary(workers), render::percent(busiest)),
+        format!("{}; the busiest one is busy {}", workers::summary(workers), render::percent(busiest)),
     )]);
     lines.extend(workers::runtime_override(workers).map(|by| ("", by)));
     lines.extend([

@@ -6,10 +6,9 @@ use nix::{
 };
 use tokio::task::spawn_blocking;
 
-/// Waits until nobody can be shown anything any more, because whoever read stdout has gone. A file or a
-/// terminal is there for ever.
+/// Waits until the reader of stdout has closed it; forever if stdout is a file.
 pub async fn wait() {
-    // In a thread of its own: epoll takes no files, and tells nothing of sockets without reading them.
+    // In a thread of its own: epoll rejects files, and reports nothing of a socket that is not read.
     if !matches!(spawn_blocking(wait_for_hangup).await, Ok(Ok(()))) {
         pending::<()>().await;
     }
@@ -17,7 +16,7 @@ pub async fn wait() {
 
 fn wait_for_hangup() -> nix::Result<()> {
     let stdout = io::stdout();
-    // Hanging up is told unasked.
+    // POLLHUP is reported without being requested.
     let mut reader = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
     loop {
         match poll(&mut reader, PollTimeout::NONE) {

@@ -23,7 +23,7 @@ pub async fn set(options: &Options, count: WorkerCount) -> Result<(), CommandErr
     replies.await.print_each(options, change)
 }
 
-/// The daemon is told how many there are to be, never how many more: said twice, it stays the same.
+/// Returns the absolute number to set, so that a repeated call changes nothing more.
 async fn target(client: &mut ControlClient, count: WorkerCount) -> Result<Option<u64>, CallError> {
     Ok(match count {
         WorkerCount::Configured => None,
@@ -36,9 +36,9 @@ async fn target(client: &mut ControlClient, count: WorkerCount) -> Result<Option
     })
 }
 
-/// As the daemon would say it, had it been told.
+/// The error that the daemon would return.
 fn none_left(before: u64, by: i64) -> CallError {
-    let reason = format!("{by:+} would leave none of {}", render::counted(before, "worker"));
+    let reason = format!("{by:+} would leave no worker of {before}");
     CallError::Refused(ControlError::InvalidValue { field: "count".into(), reason })
 }
 
@@ -52,7 +52,7 @@ fn change(set: &SetWorkersReply) -> String {
         text += &format!(", {} connections moved", set.moved);
     }
     if set.leaving > 0 {
-        text += &format!("\n{} more still finish their requests", set.leaving);
+        text += &format!("\n{} leaving workers still finish their requests", set.leaving);
     }
     text
 }
@@ -80,12 +80,11 @@ fn table(workers: &WorkersReply) -> String {
     format!("{}\n{}{runtime_override}", render::table(&rows), summary(workers))
 }
 
-/// How many serve, and how many should.
 pub fn summary(workers: &WorkersReply) -> String {
     format!("{} serving, {} configured", serving(workers), workers.configured)
 }
 
-/// The number of workers that replaces the configured one, and who set it.
+/// The runtime override, and who set it.
 pub fn runtime_override(workers: &WorkersReply) -> Option<String> {
     let (count, by) = workers.override_count.zip(workers.overridden_by.as_ref())?;
     Some(format!("override {count} {}", render::attribution(by)))

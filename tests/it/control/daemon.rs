@@ -73,7 +73,7 @@ fn missing_admin_socket_is_not_a_missing_daemon() {
 
     fs::remove_file(&moved).unwrap();
     let output = ctl(&moved, &["drain"]);
-    assert_fails(&output, 69, &format!("takes changes at {}\n", moved.display()));
+    assert_fails(&output, 69, &format!("accepts changes at {}\n", moved.display()));
     assert_fails(&output, 69, "hint: the file of the socket was removed: ");
 }
 

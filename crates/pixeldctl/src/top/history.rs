@@ -1,14 +1,14 @@
 use std::collections::VecDeque;
 
-/// The last samples of one figure, for a sparkline.
+/// The last samples of a value, for a sparkline.
 #[derive(Debug, Default)]
 pub struct History(VecDeque<Option<u64>>);
 
 impl History {
-    /// More than a terminal has columns.
+    /// More than the columns of a terminal.
     const MOST: usize = 1000;
 
-    /// One more sample; none for a time in which there was nothing to measure.
+    /// Adds a sample; `None` for a time without a measurement.
     pub fn push(&mut self, sample: Option<u64>) {
         if self.0.len() == Self::MOST {
             self.0.pop_front();
@@ -16,12 +16,12 @@ impl History {
         self.0.push_back(sample);
     }
 
-    /// The newest `count` at most, the newest first.
+    /// Returns up to `count` samples, the newest first.
     pub fn newest(&self, count: usize) -> impl Iterator<Item = Option<u64>> {
         self.0.iter().rev().take(count).copied()
     }
 
-    /// The highest of the newest `count`.
+    /// Returns the highest of the newest `count` samples.
     pub fn highest(&self, count: usize) -> u64 {
         self.newest(count).flatten().max().unwrap_or(0)
     }

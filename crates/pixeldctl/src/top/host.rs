@@ -4,7 +4,7 @@ use pixeld_control::{EventInfo, Stats, WorkerInfo, WorkersReply};
 
 use super::history::History;
 
-/// What one look at a daemon brings.
+/// The replies of a daemon at one moment.
 #[derive(Debug, Clone)]
 pub struct HostSample {
     pub stats: Stats,
@@ -12,28 +12,28 @@ pub struct HostSample {
     pub events: Vec<EventInfo>,
 }
 
-/// What happened between two samples.
+/// Rates between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HostRates {
     pub requests: f64,
     pub errors: f64,
-    /// CPU time for each second; above 1 where several threads are busy.
+    /// CPU time per second; above 1 if several threads are busy.
     pub busy: Option<f64>,
 }
 
-/// One daemon, as far as it is known.
+/// The known state of a daemon.
 #[derive(Debug)]
 pub struct HostState {
     pub name: String,
     pub last: Option<HostSample>,
     pub rates: Option<HostRates>,
-    /// Requests for each second, by the number of the worker.
+    /// Requests per second, by worker number.
     pub worker_rates: BTreeMap<u64, f64>,
-    /// Why it cannot be asked at the moment.
+    /// Why it cannot be queried now.
     pub unreachable: Option<String>,
-    /// Tenths of requests for each second.
+    /// In tenths of a request per second.
     pub requests: History,
-    /// Microseconds.
+    /// In microseconds.
     pub p99: History,
 }
 
@@ -50,7 +50,7 @@ impl HostState {
         }
     }
 
-    /// It cannot be asked. What was known of it stays, as the base of the next differences.
+    /// Marks it as away. The last sample stays, as the base of the next differences.
     pub fn set_unreachable(&mut self, reason: String) {
         self.unreachable = Some(reason);
     }
@@ -72,20 +72,20 @@ impl HostState {
         self.last = Some(sample);
     }
 
-    /// Its workers, while it is there.
+    /// Returns its workers; none while it is away.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerInfo> {
         let here = self.last.as_ref().filter(|_| self.unreachable.is_none());
         here.into_iter().flat_map(|sample| &sample.workers.workers)
     }
 
-    /// Requests for each second that a worker answers, unless it is new.
+    /// Returns the request rate of a worker; `None` if it is new.
     pub fn worker_rate(&self, number: u64) -> Option<f64> {
         self.worker_rates.get(&number).copied()
     }
 }
 
 impl HostRates {
-    /// None where no time has passed.
+    /// Returns `None` if no time has passed.
     fn between(before: &Stats, now: &Stats) -> Option<Self> {
         let ms = elapsed_ms(before, now)?;
         let errors = |stats: &Stats| stats.requests.total.saturating_sub(stats.requests.ok);
@@ -100,7 +100,7 @@ impl HostRates {
     }
 }
 
-/// By the daemon's own clock, so that slow lines do not matter, and across a restart too.
+/// Measures by the daemon's clock, so that network delays do not matter; also across a restart.
 fn elapsed_ms(before: &Stats, now: &Stats) -> Option<u64> {
     let clock = |stats: &Stats| stats.process.started_unix_ms + stats.process.uptime_ms;
     clock(now).checked_sub(clock(before)).filter(|ms| *ms > 0)

@@ -16,13 +16,12 @@ use crate::{
     host_target::HostTarget,
 };
 
-/// How often a daemon is asked; it may change.
+/// The interval between two samples; the user may change it.
 pub type Interval = watch::Receiver<Duration>;
-/// What is heard of each place, by its number.
+/// Updates, with the number of their host.
 pub type UpdateSender = mpsc::Sender<(usize, HostUpdate)>;
 
-/// Both connections to a daemon: the statistics come by themselves over one, the rest is asked for
-/// over the other.
+/// Two connections to a daemon: one streams statistics, the other is for queries.
 pub struct HostSession {
     stream: StatsStream,
     transport: Transport,
@@ -32,15 +31,12 @@ pub struct HostSession {
 
 impl HostSession {
     /// Connects, and waits for the first sample.
-    ///
-    /// # Errors
-    /// When the daemon is not there, or does not answer as it should.
     pub async fn open(
         target: &HostTarget,
         interval: Duration,
         limit: Duration,
     ) -> Result<Self, CommandError> {
-        // One after the other: ssh may ask the user something for each.
+        // One after the other: ssh may ask for a password for each.
         let (mut stream, transport) = stream(target, interval, limit).await?;
         let stats = match stream.next().await {
             Ok(stats) => stats,
@@ -56,7 +52,7 @@ impl HostSession {
         }
     }
 
-    /// Tells what the daemon says, until it does not any more: why.
+    /// Sends updates until an error occurs; returns it.
     async fn watch(
         self,
         target: &HostTarget,
@@ -105,7 +101,7 @@ async fn stream(
     }
 }
 
-/// Follows a daemon for ever, through its restarts.
+/// Follows a daemon through its restarts; never returns.
 pub async fn follow(
     number: usize,
     target: &HostTarget,
@@ -114,7 +110,7 @@ pub async fn follow(
     mut interval: Interval,
     sender: UpdateSender,
 ) {
-    // Who does not listen any more is about to end.
+    // Without a receiver, the program is about to end.
     let send = async |update| drop(sender.send((number, update)).await);
     let mut delay = MIN_RECONNECT_DELAY;
     loop {

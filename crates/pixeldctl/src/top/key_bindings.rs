@@ -1,6 +1,6 @@
-//! Keys, as terminals send them.
+//! Parses keys as terminals send them.
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyAction {
     Quit,
@@ -18,37 +18,37 @@ pub enum KeyAction {
     Help,
 }
 
-/// Turns what arrives from a terminal into keys.
+/// Turns bytes of a terminal into key actions.
 #[derive(Debug, Default)]
 pub struct KeyParser {
-    /// The beginning of a sequence whose end has not arrived.
+    /// The incomplete sequence.
     begun: Vec<u8>,
 }
 
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
-/// Longer sequences than this are none of a keyboard's.
+/// The longest sequence of a key.
 const LONGEST: usize = 16;
 
 impl KeyParser {
-    /// The keys that are complete with these bytes.
+    /// Returns the keys that these bytes complete.
     pub fn receive(&mut self, bytes: &[u8]) -> Vec<KeyAction> {
         bytes.iter().filter_map(|byte| self.receive_one(*byte)).collect()
     }
 
-    /// Whether more has to arrive, or some time to pass without more.
+    /// Whether a sequence is incomplete.
     pub fn is_waiting(&self) -> bool {
         !self.begun.is_empty()
     }
 
-    /// Nothing more has arrived: an escape was the key of that name.
+    /// Ends an incomplete sequence after a timeout: a lone escape was the key Esc.
     pub fn give_up_waiting(&mut self) -> Option<KeyAction> {
         let begun = std::mem::take(&mut self.begun);
         (begun == [ESCAPE]).then_some(KeyAction::Escape)
     }
 
     fn receive_one(&mut self, byte: u8) -> Option<KeyAction> {
-        // It has to work whatever came before it.
+        // Works even in an incomplete sequence.
         if byte == CTRL_C {
             self.begun.clear();
             return Some(KeyAction::Quit);
@@ -56,10 +56,10 @@ impl KeyParser {
         match (self.begun.as_slice(), byte) {
             ([], ESCAPE) => self.begun.push(byte),
             ([], _) => return plain(byte),
-            // Pressed twice.
+            // Esc pressed twice.
             ([ESCAPE], ESCAPE) => return Some(KeyAction::Escape),
             ([ESCAPE], b'[' | b'O') => self.begun.push(byte),
-            // Alt and a key.
+            // A key with Alt.
             ([ESCAPE], _) => self.begun.clear(),
             (begun, b'@'..=b'~') => {
                 let key = sequence(&begun[2..], byte);
@@ -77,7 +77,7 @@ fn plain(byte: u8) -> Option<KeyAction> {
     Some(match byte {
         b'q' | b'Q' => KeyAction::Quit,
         b'p' | b' ' => KeyAction::Pause,
-        // On the same keys, without shift and with it.
+        // The same keys with and without shift.
         b'+' | b'=' => KeyAction::Longer,
         b'-' | b'_' => KeyAction::Shorter,
         b'k' => KeyAction::Up,
@@ -90,7 +90,7 @@ fn plain(byte: u8) -> Option<KeyAction> {
     })
 }
 
-/// What stands between `ESC [` or `ESC O` and the last byte, and that one.
+/// Decodes the bytes after `ESC [` or `ESC O`.
 fn sequence(parameters: &[u8], last: u8) -> Option<KeyAction> {
     Some(match (parameters, last) {
         (_, b'A') => KeyAction::Up,

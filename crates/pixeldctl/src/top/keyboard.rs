@@ -13,33 +13,29 @@ use tokio::{
 use super::key_bindings::{KeyAction, KeyParser};
 use crate::error::CommandError;
 
-/// The keys of the terminal, whatever stdin is. A thread waits for them, and ends with the program:
-/// where stdin is the terminal, others who share it would not expect it never to wait.
+/// The keys of the terminal, whatever stdin is. A thread reads them, because O_NONBLOCK on a terminal would affect
+/// other programs that share it. The thread ends with the program.
 pub struct Keyboard {
     arrived: mpsc::Receiver<Vec<u8>>,
     keys: KeyParser,
-    /// When a sequence that has begun is given up.
+    /// The deadline of an incomplete sequence.
     patience: Instant,
 }
 
-/// Sequences arrive at once, or nearly so by way of ssh.
+/// The time for the rest of a sequence, which ssh may split.
 const REST_OF_SEQUENCE: Duration = Duration::from_millis(100);
 
 impl Keyboard {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// When this process has no terminal of its own.
+    /// Opens the controlling terminal.
     pub fn open() -> Result<Self, CommandError> {
-        let fail = |error| CommandError::NoScreen(format!("keys cannot be read from /dev/tty: {error}"));
+        let fail = |error| CommandError::NoScreen(format!("cannot read keys from /dev/tty: {error}"));
         let terminal = File::open("/dev/tty").map_err(fail)?;
         let (sender, arrived) = mpsc::channel(1);
         thread::Builder::new().name("keyboard".into()).spawn(|| read(terminal, sender)).map_err(fail)?;
         Ok(Self { arrived, keys: KeyParser::default(), patience: Instant::now() })
     }
 
-    /// Waits for keys; when the terminal has gone, that is the same as a key to quit. May be dropped
-    /// while it waits.
+    /// Waits for keys; returns [`KeyAction::Quit`] if the terminal is closed. Cancel safe.
     pub async fn next(&mut self) -> Vec<KeyAction> {
         loop {
             let arrived = if self.keys.is_waiting() {
@@ -60,7 +56,7 @@ impl Keyboard {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // that the sender goes away says that the terminal has
+#[allow(clippy::needless_pass_by_value)] // its drop reports the end of the terminal
 fn read(mut terminal: File, sender: mpsc::Sender<Vec<u8>>) {
     let mut bytes = [0; 256];
     loop {

@@ -1,4 +1,4 @@
-//! What top knows and how it is looked at: samples and keys in, what is to be shown out.
+//! The state of top: takes samples and keys, and returns the rows to show.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -9,11 +9,11 @@ use super::{
     key_bindings::KeyAction,
 };
 
-/// What there is to hear of a host.
+/// An update of a host.
 #[derive(Debug)]
 pub enum HostUpdate {
     Sample(Box<HostSample>),
-    /// It cannot be asked, for this reason.
+    /// It cannot be queried, for this reason.
     Unreachable(String),
 }
 
@@ -46,21 +46,20 @@ impl SortOrder {
 #[derive(Debug)]
 pub struct Model {
     pub hosts: Vec<HostState>,
-    /// The time between two samples.
+    /// The interval between two samples.
     pub interval: Duration,
     pub paused: bool,
     pub help: bool,
     pub order: SortOrder,
-    /// The first worker that is shown.
+    /// The first worker on the screen.
     pub scroll: usize,
-    /// How many workers a page has, and how far there is to scroll; known when they have been drawn.
+    /// Workers on a page and the last scroll position, both known after the first drawing.
     pub page: usize,
     pub furthest: usize,
 }
 
-/// The intervals that there are to choose from, in milliseconds.
+/// The intervals to choose from, in milliseconds.
 const INTERVALS: [u64; 8] = [200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
-/// As the other commands that repeat themselves have it in their examples.
 pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Model {
@@ -77,18 +76,17 @@ impl Model {
         }
     }
 
-    /// Takes in what was heard of a host.
     pub fn apply(&mut self, host: usize, update: HostUpdate) {
         let host = &mut self.hosts[host];
         match update {
             HostUpdate::Unreachable(reason) => host.set_unreachable(reason),
-            // What comes after the pause is compared with what was before it.
+            // The first sample after the pause is compared with the last one before it.
             HostUpdate::Sample(_) if self.paused && host.unreachable.is_none() => {}
             HostUpdate::Sample(sample) => host.add_sample(*sample),
         }
     }
 
-    /// Does what a key asks for; false when that is the end.
+    /// Performs the action of a key; returns false to quit.
     pub fn press(&mut self, key: KeyAction) -> bool {
         match key {
             KeyAction::Quit => return false,
@@ -118,14 +116,14 @@ impl Model {
         self.scroll = line.min(self.furthest);
     }
 
-    /// The workers were drawn on so many lines.
+    /// Records the number of lines for workers.
     pub fn drawn(&mut self, lines: usize) {
         self.page = lines.max(1);
         self.furthest = self.workers().len().saturating_sub(lines);
         self.scroll = self.scroll.min(self.furthest);
     }
 
-    /// All workers of all hosts, in the chosen order.
+    /// Returns the workers of all hosts, in the chosen order.
     pub fn workers(&self) -> Vec<(&HostState, &WorkerInfo)> {
         let of_host = |host| HostState::workers(host).map(move |worker| (host, worker));
         let mut workers: Vec<_> = self.hosts.iter().flat_map(of_host).collect();
@@ -140,7 +138,7 @@ impl Model {
         workers
     }
 
-    /// The last `count` events of all hosts together, the oldest first.
+    /// Returns the last `count` events of all hosts, the oldest first.
     pub fn events(&self, count: usize) -> Vec<(&HostState, &EventInfo)> {
         let of_host = |host: &HostState| host.last.as_ref().map_or(0, |sample| sample.events.len());
         let mut events = Vec::with_capacity(self.hosts.iter().map(of_host).sum());
@@ -178,7 +176,7 @@ mod tests {
         let mut model = model(&["c5"], 2);
         model.apply(0, HostUpdate::Unreachable("gone".into()));
         assert_eq!(model.workers().len(), 0);
-        // Its counters began anew, with the workers'.
+        // Its counters were reset, with those of the workers.
         model.apply(0, HostUpdate::Sample(sample(100_000, 1, 2).into()));
         let host = &model.hosts[0];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The terminal while top has it, and how it is given back.
+//! The terminal while top uses it, and its restoration.
 
 use std::{
     io::{self, IsTerminal, Stdout, stdout},
@@ -22,38 +22,31 @@ use ratatui::{
     layout::Rect,
 };
 
-/// A terminal that shows what is drawn, until this value goes away. ratatui's own end is left out: it
-/// panics where the terminal has gone and stderr with it.
+/// A terminal in raw mode, restored on drop. ratatui's own destructor is skipped, because it panics if the terminal
+/// and stderr are closed.
 pub struct Screen(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Screen {
-    /// Whether there is a terminal that text can be placed on.
-    ///
-    /// # Errors
-    /// When there is none.
+    /// Fails unless stdout is a terminal that can position text.
     pub fn check() -> Result<(), CommandError> {
         if !stdout().is_terminal() {
-            return Err(CommandError::NoScreen("stdout is no terminal".into()));
+            return Err(CommandError::NoScreen("stdout is not a terminal".into()));
         }
         match TERM.text().as_deref().unwrap_or_default() {
-            "" => Err(CommandError::NoScreen("$TERM does not say what terminal this is".into())),
-            "dumb" => Err(CommandError::NoScreen("a terminal of the kind \"dumb\" cannot place text".into())),
+            "" => Err(CommandError::NoScreen("TERM is not set".into())),
+            "dumb" => Err(CommandError::NoScreen("TERM=dumb cannot position text".into())),
             _ => Ok(()),
         }
     }
 
-    /// Takes the terminal.
-    ///
-    /// # Errors
-    /// When it cannot be had.
+    /// Switches the terminal to raw mode and to the alternate screen.
     pub fn open() -> Result<Self, CommandError> {
-        let tell_later = panic::take_hook();
+        let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             restore();
-            tell_later(info);
+            report(info);
         }));
-        enable_raw_mode()
-            .map_err(|error| CommandError::NoScreen(format!("the terminal stays as it is: {error}")))?;
+        enable_raw_mode().map_err(|error| CommandError::NoScreen(format!("raw mode: {error}")))?;
         let opened =
             execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)).and_then(|()| terminal());
         opened.map(|terminal| Self(ManuallyDrop::new(terminal))).map_err(|error| {
@@ -62,10 +55,7 @@ impl Screen {
         })
     }
 
-    /// Draws all of it anew; only what is different is written.
-    ///
-    /// # Errors
-    /// When the terminal has gone.
+    /// Draws a frame; writes only the difference to the last one.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
         self.0.draw(draw).map(drop)
     }
@@ -73,7 +63,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // At a panic, the hook has done it, and what it said since is to be read.
+        // After a panic, the hook has restored the terminal, and its message must stay visible.
         if !thread::panicking() {
             restore();
             drop(panic::take_hook());
@@ -82,7 +72,7 @@ impl Drop for Screen {
 }
 
 fn terminal() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
-    /// What a serial line has whose terminal does not tell.
+    /// The size of a terminal that does not report it, such as a serial line.
     const USUAL: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
 
     let backend = CrosstermBackend::new(stdout());
@@ -91,9 +81,9 @@ fn terminal() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
     Terminal::with_options(backend, TerminalOptions { viewport })
 }
 
-/// Gives the terminal back as it was. Where there is no alternate screen, the screen is left empty.
+/// Restores the terminal. Without an alternate screen, the screen is cleared.
 fn restore() {
-    // Nothing more can be done about a terminal that has gone.
+    // A closed terminal needs no restoration.
     let _ = execute!(
         stdout(),
         SetAttribute(Attribute::Reset),

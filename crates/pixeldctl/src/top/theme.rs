@@ -9,18 +9,18 @@ use ratatui::{
 
 use crate::render;
 
-/// What a terminal can show.
+/// Characters and colours of a terminal.
 #[derive(Debug, Clone)]
 pub struct Theme {
-    /// From nothing to a full bar.
+    /// From empty to a full bar.
     pub levels: bar::Set<'static>,
-    /// Of a bar that lies: the part that is full, and the one that is not.
+    /// The full and the empty part of a horizontal bar.
     pub full: &'static str,
     pub empty: &'static str,
     has_colours: bool,
 }
 
-/// For terminals without a character for each level.
+/// For terminals without block characters.
 const ASCII: bar::Set<'static> = bar::Set {
     full: "#",
     seven_eighths: "%",
@@ -34,13 +34,12 @@ const ASCII: bar::Set<'static> = bar::Set {
 };
 
 impl Theme {
-    /// As the environment says that the terminal is.
     pub fn from_environment() -> Self {
         let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         Self::of(&TERM.text().unwrap_or_default(), &render::locale(), colours)
     }
 
-    /// Of this terminal, with the characters of this locale.
+    /// Returns the theme of a terminal in a locale.
     pub fn of(terminal: &str, locale: &str, colours: bool) -> Self {
         let is_utf8 = render::is_utf8(locale);
         let is_old = terminal.starts_with("vt") || terminal == "ansi";
@@ -53,7 +52,7 @@ impl Theme {
         Self { levels, full, empty, has_colours: colours && !is_old }
     }
 
-    /// A style of pixeldctl's, without its colour where there are to be none.
+    /// Converts a style; without its colour if colours are disabled.
     pub fn style(&self, style: anstyle::Style) -> Style {
         let effects = style.get_effects();
         let mut modifiers = Modifier::empty();
@@ -66,7 +65,7 @@ impl Theme {
         }
     }
 
-    /// A share from 0 to 1 as a bar.
+    /// Returns a share from 0 to 1 as a bar.
     pub fn bar(&self, share: f64, width: usize) -> String {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let full = (share.clamp(0.0, 1.0) * width as f64).round() as usize;

@@ -4,29 +4,28 @@ use ratatui::{
     widgets::{Cell, Row, Table},
 };
 
-/// A column of a table that leaves columns out where they do not fit.
+/// A column of a table that omits columns which do not fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     title: &'static str,
     width: u16,
     alignment: Alignment,
-    /// Those with the highest rank are left out first.
+    /// The column with the highest rank is omitted first.
     rank: u8,
 }
 
 impl Column {
-    /// Words.
     pub const fn text(title: &'static str, width: u16, rank: u8) -> Self {
         Self { title, width, alignment: Alignment::Left, rank }
     }
 
-    /// Numbers, which stand to the right.
+    /// Returns a right-aligned column.
     pub const fn number(title: &'static str, width: u16, rank: u8) -> Self {
         Self { title, width, alignment: Alignment::Right, rank }
     }
 }
 
-/// Which columns fit into a width, a blank between two of them; at least one stays.
+/// Returns the columns that fit into a width; at least one.
 pub fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
     let mut kept: Vec<_> = (0..columns.len()).collect();
     let needed = |kept: &[usize]| kept.iter().map(|column| columns[*column].width + 1).sum::<u16>();
@@ -37,7 +36,7 @@ pub fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
     kept
 }
 
-/// A table of these columns; each row has a cell for each, and is so many lines high.
+/// Returns a table of the columns that fit; each row is `height` lines high.
 pub fn table<'a>(
     columns: &[Column],
     width: u16,

@@ -1,4 +1,4 @@
-//! Figures that may not be known yet.
+//! Values that may be unknown.
 
 use crate::render;
 

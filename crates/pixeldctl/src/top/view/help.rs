@@ -9,26 +9,26 @@ use crate::{render::HEADING, top::theme::Theme};
 
 const KEYS: [(&str, &str); 8] = [
     ("q, Esc, Ctrl-C", "quit"),
-    ("p, space", "pause, and go on"),
-    ("+, -", "longer interval, shorter one"),
+    ("p, space", "pause, continue"),
+    ("+, -", "longer interval, shorter interval"),
     ("s", "sort workers by number, busy or req/s"),
     ("arrows, j, k", "scroll the workers; also page up and down"),
-    ("g, G", "to the first worker, to the last one"),
-    ("?", "this help, and back"),
+    ("g, G", "first worker, last worker"),
+    ("?", "show or close this help"),
     ("", ""),
 ];
 
 const FIGURES: [(&str, &str); 7] = [
-    ("REQ/S, ERR/S", "answers per second, and those that were not 200"),
-    ("P50, P99", "half, or 99 %, of the last 10 s took no longer"),
-    ("OPEN, IDLE", "connections; those that wait for a request"),
+    ("REQ/S, ERR/S", "responses per second; those other than 200"),
+    ("P50, P99", "latency of 50 % or 99 % of the last 10 s"),
+    ("OPEN, IDLE", "connections; those without a request"),
     ("BUSY of a host", "CPU time of the process; 100 % is one core"),
-    ("BUSY of a worker", "its share of the last 10 s; 100 % lets wait"),
-    ("PROGRESS", "when it last came round; seconds mean stalled"),
-    ("away", "no daemon answers; it is tried again"),
+    ("BUSY of a worker", "share of the last 10 s; near 100 %, requests wait"),
+    ("PROGRESS", "last heartbeat; above 3 s, it is stalled"),
+    ("away", "no connection; retried every few seconds"),
 ];
 
-/// What the keys do and the figures mean.
+/// Explains keys and columns.
 pub fn draw(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let line = |(name, what): (&'static str, &'static str)| {
         Line::from(vec![Span::styled(format!("{name:<17} "), theme.style(HEADING)), what.into()])

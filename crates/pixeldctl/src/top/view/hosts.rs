@@ -19,13 +19,13 @@ use crate::{
 
 const STATE: u16 = 8;
 
-/// How wide the names of hosts are.
+/// Returns the width of the column of host names.
 pub fn name_width(hosts: &[HostState]) -> u16 {
     let longest = hosts.iter().map(|host| host.name.len()).max().unwrap_or(0);
     u16::try_from(longest.clamp(4, 16)).unwrap_or(16)
 }
 
-/// A row for each host, and below each as many lines of sparklines as were asked for.
+/// Draws a row for each host, with `sparks` lines of sparklines below it.
 pub fn draw(hosts: &[HostState], sparks: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let name = name_width(hosts);
     let columns = [
@@ -50,7 +50,7 @@ pub fn draw(hosts: &[HostState], sparks: u16, theme: &Theme, area: Rect, buffer:
         if let Some(reason) = &host.unreachable {
             let left = name + STATE + 2;
             let width = area.width.saturating_sub(left);
-            // A long reason is worth more than what was before.
+            // A long reason takes the place of the sparklines.
             let height = if reason.len() > width.into() { 1 + sparks } else { 1 };
             let place = Rect { x: area.x.saturating_add(left), y: top, width, height }.intersection(area);
             if height > 1 {
@@ -98,7 +98,7 @@ fn state(state: ServiceState, theme: &Theme) -> Span<'static> {
     Span::styled(word, theme.style(style))
 }
 
-/// Requests to the left, latency to the right; each with its highest value where there is room.
+/// Draws requests to the left and latency to the right, each with its maximum if it fits.
 fn draw_sparks(host: &HostState, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     const GAP: u16 = 2;
 
@@ -119,9 +119,9 @@ fn draw_spark(
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    /// `max 12345/s`, behind a blank.
+    /// The width of ` max 12345/s`.
     const HIGHEST: u16 = 12;
-    /// Without so many columns, a sparkline is none.
+    /// The minimum width of a sparkline with a maximum.
     const FEWEST: u16 = 10;
 
     let names = 6.min(area.width);

@@ -1,4 +1,4 @@
-//! What the model looks like, in whatever room there is.
+//! Draws the model, in any size of terminal.
 
 mod columns;
 mod figure;
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::render::{self, BAD, DIM, HEADING, ODD};
 
-/// Draws everything, and says how many lines there were for workers.
+/// Draws a frame; returns the number of lines for workers.
 pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, now_unix_ms: u64) -> usize {
     let area = frame.area();
     let buffer = frame.buffer_mut();
@@ -41,7 +41,7 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, now_unix_ms: u64) -
     layout.workers.height.saturating_sub(1).into()
 }
 
-/// Who gets how much of the screen.
+/// The areas of the screen.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
     title: Rect,
@@ -51,21 +51,20 @@ struct Layout {
     workers: Rect,
     events: Rect,
     keys: Rect,
-    /// All between the title and the keys.
+    /// The area between title and keys.
     all: Rect,
 }
 
 impl Layout {
     fn of(model: &Model, area: Rect) -> Self {
-        /// Sparklines are as high as the room allows, but no higher.
         const HIGHEST_SPARKS: u16 = 4;
-        /// Where there are no more lines, each of them is for figures.
+        /// Up to this height, the keys are left out.
         const FEW: u16 = 6;
-        /// So many workers come before sparklines, and so many events before higher sparklines.
+        /// Workers that take precedence over sparklines, and events over higher sparklines.
         const WORKERS_FIRST: u16 = 3;
         const EVENTS_FIRST: u16 = 4;
         const MOST_EVENTS: u16 = 10;
-        /// A blank line and the names of the columns.
+        /// A blank line and the column titles.
         const HEADER: u16 = 2;
 
         let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
@@ -96,7 +95,7 @@ impl Layout {
     }
 }
 
-/// Takes lines away from the top.
+/// Removes lines from the top of an area; returns them.
 fn cut(left: &mut Rect, lines: u16) -> Rect {
     let top = Rect { height: lines.min(left.height), ..*left };
     left.y += top.height;
@@ -118,7 +117,7 @@ fn draw_title(model: &Model, theme: &Theme, now_unix_ms: u64, area: Rect, buffer
     Line::from(title).render(area, buffer);
 }
 
-/// As many keys as fit, the most needed first.
+/// Draws the keys that fit, the most important first.
 fn draw_keys(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     const KEYS: [(&str, &str); 6] =
         [("q", "quit"), ("?", "help"), ("p", "pause"), ("+ -", "interval"), ("s", "sort"), ("j k", "scroll")];
@@ -127,7 +126,7 @@ fn draw_keys(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let mut line = Line::default();
     for (key, what) in KEYS {
         let width = key.len() + what.len() + 3;
-        // The blanks behind the last one may be cut off.
+        // The blanks after the last one may be cut off.
         if width - 2 > left {
             break;
         }
@@ -138,7 +137,7 @@ fn draw_keys(theme: &Theme, area: Rect, buffer: &mut Buffer) {
     line.render(area, buffer);
 }
 
-/// The last events, the newest at the bottom.
+/// Draws the last events, the newest at the bottom.
 fn draw_events(model: &Model, theme: &Theme, mut area: Rect, buffer: &mut Buffer) {
     let header = cut(&mut area, 1);
     if area.height == 0 {

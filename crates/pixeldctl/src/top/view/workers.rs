@@ -15,7 +15,7 @@ use crate::{
 
 const BAR: u16 = 10;
 
-/// The workers of all hosts, from the one that was scrolled to.
+/// Draws the workers of all hosts, from the scroll position.
 pub fn draw(model: &Model, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let columns = [
         Column::text("HOST", hosts::name_width(&model.hosts), 1),
@@ -31,7 +31,7 @@ pub fn draw(model: &Model, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     ];
     let lines = usize::from(area.height.saturating_sub(1));
     let workers = model.workers();
-    // There may be more room than when it was scrolled, or fewer workers.
+    // The screen may have grown since, or workers have gone.
     let first = model.scroll.min(workers.len().saturating_sub(lines));
     let rows = workers.into_iter().skip(first).take(lines).map(|(host, worker)| row(host, worker, theme));
     table(&columns, area.width, rows, 1, theme.style(HEADING)).render(area, buffer);
