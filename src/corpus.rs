@@ -1,6 +1,6 @@
 //! Every input that the fuzz targets started from or found once (see fuzz/README.md) is checked again as they
-//! check it. This is no integration test, because those start processes: until such a process runs its program, it
-//! has copies of the sockets of these tests, and a closed connection ends later than it should.
+//! check it. This is no integration test, because those start processes. Until such a process runs its program, it
+//! has copies of the sockets of these tests, so a closed connection ends later.
 
 #[path = "../fuzz/src/checks/mod.rs"]
 mod checks;
@@ -15,7 +15,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let (mut inputs, mut failed) = (0, Vec::new());
     for folder in ["seeds", "corpus"].map(|kind| fuzz.join(kind).join(target)) {
-        // What fuzzing found is committed only once it has found something.
+        // The corpus of a target is committed only after fuzzing has found something.
         let Ok(files) = fs::read_dir(&folder) else { continue };
         for file in files {
             let path = file.expect("a file of the corpus").path();

@@ -1,4 +1,4 @@
-//! The only module of the daemon with `unsafe`, beside that of pixeld-control: it turns descriptor numbers into
+//! The only module of the daemon with `unsafe`; pixeld-control has one, too. It turns descriptor numbers into
 //! owned descriptors, lends owned ones to epoll, receives into uninitialized memory, and maps memory that outlives
 //! a process.
 #![allow(unsafe_code)]
@@ -37,9 +37,8 @@ pub use pixeld_control::sys::{ensure_stdout_was_open, ignore_signals, reject_des
 /// Takes the descriptors that the service manager passed, with their names (`sd_listen_fds(3)`). They
 /// are close-on-exec.
 ///
-/// The variables that name them, `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, stay: to change the
-/// environment, there must be one thread only, and no other process would heed them, for `LISTEN_PID` is
-/// this one.
+/// The variables `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` stay, because only a process with one thread may
+/// change its environment. Child processes ignore them, because `LISTEN_PID` is the number of this process.
 ///
 /// # Errors
 /// When those variables contradict each other, or name descriptors that are not open; and when it is
@@ -71,7 +70,7 @@ pub fn register_listener(listener: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<Owned
     Ok(unsafe { AsyncFd::register(listener) }?)
 }
 
-/// Lets the runtime of this thread tell how a connection stands.
+/// Registers a connection with the runtime of this thread, which then reports its readiness.
 ///
 /// # Errors
 /// When epoll takes no more descriptors.
@@ -81,17 +80,17 @@ pub fn register_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncF
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-/// Receives as much as is there and there is room for, without making that room zeros first; returns
-/// how many bytes that were, none at the end (recv(2)).
+/// Receives what is available into the unfilled part of the buffer, which is not zeroed first. Returns the number
+/// of bytes, zero at the end of the stream (recv(2)).
 ///
 /// # Errors
 /// As recv(2): `WouldBlock` when nothing is there, `ConnectionReset` and the like when it has broken.
 pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-    // SAFETY: nothing is written to it but what is received.
-    let room = unsafe { buf.unfilled_mut() };
-    let ((received, _), length) = recv(socket, room, RecvFlags::empty())?;
+    // SAFETY: only received bytes are written to it.
+    let unfilled = unsafe { buf.unfilled_mut() };
+    let ((received, _), length) = recv(socket, unfilled, RecvFlags::empty())?;
     debug_assert_eq!(received.len(), length);
-    // SAFETY: so many bytes were received into the begin of it.
+    // SAFETY: recv initialized this number of bytes at its beginning.
     unsafe { buf.assume_init(length) };
     buf.advance(length);
     Ok(length)
@@ -117,7 +116,7 @@ const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW
 /// When memory or descriptors are short.
 pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    // Linux 6.3 warns without it, and up to 6.5 refuses with vm.memfd_noexec=2. Earlier kernels do not know it.
+    // Without it, Linux 6.3 and later warn, and up to 6.5 fail with vm.memfd_noexec=2. Earlier kernels do not know it.
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     let file = memfd_create(name, flags | no_exec).or_else(|error| match error {
         Errno::EINVAL => memfd_create(name, flags),
@@ -128,7 +127,7 @@ pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// What may lie in memory that other processes write.
+/// A type that may be in memory that other processes write.
 ///
 /// # Safety
 /// It consists of atomics only: every value of its bytes is valid, and they may change at any time.
@@ -136,7 +135,7 @@ pub unsafe trait Shareable: Sync {}
 
 // SAFETY: it is an atomic, valid whatever its value.
 unsafe impl Shareable for AtomicU64 {}
-// SAFETY: an array has nothing but its elements.
+// SAFETY: an array consists of its elements.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
 
 /// Makes a struct [`Shareable`] whose fields all are. They are named here to compile only if none is missing.

@@ -51,7 +51,7 @@ impl FromStr for Address {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        /// What `sockaddr_un` holds, less its terminating NUL (unix(7)).
+        /// The size of `sockaddr_un`'s path without its terminating NUL (unix(7)).
         const MAX_PATH_LEN: usize = 107;
 
         let invalid = |reason| InvalidAddress { text: sanitize::quoted(text), reason };

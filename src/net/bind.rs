@@ -25,7 +25,7 @@ use crate::sys;
 pub struct BindError {
     /// The address as the configuration has it.
     pub address: Address,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub cause: io::Error,
 }
 
@@ -91,7 +91,7 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Accepted sockets inherit this: an answer is one write, so holding it back gains nothing.
+/// Accepted sockets inherit this: a response is one write, so a delay gains nothing.
 pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
     Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
 }

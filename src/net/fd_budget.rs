@@ -1,7 +1,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 
-/// How many files a process may have open (RLIMIT_NOFILE), and how they are shared out: what is not
-/// kept for everything else is for connections, so that these never shut an operator out.
+/// The number of files that a process may open (RLIMIT_NOFILE), and its use. Connections get the descriptors
+/// that are not reserved for everything else, so that clients never lock an operator out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget(usize);
 
@@ -15,7 +15,7 @@ impl FdBudget {
 
     /// The soft limit of this process now.
     pub fn from_rlimit() -> Self {
-        // getrlimit(2) cannot fail here; without an answer there is no limit to keep.
+        // getrlimit(2) cannot fail here.
         let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         Self(usize::try_from(soft).unwrap_or(usize::MAX))
     }
@@ -29,7 +29,7 @@ impl FdBudget {
         (self.0 / 16).clamp(1, Self::CONTROL_CLIENTS)
     }
 
-    /// Connections that fit beside so many workers, at least one.
+    /// The number of connections that fit beside this number of workers, at least one.
     pub fn connections(self, workers: usize) -> usize {
         let reserved = (self.0 / 4).min(Self::RESERVED);
         let kept = reserved + 2 * self.control_clients() + Self::PER_WORKER * workers;

@@ -79,20 +79,20 @@ impl Socket {
 
 /// A connection in the runtime of the thread that serves it.
 ///
-/// Not tokio's, for two reasons. It asks epoll to watch a connection only when there is nothing to
-/// read: who sends a request at once, and goes with its answer, costs no call for it. And it asks to be
-/// told of room to write only when an answer found none: a Unix socket gets more room whenever its
-/// other end has read something, so epoll would wake the thread for each answer that a client reads, to
-/// do nothing; behind a proxy on the same host that nearly doubled what a request costs.
+/// It differs from tokio's in two ways. It registers a connection with epoll only when there is nothing to
+/// read: a client that sends one request at once costs no call for it. It asks for writability only after a
+/// response found the socket's buffer full. A Unix socket becomes writable each time its other end reads, so
+/// epoll would wake the thread for each response that a client reads. Behind a proxy on the same host, this
+/// nearly doubled the cost of a request.
 #[derive(Debug)]
 pub struct Stream(EpollState);
 
 #[derive(Debug)]
 enum EpollState {
     Unregistered(OwnedFd),
-    /// epoll tells when there is something to read.
+    /// epoll reports when there is something to read.
     Read(AsyncFd<OwnedFd>),
-    /// And when there is room to write, from the first time on that there was none.
+    /// Also reports writability, from the first time on that the buffer was full.
     ReadWrite(AsyncFd<OwnedFd>),
     /// epoll did not take it.
     Failed,
@@ -171,7 +171,7 @@ impl AsyncRead for Stream {
                     let mut ready = ready!(watched.poll_read_ready(cx))?;
                     match ready.try_io(|fd| sys::receive(fd, buf)) {
                         Ok(Ok(length)) => {
-                            // Less than there was room for is all there was; epoll tells of more.
+                            // A partly filled buffer means that nothing is left; epoll reports what comes later.
                             if 0 < length && 0 < buf.remaining() {
                                 ready.clear_ready();
                             }

@@ -39,7 +39,7 @@ pub fn from_float(number: f64) -> Result<String, IntegerError> {
 /// Converts a string to canonical digits. White space around them, a sign, leading zeros, single underscores
 /// between digits and a fraction of zeros are accepted.
 pub fn from_text(text: &str) -> Result<String, IntegerError> {
-    // pydantic checks the length before it cleans the string. What is too long only then is no integer.
+    // pydantic checks the length before it cleans the string. If only the cleaned string is too long, it is no integer.
     if json_digits(text) > MAX_DIGITS {
         return Err(IntegerError::ParsingSize);
     }

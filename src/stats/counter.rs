@@ -6,7 +6,7 @@ shareable!(Counter(count));
 shareable!(SharedCounter(count));
 
 /// A count that only one thread writes, so adding is a plain load and store and never waits for
-/// another core; any thread, of any process that maps it, may read it.
+/// another core. Any thread of any process that maps it may read it.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);

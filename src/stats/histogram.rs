@@ -49,7 +49,7 @@ impl Histogram {
     }
 }
 
-/// What histograms held at one moment; an earlier one can be taken away.
+/// The counts of histograms at one moment, from which earlier counts can be subtracted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     buckets: Box<[u64; BUCKETS]>,
@@ -83,7 +83,7 @@ impl HistogramSnapshot {
         counted.map(|(i, count)| (bound(i), *count))
     }
 
-    /// What came since `earlier`; the maximum is then only known as a bucket's bound.
+    /// Returns the counts since `earlier`. Their maximum is the upper bound of a bucket.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut recent = self.clone();
@@ -97,7 +97,7 @@ impl HistogramSnapshot {
     }
 }
 
-/// The bucket of so many microseconds.
+/// The bucket of a duration in microseconds.
 fn bucket(us: u64) -> usize {
     let Some(octave) = us.checked_ilog2().and_then(|log| log.checked_sub(SUB_BITS)) else {
         return usize::try_from(us).unwrap_or(0);

@@ -35,10 +35,10 @@ const ELLIPSIS: &str = "…";
 /// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
 /// bits, each valid whatever its value, and zero at the beginning.
 ///
-/// The first [`Region::PREFIX`] bytes stay as they are in every layout, the number of the layout and the slots aside:
-/// any version finds there whether the daemon is drained, by whom and since when, also where another version has
-/// counted. That is so since 0.1.0, whose layout is 1, and which has zeros in place of the name; only 0.1.0 itself
-/// takes nothing from other layouts.
+/// The first [`Region::PREFIX`] bytes are the same in every layout, except the number of the layout and the slots.
+/// Any version finds there whether the daemon is drained, by whom and since when, also if another version has
+/// counted. This is so since 0.1.0, whose layout is 1 and has zeros in place of the name. Only 0.1.0 itself reads
+/// nothing from other layouts.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Region {
@@ -58,7 +58,7 @@ pub struct Region {
     drained_name: [AtomicU64; NAME_WORDS],
     /// The drain that the name belongs to, by its time: 0.1.0, which knows no names, leaves this as it is.
     drained_name_of: AtomicU64,
-    /// What is counted where connections are accepted.
+    /// Counters of the accept loops.
     pub accept: AcceptStats,
     workers: [WorkerCounters; SLOTS],
 }
@@ -68,23 +68,23 @@ pub struct Region {
 #[repr(C, align(128))]
 pub struct AcceptStats {
     pub accepted: SharedCounter,
-    /// Connections that were taken over from the process before.
+    /// Connections that were adopted from the previous process.
     pub adopted: SharedCounter,
     /// Connections that were asked to close at the limit.
     pub evicted: SharedCounter,
-    /// Times that accepting stopped at the connection limit, or for want of descriptors or memory.
+    /// Times that accepting stopped at the connection limit, or because descriptors or memory were short.
     pub pauses: SharedCounter,
 }
 
-/// What one worker counts, on cache lines that no other worker writes to.
+/// The counters of one worker, on cache lines that no other worker writes to.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct WorkerCounters {
-    /// Answered requests by [`Outcome`].
+    /// Requests by [`Outcome`].
     pub outcomes: [Counter; Outcome::ALL.len()],
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
-    /// Connections that were cut off because their client did not take its answers in time.
+    /// Connections that were cut off because their client did not take its responses in time.
     pub write_timeouts: Counter,
     pub latency: Histogram,
 }

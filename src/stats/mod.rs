@@ -1,6 +1,6 @@
-//! What is counted. One worker writes its own [`WorkerStats`]; anybody may read them at any time,
-//! so a snapshot of several counters is only as exact as they are together at that moment. The
-//! counters lie in [`SharedStats`] that can outlive the process.
+//! Counters. Each worker writes its own [`WorkerStats`], and any thread may read them at any time. A snapshot of
+//! several counters is therefore not exact: some may be newer than others. The counters are in [`SharedStats`],
+//! memory that can outlive the process.
 
 mod counter;
 mod histogram;

@@ -27,7 +27,7 @@ impl SharedStats {
         Ok(Self { mapping, file })
     }
 
-    /// Goes on with the counters of a process before.
+    /// Continues the counters of a previous process.
     ///
     /// # Errors
     /// When the file is something else, or was left by a version that counts otherwise.
@@ -40,8 +40,8 @@ impl SharedStats {
     }
 }
 
-/// Whether a daemon that counted in this file was drained, whatever its version; `None` where nobody has counted
-/// in it.
+/// Whether a daemon that counted in this file was drained, whatever its version. `None` if no daemon has
+/// counted in it.
 pub fn read_drained(file: &OwnedFd) -> Option<Option<DrainedBy>> {
     let mut prefix = [0; Region::PREFIX];
     let length = rustix::io::pread(file, &mut prefix, 0).ok()?;

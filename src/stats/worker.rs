@@ -14,7 +14,7 @@ use super::{
 };
 use crate::control::Outcome;
 
-/// What one worker counts, and how it is doing. Its own thread writes, any thread reads.
+/// The counters and the state of one worker. Its own thread writes, any thread reads.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerStats {
@@ -22,11 +22,11 @@ pub struct WorkerStats {
     number: usize,
     /// Requests that were counted under this number before this worker started.
     requests_before: u64,
-    /// Connections that were dealt to this worker, moved ones included.
+    /// Connections that this worker was assigned, including those of other workers.
     pub connections_assigned: Counter,
     /// Connections that this worker gave to another one.
     pub connections_migrated: Counter,
-    /// Connections that this worker gave up for the next process.
+    /// Connections that this worker handed off to the next process.
     pub connections_handed_off: Counter,
     open: AtomicI64,
     idle: AtomicU64,
@@ -36,8 +36,8 @@ pub struct WorkerStats {
 }
 
 impl WorkerStats {
-    /// The counters of a worker, by its number from 1, which go on where those of an earlier worker
-    /// of this number ended.
+    /// Returns the counters of a worker, by its number from 1. They continue those of an earlier worker with this
+    /// number.
     pub fn new(memory: Arc<SharedStats>, number: usize) -> Self {
         memory.register_worker(number);
         Self {
@@ -139,7 +139,7 @@ impl WorkerStats {
     }
 }
 
-/// What workers have counted together.
+/// The sums of the workers' counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// In the order of [`Outcome::ALL`].
