@@ -10,7 +10,7 @@ use crate::{
     log::Level,
 };
 
-/// The configuration that is in effect: settings from files, and what an operator has overridden.
+/// The configuration in effect: settings from files, and the overrides of operators.
 #[derive(Debug)]
 pub struct ActiveConfig {
     pub settings: Settings,
@@ -51,7 +51,7 @@ impl ActiveConfig {
         }
     }
 
-    /// Puts a new configuration into effect, but for the values that need a restart: the next reload reports them as
+    /// Puts a new configuration into effect, except values that need a restart. The next reload reports those as
     /// changed again.
     pub fn replace(&mut self, loaded: Loaded) {
         let Loaded { mut settings, mut origins, .. } = loaded;
@@ -67,7 +67,7 @@ impl ActiveConfig {
         self.loaded_at = SystemTime::now();
     }
 
-    /// Returns what a reload of these settings changes while so many workers serve.
+    /// Returns the changes of a reload with these settings; `serving` is the current number of workers.
     pub fn changes(&self, to: &Settings, serving: usize) -> Vec<SettingChange> {
         let change = |key: &ConfigKey, from, to| SettingChange {
             key: key.name.into(),
@@ -79,7 +79,7 @@ impl ActiveConfig {
         let changed = config::changes(&self.settings, to);
         let mut changes: Vec<_> =
             changed.iter().map(|key| change(key, (key.show)(&self.settings), (key.show)(to))).collect();
-        // "auto" is counted again: the CPU quota or the affinity may have changed.
+        // "auto" counts the CPUs again, because the CPU quota or affinity may have changed.
         let count = to.workers.count();
         if self.settings.workers == to.workers && self.overrides.workers.is_none() && serving != count {
             let (from, to) = (serving.to_string(), count.to_string());

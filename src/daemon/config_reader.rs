@@ -1,5 +1,5 @@
-//! Reads the configuration on a thread of its own. A file may be large, or on a file system that does not
-//! respond; the main thread serves signals, the watchdog and control clients meanwhile.
+//! Reads the configuration on a separate thread, because a file may be large or its file system stalled. The main
+//! thread serves signals, the watchdog and control clients meanwhile.
 
 use std::{
     fmt, io,
@@ -19,10 +19,10 @@ use crate::{
     sanitize,
 };
 
-/// A caller waits so long, less than `pixeldctl --timeout` by default.
+/// Maximum time that a caller waits, shorter than the default of `pixeldctl --timeout`.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Reads the configuration, one caller after the other: there is never more than one thread.
+/// Reads the configuration for one caller at a time, so that there is at most one thread.
 #[derive(Debug, Clone)]
 pub struct ConfigReader {
     sources: Sources,
@@ -32,7 +32,7 @@ pub struct ConfigReader {
     file: Arc<Mutex<PathBuf>>,
 }
 
-/// The right to read the configuration and to apply it; the next caller waits until it is dropped.
+/// The permit to read and apply the configuration. The next caller waits until it is dropped.
 #[derive(Debug)]
 pub struct ReadPermit {
     guard: OwnedMutexGuard<()>,
@@ -43,11 +43,11 @@ pub struct ReadPermit {
 #[derive(Debug)]
 pub enum ReadError {
     Config(ConfigErrors),
-    /// It is still being read for a caller before.
+    /// The configuration is still being read for an earlier caller.
     Busy,
-    /// Reading takes too long; this is the file, unless folders are still being searched.
+    /// The time limit, and the file that is being read; empty while folders are searched.
     TimedOut(Duration, PathBuf),
-    /// There is no thread to read it.
+    /// The thread could not be started.
     Thread(io::Error),
     /// The thread has panicked; the panic hook has logged it.
     Panicked,
@@ -68,10 +68,7 @@ impl ConfigReader {
         Ok(ReadPermit { guard, until })
     }
 
-    /// Reads it. A read that takes too long keeps the permit until it ends.
-    ///
-    /// # Errors
-    /// Its errors, or why it was not read.
+    /// Reads the configuration. A read that exceeds the time limit keeps the permit until it ends.
     pub async fn read(&self, permit: ReadPermit) -> Result<(ReadPermit, Loaded), ReadError> {
         self.run(permit, |reader| reader.sources.load_with(|file| reader.set_file(file.into()))).await
     }
@@ -87,7 +84,7 @@ impl ConfigReader {
         self.set_file(PathBuf::new());
         thread::Builder::new()
             .name("pixeld-config".into())
-            // If the caller has given up, the permit is dropped here.
+            // The permit is dropped here if the caller no longer waits.
             .spawn(move || drop(done.send((load(&reader), guard))))
             .map_err(ReadError::Thread)?;
         match timeout_at(until, result).await {

@@ -1,4 +1,4 @@
-//! Queues from the threads of the control sockets to the main loop: a bounded channel for each socket.
+//! Queues from the threads of the control sockets to the main loop, one bounded channel for each socket.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,18 +8,18 @@ use tokio::{
 };
 
 use super::{
-    control_events::{self, EventReceiver},
     process,
+    watch_events::{self, EventReceiver},
 };
 use crate::{
     control::{
         Access, Change, Changed, ControlError, ControlHandler, EventInfo, PeerCredentials, Query,
         ServerFault, Snapshot,
     },
-    log::Log,
+    log::{Event, Log},
 };
 
-/// Requests of one socket that wait for the main loop. A client has one at a time.
+/// Maximum number of requests of one socket that wait for the main loop. A client has one at a time.
 const CAPACITY: usize = 16;
 
 /// A request of a control client, and where its reply goes.
@@ -27,7 +27,7 @@ const CAPACITY: usize = 16;
 pub enum ControlRequest {
     Read {
         query: Query,
-        /// Counting them may take long, so it is not for the main loop.
+        /// Counted before, because counting may take long for the main loop.
         descriptors_used: u64,
         reply: oneshot::Sender<Snapshot>,
     },
@@ -106,11 +106,14 @@ impl ControlHandler for QueueHandler {
     }
 
     fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
-        control_events::subscribe(&self.log)
+        watch_events::subscribe(&self.log)
     }
 
     fn report(&self, fault: ServerFault) {
-        control_events::log_fault(&self.log, fault);
+        self.log.send(match fault {
+            ServerFault::Client { client, reason } => Event::ControlFailed { client, reason },
+            ServerFault::Accept { reason } => Event::AcceptPaused { reason },
+        });
     }
 }
 
@@ -118,24 +121,24 @@ fn unanswered() -> ControlError {
     ControlError::Failed { reason: "no reply from the main thread".into() }
 }
 
-/// Limits the rate of queries of one socket: one at a time, each after a pause that is a multiple of what the
-/// previous one took. So a flood of them takes at most a fifth of the main thread's time, as long as a snapshot
-/// takes less than 10 ms. All clients that wait when a query is sent share its answer.
+/// Limits the rate of queries of one socket. They are sent one at a time, with a pause of [`Self::FACTOR`] times the
+/// duration of the previous one. A flood of queries therefore uses at most a fifth of the main thread's time, if a
+/// snapshot takes less than 10 ms. Clients that wait when a query is sent share its reply.
 #[derive(Debug, Default)]
 struct QueryThrottle(Mutex<ThrottleState>);
 
 #[derive(Debug, Default)]
 struct ThrottleState {
-    /// When the next query may be sent; none was, at first.
+    /// When the next query may be sent; `None` before the first.
     next: Option<Instant>,
-    /// The last answer to each query, and when the query was sent.
-    answers: Vec<(Query, Instant, Arc<Snapshot>)>,
+    /// The last reply to each query, and when the query was sent.
+    replies: Vec<(Query, Instant, Arc<Snapshot>)>,
 }
 
 impl QueryThrottle {
     const FACTOR: u32 = 4;
     const MIN_PAUSE: Duration = Duration::from_millis(1);
-    /// So long where the main thread was busy with something else.
+    /// Upper bound, because the main thread may have been busy with other work.
     const MAX_PAUSE: Duration = Duration::from_millis(50);
 
     async fn read(
@@ -145,9 +148,9 @@ impl QueryThrottle {
     ) -> Result<Arc<Snapshot>, ControlError> {
         let begun = Instant::now();
         let mut state = self.0.lock().await;
-        // Nothing older than the call: what a client has changed, it sees.
+        // A reply is not older than the call, so that a client sees its own changes.
         let is_fresh = |(of, sent, _): &&(Query, Instant, _)| *of == query && *sent > begun;
-        if let Some((_, _, snapshot)) = state.answers.iter().find(is_fresh) {
+        if let Some((_, _, snapshot)) = state.replies.iter().find(is_fresh) {
             return Ok(snapshot.clone());
         }
         if let Some(next) = state.next {
@@ -156,15 +159,15 @@ impl QueryThrottle {
         let sent = Instant::now();
         let descriptors_used = if query == Query::Stats { process::descriptors_used() } else { 0 };
         let (reply, snapshot) = oneshot::channel();
-        // Also if the client loses its place before the answer.
+        // Set first, because the client may be disconnected before the reply.
         state.next = Some(sent + Self::MIN_PAUSE);
         let request = ControlRequest::Read { query, descriptors_used, reply };
         requests.send(request).await.map_err(|_| ControlError::Stopping)?;
         let snapshot = Arc::new(snapshot.await.map_err(|_| unanswered())?);
         let pause = (sent.elapsed() * Self::FACTOR).clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
         state.next = Some(Instant::now() + pause);
-        state.answers.retain(|(of, ..)| *of != query);
-        state.answers.push((query, sent, snapshot.clone()));
+        state.replies.retain(|(of, ..)| *of != query);
+        state.replies.push((query, sent, snapshot.clone()));
         Ok(snapshot)
     }
 }
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
     use crate::control::{ConfigReply, WorkersReply};
 
-    /// A queue whose requests are answered at once, and counted.
+    /// Creates a queue with a task that replies at once and counts the requests.
     fn counting_queue() -> (mpsc::Sender<ControlRequest>, Arc<AtomicU32>) {
         let (requests, mut received) = mpsc::channel(CAPACITY);
         let count = Arc::new(AtomicU32::new(0));
@@ -204,7 +207,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_clients_share_a_reply() {
         let (throttle, (requests, sent)) = (QueryThrottle::default(), counting_queue());
-        // The first one is asked at once, the others wait for the pause after it.
+        // The first query is sent at once; the others wait for the pause after it.
         let all = (0..64).map(|_| throttle.read(Query::Workers, &requests));
         let begun = Instant::now();
         assert!(join_all(all).await.iter().all(Result::is_ok));

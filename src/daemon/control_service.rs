@@ -26,11 +26,11 @@ use crate::{
     worker::WorkerReport,
 };
 
-/// A call waits so long for workers to exit.
+/// Maximum time that a call waits for workers to exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A call waits so long for connections to migrate: a request may be in flight on them.
+/// Maximum time that a call waits for connections to migrate, because they may have a request in progress.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often to look whether a change has come true.
+/// Interval of the checks whether a change is complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Daemon {
@@ -39,7 +39,7 @@ impl Daemon {
     pub async fn serve_control(self: Rc<Self>, mut queue: ControlQueue) {
         while let Some(request) = queue.next().await {
             let daemon = self.clone();
-            // A task each: a panic affects one client only, and a change may take long.
+            // Each request has its own task, because a change may take long and a panic affects one client only.
             spawn_local(async move { daemon.serve_request(request).await });
             yield_now().await;
         }
@@ -47,13 +47,13 @@ impl Daemon {
 
     async fn serve_request(&self, request: ControlRequest) {
         match request {
-            // The client may have gone.
+            // A failed send means that the client is disconnected.
             ControlRequest::Read { query, descriptors_used, reply } => {
                 drop(reply.send(self.snapshot(query, descriptors_used)));
             }
             ControlRequest::Change { change, caller, mut reply } => tokio::select! {
                 changed = self.change(change, &caller) => drop(reply.send(changed)),
-                // The client has gone, or has lost its place.
+                // The client is disconnected.
                 () = reply.closed() => {}
             },
         }
@@ -69,10 +69,6 @@ impl Daemon {
         }
     }
 
-    /// Makes a change.
-    ///
-    /// # Errors
-    /// As the method's description says; nothing has changed then.
     async fn change(&self, change: Change, caller: &PeerCredentials) -> Result<Changed, ControlError> {
         match change {
             Change::Workers(count) => self.set_workers(count, caller).await.map(Changed::Workers),
@@ -204,7 +200,7 @@ impl Daemon {
         self.ensure_running()?;
         let (from, to) = (self.log.level(), level.unwrap_or(self.config.borrow().settings.log.level));
         let before = self.config.borrow().overrides.log_level.as_ref().map(|(level, _)| *level);
-        // The attribution stays that of the first caller.
+        // A repeated override keeps the attribution of the first caller.
         if before != level {
             self.config.borrow_mut().overrides.log_level = level.map(|level| (level, attribution(caller)));
             self.log.set_level(from.max(to));
@@ -248,7 +244,7 @@ fn latency(histogram: &HistogramSnapshot) -> LatencyStats {
     LatencyStats::new(buckets.collect(), histogram.sum_us(), histogram.max_us())
 }
 
-/// A figure of which 0 means that it could not be measured.
+/// Returns `None` for 0, which means that the figure could not be measured.
 fn measured(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }

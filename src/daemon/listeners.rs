@@ -5,15 +5,86 @@ use nix::{
     unistd::{Gid, Group, getegid},
 };
 
-use super::{control_queue::ControlHandle, startup_sockets::Sockets};
+use super::{args::SocketMode, control_queue::ControlHandle};
 use crate::{
+    config::Listen,
     control::{self, Access},
-    log::Log,
-    net::{Address, FdBudget, Listener},
+    exit::Exit,
+    log::{Event, Log},
+    net::{Address, BindError, FdBudget, Listener},
+    systemd::{Inherited, other_recipient},
     worker::Pool,
 };
 
-/// The listening sockets, as they are from the start to the end of the process.
+/// The listening sockets before they are served: those that systemd passed, and those that the daemon opened.
+#[derive(Debug)]
+pub struct Sockets {
+    pub http: Vec<Listener>,
+    pub control: Listener,
+    /// Missing if systemd opens the sockets and `pixeld-admin.socket` is not enabled.
+    pub admin: Option<Listener>,
+}
+
+impl Sockets {
+    /// Takes the sockets that systemd passed, and with [`SocketMode::Bind`] opens the others at their addresses
+    /// in `[listen]`. Logs each failure.
+    ///
+    /// # Errors
+    /// The exit code: 78 if systemd did not pass a required socket, 71 if a socket cannot be opened.
+    pub fn acquire(
+        mut inherited: Inherited,
+        mode: SocketMode,
+        listen: &Listen,
+        log: &Log,
+    ) -> Result<Self, Exit> {
+        for rejected in inherited.rejected.drain(..) {
+            log.send(Event::SocketRejected { name: rejected.name, reason: rejected.reason });
+        }
+        if mode == SocketMode::Inherited {
+            let missing: Vec<_> = [
+                ("http", "pixeld.socket or pixeld-tcp.socket", inherited.http.is_empty()),
+                ("control", "pixeld-control.socket", inherited.control.is_none()),
+            ]
+            .into_iter()
+            .filter_map(|(name, unit, missing)| missing.then_some(format!("{name} ({unit})")))
+            .collect();
+            if !missing.is_empty() {
+                let mut reason =
+                    format!("Sockets not passed by systemd: {}; start these units", missing.join(", "));
+                if let Some(pid) = other_recipient() {
+                    reason += &format!(
+                        "; LISTEN_PID={pid} is another process (this one: {}), so remove the wrapper or \
+                     PrivatePIDs=",
+                        std::process::id()
+                    );
+                }
+                log.send(Event::SocketFailed { reason });
+                return Err(Exit::Config);
+            }
+        }
+        Self::open_missing(inherited, mode, listen).map_err(|error| {
+            log.send(Event::SocketFailed { reason: format!("Cannot start: {error}") });
+            Exit::OsErr
+        })
+    }
+
+    fn open_missing(inherited: Inherited, mode: SocketMode, listen: &Listen) -> Result<Self, BindError> {
+        let Inherited { http, control, admin, .. } = inherited;
+        let http = if http.is_empty() {
+            listen.http.iter().map(Listener::bind).collect::<Result<_, _>>()?
+        } else {
+            http
+        };
+        let control = control.map_or_else(|| Listener::bind(&listen.control), Ok)?;
+        let admin = match admin {
+            None if mode != SocketMode::Inherited => Some(Listener::bind(&listen.admin)?),
+            admin => admin,
+        };
+        Ok(Self { http, control, admin })
+    }
+}
+
+/// The listening sockets in use. They stay the same until the process exits.
 #[derive(Debug)]
 pub struct Listeners {
     http: Vec<Address>,
@@ -25,9 +96,6 @@ pub struct Listeners {
 
 impl Listeners {
     /// Starts to accept HTTP clients and to serve control clients.
-    ///
-    /// # Errors
-    /// When there is no descriptor or no thread left.
     pub fn open(sockets: Sockets, pool: &mut Pool, control: &ControlHandle, log: &Log) -> io::Result<Self> {
         let Sockets { http: listeners, control: read_only, admin } = sockets;
         let http = listeners.iter().map(|listener| listener.address().clone()).collect();
@@ -36,7 +104,7 @@ impl Listeners {
         if let Some(admin) = &admin {
             serve(admin, Access::ReadWrite, control, log)?;
         }
-        // Refusals of the control socket name the admin socket.
+        // An error reply of the control socket names the admin socket.
         let path = admin.as_ref().and_then(|admin| admin.address().path());
         let group = path.and_then(group_of);
         let access = Access::ReadOnly { admin: path.map(|path| path.display().to_string()), group };
@@ -54,8 +122,7 @@ impl Listeners {
         self.admin.is_some()
     }
 
-    /// Returns the sockets of this key as TOML if systemd has passed them; `""` for an admin socket that it has
-    /// not.
+    /// Returns the addresses of this key as TOML if systemd passed the sockets; `""` without an admin socket.
     pub fn inherited(&self, key: &str) -> Option<String> {
         let of = |control: &Listener| (!control.is_own()).then(|| format!("\"{}\"", control.address()));
         match key {
@@ -70,15 +137,15 @@ impl Listeners {
     }
 }
 
-/// Serves control clients in a thread of its own.
+/// Serves the clients of a control socket in a separate thread.
 fn serve(listener: &Listener, access: Access, control: &ControlHandle, log: &Log) -> io::Result<()> {
     let handler = control.handler(&access, log.clone());
     control::serve(listener.try_clone()?, access, FdBudget::from_rlimit().control_clients(), handler)
 }
 
-/// The group whose members may write to a socket, if it is not its owner's alone.
+/// Returns the group whose members may connect to a socket, if the mode of its file allows a group.
 fn group_of(socket: &Path) -> Option<String> {
-    /// What a group outside the daemon's namespace looks like (user_namespaces(7)).
+    /// The GID of a group outside the daemon's namespace (user_namespaces(7)).
     const OVERFLOW_GID: u32 = 65534;
     /// The group of the installed unit, which is outside.
     const INSTALLED: &str = "pixeld-admin";

@@ -25,12 +25,10 @@ use super::{
     config_reader::ConfigReader,
     control_queue,
     handoff::{self, HandoffSender},
-    listeners::Listeners,
+    listeners::{Listeners, Sockets},
     panic_hook, process,
-    service_manager::ServiceManager,
     shutdown::Shutdown,
     signals::{self, StopSignals},
-    startup_sockets::{Sockets, acquire},
     state::Daemon,
     statistics::Statistics,
     stats_adoption,
@@ -42,7 +40,7 @@ use crate::{
     log::{Caller, Event, Log},
     net::FdBudget,
     pixel,
-    systemd::{self, Inherited},
+    systemd::{self, Inherited, Notifier},
     worker::{Pool, Shared},
 };
 
@@ -55,31 +53,31 @@ pub fn run(
     log: &Log,
     started: Instant,
 ) -> Exit {
-    // What the previous process has stored comes with the sockets.
+    // The counters and connections that the previous process has stored.
     let previous = PreviousState {
         counters: take(&mut inherited.counters),
         connections: take(&mut inherited.connections),
     };
-    // The sockets that systemd passed; others are opened.
-    let sockets = match acquire(inherited, args.sockets, &loaded.settings.listen, log) {
+    // The listening sockets.
+    let sockets = match Sockets::acquire(inherited, args.sockets, &loaded.settings.listen, log) {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
     };
-    // From here on, a panic is logged and not printed.
+    // From here on, a panic is logged instead of printed.
     panic_hook::install(log.clone());
-    // A descriptor for each connection, and enough of them for this start.
+    // The descriptor limit, with a check that the start has enough.
     process::raise_descriptor_limit();
     if let Err(error) = process::ensure_descriptors(FdBudget::for_start(loaded.settings.workers.count())) {
         return cannot_start(log, &error);
     }
-    // The files that are in effect, and what a later version rejects of them.
+    // The configuration files, and their old key names.
     if !loaded.files.is_empty() {
         log.send(Event::ConfigLoaded { files: loaded.file_names() });
     }
     if !loaded.warnings.is_empty() {
         log.send(Event::ConfigDeprecated { warnings: loaded.warnings.lines() });
     }
-    // One thread for signals, the watchdog and control clients; workers and the log have their own.
+    // The runtime of the main thread, for signals, the watchdog and control requests.
     match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => LocalSet::new()
             .block_on(&runtime, async {
@@ -95,13 +93,13 @@ fn cannot_start(log: &Log, error: &io::Error) -> Exit {
     Exit::OsErr
 }
 
-/// What the previous process has stored with the service manager.
+/// Descriptors that the previous process has stored in systemd.
 struct PreviousState {
     counters: Vec<OwnedFd>,
     connections: Vec<OwnedFd>,
 }
 
-/// The daemon, and what the main loop waits for.
+/// The daemon, and the sources of events for the main loop.
 struct Running {
     daemon: Rc<Daemon>,
     watchdog: Watchdog,
@@ -122,7 +120,7 @@ impl Running {
     ) -> io::Result<Self> {
         let Loaded { settings, origins, .. } = loaded;
         let watchdog = Watchdog::new();
-        // Signals that come from here on wait for the main loop.
+        // Signals, from here on queued until the main loop runs.
         let (hangup, stop_signals) = (signals::hangup()?, StopSignals::new()?);
         // The counters of the previous process, or new ones.
         let counters = stats_adoption::open(previous.counters, log)?;
@@ -141,12 +139,13 @@ impl Running {
         let mut pool = Pool::start(count, (&settings).into(), limit, shared)?;
         // The connections of the previous process, before new ones are accepted.
         handoff::adopt_connections(&pool, previous.connections, log);
-        // HTTP and control clients; the requests of the latter wait for the main loop.
+        // HTTP and control clients. Control requests are queued until the main loop runs.
         let (control, queue) = control_queue::channel();
         let listeners = Listeners::open(sockets, &mut pool, &control, log)?;
         let daemon = Rc::new(Daemon {
             log: log.clone(),
-            manager: ServiceManager::connect(log.clone()),
+            notifier: RefCell::new(Notifier::open()),
+            has_notify_failed: Cell::new(false),
             listeners,
             pool: RefCell::new(pool),
             resizing: tokio::sync::Mutex::default(),
@@ -156,10 +155,10 @@ impl Running {
             is_stopping: Cell::new(false),
         });
         spawn_local(daemon.clone().serve_control(queue));
-        // For the next process: the counters, and a socket for connections. A failure of the latter is logged when
-        // connections are lost by it.
-        daemon.manager.notify(|notifier| counters.store(notifier));
-        daemon.manager.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
+        // The counters and a socket for connections, stored for the next process. The shutdown logs a failure of the
+        // latter if connections are lost.
+        daemon.notify(|notifier| counters.store(notifier));
+        daemon.notify(|notifier| notifier.remove_stored(systemd::CONNECTIONS));
         let handoff_sender = handoff::open_sender(&daemon);
         // Ready: systemd starts the units that wait for this one.
         daemon.log.send(Event::Ready {
@@ -169,18 +168,18 @@ impl Running {
             took: started.elapsed(),
         });
         let status = daemon.status();
-        daemon.manager.notify(|notifier| notifier.ready(&status));
+        daemon.notify(|notifier| notifier.ready(&status));
         Ok(Self { daemon, watchdog, hangup, stop_signals, exited_workers, handoff_sender })
     }
 
     async fn main_loop(self) -> io::Result<Exit> {
         let Self { daemon, mut watchdog, mut hangup, mut stop_signals, mut exited_workers, handoff_sender } =
             self;
-        // A task of its own: a reload waits for files, and the main loop does not.
+        // A separate task, because a reload waits for files.
         let reloader = daemon.clone();
         spawn_local(async move {
             while hangup.recv().await.is_some() {
-                // The log has the result.
+                // The reload logs its result.
                 let _ = reloader.reload(&Caller::Signal("SIGHUP")).await;
             }
         });

@@ -3,7 +3,6 @@
 mod active_config;
 mod args;
 mod config_reader;
-mod control_events;
 mod control_queue;
 mod control_service;
 mod handoff;
@@ -13,13 +12,12 @@ mod panic_hook;
 mod process;
 mod rate_window;
 mod reload;
-mod service_manager;
 mod shutdown;
 mod signals;
-mod startup_sockets;
 mod state;
 mod statistics;
 mod stats_adoption;
+mod watch_events;
 mod watchdog;
 
 use std::{
@@ -47,7 +45,7 @@ pub const EXITS: &[Exit] = &[Exit::Ok, Exit::Usage, Exit::Software, Exit::OsErr,
 /// The whole life of `pixeld`, from its command line to its exit code.
 pub fn main() -> Exit {
     let started = Instant::now();
-    // No signal that means nothing here ends the process.
+    // The signals that pixeld does not use, so that they do not end the process.
     sys::ignore_signals(&signals::IGNORED);
     // The command line.
     let args = match DaemonArgs::try_parse() {
@@ -57,20 +55,20 @@ pub fn main() -> Exit {
             return Exit::after_usage("pixeld", printed, error.use_stderr());
         }
     };
-    // The configuration; --check ends here. Paths are absolute, because the reader of an error may be in another folder.
+    // The configuration; --check ends here. Paths are absolute, so that error messages name the file in any folder.
     let file = args.config.clone().map(|file| absolute(&file).unwrap_or(file));
     let sources = file.map_or_else(Sources::system, Sources::File);
     let loaded = sources.load();
     if args.check {
         return check(loaded);
     }
-    // The descriptors that systemd passed, before their numbers are used for anything else.
+    // The descriptors that systemd passed, before their numbers are reused.
     let inherited = take_inherited();
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => return fail_config(&errors),
     };
-    // The log, with a thread of its own.
+    // The log and its thread.
     let log = match open_log(loaded.settings.log.target, loaded.settings.log.level) {
         Ok(log) => log,
         Err(exit) => return exit,
@@ -84,12 +82,12 @@ pub fn main() -> Exit {
             Exit::OsErr
         }
     });
-    // A failed start is not repeated at once.
+    // A pause after a failure, because systemd restarts the process.
     pause_before_restart(exit, started);
     exit
 }
 
-/// Runs the daemon, and has the log written to its end, also after a panic, which the hook has logged.
+/// Runs the daemon, and then flushes the log, also after a panic.
 fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
     // No state that the panic may have left inconsistent is used afterwards.
     let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Software);
@@ -97,18 +95,18 @@ fn run_to_end(log: &Log, run: impl FnOnce() -> Exit) -> Exit {
     exit
 }
 
-/// A process that fails has lived for so long at least, where a service manager starts it again: without
-/// a start limit, that would be ten times a second (`RestartSec=100ms`).
+/// Minimum lifetime of a process that fails under systemd. Without it, systemd would restart the process ten times a
+/// second (`RestartSec=100ms`).
 const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
 fn pause_before_restart(exit: Exit, started: Instant) {
-    // After any other exit code, systemd does not start it again.
+    // After other exit codes, systemd does not restart the process.
     if matches!(exit, Exit::OsErr | Exit::Software) && is_managed() {
         sleep(MIN_LIFETIME.saturating_sub(started.elapsed()));
     }
 }
 
-/// A log that is not read does not keep the daemon from exiting.
+/// Maximum time to flush the log, because its reader may be stalled.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 fn open_log(target: Target, level: Level) -> Result<Log, Exit> {
@@ -147,10 +145,10 @@ fn check(loaded: Result<Loaded, ConfigErrors>) -> Exit {
     }
 }
 
-/// Characters of a status; systemd ignores a notification of more than 4,096 bytes.
+/// Maximum length of a status, in characters; systemd ignores notifications of more than 4,096 bytes.
 const MAX_STATUS: usize = 1000;
 
-/// Rejects a wrong configuration: logs its errors, sends them as the status to systemd, and exits.
+/// Logs the errors of the configuration and sends them to systemd as the status. Returns the exit code.
 fn fail_config(errors: &ConfigErrors) -> Exit {
     let lines = errors.lines();
     let status = format!("Configuration rejected: {}", lines.join("; "));
@@ -182,7 +180,7 @@ mod tests {
     fn panic_is_logged_before_the_exit() {
         let (lines, written) = mpsc::channel();
         let sink = Sink::function(move |event| {
-            // A log that is slower than the end of a process.
+            // The log is slower than the exit of the process.
             sleep(Duration::from_millis(100));
             let _ = lines.send(event.name());
         });

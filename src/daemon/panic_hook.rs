@@ -2,8 +2,8 @@ use std::panic::{self, PanicHookInfo};
 
 use crate::log::{Event, Log};
 
-/// Logs every panic, with its message and its place, instead of printing it to stderr. A panic of the log's
-/// own thread goes to stderr: the line about it could be the next that panics.
+/// Logs each panic with its message and place instead of printing it to stderr. A panic of the log thread is
+/// printed, because its log line could panic too.
 pub fn install(log: Log) {
     let show = panic::take_hook();
     panic::set_hook(Box::new(
@@ -39,9 +39,9 @@ mod tests {
     };
 
     const PIXEL: &str = r#"{"x":1,"y":2,"channel":"G","value":12}"#;
-    /// What a plain request has, which goes the short way.
+    /// Fields of a request for the fast path.
     const PLAIN: &str = "content-type: application/json\r\n";
-    /// What sends a request the long way.
+    /// Fields of a request for hyper.
     const ODD: &str = "content-type: application/json\r\nexpect: nothing\r\n";
 
     fn request(fields: &str, body: &str) -> String {
@@ -60,7 +60,7 @@ mod tests {
             Self(far)
         }
 
-        /// Asks for this, and takes everything that comes until the end.
+        /// Sends a request, and returns everything until the connection is closed.
         fn ask_last(mut self, request: &str) -> String {
             let mut answers = String::new();
             self.0.write_all(request.as_bytes()).unwrap();
@@ -80,7 +80,7 @@ mod tests {
     const PANICKING: &str = r#"{"x":1,"y":2,"channel":"G","value":13}"#;
 
     fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
-        assert!(body != PANICKING.as_bytes(), "a fault that nobody knew of");
+        assert!(body != PANICKING.as_bytes(), "an unknown error");
         pixel::parse(body)
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let log = Log::start(sink, Level::Info).unwrap();
         let before = panic::take_hook();
         let hooked = log.clone();
-        // Others' panics are still shown.
+        // Panics of other tests are still printed.
         panic::set_hook(Box::new(move |info| {
             hooked.send(event(info));
             before(info);
@@ -117,7 +117,7 @@ mod tests {
             assert!(answer.ends_with(r#"{"detail":"Internal Server Error"}"#), "{answer}");
             neighbour.is_served();
         }
-        // The request before it has its response; the one behind it has none.
+        // The earlier request has its response; the later one has none.
         let [good, bad] = [PIXEL, PANICKING].map(|body| request(PLAIN, body));
         let answers = Client::of(&pool).ask_last(&format!("{good}{bad}{good}"));
         let statuses: Vec<_> =
@@ -129,7 +129,7 @@ mod tests {
         let totals = Totals::sum(memory.workers());
         assert_eq!((totals.outcome(Outcome::Failed), totals.outcome(Outcome::Ok)), (3, 5));
         log.flush(Duration::from_secs(10));
-        let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1 panicked at ") && reason.contains("a fault that nobody knew of"));
+        let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1 panicked at ") && reason.contains("an unknown error"));
         assert_eq!(told.try_iter().filter(|event| is_told(event)).count(), 3);
         pool.abort();
     }

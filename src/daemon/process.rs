@@ -1,4 +1,4 @@
-//! What the operating system says about this process.
+//! Resources of this process: descriptors, CPU time, memory.
 
 use std::{fs, io, os::fd::AsFd, time::Duration};
 
@@ -11,10 +11,10 @@ use nix::{
 
 use crate::net::FdBudget;
 
-/// Whether so many descriptors can be opened: a runtime panics where the operating system has none for it.
+/// Checks that `count` descriptors can be opened, because a tokio runtime panics if it gets none.
 ///
 /// # Errors
-/// When there are fewer: with the limit, and with what to do.
+/// When there are fewer; the error names the limit to raise.
 pub fn ensure_descriptors(count: usize) -> io::Result<()> {
     let stderr = io::stderr();
     let probes: io::Result<Vec<_>> = (0..count).map(|_| stderr.as_fd().try_clone_to_owned()).collect();
@@ -27,17 +27,17 @@ pub fn ensure_descriptors(count: usize) -> io::Result<()> {
         Err(Some(Errno::ENFILE)) => {
             Err(io::Error::other("the host has no free file descriptors; raise fs.file-max"))
         }
-        // What else is wrong is said by what really needs them.
+        // The code that needs the descriptors reports other errors.
         _ => Ok(()),
     }
 }
 
-/// CPU time that all threads have used.
+/// Returns the CPU time of all threads.
 pub fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Returns the bytes that are resident; 0 where /proc is missing.
+/// Returns the resident bytes; 0 if /proc is missing.
 pub fn resident_bytes() -> u64 {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -45,8 +45,8 @@ pub fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * page.unwrap_or(4096)
 }
 
-/// Returns the number of open descriptors; 0 where /proc is missing. Before Linux 6.2 they have to be counted, which
-/// takes long if there are many.
+/// Returns the number of open descriptors; 0 if /proc is missing. Before Linux 6.2 it counts them, which takes long
+/// if there are many.
 pub fn descriptors_used() -> u64 {
     const FOLDER: &str = "/proc/self/fd";
 
@@ -61,12 +61,12 @@ pub fn descriptors_allowed() -> u64 {
     FdBudget::from_rlimit().limit() as u64
 }
 
-/// Each connection is a descriptor, so as many as the hard limit allows may be open.
+/// Raises the soft limit to the hard limit, because each connection is a descriptor.
 pub fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // Then the soft limit holds, as it would have anyway.
+        // After a failure, the soft limit is still in effect.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

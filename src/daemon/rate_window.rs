@@ -5,27 +5,26 @@ use std::{
 
 use crate::stats::HistogramSnapshot;
 
-/// What was counted at some moment of the last minute.
+/// The counters at a time within the last minute.
 #[derive(Debug, Clone)]
 pub struct RateSample {
     pub at: Instant,
     pub total: u64,
     pub latency: HistogramSnapshot,
-    /// For how long each worker had been busy, by its number.
+    /// The busy time of each worker, by its number.
     pub busy: Vec<(usize, Duration)>,
 }
 
-/// The samples of the last minute, from which rates are made.
+/// The samples of the last minute, for computing rates.
 #[derive(Debug)]
 pub struct RateWindow(VecDeque<RateSample>);
 
 /// The longest period of a rate.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Least time between two samples.
+/// Minimum time between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(900);
 
 impl RateWindow {
-    /// Begins with what is counted at the start.
     pub fn new(first: RateSample) -> Self {
         Self(VecDeque::from([first]))
     }
@@ -35,7 +34,7 @@ impl RateWindow {
         self.0.back().is_none_or(|last| now - last.at >= SAMPLE_INTERVAL)
     }
 
-    /// Adds one, and drops those that are too old.
+    /// Adds a sample, and drops those that are too old.
     pub fn add(&mut self, sample: RateSample) {
         while self.0.get(1).is_some_and(|second| sample.at - second.at >= WINDOW) {
             self.0.pop_front();
@@ -43,28 +42,28 @@ impl RateWindow {
         self.0.push_back(sample);
     }
 
-    /// The youngest sample that is at least so old, or else the oldest.
+    /// Returns the youngest sample of at least this age, or else the oldest.
     pub fn before(&self, now: Instant, age: Duration) -> &RateSample {
         let old_enough = self.0.iter().rev().find(|sample| now - sample.at >= age);
         old_enough.unwrap_or(&self.0[0])
     }
 
-    /// Requests for each second, over at least the last `age`, if the samples reach back so far.
+    /// Returns the requests per second over the last `age`, or since the oldest sample.
     pub fn rate(&self, now: &RateSample, age: Duration) -> f64 {
         let before = self.before(now.at, age);
         let seconds = (now.at - before.at).as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
         let requests = now.total.saturating_sub(before.total) as f64;
-        // Right after the start there is nothing to divide by yet.
+        // Right after the start the period is too short.
         if seconds < 0.01 { 0.0 } else { requests / seconds }
     }
 
-    /// The share of the last ten seconds in which a worker was busy, from 0 to 1.
+    /// Returns the share of the last ten seconds in which a worker was busy, from 0 to 1.
     pub fn busy(&self, now: Instant, worker: usize, busy: Duration) -> f64 {
         let before = self.before(now, Duration::from_secs(10));
         let earlier = before.busy.iter().find(|(number, _)| *number == worker).map(|(_, busy)| *busy);
         let seconds = (now - before.at).as_secs_f64().max(0.01);
-        // A number may have been given to another worker meanwhile.
+        // Another worker may have the same number meanwhile.
         let recent = busy.checked_sub(earlier.unwrap_or_default()).unwrap_or(busy);
         (recent.as_secs_f64() / seconds).clamp(0.0, 1.0)
     }

@@ -6,10 +6,7 @@ use crate::{
 };
 
 impl Daemon {
-    /// Reads the configuration again. Afterwards all of it is in effect, or nothing has changed.
-    ///
-    /// # Errors
-    /// Every error of every file, or a shortage of threads.
+    /// Reads the configuration again and applies it. On an error, nothing changes.
     pub async fn reload(&self, by: &Caller) -> Result<ReloadReply, ControlError> {
         self.ensure_running()?;
         let failed = |error: ReadError| -> ControlError {
@@ -25,17 +22,14 @@ impl Daemon {
         self.ensure_running()?;
         let _reloading = ReloadGuard::begin(self);
         let read = self.config_reader.read(permit).await;
-        // The daemon may have begun to stop meanwhile.
+        // The shutdown may have begun meanwhile.
         self.ensure_running()?;
         let reloaded = read.map_err(failed).and_then(|(_permit, loaded)| self.apply(loaded, by));
         self.config.borrow_mut().last_reload_succeeded = reloaded.is_ok();
         reloaded
     }
 
-    /// Returns what a reload would do.
-    ///
-    /// # Errors
-    /// Every error of every file.
+    /// Returns the changes that a reload would make.
     pub async fn dry_run_reload(&self) -> Result<ReloadReply, ControlError> {
         let permit = self.config_reader.acquire().await?;
         let (_permit, loaded) = self.config_reader.read(permit).await?;
@@ -47,7 +41,7 @@ impl Daemon {
         let (settings, warnings) = (&loaded.settings, loaded.warnings.lines());
         let (mut config, mut pool) = (self.config.borrow_mut(), self.pool.borrow_mut());
         let changes = config.changes(settings, pool.serving());
-        // The only step that can fail comes first, so that a failure changes nothing.
+        // The only fallible step is first, so that a failure changes nothing.
         let count = settings.workers.count();
         if count != pool.serving() && config.overrides.workers.is_none() {
             pool.resize(count).map_err(|error| self.log_resize_failure(&error))?;
@@ -81,12 +75,12 @@ impl From<ReadError> for ControlError {
     }
 }
 
-/// Notifies the service manager of the begin and the end of a reload, also if its caller goes away meanwhile.
+/// Notifies systemd of the begin and the end of a reload, also if the caller disconnects meanwhile.
 struct ReloadGuard<'d>(&'d Daemon);
 
 impl<'d> ReloadGuard<'d> {
     fn begin(daemon: &'d Daemon) -> Self {
-        daemon.manager.notify(|notifier| notifier.reloading());
+        daemon.notify(|notifier| notifier.reloading());
         Self(daemon)
     }
 }
@@ -95,7 +89,7 @@ impl Drop for ReloadGuard<'_> {
     fn drop(&mut self) {
         if !self.0.is_stopping.get() {
             let status = self.0.status();
-            self.0.manager.notify(|notifier| notifier.ready(&status));
+            self.0.notify(|notifier| notifier.ready(&status));
         }
     }
 }

@@ -18,15 +18,14 @@ use super::{
 };
 use crate::log::{Event, counted};
 
-/// Without a handoff, each connection may get one more response, for so long.
+/// Without a handoff, the time in which each connection may get one more response.
 const LAST_RESPONSE_GRACE: Duration = Duration::from_millis(250);
-/// Least time that the service manager has to confirm what it has stored.
+/// Minimum time that systemd has to confirm the stored descriptors.
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Requests and responses that are incomplete at the signal have so long to be completed here, while the
-/// daemon serves and accepts; then the next process continues the requests.
+/// Maximum time to complete requests that are incomplete at the signal, while the daemon serves and accepts. The next
+/// process continues the others.
 const COMPLETION_GRACE: Duration = Duration::from_secs(1);
-/// If the service manager confirms late, workers have so long to detach their connections, or as long as
-/// the limit.
+/// Minimum time for workers to detach their connections if systemd confirms late, within the limit.
 const RELEASE_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -38,12 +37,12 @@ pub struct Shutdown<'a> {
     begun: Instant,
     limit: Duration,
     until: Instant,
-    /// A second signal: do not wait.
+    /// Whether a second signal arrived, so that nothing is awaited.
     is_urgent: bool,
 }
 
 impl<'a> Shutdown<'a> {
-    /// Begins to stop; requests may take so long to finish.
+    /// Begins the shutdown; `limit` is the maximum time for requests in progress.
     pub fn begin(
         daemon: &'a Daemon,
         exited_workers: &'a mut UnboundedReceiver<ThreadId>,
@@ -55,7 +54,7 @@ impl<'a> Shutdown<'a> {
             daemon,
             exited_workers,
             signals,
-            // The first status is sent when the handoff target is known, mostly before the first tick.
+            // The first status is sent when the handoff target is known, usually before the first tick.
             ticks: interval_at((begun + TICK).into(), TICK),
             begun,
             limit,
@@ -68,20 +67,20 @@ impl<'a> Shutdown<'a> {
     /// all workers exit.
     pub async fn run(mut self, sender: io::Result<Option<HandoffSender>>) {
         let pool = &self.daemon.pool;
-        // Without a handoff, new clients are for the next process or another host.
+        // Without a handoff, stop accepting: new clients wait for the next process.
         if !matches!(sender, Ok(Some(_))) {
             let closed = pool.borrow_mut().close_acceptors();
             closed.await;
         }
-        // With one, workers serve until systemd has stored the socket for the connections.
+        // With a handoff, serve until systemd has stored the socket for the connections.
         let mut handoff = self.begin_handoff(sender).await;
-        // Workers finish requests, or detach their connections, and exit.
+        // Wait until workers have completed requests or detached their connections, and exited.
         let _ = timeout_at(self.until.into(), self.drain(handoff.is_some())).await;
-        // The next process gets the connections.
+        // Send the connections to the next process.
         if let Some(handoff) = &mut handoff {
             self.send_connections(handoff).await;
         }
-        // Requests that were not complete in time are cut off.
+        // Cut off requests that are still incomplete.
         let unsent = handoff.as_ref().map_or(0, Handoff::unsent_incomplete);
         let cut = pool.borrow().open() as u64 + pool.borrow().cut_off() + unsent;
         pool.borrow().abort();
@@ -93,8 +92,8 @@ impl<'a> Shutdown<'a> {
         });
     }
 
-    /// Waits until the service manager confirms that it has stored the handoff socket. It may be slow: workers
-    /// serve requests meanwhile, and only the rest of the limit is for detaching connections.
+    /// Waits until systemd confirms that it has stored the handoff socket. Workers serve requests meanwhile, so only
+    /// the rest of the limit is left for detaching connections.
     async fn begin_handoff(&mut self, sender: io::Result<Option<HandoffSender>>) -> Option<Handoff> {
         let daemon = self.daemon;
         let limit = self.limit.saturating_sub(RELEASE_GRACE).max(MANAGER_TIMEOUT);
@@ -127,7 +126,7 @@ impl<'a> Shutdown<'a> {
         let last_responses_until = Instant::now() + LAST_RESPONSE_GRACE;
         let mut last_responses = !has_handoff;
         if last_responses {
-            // Each worker does one after the other.
+            // A worker executes its commands in order, so the result is not awaited.
             drop(daemon.pool.borrow_mut().close_acceptors());
             daemon.pool.borrow().close_after_response();
         }
@@ -169,13 +168,13 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// Notifies systemd of what is left to do, and of the time it may take.
+    /// Notifies systemd of the open connections and the time that is left.
     fn notify_status(&self) {
         let left = self.until.saturating_duration_since(Instant::now());
         let open = counted(self.daemon.pool.borrow().open(), "connection");
         let status = format!("Stopping: {open} open, {} s left", left.as_secs());
-        self.daemon.manager.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
-        self.daemon.manager.notify(|notifier| notifier.alive());
+        self.daemon.notify(|notifier| notifier.stopping(&status, left + TICK * 5));
+        self.daemon.notify(|notifier| notifier.alive());
     }
 
     fn log_handoff_failure(&self, connections: u64, error: &io::Error) {

@@ -3,8 +3,8 @@ use std::{future::pending, io};
 use nix::sys::signal;
 use tokio::signal::unix::{Signal, SignalKind, signal as listen};
 
-/// Signals that would end or stop the process, and mean nothing here: operators of other servers use some of
-/// them, and SIGXFSZ only repeats what the failed write reports.
+/// Ignored signals, which would end or stop the process by default. Some have a meaning in other servers. SIGXFSZ
+/// only repeats the error of a write.
 pub const IGNORED: [signal::Signal; 5] = [
     signal::Signal::SIGUSR1,
     signal::Signal::SIGUSR2,

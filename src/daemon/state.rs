@@ -1,26 +1,28 @@
 use std::{
     cell::{Cell, RefCell},
+    io,
     time::Duration,
 };
 
 use super::{
-    active_config::ActiveConfig, config_reader::ConfigReader, listeners::Listeners,
-    service_manager::ServiceManager, statistics::Statistics,
+    active_config::ActiveConfig, config_reader::ConfigReader, listeners::Listeners, statistics::Statistics,
 };
 use crate::{
     control::{ControlError, ServiceState},
     log::{Event, Log, counted},
+    systemd::Notifier,
     worker::Pool,
 };
 
-/// The running daemon: what signals and control clients act on. It lives on the main thread.
+/// The state of the running daemon. It belongs to the main thread.
 #[derive(Debug)]
 pub struct Daemon {
     pub log: Log,
-    pub manager: ServiceManager,
+    pub notifier: RefCell<Notifier>,
+    pub has_notify_failed: Cell<bool>,
     pub listeners: Listeners,
     pub pool: RefCell<Pool>,
-    /// Held by the call of SetWorkers that resizes the pool.
+    /// Locked by the call of SetWorkers that resizes the pool.
     pub resizing: tokio::sync::Mutex<()>,
     pub config: RefCell<ActiveConfig>,
     pub config_reader: ConfigReader,
@@ -72,6 +74,15 @@ impl Daemon {
 
     pub fn notify_status(&self) {
         let status = self.status();
-        self.manager.notify(|notifier| notifier.status(&status));
+        self.notify(|notifier| notifier.status(&status));
+    }
+
+    /// Sends a notification to systemd, and logs the first failure.
+    pub fn notify(&self, send: impl FnOnce(&mut Notifier) -> io::Result<()>) {
+        if let Err(error) = send(&mut self.notifier.borrow_mut())
+            && !self.has_notify_failed.replace(true)
+        {
+            self.log.send(Event::NotifyFailed { reason: error.to_string() });
+        }
     }
 }

@@ -67,7 +67,7 @@ impl Statistics {
         self.flush_lines_dropped(log);
     }
 
-    /// The log counts for this process only.
+    /// Updates the number of dropped log lines. The log counts those of this process only.
     pub fn flush_lines_dropped(&self, log: &Log) {
         self.memory.log_lines_dropped.raise(self.lines_dropped_before + log.dropped());
     }

@@ -11,23 +11,22 @@ use crate::{
 #[derive(Debug)]
 pub struct Counters {
     pub memory: Arc<SharedStats>,
-    /// Whether the service manager stores others, too, that no process will adopt.
+    /// Whether systemd also stores other counters, which no process will adopt.
     has_stale: bool,
 }
 
-/// Adopts the newest of the counters that the service manager has stored, if they are of this version, or else
-/// creates new ones. Counts this start.
+/// Adopts the newest stored counters of this version, or else creates new ones. Counts this start.
 ///
 /// # Errors
-/// When there is no memory for new ones.
+/// When there is no memory for new counters.
 pub fn open(stored: Vec<OwnedFd>, log: &Log) -> io::Result<Counters> {
     let count = stored.len();
-    // Of the newest, whatever its version: an upgrade puts no host back into service.
+    // The drained state of the newest counters of any version, so that an upgrade does not resume a drained host.
     let drained = stored.iter().find_map(read_drained);
     let (memory, has_stale) = match adopt(stored) {
         Ok(memory) => (memory, count > 1),
         Err(error) => {
-            // Logged once, however many there are.
+            // Logged once for all stored counters.
             if let Some(error) = error {
                 log.send(Event::CountersReset { reason: error.to_string() });
             }
@@ -44,7 +43,7 @@ pub fn open(stored: Vec<OwnedFd>, log: &Log) -> io::Result<Counters> {
     Ok(Counters { memory: Arc::new(memory), has_stale })
 }
 
-/// Adopts the first that can be, or returns why the newest cannot; `None` if there are none.
+/// Adopts the first usable counters, or returns the error of the newest; `None` if there are none.
 fn adopt(stored: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
     let mut newest = None;
     for file in stored {
@@ -57,14 +56,11 @@ fn adopt(stored: Vec<OwnedFd>) -> Result<SharedStats, Option<io::Error>> {
 }
 
 impl Counters {
-    /// Has the service manager store these counters, and no others: those of another version would be passed to
-    /// each later process, and fill a store that is small.
-    ///
-    /// # Errors
-    /// When it cannot be told.
+    /// Has systemd store these counters and remove others. systemd would pass the counters of another version to each
+    /// later process, and they would fill its small store.
     pub fn store(&self, notifier: &Notifier) -> io::Result<()> {
         if self.has_stale {
-            // By name, so these go, too; nothing is lost, for this process has them.
+            // This removes all counters by name. This process still has its own.
             notifier.remove_stored(COUNTERS)?;
         }
         notifier.store(COUNTERS, &*self.memory)

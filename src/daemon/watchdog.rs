@@ -6,13 +6,13 @@ use crate::{log::Event, systemd};
 /// Interval of the status, the watchdog and the check for stalled workers.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// A worker whose heartbeat is older is stalled, if systemd's watchdog sets no timeout.
+/// Age of a heartbeat from which a worker is stalled, if systemd's watchdog sets no timeout.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks that the workers make progress, and feeds systemd's watchdog (`WatchdogSec=`) while they do.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// That of systemd.
+    /// `WatchdogSec=` of systemd.
     timeout: Option<Duration>,
     /// The number of the worker that the last check found stalled.
     stalled_worker: Option<usize>,
@@ -34,31 +34,31 @@ impl Watchdog {
         self.timeout.map_or(TICK, |timeout| TICK.min(timeout / 4))
     }
 
-    /// Feeds systemd's watchdog if no worker is stalled. If one has been for so long that systemd would kill the
-    /// process, and with it all connections, returns how long a shutdown may take instead, which hands off the
-    /// connections of the other workers.
+    /// Notifies systemd's watchdog if no worker is stalled. If a worker was stalled for the whole timeout, returns the
+    /// time limit of a shutdown, which hands off the connections of the other workers. Otherwise systemd would kill
+    /// the process with all connections.
     pub fn check(&mut self, daemon: &Daemon) -> Option<Duration> {
         let limit = self.timeout.map_or(STALL_TIMEOUT, |timeout| timeout / 2);
-        // Half of the limit, so that workers have the rest of it to continue; and never just a late tick.
+        // Half of the limit leaves the workers time to continue. A single late tick is no pause.
         if let Some(since) = self.detect_pause((limit / 2).max(self.interval() * 3 / 2)) {
             daemon.log.send(Event::ProcessPaused { since });
             if self.timeout.is_some() {
-                daemon.manager.notify(|notifier| notifier.alive());
+                daemon.notify(|notifier| notifier.alive());
             }
             return None;
         }
         let stalled = self.detect_stalled_worker(daemon, limit);
         let timeout = self.timeout?;
-        // Twice in a row: after a pause of the whole process, no worker has had time to continue yet.
+        // Two checks in a row, because after a pause of the process no worker had time to continue.
         let is_hopeless = stalled.is_some_and(|(since, is_known)| is_known && since > timeout);
         if is_hopeless || stalled.is_none() {
-            daemon.manager.notify(|notifier| notifier.alive());
+            daemon.notify(|notifier| notifier.alive());
         }
         is_hopeless.then_some(timeout / 4)
     }
 
-    /// Returns for how long the whole process did not run, if that was longer than `limit`: it was frozen or
-    /// stopped, or the host had no CPU time for it. The second late check in a row is no pause.
+    /// Returns the duration of a pause of the whole process if it was longer than `limit`: the process was frozen or
+    /// stopped, or got no CPU time. A second late check in a row is no pause.
     fn detect_pause(&mut self, limit: Duration) -> Option<Duration> {
         let since = self.last_check.elapsed();
         let is_late = since > limit;

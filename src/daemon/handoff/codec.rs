@@ -24,24 +24,21 @@ use crate::{
     net::{FdBudget, Socket},
 };
 
-/// Connections in one message: SCM_MAX_FD (unix(7)).
+/// Maximum number of connections in a message: SCM_MAX_FD (unix(7)).
 const MAX_CONNECTIONS: usize = 253;
-/// Bytes of a message beside the descriptors; little enough for any socket's buffer.
+/// Maximum size of a message without its descriptors, in bytes; it fits into the buffer of any socket.
 const MAX_BYTES: usize = 64 << 10;
 const _: () = assert!(FORMAT.len() + OutgoingFrame::HEADER_LEN + DetachedConnection::MAX_UNREAD <= MAX_BYTES);
-/// "pxho", and the version of what follows: for each connection the requests that were answered on it
-/// and the length of what was read and not answered (64 bits each, little endian), and that itself.
+/// "pxho" and the version of the format. For each connection follow the number of served requests, the number of
+/// unread bytes (64 bits each, little endian), and these bytes.
 const FORMAT: &[u8; 8] = b"pxho\0\0\0\x01";
 
-/// The near end of a socket whose buffer holds connections until the next process receives them. All of them
-/// go into one, because systemd compares each descriptor that it is to store with all that it has.
+/// The near end of a socket pair. Its buffer stores connections until the next process receives them. One socket
+/// stores many, because systemd compares each new descriptor with all that it has stored.
 #[derive(Debug)]
 pub struct HandoffSender(OwnedFd);
 
-/// Makes a pair: what is sent comes out of the other end, in this process or the next.
-///
-/// # Errors
-/// When the operating system has no descriptor left.
+/// Creates a sender and the socket that receives from it.
 pub fn socket_pair() -> io::Result<(HandoffSender, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -49,19 +46,19 @@ pub fn socket_pair() -> io::Result<(HandoffSender, OwnedFd)> {
 }
 
 impl HandoffSender {
-    /// Whether a process has the other end.
+    /// Whether any process has the other end open.
     pub fn is_stored(&self) -> bool {
         let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready == 0)
     }
 
-    /// Sends as many of these connections as fit; those that do not stay in `connections`.
+    /// Sends as many of these connections as the socket takes; the others stay in `connections`.
     ///
     /// # Errors
-    /// When no process has the other end, it is full, or too many descriptors are on their way; and, when all
-    /// others are sent, for those of which no message could hold what was read.
+    /// When no process has the other end, its buffer is full, or too many descriptors are in flight. After all others
+    /// are sent: when the unread bytes of a connection do not fit into a message.
     pub fn send(&self, connections: &mut Vec<DetachedConnection>) -> io::Result<()> {
-        // Set aside first, so that the others are sent.
+        // Removed first, so that the others are sent.
         let too_large: Vec<_> = connections.extract_if(.., |parked| !OutgoingFrame::fits(parked)).collect();
         let sent = self.send_all(connections);
         let all_fit = too_large.is_empty();
@@ -86,23 +83,22 @@ impl HandoffSender {
     }
 }
 
-/// A message to send: connections, and the bytes that accompany their descriptors.
+/// The bytes of a message and the number of its connections.
 struct OutgoingFrame {
     bytes: Vec<u8>,
     count: usize,
 }
 
 impl OutgoingFrame {
-    /// Bytes before what was read of a connection.
+    /// Bytes before the unread bytes of a connection.
     const HEADER_LEN: usize = 16;
 
-    /// Whether a message can hold this one.
+    /// Whether this connection fits into a message.
     fn fits(parked: &DetachedConnection) -> bool {
         FORMAT.len() + Self::HEADER_LEN + parked.unread.len() <= MAX_BYTES
     }
 
-    /// The first of these connections, as many as one message holds: at least one, where it
-    /// [`Self::fits`] each.
+    /// Encodes the first of these connections, as many as fit into one message. Each has to [fit](Self::fits).
     fn of(connections: &[DetachedConnection]) -> Self {
         let mut message = Self { bytes: FORMAT.to_vec(), count: 0 };
         for parked in connections.iter().take(MAX_CONNECTIONS) {
@@ -118,11 +114,11 @@ impl OutgoingFrame {
     }
 }
 
-/// What came out of a stored socket.
+/// The connections received from a stored socket.
 #[derive(Debug, Default)]
 pub struct ReceivedConnections {
     pub connections: Vec<DetachedConnection>,
-    /// Connections that were closed, by the reason. A reason without any is that of the socket itself.
+    /// The number of closed connections by reason; 0 if the reason concerns the socket itself.
     pub closed: BTreeMap<String, u64>,
 }
 
@@ -133,7 +129,7 @@ impl ReceivedConnections {
         }
     }
 
-    /// Takes the connections of one message, but no more than `capacity` in all.
+    /// Adds the connections of a message, up to `capacity` in all.
     fn take(&mut self, frame: IncomingFrame<'_>, capacity: usize) {
         let IncomingFrame { sockets, bytes, is_truncated } = frame;
         let Some(bytes) = bytes.strip_prefix(FORMAT) else {
@@ -158,7 +154,7 @@ impl ReceivedConnections {
                     }
                     Err(error) => self.close(1, error),
                 },
-                // Those that found no descriptor the kernel has closed.
+                // The kernel has closed sockets for which this process had no descriptor left.
                 None if is_truncated => self.close(1, no_files()),
                 None => self.close(1, "message without its socket"),
             }
@@ -167,8 +163,7 @@ impl ReceivedConnections {
     }
 }
 
-/// Receives everything that a previous process has sent, but no more than `capacity` connections; closes all
-/// others.
+/// Receives up to `capacity` connections that a previous process has sent, and closes the others.
 pub fn receive(far: &OwnedFd, capacity: usize) -> ReceivedConnections {
     let mut received = ReceivedConnections::default();
     let mut buffer = vec![0; MAX_BYTES];
@@ -188,11 +183,11 @@ pub fn receive(far: &OwnedFd, capacity: usize) -> ReceivedConnections {
 struct IncomingFrame<'b> {
     sockets: Vec<OwnedFd>,
     bytes: &'b [u8],
-    /// Whether there was no descriptor left for more sockets.
+    /// Whether this process had no descriptor left for more sockets.
     is_truncated: bool,
 }
 
-/// `None` at the end.
+/// Receives a message; `None` after the last.
 fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<IncomingFrame<'b>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_CONNECTIONS))];
     let mut passed = RecvAncillaryBuffer::new(&mut space);
@@ -201,7 +196,7 @@ fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<I
         match recvmsg(far, &mut [IoSliceMut::new(buffer)], &mut passed, flags) {
             Ok(received) => break received,
             Err(Errno::INTR) => {}
-            // The process before still has its end, but it is about to go.
+            // The previous process still has its end open, but is about to exit.
             Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -209,7 +204,7 @@ fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<I
     if received.bytes == 0 {
         return Ok(None);
     }
-    // Whatever goes wrong from here on, the descriptors are closed.
+    // Owned first, so that each later error closes the descriptors.
     let sockets: Vec<OwnedFd> = passed
         .drain()
         .filter_map(|message| match message {
@@ -219,12 +214,12 @@ fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<I
         .flatten()
         .collect();
     let is_truncated = received.flags.contains(ReturnFlags::CTRUNC);
-    // One that another version has made longer than the buffer is not understood either.
+    // Another version may have sent a longer message, which its format rejects.
     let bytes = &buffer[..received.bytes.min(buffer.len())];
     Ok(Some(IncomingFrame { sockets, bytes, is_truncated }))
 }
 
-/// Requests that were answered on a connection, and what is unread of it.
+/// Takes the number of served requests and the unread bytes of a connection.
 fn take_entry<'b>(rest: &mut &'b [u8]) -> io::Result<(usize, &'b [u8])> {
     let (requests, length) = (take_number(rest)?, take_number(rest)?);
     Ok((requests, rest.split_off(..length).ok_or_else(cut_short)?))
@@ -340,7 +335,7 @@ mod tests {
         sendmsg(&sender.0, &[IoSlice::new(bytes)], &mut passed, SendFlags::NOSIGNAL).unwrap();
     }
 
-    /// So many entries of connections on which nothing was read or answered.
+    /// Encodes this number of connections without requests and unread bytes.
     fn frame(entries: usize) -> Vec<u8> {
         [FORMAT.as_slice(), &vec![0; entries * OutgoingFrame::HEADER_LEN]].concat()
     }
@@ -384,7 +379,7 @@ mod tests {
         let reasons: Vec<_> = closed.into_iter().collect();
         assert!(matches!(&reasons[..], [(_, 1), (_, 1), (_, 1)]), "{reasons:?}");
         for reason in ["no connection", "not connected", "socket"] {
-            assert!(reasons.iter().any(|(told, _)| told.contains(reason)), "{reason}: {reasons:?}");
+            assert!(reasons.iter().any(|(logged, _)| logged.contains(reason)), "{reason}: {reasons:?}");
         }
         assert_eq!(connections.len(), 1);
         let flags = rustix::fs::fcntl_getfl(&connections[0].socket).unwrap();

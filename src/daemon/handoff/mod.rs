@@ -26,37 +26,34 @@ use crate::{
     worker::Pool,
 };
 
-/// A handoff that has begun: the next process gets the connections.
+/// A handoff in progress.
 #[derive(Debug)]
 pub struct Handoff {
     sender: HandoffSender,
     detached: UnboundedReceiver<DetachedConnection>,
-    /// Detached by their workers, and not sent yet.
+    /// Detached by their workers, and not yet sent.
     connections: Vec<DetachedConnection>,
     sent: u64,
 }
 
-/// A socket whose other end the service manager is asked to keep; `None` where there is none. One that
-/// keeps nothing (FileDescriptorStoreMax=0) closes that end when it finds the time, even after it has
-/// said that it is done. So this is for the start of the daemon: when it stops, it shows.
-///
-/// # Errors
-/// When descriptors are short, or the service manager cannot be asked.
+/// Opens a sender, and has systemd store its other end; `None` without systemd. If systemd stores nothing
+/// (FileDescriptorStoreMax=0), it closes that end some time later, perhaps even after it has confirmed. The daemon
+/// therefore opens the sender at its start, and checks it at its shutdown.
 pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
     if !systemd::is_managed() {
         return Ok(None);
     }
     let (sender, far) = socket_pair()?;
-    daemon.manager.ask(|notifier| notifier.store(systemd::CONNECTIONS, &far))?;
+    daemon.notifier.borrow().store(systemd::CONNECTIONS, &far)?;
     Ok(Some(sender))
 }
 
-/// Whether the service manager, once it has dealt with everything that it was told, has the other end.
+/// Waits until systemd has processed all notifications, and returns whether it has stored the other end.
 ///
 /// # Errors
-/// When it cannot be asked, or has not answered within `limit`.
+/// When systemd cannot be notified, or does not confirm within `limit`.
 async fn is_stored(daemon: &Daemon, sender: &HandoffSender, limit: Duration) -> io::Result<bool> {
-    let barrier = daemon.manager.ask(|notifier| notifier.barrier())?;
+    let barrier = daemon.notifier.borrow().barrier()?;
     let passed = timeout(limit, barrier.passed()).await;
     passed.map_err(|_| {
         let reason = format!("no confirmation from systemd within {} s", limit.as_secs());
@@ -66,12 +63,12 @@ async fn is_stored(daemon: &Daemon, sender: &HandoffSender, limit: Duration) -> 
 }
 
 impl Handoff {
-    /// Lets the workers detach all connections, once the service manager has confirmed that it has the sender's
-    /// other end, and the requests and responses that are incomplete now are complete or `patience` has passed;
-    /// until then the workers serve and accept. `None` if the service manager stores nothing.
+    /// Lets the workers detach all connections, after two conditions: systemd has confirmed that it has stored the
+    /// sender's other end, and requests in progress are complete or `patience` has passed. Until then the workers
+    /// serve and accept. Returns `None` if systemd stores nothing.
     ///
     /// # Errors
-    /// When the service manager cannot be asked, or has not answered within `limit`.
+    /// When systemd cannot be notified, or does not confirm within `limit`.
     pub async fn begin(
         daemon: &Daemon,
         sender: HandoffSender,
@@ -83,25 +80,24 @@ impl Handoff {
         if !is_stored(daemon, &sender, limit).await? {
             return Ok(None);
         }
-        // What is incomplete then goes along.
+        // A request that is still incomplete is handed off with its connection.
         let _ = timeout_at(begun + patience, complete).await;
         let mut pool = daemon.pool.borrow_mut();
-        // Each worker does one after the other.
+        // A worker executes its commands in order, so the result is not awaited.
         drop(pool.close_acceptors());
         let detached = pool.detach_all();
         Ok(Some(Self { sender, detached, connections: Vec::new(), sent: 0 }))
     }
 
-    /// Sends every connection that was detached. All at once: a message takes nearly as much of the socket's
-    /// buffer with one connection as with hundreds, and the service manager stores few sockets.
+    /// Sends all detached connections at once, because a message with one connection takes nearly as much of the
+    /// socket's buffer as one with hundreds, and systemd stores few sockets.
     ///
     /// # Errors
-    /// When something is left over: the service manager keeps no more, or has not answered within `limit`.
+    /// When connections are left over: the store of systemd is full, or systemd does not confirm within `limit`.
     pub async fn send_connections(&mut self, daemon: &Daemon, limit: Duration) -> io::Result<()> {
         let begun = Instant::now();
         self.connections.extend(from_fn(|| self.detached.try_recv().ok()));
-        // What the service manager keeps has a bound: clients that have sent much of a request and not all
-        // of it take nothing from those that wait for their next one.
+        // The store is bounded, so idle connections come before those with large incomplete requests.
         self.connections.sort_by_key(|connection| connection.unread.len());
         let count = self.connections.len() as u64;
         let result = loop {
@@ -109,7 +105,7 @@ impl Handoff {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => break result,
             }
-            // It is full.
+            // The socket is full.
             if let Err(error) = self.open_next_sender(daemon, limit.saturating_sub(begun.elapsed())).await {
                 break Err(error);
             }
@@ -138,14 +134,14 @@ impl Handoff {
         self.connections.len() as u64
     }
 
-    /// Those of them that have an incomplete request.
+    /// Unsent connections with an incomplete request.
     pub fn unsent_incomplete(&self) -> u64 {
         self.connections.iter().filter(|connection| !connection.unread.is_empty()).count() as u64
     }
 }
 
-/// Adopts the connections of the previous process, as many as there are descriptors for. Closes the sockets
-/// that held them, and what is still inside.
+/// Adopts the connections of the previous process, as many as the descriptor budget allows. Closes the stored
+/// sockets, and with them all other connections.
 pub fn adopt_connections(pool: &Pool, stored: Vec<OwnedFd>, log: &Log) {
     let mut adopted = 0;
     for socket in stored {

@@ -1,16 +1,16 @@
-//! Events and faults between the log and the control interface.
+//! The events of the log as the method WatchEvents sends them.
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
-    control::{EventInfo, EventLevel, EventSource, ServerFault, WatchEventsReply, unix_ms},
-    log::{Event, Level, Log, RecordedEvent},
+    control::{EventInfo, EventLevel, EventSource, WatchEventsReply, unix_ms},
+    log::{Level, Log, RecordedEvent},
 };
 
 #[derive(Debug)]
 pub struct EventReceiver(broadcast::Receiver<RecordedEvent>);
 
-/// The last events, and those that follow.
+/// Returns the recent events and a receiver of the next ones.
 pub fn subscribe(log: &Log) -> (Vec<EventInfo>, EventReceiver) {
     let (recent, next) = log.subscribe();
     (recent.iter().map(EventInfo::from).collect(), EventReceiver(next))
@@ -31,14 +31,6 @@ impl EventSource for EventReceiver {
             }
         }
     }
-}
-
-/// Logs what the server of a control socket reports.
-pub fn log_fault(log: &Log, fault: ServerFault) {
-    log.send(match fault {
-        ServerFault::Client { client, reason } => Event::ControlFailed { client, reason },
-        ServerFault::Accept { reason } => Event::AcceptPaused { reason },
-    });
 }
 
 impl From<&RecordedEvent> for EventInfo {
