@@ -1,36 +1,35 @@
-//! pixeld answers `POST /pixel` behind systemd sockets. This library is the daemon in parts, for its tests, fuzzing
-//! and benchmarks; it is no public interface.
+//! The pixeld daemon, which serves `POST /pixel` over systemd's sockets. This library is for tests, fuzzing and
+//! benchmarks; it is not a public interface.
 //!
-//! Each module may use those above it in this list, never those below.
+//! Each module uses only those above it in this list.
 
 #![deny(clippy::disallowed_methods)]
 
 #[cfg(test)]
 mod corpus;
 
-// As the fuzz targets and their checks call it.
+// The checks of the fuzz targets use this name.
 #[cfg(test)]
 extern crate self as pixeld;
 
 use pixeld_control::{self as control, environment, exit, sanitize};
 
-/// The system calls that need `unsafe`, for sockets and for memory that outlives a process; nothing else
-/// in this crate does.
+/// All `unsafe` code of this crate: system calls for descriptors and shared memory.
 mod sys;
 
-/// Addresses, listening sockets and accepted ones, TCP and Unix alike, and how many there may be.
+/// Addresses, listening and accepted sockets (TCP and Unix), and the descriptor budget.
 pub mod net;
 /// systemd's interfaces: inherited sockets, sd_notify, watchdog, descriptor store.
 pub mod systemd;
 
-/// The log: events, the queue of the thread that writes them, and their subscribers.
+/// The log: events, the write queue with its thread, and subscribers.
 pub mod log;
 
 /// Configuration files, merged and validated into [`config::Settings`].
 pub mod config;
-/// The domain: from the bytes of a body to a pixel, or to the reason for its rejection.
+/// The request body: parsed to a pixel, or to the reason for its rejection.
 pub mod pixel;
-/// Counters that one worker writes and any thread reads, in memory that can outlive the process.
+/// Counters and histograms in memory that outlives the process.
 pub mod stats;
 
 /// Requests and responses of HTTP/1.1 as bytes.

@@ -1,6 +1,5 @@
-//! The only module of the daemon with `unsafe`; pixeld-control has one, too. It turns descriptor numbers into
-//! owned descriptors, lends owned ones to epoll, receives into uninitialized memory, and maps memory that outlives
-//! a process.
+//! The only module of the daemon with `unsafe`, besides that of pixeld-control. It turns descriptor numbers into owned
+//! descriptors, registers descriptors with epoll, receives into uninitialized memory, and maps shared memory.
 #![allow(unsafe_code)]
 
 use std::{
@@ -34,23 +33,21 @@ use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
 pub use pixeld_control::sys::{ensure_stdout_was_open, ignore_signals, reject_descriptors};
 
-/// Takes the descriptors that the service manager passed, with their names (`sd_listen_fds(3)`). They
-/// are close-on-exec.
+/// Takes the descriptors that systemd passed, with their names (`sd_listen_fds(3)`), and makes them close-on-exec.
 ///
-/// The variables `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` stay, because only a process with one thread may
-/// change its environment. Child processes ignore them, because `LISTEN_PID` is the number of this process.
+/// The variables `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` are not removed, because a change of the environment
+/// is unsound with several threads. Child processes ignore them, because `LISTEN_PID` is not their PID.
 ///
 /// # Errors
-/// When those variables contradict each other, or name descriptors that are not open; and when it is
-/// called again, because they have an owner then.
+/// When the variables contradict each other or name descriptors that are not open, and at a second call.
 pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
 
     if TAKEN.swap(true, Relaxed) {
         return Err(io::Error::other("they were taken already"));
     }
-    // Names without descriptors for this process are those of another one: a wrapper, or the host's, as
-    // LISTEN_PID= is seen inside a PID namespace. sd_listen_fds_with_names(3) returns 0 as well.
+    // Names without descriptors belong to another process: LISTEN_PID= names a wrapper, or is a PID outside of this
+    // PID namespace. sd_listen_fds_with_names(3) returns 0, too.
     if sd_notify::listen_fds()?.len() == 0 {
         return Ok(Vec::new());
     }
@@ -61,62 +58,51 @@ pub fn take_listen_fds() -> io::Result<Vec<(OwnedFd, String)>> {
 }
 
 /// Registers a listener with the runtime of this thread.
-///
-/// # Errors
-/// When epoll takes no more descriptors.
 pub fn register_listener(listener: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: an OwnedFd is the same descriptor until it is dropped, which AsyncFd, having a share in it, lets
-    // happen only after it has taken the descriptor out of epoll.
+    // SAFETY: an OwnedFd is the same descriptor until it is dropped. AsyncFd owns a share of it, which it drops only
+    // after it has removed the descriptor from epoll.
     Ok(unsafe { AsyncFd::register(listener) }?)
 }
 
-/// Registers a connection with the runtime of this thread, which then reports its readiness.
-///
-/// # Errors
-/// When epoll takes no more descriptors.
+/// Registers a connection with the runtime of this thread.
 pub fn register_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd is the same descriptor until it is dropped, which AsyncFd does only after it
-    // has taken the descriptor out of epoll.
+    // SAFETY: an OwnedFd is the same descriptor until it is dropped. AsyncFd drops it only after it has removed the
+    // descriptor from epoll.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-/// Receives what is available into the unfilled part of the buffer, which is not zeroed first. Returns the number
-/// of bytes, zero at the end of the stream (recv(2)).
+/// Receives bytes into the unfilled part of `buf` without zeroing it, and returns their number, 0 at the end (recv(2)).
 ///
 /// # Errors
-/// As recv(2): `WouldBlock` when nothing is there, `ConnectionReset` and the like when it has broken.
+/// As recv(2): `WouldBlock` if no bytes are available, `ConnectionReset` and others if the connection is broken.
 pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
     // SAFETY: only received bytes are written to it.
     let unfilled = unsafe { buf.unfilled_mut() };
     let ((received, _), length) = recv(socket, unfilled, RecvFlags::empty())?;
     debug_assert_eq!(received.len(), length);
-    // SAFETY: recv initialized this number of bytes at its beginning.
+    // SAFETY: recv wrote `length` bytes to the begin of it.
     unsafe { buf.assume_init(length) };
     buf.advance(length);
     Ok(length)
 }
 
-/// Whether the other end has taken everything that was sent: over TCP, whether its host has acknowledged it;
-/// over a Unix socket, whether it was read (`SIOCOUTQ`, tcp(7), unix(7)). If that cannot be found out, yes.
+/// Whether the peer has taken all sent bytes: acknowledged over TCP, read over a Unix socket (`SIOCOUTQ`, tcp(7),
+/// unix(7)). True if the query fails.
 #[allow(clippy::cast_possible_truncation)] // a small constant, of another type with each C library
 pub fn is_send_queue_empty(socket: BorrowedFd<'_>) -> bool {
-    // SAFETY: SIOCOUTQ, by its other name, writes an int and reads nothing.
+    // SAFETY: TIOCOUTQ, another name of SIOCOUTQ, writes an int and reads nothing.
     let unsent = unsafe { ioctl::Getter::<{ libc::TIOCOUTQ as ioctl::Opcode }, libc::c_int>::new() };
     // SAFETY: as above, for any descriptor.
     unsafe { ioctl::ioctl(socket, unsent) }.map_or(true, |bytes| bytes == 0)
 }
 
-/// No process can take pages away under a mapping.
+/// Seals that keep other processes from removing pages of a mapping.
 const FIXED_SIZE: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
 
-/// A file of zeros that lies in memory and has no path, only descriptors (memfd_create(2)). Its size
-/// can never change.
-///
-/// # Errors
-/// When memory or descriptors are short.
+/// Creates a file of zeros in memory, without a path and with a fixed size (memfd_create(2)).
 pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    // Without it, Linux 6.3 and later warn, and up to 6.5 fail with vm.memfd_noexec=2. Earlier kernels do not know it.
+    // Linux 6.3 warns without this flag, and fails up to 6.5 if vm.memfd_noexec=2. Earlier kernels do not have it.
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     let file = memfd_create(name, flags | no_exec).or_else(|error| match error {
         Errno::EINVAL => memfd_create(name, flags),
@@ -127,18 +113,18 @@ pub fn create_memfd(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// A type that may be in memory that other processes write.
+/// A type for memory that other processes write.
 ///
 /// # Safety
-/// It consists of atomics only: every value of its bytes is valid, and they may change at any time.
+/// The type consists of atomics only: every value of its bytes is valid, and they may change at any time.
 pub unsafe trait Shareable: Sync {}
 
-// SAFETY: it is an atomic, valid whatever its value.
+// SAFETY: it is an atomic, and every value is valid.
 unsafe impl Shareable for AtomicU64 {}
-// SAFETY: an array consists of its elements.
+// SAFETY: an array consists of its elements only.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
 
-/// Makes a struct [`Shareable`] whose fields all are. They are named here to compile only if none is missing.
+/// Makes a struct [`Shareable`] if all its fields are. The code compiles only if no field is missing.
 macro_rules! shareable {
     ($type:ident($field:ident)) => { $crate::sys::shareable!(@ $type, $type($field), $field); };
     ($type:ident { $($field:ident),+ $(,)? }) => {
@@ -157,7 +143,7 @@ macro_rules! shareable {
 }
 pub(crate) use shareable;
 
-/// A `T` in a [`create_memfd`].
+/// A `T` in the file of [`create_memfd`].
 #[derive(Debug)]
 pub struct Mapping<T>(NonNull<T>);
 
@@ -167,7 +153,7 @@ impl<T: Shareable> Mapping<T> {
     /// Maps the whole file.
     ///
     /// # Errors
-    /// When the file is not a [`create_memfd`] of this size, or memory is short.
+    /// When the file is not from [`create_memfd`] with this size, or memory is exhausted.
     pub fn new(file: &OwnedFd) -> io::Result<Self> {
         let not_ours = |_| io::Error::other("stored descriptor is not shared memory");
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;
@@ -182,7 +168,7 @@ impl<T: Shareable> Mapping<T> {
             )));
         }
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        // SAFETY: a new mapping at an address that the kernel chooses does not overlap existing memory.
         let start = unsafe { mmap(None, Self::SIZE, access, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Self(start.cast()))
     }
@@ -192,22 +178,22 @@ impl<T: Shareable> Deref for Mapping<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the mapping is as large as a T, is aligned to a page, can be read and written, and
-        // stays until self is dropped; the file cannot shrink. Whatever bytes are there make a valid
-        // T, and others change them through atomics only, for a T has nothing else.
+        // SAFETY: the mapping has the size of T, is aligned to a page, can be read and written, and exists until self
+        // is dropped; the file cannot shrink. All bytes are a valid T. It consists of atomics, so others may change
+        // them.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> Drop for Mapping<T> {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this size, and no borrow of it is left.
+        // SAFETY: it was mapped with this size, and no borrow of it remains.
         let unmapped = unsafe { munmap(self.0.cast(), size_of::<T>()) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
 }
 
-// SAFETY: a mapping is at the same address in every thread, and a Shareable may be used by several.
+// SAFETY: a mapping has the same address in every thread, and a Shareable is Sync.
 unsafe impl<T: Shareable> Send for Mapping<T> {}
 // SAFETY: as above.
 unsafe impl<T: Shareable> Sync for Mapping<T> {}

@@ -4,13 +4,12 @@ use toml::de::DeValue;
 
 use super::{settings::Settings, value};
 
-/// One key of pixeld.toml: how it is read into [`Settings`] and written back.
+/// A key of pixeld.toml, with the functions that read it into [`Settings`] and format it.
 #[derive(Debug)]
 pub struct ConfigKey {
     /// The dotted name, such as `limits.body`.
     pub name: &'static str,
     pub takes_effect: TakesEffect,
-    /// Reads a value, or says what is wrong with it.
     pub(super) set: fn(&mut Settings, &DeValue<'_>) -> value::Result<()>,
     pub show: fn(&Settings) -> String,
 }
@@ -24,7 +23,7 @@ pub enum TakesEffect {
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// For each key: its name, when a change takes effect, its field, how a value is read, and how it is shown.
+/// A row for each key: name, when a change takes effect, field, function that reads, function that formats.
 macro_rules! keys {
     ($($name:literal $takes_effect:ident $($field:ident).+ = $read:ident($($allowed:expr)?) $show:ident;)+) => {
         /// Every key, in the order of pixeld.toml.
@@ -59,11 +58,11 @@ keys! {
     "log.target" AtRestart log.target = word(&value::TARGETS) show_target;
 }
 
-/// Names of keys in 0.1, each with the key; they are accepted with a warning, which 0.3 makes an error.
+/// Key names of version 0.1 and their keys. They cause a warning; version 0.3 rejects them.
 const OLD_NAMES: [(&str, &str); 2] = [("limits.head", "limits.header"), ("timeouts.head", "timeouts.header")];
 
 impl ConfigKey {
-    /// The key whose old name this is.
+    /// Returns the key with this old name.
     pub(super) fn find_old(section: Option<&str>, name: &str) -> Option<&'static Self> {
         let (_, key) =
             OLD_NAMES.iter().find(|(old, _)| old.split_once('.') == section.map(|of| (of, name)))?;
@@ -78,7 +77,7 @@ impl ConfigKey {
     }
 }
 
-/// The keys whose values differ.
+/// Returns the keys with different values.
 pub fn changes(from: &Settings, to: &Settings) -> Vec<&'static ConfigKey> {
     KEYS.iter().filter(|key| (key.show)(from) != (key.show)(to)).collect()
 }

@@ -1,5 +1,5 @@
-//! Configuration in three steps: the files that exist ([`Sources`]), the assignments that they
-//! make (later files win, each key by itself), and the [`Settings`] that result, which are valid.
+//! Configuration in three steps: the files ([`Sources`]), their assignments (for each key, a later file overrides
+//! an earlier one), and the resulting valid [`Settings`].
 
 mod keys;
 mod load;

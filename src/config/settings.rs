@@ -6,7 +6,7 @@ use crate::{
     net::Address,
 };
 
-/// Everything that an operator can set, checked. pixeld.toml(5) describes each key.
+/// The valid values of all keys. pixeld.toml(5) describes each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub workers: Workers,
@@ -19,7 +19,7 @@ pub struct Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
-    /// As many as there are CPUs that the daemon may use.
+    /// One for each CPU that the daemon may use.
     Auto,
     Count(NonZeroUsize),
 }
@@ -27,7 +27,6 @@ pub enum Workers {
 /// Addresses of sockets that the service manager did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// Where requests are answered.
     pub http: Vec<Address>,
     /// The control socket for reading; a Unix address.
     pub control: Address,
@@ -35,7 +34,7 @@ pub struct Listen {
     pub admin: Address,
 }
 
-/// What a client may take.
+/// Limits for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request's body.
@@ -48,24 +47,24 @@ pub struct Limits {
     pub requests_per_connection: usize,
 }
 
-/// How long a client may take, and the daemon to stop.
+/// Maximum times for clients, and for a shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the first byte of a request to the end of its header section.
     pub header: Duration,
-    /// From the end of the head to the end of the body.
+    /// From the end of the header section to the end of the body.
     pub body: Duration,
-    /// For a client to take its answer.
+    /// Until the client has taken its response.
     pub write: Duration,
     /// Between two requests.
     pub keep_alive: Duration,
-    /// For requests to finish when the daemon stops.
+    /// Until all requests are complete when the daemon stops.
     pub drain: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PixelSettings {
-    /// The status of an answer to a `value` outside 0..=255: 200, 400 or 422.
+    /// Status of the response to a `value` outside 0..=255: 200, 400 or 422.
     pub range_error_status: u16,
 }
 
@@ -104,11 +103,10 @@ impl Default for Settings {
 }
 
 impl Workers {
-    /// The most that can be asked for.
     pub const MAX: usize = control::MAX_WORKERS;
 
-    /// The number of threads: `auto` counts the CPUs of the affinity mask, less what a cgroup
-    /// quota takes away.
+    /// Returns the number of threads. `auto` counts the CPUs of the affinity mask, within the CPU quota of the
+    /// cgroup.
     pub fn count(self) -> usize {
         match self {
             Self::Count(count) => count.get(),

@@ -1,4 +1,4 @@
-//! One TOML value to one setting, and back to the text that an operator would write.
+//! Converts a TOML value to a setting, and a setting back to TOML.
 #![allow(clippy::trivially_copy_pass_by_ref)] // all functions that show a value have the same form
 
 use std::{fmt::Display, num::NonZeroUsize, ops::RangeInclusive, time::Duration};
@@ -12,7 +12,7 @@ use crate::{
     sanitize,
 };
 
-/// What is wrong with a value; the caller knows which key it belongs to.
+/// An error describes the value; the caller adds the key.
 pub type Result<T> = std::result::Result<T, String>;
 
 pub fn workers(value: &DeValue<'_>) -> Result<Workers> {
@@ -60,7 +60,7 @@ pub fn time(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Result<Dura
     in_range(time, &range, |time| show_time(&time).trim_matches('"').into())
 }
 
-/// Bytes, or a number with a unit; one space may be between them.
+/// Parses bytes, or a number with a unit and at most one space between them.
 fn parse_size(text: &str) -> Option<usize> {
     const UNITS: [(&str, usize); 10] = [
         ("", 1),
@@ -80,7 +80,7 @@ fn parse_size(text: &str) -> Option<usize> {
     usize::try_from(number).ok()?.checked_mul(factor)
 }
 
-/// Numbers with units, the largest unit first; one space may be after each number and each unit.
+/// Parses numbers with units, the largest unit first, with at most one space after each.
 fn parse_time(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 10] = [
         ("d", 86_400_000),
@@ -146,7 +146,7 @@ pub fn status(value: &DeValue<'_>, allowed: &[u16]) -> Result<u16> {
 }
 
 pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
-    /// Each is compared with each, and each is a listening socket.
+    /// Each address is compared with all others, and each is a listening socket.
     const MAX: usize = 64;
 
     let DeValue::Array(items) = value else {
@@ -170,7 +170,7 @@ pub fn addresses(value: &DeValue<'_>) -> Result<Vec<Address>> {
     Ok(addresses)
 }
 
-/// A Unix socket, whose file's mode decides who may use it.
+/// Reads the address of a Unix socket, because the mode of its file controls who may connect.
 pub fn unix_address(value: &DeValue<'_>) -> Result<Address> {
     match address(value)? {
         unix @ Address::Unix(_) => Ok(unix),
@@ -205,7 +205,7 @@ fn in_range<T: PartialOrd + Copy>(
     Err(format!("{} is out of range: write {low} to {high}", show(value)))
 }
 
-/// A value as it stands in the file, near enough.
+/// Returns the value for a message, roughly as in the file.
 fn source(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => sanitize::quoted(text),
@@ -225,7 +225,7 @@ pub fn show_workers(workers: &Workers) -> String {
     }
 }
 
-/// The largest unit that needs no fraction, in TOML's quotes.
+/// Formats a size with the largest unit that needs no fraction, as TOML.
 pub fn show_size(bytes: &usize) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|(_, shift)| *bytes > 0 && bytes.is_multiple_of(1 << shift)) {

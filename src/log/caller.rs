@@ -9,7 +9,7 @@ pub enum Caller {
     Client(Client),
 }
 
-/// A client of the admin socket: process and user are the kernel's word, the rest is the client's own.
+/// A client of the admin socket. PID and UID are from the kernel; the client itself claims the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     pub pid: u32,
@@ -22,11 +22,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// The user that stands for all those who have no number in the user namespace of the daemon
-    /// (user_namespaces(7)).
+    /// The UID of all users outside the user namespace of the daemon (user_namespaces(7)).
     const OVERFLOW_UID: u32 = 65534;
 
-    /// Returns its user, if the daemon sees it.
+    /// Returns its UID, if it is visible to the daemon.
     pub fn visible_uid(&self) -> Option<u32> {
         (self.uid != Self::OVERFLOW_UID).then_some(self.uid)
     }
@@ -41,13 +40,13 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Such as `uid 1000 (pid 4711, claims to be anna)`; a claim of root that root makes says nothing.
+/// Formats as `uid 1000 (pid 4711, claims to be anna)`. A root client's claim to be root is omitted.
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pid = self.pid;
         let user = self.claimed_user.as_deref().filter(|user| self.uid != 0 || *user != "root");
         let is_plain = |user: &str| user.chars().all(|c| c.is_alphanumeric() || "._@+-$".contains(c));
-        // In quotes, what else it has cannot be taken for the kernel's word.
+        // Quotes keep other characters of a claim from looking like the kernel's part.
         let claim = user.map(|user| {
             if is_plain(user) {
                 format!("claims to be {user}")
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claim_follows_what_the_kernel_says() {
+    fn claim_follows_the_credentials() {
         let client = |uid, user: Option<&str>| Client {
             pid: 4711,
             uid,

@@ -3,7 +3,7 @@ use std::{borrow::Cow, time::Duration};
 use super::caller::Caller;
 use crate::control::Level;
 
-/// Something that an operator may want to know.
+/// An event that an operator may need to know.
 #[derive(Debug, Clone)]
 pub enum Event {
     Ready {
@@ -12,19 +12,19 @@ pub enum Event {
         takes_changes: bool,
         took: Duration,
     },
-    /// The configuration is wrong, and the daemon does not start with it.
+    /// The daemon does not start, because its configuration has errors.
     ConfigRejected {
         faults: Vec<String>,
     },
-    /// A file is read that changes something.
+    /// The configuration files at the start.
     ConfigLoaded {
         files: Vec<String>,
     },
-    /// Lines of the configuration that a later version rejects.
+    /// Old key names, which a later version rejects.
     ConfigDeprecated {
         warnings: Vec<String>,
     },
-    /// A descriptor that the service manager passed is not used.
+    /// A descriptor that systemd passed is not used.
     SocketRejected {
         name: String,
         reason: String,
@@ -33,7 +33,7 @@ pub enum Event {
     SocketFailed {
         reason: String,
     },
-    /// The operating system refused something without which the daemon cannot go on as asked.
+    /// The operating system denied a resource that the daemon needs.
     OsError {
         reason: String,
     },
@@ -51,19 +51,18 @@ pub enum Event {
     WorkerStarted {
         worker: usize,
     },
-    /// A worker thread has ended; `moved` connections went to others, and `left` ones wait for the next
-    /// process.
+    /// A worker thread has exited; `moved` connections went to other workers, and `left` ones to the next process.
     WorkerExited {
         worker: usize,
         moved: u64,
         left: u64,
     },
-    /// A worker thread has not come round for a while.
+    /// A worker thread makes no progress.
     WorkerStalled {
         worker: usize,
         since: Duration,
     },
-    /// The whole process did not run for a while.
+    /// The whole process did not run.
     ProcessPaused {
         since: Duration,
     },
@@ -77,7 +76,7 @@ pub enum Event {
         to: Level,
         by: Caller,
     },
-    /// Requests are rejected with 503 from now on.
+    /// Requests get status 503 from now on.
     Drained {
         by: Caller,
     },
@@ -92,14 +91,14 @@ pub enum Event {
     CountersReset {
         reason: String,
     },
-    /// As many connections are open as may be, so those of the peer that holds most are closed.
+    /// The connection limit is reached; connections of the peer with the most are closed.
     LimitReached {
         limit: usize,
         is_short_of_files: bool,
         peer: String,
         held: usize,
     },
-    /// There are descriptors for `limit` connections only.
+    /// The open-file limit allows only `limit` connections.
     FdLimitTooLow {
         files: usize,
         limit: usize,
@@ -116,17 +115,17 @@ pub enum Event {
         status: u16,
         reason: Cow<'static, str>,
     },
-    /// A connection ended otherwise than by its client's wish.
+    /// A connection ended, and its client did not close it.
     Disconnected {
         worker: usize,
         client: String,
         reason: String,
     },
-    /// A request made a worker's code panic; the connection is closed, nothing else.
+    /// A thread panicked. If a request caused it, only its connection is closed.
     Panicked {
         reason: String,
     },
-    /// A control client was rejected or broke off.
+    /// A control client was rejected or disconnected.
     ControlFailed {
         client: String,
         reason: String,
@@ -135,8 +134,7 @@ pub enum Event {
         cause: &'static str,
         open: u64,
     },
-    /// The daemon has stopped; it has answered so many `requests` since it started, and `cut` connections
-    /// were closed with a request in flight.
+    /// The daemon has stopped. It served `requests` since its start; `cut` connections were closed during a request.
     Stopped {
         requests: u64,
         handed_over: u64,
@@ -147,7 +145,7 @@ pub enum Event {
     ConnectionsAdopted {
         connections: u64,
     },
-    /// Connections of the previous process are closed. Without a number, the stored socket itself is unusable.
+    /// Connections of the previous process are closed; 0 if the stored socket itself is unusable.
     AdoptFailed {
         connections: u64,
         reason: String,
@@ -157,23 +155,23 @@ pub enum Event {
         connections: u64,
         reason: String,
     },
-    /// Lines are lost at the moment; the log itself cannot be told.
+    /// Lines are being dropped. Only subscribers get this event, because the log cannot be written.
     LogStalled {
         reason: String,
     },
-    /// Lines were lost, and now they are taken again.
+    /// Lines were dropped, and the log is written again.
     LogLinesDropped {
         lines: u64,
         reason: String,
     },
-    /// A notification did not reach the service manager.
+    /// A notification did not reach systemd.
     NotifyFailed {
         reason: String,
     },
 }
 
 impl Event {
-    /// A sentence for people.
+    /// Returns the text for people: event, cause and action.
     pub fn message(&self) -> String {
         match self {
             Self::Ready { listeners, workers, takes_changes, took } => format!(
@@ -283,7 +281,7 @@ fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String
     text
 }
 
-/// What became of how many connections, as far as it became of any.
+/// Appends each number of connections that is not 0, with its fate.
 fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
     for (connections, fate) in fates.iter().filter(|(connections, _)| *connections > 0) {
         text += &format!(", {} {fate}", counted(*connections, "connection"));
@@ -299,7 +297,7 @@ fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
     }
 }
 
-/// A number with its noun: `1 request`, `2 requests`.
+/// Returns a number with its noun: `1 request`, `2 requests`.
 pub fn counted(n: impl TryInto<u64>, what: &str) -> String {
     let n = n.try_into().unwrap_or(u64::MAX);
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })

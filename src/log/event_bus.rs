@@ -8,9 +8,9 @@ use tokio::sync::broadcast;
 
 use super::event::Event;
 
-/// Events that are kept for later subscribers.
+/// Maximum number of recent events for new subscribers.
 const HISTORY_LEN: usize = 32;
-/// Events that a subscriber may lag behind before it loses some.
+/// Maximum number of events that a subscriber may lag behind before it misses some.
 const SUBSCRIBER_LAG: usize = 256;
 
 #[derive(Debug, Clone)]
@@ -19,8 +19,8 @@ pub struct RecordedEvent {
     pub event: Event,
 }
 
-/// The last events that are not for debugging, and the subscribers that wait for the next one. It does not
-/// depend on the journal.
+/// The recent events, and the subscribers that wait for the next one, without those of level debug. It works without
+/// the journal.
 #[derive(Debug)]
 pub(super) struct EventBus {
     recent: Mutex<VecDeque<RecordedEvent>>,
@@ -45,7 +45,7 @@ impl EventBus {
         let _ = self.subscribers.send(recorded);
     }
 
-    /// The last events, and a receiver of those that follow.
+    /// Returns the recent events and a receiver of the next ones.
     pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         (recent.iter().cloned().collect(), self.subscribers.subscribe())

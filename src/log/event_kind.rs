@@ -1,9 +1,9 @@
-//! The event kinds: for each the name, the level and what connects it with systemd/pixeld.catalog.
+//! The table of event kinds: name, level, and identifier in systemd/pixeld.catalog.
 
 use super::event::Event;
 use crate::control::Level;
 
-/// What all events of a kind have in common.
+/// The properties that all events of a kind share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventKind {
     /// The name, which programs match: `EVENT=` in the journal, `name` in Varlink replies.
@@ -18,7 +18,7 @@ impl Event {
         self.kind().level
     }
 
-    /// Returns its name for programs.
+    /// Returns the name for programs.
     pub const fn name(&self) -> &'static str {
         self.kind().name
     }
@@ -34,7 +34,7 @@ macro_rules! kinds {
                 $(EventKind { name: $name, level: Level::$level, message_id: kinds!(@id $id) }),*
             ];
 
-            /// Returns what it has in common with all events of its kind.
+            /// Returns the properties of its kind.
             pub const fn kind(&self) -> EventKind {
                 match self {
                     $(Self::$variant { .. } => {

@@ -1,17 +1,17 @@
-//! What an event is about, in fields that logs can be searched for.
+//! The fields of an event, for searching the log.
 
 use super::{caller::Caller, event::Event};
 
 macro_rules! fields {
     ($($name:ident)*) => {
-        /// The fields of an event, those that apply.
+        /// The fields of an event; `None` if a field does not apply.
         #[derive(Debug, Default, PartialEq, Eq)]
         pub struct Fields {
             $(pub $name: Option<String>,)*
         }
 
         impl Fields {
-            /// All names; in the journal they are in upper case.
+            /// All names, which the journal has in upper case.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// Returns the value of each, in the order of [`Self::NAMES`].
@@ -19,7 +19,7 @@ macro_rules! fields {
                 [$(self.$name.as_deref()),*].into_iter()
             }
 
-            /// Returns names and values of those that apply.
+            /// Returns the names and values of the fields that apply.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
                 Self::NAMES.iter().zip(self.values()).filter_map(|(name, value)| Some((*name, value?)))
             }
@@ -31,7 +31,7 @@ fields! {
     worker client status reason by uid pid claimed_user claimed_command from to workers connections limit wanted requests moved handed_off closed lines
 }
 
-/// The fields of the variables that have their names.
+/// Creates fields from variables with the same names.
 macro_rules! of {
     ($($name:ident),+ $(; ..$rest:expr)?) => {
         Fields { $($name: Some($name.to_string()),)+ ..of!(@rest $($rest)?) }
@@ -57,7 +57,7 @@ impl From<&Caller> for Fields {
 }
 
 impl Event {
-    /// Returns the number of the worker that it is about.
+    /// Returns the number of the worker that the event concerns.
     pub fn worker(&self) -> Option<usize> {
         self.fields().worker?.parse().ok()
     }

@@ -1,5 +1,5 @@
-//! The log. Sending an [`Event`] never waits: it goes into a bounded queue, one thread writes it out, and what
-//! does not fit is counted.
+//! The log. Sending an [`Event`] never blocks: a bounded queue takes it, and one thread writes it. Events that do
+//! not fit into the queue are dropped and counted.
 
 mod caller;
 mod event;

@@ -23,28 +23,27 @@ use crate::{
     systemd,
 };
 
-/// Where the log goes, as the configuration has it.
+/// The value of `log.target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The journal when stderr is connected to it, else stderr.
+    /// The journal if stderr is connected to it, else stderr.
     Auto,
     Journal,
     Stderr,
 }
 
-/// Where the journal takes entries.
+/// The socket of the journal.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// An open destination of the log.
 pub struct Sink(Box<WriteEvent>);
 
-/// Writes an event, which the code at this place has sent.
+/// Writes an event that the code at this place has sent.
 type WriteEvent = dyn FnMut(&Event, &Location<'_>) -> io::Result<()> + Send;
 
 impl Sink {
-    /// The destination; while the journal cannot be reached, stderr takes its place. It is opened with the first
-    /// event, by the thread that writes: opening the journal sends to it, which waits for as long as
-    /// the journal does not listen, and no start may wait for that.
+    /// Returns the destination; stderr replaces the journal while it cannot be reached. The log thread opens it with
+    /// the first event, because opening the journal may block, and a start must not wait for it.
     pub fn open(target: Target) -> Self {
         let mut sink = None;
         Self(Box::new(move |event, place| {
@@ -54,7 +53,7 @@ impl Sink {
 
     fn open_now(target: Target) -> Self {
         let to_journal = match target {
-            // systemd connects stderr to /dev/null if journald does not run at the start.
+            // systemd connects stderr to /dev/null if journald does not run when the service starts.
             Target::Auto => stderr_is_the_journal() || stderr_is_null() && systemd::is_managed(),
             Target::Journal => true,
             Target::Stderr => false,
@@ -70,7 +69,7 @@ impl Sink {
         })
     }
 
-    /// Calls `write` for each event; one for which it fails is lost.
+    /// Calls `write` for each event; the event is lost if it fails.
     pub(super) fn fallible(mut write: impl FnMut(&Event) -> io::Result<()> + Send + 'static) -> Self {
         Self(Box::new(move |event, _| write(event)))
     }
@@ -79,8 +78,8 @@ impl Sink {
         (self.0)(event, place)
     }
 
-    /// What the journal does not take goes to stderr, unless that is /dev/null: then it is lost. The journal
-    /// is tried again with each event.
+    /// Writes events to stderr that the journal does not take, unless stderr is /dev/null. Each event tries the
+    /// journal again.
     fn journal() -> Self {
         let mut journal = None;
         let mut stderr = (!stderr_is_null()).then(Self::stderr);
@@ -109,11 +108,11 @@ impl Sink {
     }
 }
 
-/// A way to the journal.
+/// A connection to the journal.
 struct Journal {
     dispatch: Dispatch,
-    /// Tells whether journald listens: the layer keeps to itself whether an entry was taken. Connecting
-    /// fails as sending does where nobody listens, and neither waits nor sends.
+    /// Checks whether journald listens, because the layer hides whether it could send an entry. Connecting fails if
+    /// journald does not listen; it neither blocks nor sends.
     probe: UnixDatagram,
 }
 
@@ -121,7 +120,7 @@ impl Journal {
     fn open() -> io::Result<Self> {
         use tracing_journald::{Priority, PriorityMappings};
 
-        // As sd-daemon(3) numbers them: informational is 6, not 5.
+        // The numbers of sd-daemon(3): informational is 6 instead of the layer's 5.
         let priorities = PriorityMappings {
             error: Priority::Error,
             warn: Priority::Warning,
@@ -149,8 +148,7 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-/// Where lines are written, each of which begins where a line begins: a disk that becomes full takes a
-/// part of the last one.
+/// Writes lines, and ends a line first that was cut off because the disk was full.
 struct Lines<W> {
     out: W,
     is_cut_off: bool,
@@ -183,19 +181,19 @@ fn stderr_is_the_journal() -> bool {
     fstat(stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
-/// Whether what is written to stderr is lost.
+/// Whether stderr is /dev/null.
 fn stderr_is_null() -> bool {
     fstat(stderr()).is_ok_and(|stderr| stderr.st_rdev == makedev(1, 3))
 }
 
-/// Whether the environment says that a terminal has colours.
+/// Whether the environment allows colours on a terminal.
 fn has_colours(variable: impl Fn(Variable) -> Option<OsString>) -> bool {
     let value = |name| variable(name).filter(|value| !value.is_empty());
     value(NO_COLOR).is_none()
         && value(TERM).is_some_and(|terminal| terminal != "dumb" && terminal != "unknown")
 }
 
-/// The fields of an entry that are not those of its event, besides the ones that the layer adds.
+/// The fields of an entry in addition to those of its event and of the layer.
 const ENTRY_FIELDS: [&str; 5] = ["message", "event", "message_id", "code_file", "code_line"];
 const FIELD_COUNT: usize = ENTRY_FIELDS.len() + Fields::NAMES.len();
 
@@ -207,7 +205,7 @@ static FIELD_NAMES: [&str; FIELD_COUNT] = {
     names
 };
 
-/// What tracing takes for the place of all entries. It names no file: each entry brings the place of its event.
+/// The callsite of all entries for tracing. It has no file, because each entry has the place of its event.
 struct Callsite;
 
 impl tracing::callsite::Callsite for Callsite {
@@ -218,7 +216,7 @@ impl tracing::callsite::Callsite for Callsite {
     }
 }
 
-/// Returns what all entries of this level have in common.
+/// Returns the metadata of all entries of this level.
 fn metadata(level: Level) -> &'static Metadata<'static> {
     const fn of(level: tracing::Level) -> Metadata<'static> {
         let fields = FieldSet::new(&FIELD_NAMES, tracing::callsite::Identifier(&Callsite));
@@ -233,7 +231,7 @@ fn metadata(level: Level) -> &'static Metadata<'static> {
     &METADATA[level as usize]
 }
 
-/// Sends an event to the journal: each field here is one there, in upper case.
+/// Sends an event to the journal, with the names of its fields in upper case.
 fn trace(dispatch: &Dispatch, event: &Event, place: &Location<'_>) {
     let EventKind { name, level, message_id } = event.kind();
     let (message, fields, line) = (event.message(), event.fields(), place.line().to_string());
@@ -246,8 +244,8 @@ fn trace(dispatch: &Dispatch, event: &Event, place: &Location<'_>) {
     dispatch.event(&tracing::Event::new(metadata, &metadata.fields().value_set(&values)));
 }
 
-/// The time of a line, to the second in UTC. A clock before 1970 or beyond the year 9999, for which RFC 3339
-/// has no form, shows the nearest time that has one.
+/// Formats the time of a line, to the second in UTC. Times before 1970 or after the year 9999, which RFC 3339 cannot
+/// express, become the nearest valid time.
 fn timestamp(time: SystemTime) -> String {
     /// 9999-12-31 23:59:59
     const LAST: Duration = Duration::from_secs(253_402_300_799);
@@ -256,23 +254,23 @@ fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
-/// How a line looks on stderr.
+/// The style of lines on stderr.
 #[derive(Debug, Clone, Copy)]
 enum Style {
-    /// systemd reads it: the level as `<N>`, the time is systemd's.
+    /// For systemd: the level as `<N>`; systemd adds the time.
     Prefixed,
-    /// A person reads it.
+    /// For a terminal.
     Coloured,
-    /// A file or a pipe.
+    /// For a file or a pipe.
     Plain,
 }
 
 impl Style {
-    /// Whether this field follows the message: for a person only what the message does not say.
+    /// Whether this field follows the message. On a terminal, only fields that the message lacks do.
     fn shows(self, field: &str) -> bool {
         match self {
             Self::Coloured => ["worker", "client"].contains(&field),
-            // The message has the whole reason.
+            // The message includes the reason.
             Self::Prefixed | Self::Plain => field != "reason",
         }
     }
@@ -286,7 +284,7 @@ impl Style {
             let is_word = !value.contains(|c: char| c.is_whitespace() || c == '"');
             text += &if is_word { format!(" {name}={value}") } else { format!(" {name}={value:?}") };
         }
-        // A message is one line, whatever it quotes.
+        // A message is one line, also if it quotes several.
         let text = text.replace('\n', "; ");
         let (number, name, colour) = match event.level() {
             Level::Error => (3, "error", "\x1b[31m"),
@@ -309,7 +307,7 @@ mod tests {
 
     #[test]
     fn line_after_a_truncated_one_starts_fresh() {
-        /// Takes so many bytes.
+        /// A disk with space for this number of bytes.
         struct Disk(Vec<u8>, usize);
         impl Write for Disk {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -19,23 +19,22 @@ use super::{
 };
 use crate::control::Level;
 
-/// Lines that may wait to be written.
+/// Maximum number of lines that wait to be written.
 const CAPACITY: usize = 1024;
-/// How often to try to report lost lines.
+/// Interval of the attempts to report dropped lines.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The name of the thread that writes.
 const THREAD: &str = "pixeld-log";
-/// Why lines are lost that do not fit into the queue.
+/// The reason for lines that do not fit into the queue.
 const QUEUE_FULL: &str = "the queue of 1024 lines was full";
 
-/// The near end of the queue. Cheap to clone, never waits.
+/// The sending end of the queue. Cheap to clone, never blocks.
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: SyncSender<QueueItem>,
     state: Arc<LogState>,
 }
 
-/// What both ends of the queue share.
+/// State that both ends of the queue share.
 #[derive(Debug, Default)]
 struct LogState {
     level: AtomicU8,
@@ -45,7 +44,7 @@ struct LogState {
 }
 
 impl LogState {
-    /// Counts a dropped line; publishes the reason if lines were written until now.
+    /// Counts a dropped line, and publishes the reason for the first of several.
     fn count_dropped(&self, reason: &str) {
         self.dropped.fetch_add(1, Relaxed);
         if !self.is_stalled.swap(true, Relaxed) {
@@ -56,9 +55,9 @@ impl LogState {
 
 #[derive(Debug)]
 enum QueueItem {
-    /// An event, and the code that has sent it.
+    /// An event, and the place of the code that sent it.
     Event(Event, &'static Location<'static>),
-    /// Everything before this is written: say so.
+    /// A request to confirm that all earlier items are written.
     Flush(SyncSender<()>),
 }
 
@@ -81,18 +80,16 @@ impl Log {
         thread::current().name() == Some(THREAD)
     }
 
-    /// Whether events of this level are written. To be asked before an event is made that costs
-    /// something to make.
+    /// Whether events of this level are written. Callers check this before they create an expensive event.
     pub fn wants(&self, level: Level) -> bool {
         level as u8 <= self.state.level.load(Relaxed)
     }
 
-    /// From now on events up to `level` are written.
+    /// Writes events up to `level` from now on.
     pub fn set_level(&self, level: Level) {
         self.state.level.store(level as u8, Relaxed);
     }
 
-    /// The most that is written.
     pub fn level(&self) -> Level {
         Level::ALL
             .into_iter()
@@ -100,8 +97,8 @@ impl Log {
             .unwrap_or(Level::Debug)
     }
 
-    /// Queues one event, or counts it as dropped when the queue is full. Subscribers receive it in any case,
-    /// unless it is for debugging.
+    /// Queues an event, or counts it as dropped if the queue is full. Subscribers receive it in both cases, unless its
+    /// level is debug.
     #[track_caller]
     pub fn send(&self, event: Event) {
         let level = event.level();
@@ -114,17 +111,17 @@ impl Log {
         }
     }
 
-    /// The last events that are not for debugging, whatever the level, and those that follow.
+    /// Returns the recent events and a receiver of the next ones, independent of the level, except debug.
     pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
         self.state.bus.subscribe()
     }
 
-    /// Lines that did not fit into the queue or could not be written, since the start.
+    /// Returns the number of dropped lines since the start.
     pub fn dropped(&self) -> u64 {
         self.state.dropped.load(Relaxed)
     }
 
-    /// Waits until everything that was sent is written, at most for `limit`.
+    /// Waits until all events sent so far are written, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let (done, written) = sync_channel(1);
@@ -140,11 +137,11 @@ impl Log {
     }
 }
 
-/// The far end of the queue.
+/// The receiving end of the queue.
 struct Writer {
     sink: Sink,
     state: Arc<LogState>,
-    /// Why a line could not be written, until that is reported.
+    /// The error of the last line that could not be written, until it is reported.
     failure: Option<String>,
 }
 
@@ -152,7 +149,7 @@ impl Writer {
     fn write_out(mut self, events: &Receiver<QueueItem>) {
         let mut reported = 0;
         loop {
-            // A daemon that is at rest says by itself that it lost lines, once they are taken again.
+            // The timeout reports dropped lines also if no further event is sent.
             let is_to_report = self.state.dropped.load(Relaxed) > reported;
             let message = events.recv_timeout(if is_to_report { REPORT_INTERVAL } else { Duration::MAX });
             let (is_taken, flushed) = match message {
@@ -171,7 +168,7 @@ impl Writer {
         }
     }
 
-    /// Whether the line was taken; if not, it is lost.
+    /// Writes a line, or counts it as dropped. Returns whether it was written.
     fn write(&mut self, event: &Event, place: &Location<'_>) -> bool {
         let Err(error) = self.write_to_sink(event, place) else { return true };
         let reason = error.to_string();
@@ -180,13 +177,13 @@ impl Writer {
         false
     }
 
-    /// A line that makes its formatter panic is lost, and no other line with it.
+    /// Turns a panic of the formatter into an error, so that only its line is lost.
     fn write_to_sink(&mut self, event: &Event, place: &Location<'_>) -> io::Result<()> {
         let panicked = |_| Err(io::Error::other("a panic while the line was written"));
         catch_unwind(AssertUnwindSafe(|| self.sink.write(event, place))).unwrap_or_else(panicked)
     }
 
-    /// Writes how many lines were lost, if writing works again.
+    /// Reports the number of dropped lines. Returns whether writing works again.
     fn report(&mut self, lines: u64) -> bool {
         let reason = self.failure.clone().unwrap_or_else(|| QUEUE_FULL.into());
         let event = Event::LogLinesDropped { lines, reason };
@@ -208,12 +205,12 @@ mod tests {
     fn full_queue_drops_and_counts() {
         let (blocked, entered) = (Arc::new(std::sync::Barrier::new(2)), Arc::new(std::sync::Barrier::new(2)));
         let (lines, written) = std::sync::mpsc::channel();
-        let (gate, door) = (blocked.clone(), entered.clone());
+        let (blocked_sink, entered_sink) = (blocked.clone(), entered.clone());
         let mut first = true;
         let sink = Sink::function(move |event| {
             if std::mem::take(&mut first) {
-                door.wait();
-                gate.wait();
+                entered_sink.wait();
+                blocked_sink.wait();
             }
             let _ = lines.send(event.message());
         });

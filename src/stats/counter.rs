@@ -5,20 +5,19 @@ use crate::sys::shareable;
 shareable!(Counter(count));
 shareable!(SharedCounter(count));
 
-/// A count that only one thread writes, so adding is a plain load and store and never waits for
-/// another core. Any thread of any process that maps it may read it.
+/// A counter with a single writer, so that adding is a plain load and store without contention. Any thread of any
+/// process that maps it may read it.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`. Two threads that add at the same time would lose a count. At 2^64 it begins at 0 again, which takes
-    /// longer than any machine lasts.
+    /// Adds `n`. Two threads that add at the same time would lose a count.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Raises it to `n`, if it is less. Single writer, as [`Self::add`].
+    /// Raises it to `n`, if it is less. Only one thread may write, as in [`Self::add`].
     pub fn raise(&self, n: u64) {
         if self.0.load(Relaxed) < n {
             self.0.store(n, Relaxed);
@@ -30,12 +29,12 @@ impl Counter {
     }
 }
 
-/// Adds up counts. A sum that is too large for 64 bits is [`u64::MAX`]: it never becomes smaller when a count grows.
+/// Returns the sum, saturated at [`u64::MAX`], so that it never decreases when a count grows.
 pub fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
     counts.into_iter().fold(0, u64::saturating_add)
 }
 
-/// A count that several threads write, each now and then.
+/// A counter that several threads write occasionally.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct SharedCounter(AtomicU64);

@@ -5,7 +5,7 @@ use crate::sys::shareable;
 
 shareable!(Histogram { buckets, sum_us, max_us });
 
-/// Sub-buckets of each power of two, which bound the error of a quantile to a sixteenth.
+/// Sub-buckets of each power of two. They limit the error of a quantile to a sixteenth.
 const SUB_BITS: u32 = 4;
 const SUB_BUCKETS: usize = 1 << SUB_BITS;
 /// Durations of 2^27 µs (134 s) or longer share the last bucket.
@@ -13,8 +13,8 @@ const OCTAVES: usize = 23;
 const OVERFLOW: usize = SUB_BUCKETS + OCTAVES * SUB_BUCKETS;
 const BUCKETS: usize = OVERFLOW + 1;
 
-/// A log-linear histogram of durations, as HdrHistogram: buckets of microseconds, exact up to 16, and above at most
-/// a sixteenth of their value wide. One thread writes, any may read.
+/// A log-linear histogram of durations, as HdrHistogram. Buckets are exact up to 16 µs; wider ones have at most a
+/// sixteenth of their value. One thread writes, any may read.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Histogram {
@@ -31,7 +31,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts `times` events that took so long each.
+    /// Counts `times` events of this duration.
     pub fn record(&self, duration: Duration, times: u64) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(us)].add(times);
@@ -39,7 +39,7 @@ impl Histogram {
         self.max_us.raise(us);
     }
 
-    /// Adds what was recorded so far to `sum`.
+    /// Adds all recorded events to `sum`.
     pub fn add_to(&self, sum: &mut HistogramSnapshot) {
         for (total, counter) in sum.buckets.iter_mut().zip(&self.buckets) {
             *total = total.saturating_add(counter.get());
@@ -49,7 +49,7 @@ impl Histogram {
     }
 }
 
-/// The counts of histograms at one moment, from which earlier counts can be subtracted.
+/// The sum of histograms at one time, from which an earlier one can be subtracted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     buckets: Box<[u64; BUCKETS]>,
@@ -68,7 +68,7 @@ impl HistogramSnapshot {
         counter::sum(self.buckets.iter().copied())
     }
 
-    /// The time of all events together, in microseconds.
+    /// Returns the total time of all events, in microseconds.
     pub fn sum_us(&self) -> u64 {
         self.sum_us
     }
@@ -77,13 +77,13 @@ impl HistogramSnapshot {
         self.max_us
     }
 
-    /// The buckets that are not empty: each one's bound, which it does not include, and its count.
+    /// Returns the exclusive upper bound in microseconds and the count of each bucket that is not empty.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         let counted = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
         counted.map(|(i, count)| (bound(i), *count))
     }
 
-    /// Returns the counts since `earlier`. Their maximum is the upper bound of a bucket.
+    /// Returns the events since `earlier`. Their maximum is known only as the bound of a bucket.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut recent = self.clone();
@@ -97,7 +97,7 @@ impl HistogramSnapshot {
     }
 }
 
-/// The bucket of a duration in microseconds.
+/// Returns the index of the bucket for a duration in microseconds.
 fn bucket(us: u64) -> usize {
     let Some(octave) = us.checked_ilog2().and_then(|log| log.checked_sub(SUB_BITS)) else {
         return usize::try_from(us).unwrap_or(0);
@@ -107,11 +107,11 @@ fn bucket(us: u64) -> usize {
     (SUB_BUCKETS + octave as usize * SUB_BUCKETS + sub).min(OVERFLOW)
 }
 
-/// The bound of a bucket, in microseconds, which it does not include.
+/// Returns the exclusive upper bound of a bucket, in microseconds.
 fn bound(bucket: usize) -> u64 {
     match bucket.checked_sub(SUB_BUCKETS) {
         None => bucket as u64 + 1,
-        // The longest that Varlink has an integer for.
+        // The largest integer of Varlink.
         Some(_) if bucket == OVERFLOW => i64::MAX as u64,
         Some(above) => ((SUB_BUCKETS + above % SUB_BUCKETS + 1) as u64) << (above / SUB_BUCKETS),
     }

@@ -25,82 +25,80 @@ shareable!(Region {
     workers,
 });
 
-/// Workers, leaving ones included, that have counters of their own; more share them.
+/// Number of workers with separate counters, leaving ones included. Further workers share them.
 pub const SLOTS: usize = 2048;
-/// Words of a user's name, which has at most 32 bytes (useradd(8)).
+/// Words of 64 bits for a user name of at most 32 bytes (useradd(8)).
 const NAME_WORDS: usize = 4;
 const MAX_NAME: usize = 8 * NAME_WORDS;
 const ELLIPSIS: &str = "…";
 
-/// Everything that is counted and outlives a process, as it lies in memory. All of it are words of 64
-/// bits, each valid whatever its value, and zero at the beginning.
+/// The layout of the counters in memory that outlives a process: words of 64 bits, initially zero, with every value
+/// valid.
 ///
-/// The first [`Region::PREFIX`] bytes are the same in every layout, except the number of the layout and the slots.
-/// Any version finds there whether the daemon is drained, by whom and since when, also if another version has
-/// counted. This is so since 0.1.0, whose layout is 1 and has zeros in place of the name. Only 0.1.0 itself reads
-/// nothing from other layouts.
+/// The first [`Region::PREFIX`] bytes are the same in every layout, except the number of the layout and the slots. Each
+/// version therefore finds the drained state there, also if another version wrote it. This is so since 0.1.0, which has
+/// layout 1 and zeros instead of the name. Only 0.1.0 itself ignores other layouts.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Region {
-    /// [`Self::MAGIC`] when the region is in use.
+    /// [`Self::MAGIC`] if the region is in use.
     magic: AtomicU64,
-    /// When the counters began, in ms since 1970.
+    /// The start of the counters, in ms since 1970.
     since_unix_ms: AtomicU64,
     pub starts: Counter,
     pub log_lines_dropped: Counter,
-    /// When the daemon was drained, in ms since 1970; 0 when it is not.
+    /// When the daemon was drained, in ms since 1970; 0 if it is not drained.
     drained_unix_ms: AtomicU64,
-    /// Who drained it: process and user.
+    /// The PID and UID that drained it.
     drained_by: AtomicU64,
     /// Slots that were used so far.
     slots_used: AtomicU64,
-    /// The name that the user who drained it claims, ended by a zero unless it has as many bytes.
+    /// The claimed name of the user that drained it, terminated by a zero if it is shorter.
     drained_name: [AtomicU64; NAME_WORDS],
-    /// The drain that the name belongs to, by its time: 0.1.0, which knows no names, leaves this as it is.
+    /// The time of the drain to which the name belongs. 0.1.0 has no names and does not change this.
     drained_name_of: AtomicU64,
-    /// Counters of the accept loops.
     pub accept: AcceptStats,
     workers: [WorkerCounters; SLOTS],
 }
 
-/// Connections of the whole daemon, counted where they are accepted: by any worker.
+/// Counters of accepted connections, which all workers write.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct AcceptStats {
     pub accepted: SharedCounter,
-    /// Connections that were adopted from the previous process.
+    /// Connections adopted from the previous process.
     pub adopted: SharedCounter,
-    /// Connections that were asked to close at the limit.
+    /// Connections closed because of the connection limit.
     pub evicted: SharedCounter,
-    /// Times that accepting stopped at the connection limit, or because descriptors or memory were short.
+    /// Pauses of accepting because of the connection limit, or a lack of descriptors or memory.
     pub pauses: SharedCounter,
 }
 
-/// The counters of one worker, on cache lines that no other worker writes to.
+/// The counters of a worker, on cache lines that no other worker writes.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct WorkerCounters {
-    /// Requests by [`Outcome`].
+    /// Served requests by [`Outcome`].
     pub outcomes: [Counter; Outcome::ALL.len()],
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
-    /// Connections that were cut off because their client did not take its responses in time.
+    /// Connections closed because the client did not take its responses in time.
     pub write_timeouts: Counter,
     pub latency: Histogram,
 }
 
-/// Who drained the daemon, and when.
+/// The attribution of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainedBy {
     pub unix_ms: u64,
     pub pid: u32,
-    /// The user, as far as it was visible.
+    /// The UID as the daemon saw it.
     pub uid: u32,
     name: [u64; NAME_WORDS],
 }
 
 impl DrainedBy {
-    /// A name that is too long for a user is shortened, and ends with an ellipsis then.
+    /// A name of more than 32 bytes is shortened, and ends with an ellipsis.
     pub fn new(unix_ms: u64, pid: u32, uid: u32, claimed_user: Option<&str>) -> Self {
         let mut name = [0; NAME_WORDS];
         let whole = claimed_user.unwrap_or_default();
@@ -134,14 +132,13 @@ impl DrainedBy {
 }
 
 impl Region {
-    /// "pixeld", and the version of this layout. Any change to what lies where needs another one.
+    /// "pixeld" and the version of the layout. Each change of an offset needs a new version.
     const MAGIC: u64 = u64::from_be_bytes(*b"pixeld\0\x01");
 
-    /// Bytes that mean the same in every layout.
+    /// Number of bytes with the same meaning in every layout.
     pub const PREFIX: usize = 96;
 
-    /// Whether a daemon was drained, from the first bytes of its counters in whatever layout; `None` where these
-    /// are no counters.
+    /// Returns the drained state from the first bytes of counters in any layout; `None` if these are not counters.
     pub fn read_drained(prefix: &[u8; Self::PREFIX]) -> Option<Option<DrainedBy>> {
         const ANY_LAYOUT: u64 = 0xff;
 
@@ -152,44 +149,44 @@ impl Region {
             .then(|| DrainedBy::from_words(unix_ms, who, name, name_of))
     }
 
-    /// Whether it was begun by a process that knew the same layout.
+    /// Whether the region has this layout.
     pub fn is_ours(&self) -> bool {
         self.magic.load(Relaxed) == Self::MAGIC
     }
 
-    /// Begins to count, in a region of zeros.
+    /// Starts the counters in a region of zeros.
     pub fn begin(&self, unix_ms: u64) {
         self.since_unix_ms.store(unix_ms, Relaxed);
         self.magic.store(Self::MAGIC, Relaxed);
     }
 
-    /// When the counters began, in ms since 1970.
+    /// Returns the start of the counters, in ms since 1970.
     pub fn since_unix_ms(&self) -> u64 {
         self.since_unix_ms.load(Relaxed)
     }
 
-    /// The counters of a worker, by its number from 1.
+    /// Returns the counters of a worker, by its number from 1.
     pub fn worker(&self, number: usize) -> &WorkerCounters {
         &self.workers[(number - 1) % SLOTS]
     }
 
-    /// From now on the counters of this worker count.
+    /// Includes the counters of this worker from now on.
     pub fn register_worker(&self, number: usize) {
         self.slots_used.fetch_max(number.min(SLOTS) as u64, Relaxed);
     }
 
-    /// The counters that were ever in use.
+    /// Returns the counters of all workers so far.
     pub fn workers(&self) -> &[WorkerCounters] {
         let used = usize::try_from(self.slots_used.load(Relaxed)).unwrap_or(SLOTS).min(SLOTS);
         &self.workers[..used]
     }
 
-    /// Whether requests are to be answered with 503.
+    /// Whether requests get status 503.
     pub fn is_drained(&self) -> bool {
         self.drained_unix_ms.load(Relaxed) != 0
     }
 
-    /// Who drained the daemon; `None` where it is not drained.
+    /// Returns the attribution of the drain; `None` if the daemon is not drained.
     pub fn drained_by(&self) -> Option<DrainedBy> {
         let name = self.drained_name.each_ref().map(|word| word.load(Relaxed));
         let name_of = self.drained_name_of.load(Relaxed);
@@ -200,7 +197,7 @@ impl Region {
     /// Drains the daemon, or with `None` resumes it.
     pub fn set_drained(&self, by: Option<DrainedBy>) {
         let (unix_ms, who) =
-            // By a clock that was never set it may be 1970, and 0 is for a daemon that is not drained.
+            // A clock that was never set may be at 0, which means that the daemon is not drained.
             by.map_or((0, 0), |by| (by.unix_ms.max(1), u64::from(by.pid) << 32 | u64::from(by.uid)));
         for (word, bytes) in self.drained_name.iter().zip(by.map_or([0; NAME_WORDS], |by| by.name)) {
             word.store(bytes, Relaxed);

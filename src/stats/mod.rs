@@ -1,6 +1,6 @@
-//! Counters. Each worker writes its own [`WorkerStats`], and any thread may read them at any time. A snapshot of
-//! several counters is therefore not exact: some may be newer than others. The counters are in [`SharedStats`],
-//! memory that can outlive the process.
+//! Counters and histograms. Each worker writes its own [`WorkerStats`], and any thread may read them at any time. A
+//! snapshot of several counters is therefore not atomic. The counters are in [`SharedStats`], which outlives the
+//! process.
 
 mod counter;
 mod histogram;

@@ -7,8 +7,7 @@ use std::{
 use super::memory_layout::{DrainedBy, Region};
 use crate::sys;
 
-/// The memory that counters live in. It is a file without a name, so that it can outlive the process
-/// in the hands of the service manager.
+/// The memory with the counters: a memfd, which systemd stores when the process exits.
 #[derive(Debug)]
 pub struct SharedStats {
     mapping: sys::Mapping<Region>,
@@ -16,10 +15,7 @@ pub struct SharedStats {
 }
 
 impl SharedStats {
-    /// Counters that begin now.
-    ///
-    /// # Errors
-    /// When the operating system has no memory or no descriptor left.
+    /// Creates counters that start at 0.
     pub fn create(unix_ms: u64) -> io::Result<Self> {
         let file = sys::create_memfd("pixeld-counters", size_of::<Region>())?;
         let mapping = sys::Mapping::<Region>::new(&file)?;
@@ -30,7 +26,7 @@ impl SharedStats {
     /// Continues the counters of a previous process.
     ///
     /// # Errors
-    /// When the file is something else, or was left by a version that counts otherwise.
+    /// When the file is not such memory, or has the layout of another version.
     pub fn adopt(file: OwnedFd) -> io::Result<Self> {
         let mapping = sys::Mapping::<Region>::new(&file)?;
         if !mapping.is_ours() {
@@ -40,8 +36,7 @@ impl SharedStats {
     }
 }
 
-/// Whether a daemon that counted in this file was drained, whatever its version. `None` if no daemon has
-/// counted in it.
+/// Returns the drained state that any version has stored in this file; `None` if the file has no counters.
 pub fn read_drained(file: &OwnedFd) -> Option<Option<DrainedBy>> {
     let mut prefix = [0; Region::PREFIX];
     let length = rustix::io::pread(file, &mut prefix, 0).ok()?;

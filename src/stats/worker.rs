@@ -14,19 +14,19 @@ use super::{
 };
 use crate::control::Outcome;
 
-/// The counters and the state of one worker. Its own thread writes, any thread reads.
+/// The counters and the heartbeat of a worker. Its own thread writes, any thread reads.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerStats {
     memory: Arc<SharedStats>,
     number: usize,
-    /// Requests that were counted under this number before this worker started.
+    /// Requests of earlier workers with this number.
     requests_before: u64,
-    /// Connections that this worker was assigned, including those of other workers.
+    /// Connections assigned to this worker, including migrated ones.
     pub connections_assigned: Counter,
-    /// Connections that this worker gave to another one.
+    /// Connections migrated to other workers.
     pub connections_migrated: Counter,
-    /// Connections that this worker handed off to the next process.
+    /// Connections detached for the next process.
     pub connections_handed_off: Counter,
     open: AtomicI64,
     idle: AtomicU64,
@@ -36,8 +36,8 @@ pub struct WorkerStats {
 }
 
 impl WorkerStats {
-    /// Returns the counters of a worker, by its number from 1. They continue those of an earlier worker with this
-    /// number.
+    /// Creates the statistics of the worker with this number, from 1. They continue the counters of an earlier worker
+    /// with the same number.
     pub fn new(memory: Arc<SharedStats>, number: usize) -> Self {
         memory.register_worker(number);
         Self {
@@ -59,13 +59,13 @@ impl WorkerStats {
         self.memory.worker(self.number)
     }
 
-    /// Counts one answered request. This and what follows is to be called by the worker's own thread
-    /// only.
+    /// Counts a served request. Only the worker's own thread may call this and the methods below, unless they allow
+    /// any thread.
     pub fn record_outcome(&self, outcome: Outcome) {
         self.counters().outcomes[outcome as usize].add(1);
     }
 
-    /// Counts `times` requests that were answered to the last byte, and took so long each.
+    /// Counts `times` requests whose responses were sent completely after this time.
     pub fn record_latency(&self, time: Duration, times: u64) {
         self.counters().latency.record(time, times);
     }
@@ -78,58 +78,56 @@ impl WorkerStats {
         self.counters().bytes_sent.add(bytes as u64);
     }
 
-    /// Counts a connection that was cut off because its client did not take its answers in time.
+    /// Counts a connection closed because the client did not take its responses in time.
     pub fn write_timed_out(&self) {
         self.counters().write_timeouts.add(1);
     }
 
-    /// One connection more waits for its next request.
     pub fn became_idle(&self) {
         self.idle.store(self.idle() + 1, Relaxed);
     }
 
-    /// One connection fewer waits for its next request.
     pub fn became_busy(&self) {
         self.idle.store(self.idle().saturating_sub(1), Relaxed);
     }
 
-    /// The worker's runtime has come round once more, and its thread has used so much CPU time.
+    /// Records that the worker makes progress, and the CPU time of its thread.
     pub fn heartbeat(&self, cpu: Duration) {
         self.cpu_us.store(cpu.as_micros().try_into().unwrap_or(u64::MAX), Relaxed);
         self.last_heartbeat.store(millis(self.started.elapsed()), Relaxed);
     }
 
-    /// A connection was sent to this worker; from any thread.
+    /// Counts a connection that was sent to this worker; from any thread.
     pub fn connection_assigned(&self) {
         self.open.fetch_add(1, Relaxed);
     }
 
-    /// A connection of this worker ended or moved away; from any thread.
+    /// Counts a connection that was closed or left this worker; from any thread.
     pub fn connection_closed(&self) {
         self.open.fetch_sub(1, Relaxed);
     }
 
-    /// Whether requests are to be answered with 503.
+    /// Whether requests get status 503.
     pub fn is_drained(&self) -> bool {
         self.memory.is_drained()
     }
 
-    /// Connections that are open, or on their way to this worker.
+    /// Returns the connections that are open or assigned to this worker.
     pub fn open(&self) -> u64 {
         self.open.load(Relaxed).try_into().unwrap_or(0)
     }
 
-    /// Connections that wait for their next request.
+    /// Returns the connections that wait for their next request.
     pub fn idle(&self) -> u64 {
         self.idle.load(Relaxed)
     }
 
-    /// CPU time that the worker had used when it last came round.
+    /// Returns the CPU time of the worker at its last heartbeat.
     pub fn cpu(&self) -> Duration {
         Duration::from_micros(self.cpu_us.load(Relaxed))
     }
 
-    /// For how long the worker's runtime has not come round.
+    /// Returns the time since the last heartbeat.
     pub fn heartbeat_age(&self) -> Duration {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.last_heartbeat.load(Relaxed)))
     }
@@ -139,19 +137,19 @@ impl WorkerStats {
     }
 }
 
-/// The sums of the workers' counters.
+/// The sums of all workers' counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// In the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
     pub bytes_received: u64,
     pub bytes_sent: u64,
-    /// Connections that were cut off because their client did not take its responses in time.
+    /// Connections closed because the client did not take its responses in time.
     pub write_timeouts: u64,
 }
 
 impl Totals {
-    /// Adds up what workers have counted, those included that have exited.
+    /// Sums the counters of all workers, including those that have exited.
     pub fn sum(workers: &[WorkerCounters]) -> Self {
         let sum = |count: &dyn Fn(&WorkerCounters) -> &Counter| {
             counter::sum(workers.iter().map(|worker| count(worker).get()))
@@ -169,13 +167,13 @@ impl Totals {
         self.outcomes[outcome as usize]
     }
 
-    /// Returns all requests that were answered.
+    /// Returns the number of served requests.
     pub fn requests(&self) -> u64 {
         counter::sum(self.outcomes)
     }
 }
 
-/// How long the requests of all workers took, those included that have ended.
+/// Returns the latency of all workers' requests, including workers that have exited.
 pub fn latency(workers: &[WorkerCounters]) -> HistogramSnapshot {
     let mut sum = HistogramSnapshot::default();
     for worker in workers {
@@ -184,7 +182,7 @@ pub fn latency(workers: &[WorkerCounters]) -> HistogramSnapshot {
     sum
 }
 
-/// Returns the requests that were counted in one slot.
+/// Returns the number of requests in one slot.
 fn requests(counters: &WorkerCounters) -> u64 {
     counter::sum(counters.outcomes.iter().map(Counter::get))
 }

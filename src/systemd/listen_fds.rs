@@ -6,47 +6,45 @@ use crate::{
     sys,
 };
 
-/// The sockets that the service manager opened for us, by the names of their units
-/// (`FileDescriptorName=`).
+/// The descriptors that systemd passed, by their names (`FileDescriptorName=`).
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// `http`: any number.
+    /// `http`: any number of sockets.
     pub http: Vec<Listener>,
     /// `control`: one Unix socket.
     pub control: Option<Listener>,
     /// `admin`: one Unix socket.
     pub admin: Option<Listener>,
-    /// `counters`: the memory that processes before have counted in, the newest first.
+    /// `counters`: the memory with the counters of previous processes, the newest first.
     pub counters: Vec<OwnedFd>,
-    /// `connections`: sockets in which the process before has left its clients' connections.
+    /// `connections`: sockets with the connections that the previous process handed off.
     pub connections: Vec<OwnedFd>,
-    /// What was passed and is not used; these descriptors are closed.
+    /// Descriptors that are not used; they are closed.
     pub rejected: Vec<Rejected>,
 }
 
-/// What the memory that the counters lie in is stored as.
+/// The name in the descriptor store for the memory with the counters.
 pub const COUNTERS: &str = "counters";
 
-/// What the sockets that connections lie in are stored as.
+/// The name in the descriptor store for sockets with connections.
 pub const CONNECTIONS: &str = "connections";
 
-/// A descriptor that was passed and is not used.
+/// A descriptor that is not used.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// The name that it was passed under.
     pub name: String,
     pub reason: String,
 }
 
-/// Takes and checks all descriptors that the service manager passed.
+/// Takes and checks all descriptors that systemd passed.
 ///
 /// # Errors
-/// When the variables that describe them contradict each other, or they were taken already.
+/// When the variables that describe them contradict each other, and at a second call.
 pub fn take_inherited() -> io::Result<Inherited> {
     Ok(sort(sys::take_listen_fds()?))
 }
 
-/// The process that `LISTEN_PID=` passes descriptors to, if it is another one.
+/// Returns `LISTEN_PID=` if it names another process.
 pub fn other_recipient() -> Option<String> {
     let pid = LISTEN_PID.text()?;
     (pid != std::process::id().to_string()).then_some(pid)

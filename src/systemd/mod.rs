@@ -1,5 +1,4 @@
-//! What a service owes its manager, and gets from it (`sd_notify(3)`, `sd_listen_fds(3)`). Without
-//! systemd each of these does nothing.
+//! The interfaces of systemd for services (`sd_notify(3)`, `sd_listen_fds(3)`). Without systemd they do nothing.
 
 mod listen_fds;
 mod notify;

@@ -15,36 +15,36 @@ use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 use crate::environment::NOTIFY_SOCKET;
 
-/// How long systemd waits for a sign of life (`WatchdogSec=`), if it does at all.
+/// Returns the timeout of systemd's watchdog (`WatchdogSec=`), if there is one.
 pub fn watchdog_timeout() -> Option<Duration> {
-    // Zero means the same as in WatchdogSec=: no watchdog.
+    // Zero means no watchdog, as in WatchdogSec=.
     sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
 }
 
-/// Tells the service manager how the daemon is doing. It has its socket from the start: a process that is
-/// short of descriptors still feeds the watchdog.
+/// Sends notifications to systemd. It opens its socket at the start, so that a process without free descriptors can
+/// still notify the watchdog.
 #[derive(Debug)]
 pub struct Notifier {
-    /// `None` without a service manager.
+    /// `None` without systemd.
     manager: Option<Manager>,
     last_status: String,
 }
 
-/// The service manager's socket, and the one to send from. It is not connected: the manager may have
-/// bound another one under the same name since.
+/// The address of systemd, and the socket for sending. It is not connected, because systemd may bind another socket
+/// to the same address later.
 #[derive(Debug)]
 struct Manager {
     address: io::Result<SocketAddrUnix>,
     socket: io::Result<UnixDatagram>,
 }
 
-/// Whether there is a service manager that can be told things.
+/// Whether systemd takes notifications.
 pub fn is_managed() -> bool {
     NOTIFY_SOCKET.get().is_some()
 }
 
 impl Notifier {
-    /// Opens the socket. What goes wrong is reported by the first notification.
+    /// Opens the socket. The first notification returns an error of this.
     pub fn open() -> Self {
         let manager = NOTIFY_SOCKET.get().map(|address| Manager {
             address: parse(&address),
@@ -56,23 +56,22 @@ impl Notifier {
         Self { manager, last_status: String::new() }
     }
 
-    /// Every listener and worker serves.
+    /// Notifies systemd that every listener and worker serves (`READY=1`).
     ///
     /// # Errors
-    /// Here and below: when the notification socket is named but cannot be written to.
+    /// Here and below: when `NOTIFY_SOCKET=` is set but cannot be written to.
     pub fn ready(&mut self, status: &str) -> io::Result<()> {
         self.last_status = status.into();
         self.send(&[NotifyState::Ready, NotifyState::Status(status)])
     }
 
-    /// Configuration is being read again; [`Self::ready`] has to follow. Both values go in one
-    /// datagram, as systemd wants them since version 253.
+    /// Notifies systemd that a reload begins; [`Self::ready`] has to follow. Both values are in one datagram, which
+    /// systemd requires since version 253.
     pub fn reloading(&self) -> io::Result<()> {
         self.send(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?])
     }
 
-    /// The line that `systemctl status` shows; sent only when it differs from the last one, and not if the
-    /// manager takes nothing at the moment.
+    /// Sends the line that `systemctl status` shows, if it differs from the last one and sending does not block.
     pub fn status(&mut self, status: &str) -> io::Result<()> {
         if self.last_status != status && self.send_at_once(&[NotifyState::Status(status)])? {
             self.last_status = status.into();
@@ -80,7 +79,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// The daemon has begun to stop and may need up to `limit` for it.
+    /// Notifies systemd that the daemon stops, and may need up to `limit`.
     pub fn stopping(&mut self, status: &str, limit: Duration) -> io::Result<()> {
         self.last_status = status.into();
         let limit = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
@@ -91,38 +90,38 @@ impl Notifier {
         ])
     }
 
-    /// Has the manager keep a descriptor, and pass it to the next process under this name. It does
-    /// so over restarts and crashes, not over a stop (`FileDescriptorStoreMax=`).
+    /// Has systemd store a descriptor and pass it to the next process with this name, after a restart or a crash
+    /// (`FileDescriptorStoreMax=`). A stop of the service closes it.
     pub fn store(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
-        // Without FDPOLL=0, a socket whose other end is closed would be forgotten at once.
+        // Without FDPOLL=0, systemd would remove a socket as soon as its other end is closed.
         let state = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
         self.send_with(&state, &[descriptor.as_fd()], SendFlags::empty())
     }
 
-    /// Has the manager say when it has dealt with everything that it was told so far (`BARRIER=1`).
+    /// Requests a confirmation that systemd has processed all notifications so far (`BARRIER=1`).
     pub fn barrier(&self) -> io::Result<Barrier> {
         let (ours, theirs) = io::pipe()?;
         self.send_with(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()], SendFlags::empty())?;
         Receiver::from_owned_fd(ours.into()).map(Barrier)
     }
 
-    /// Has the manager forget what it keeps under this name.
+    /// Has systemd close the stored descriptors with this name.
     pub fn remove_stored(&self, name: &str) -> io::Result<()> {
         self.send(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])
     }
 
-    /// Everything makes progress. Not sent if the manager takes nothing at the moment: then it has no
-    /// time to miss it either.
+    /// Notifies the watchdog (`WATCHDOG=1`). It is not sent if sending would block, because systemd then does not
+    /// check the watchdog either.
     pub fn alive(&self) -> io::Result<()> {
         self.send_at_once(&[NotifyState::Watchdog]).map(drop)
     }
 
-    /// Sends it, for which it may wait for [`SEND_TIMEOUT`].
+    /// Sends a notification, and blocks for at most [`SEND_TIMEOUT`].
     fn send(&self, state: &[NotifyState<'_>]) -> io::Result<()> {
         self.send_with(state, &[], SendFlags::empty())
     }
 
-    /// Sends it if that can be done without waiting; says whether it did.
+    /// Sends a notification if that does not block. Returns whether it was sent.
     fn send_at_once(&self, state: &[NotifyState<'_>]) -> io::Result<bool> {
         match self.send_with(state, &[], SendFlags::DONTWAIT) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -151,11 +150,10 @@ impl Notifier {
     }
 }
 
-/// A manager that takes nothing for so long is stuck. The main thread waits for it where what it sends
-/// must not be lost.
+/// Maximum time that the main thread blocks to send a notification that must not be lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A path, or an abstract name behind an `@` (sd_notify(3)).
+/// Parses a path, or an abstract name after `@` (sd_notify(3)).
 fn parse(address: &OsStr) -> io::Result<SocketAddrUnix> {
     match address.as_bytes() {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
@@ -172,14 +170,14 @@ fn parse(address: &OsStr) -> io::Result<SocketAddrUnix> {
     })
 }
 
-/// What the manager was told before this, it has dealt with when it has passed this.
+/// A request for confirmation that systemd has processed all earlier notifications.
 #[derive(Debug)]
 pub struct Barrier(Receiver);
 
 impl Barrier {
-    /// Waits for that, without an end. Signals do not disturb it.
+    /// Waits for the confirmation, without a limit.
     pub async fn passed(mut self) -> io::Result<()> {
-        // Nothing is ever written: the manager closes its end.
+        // systemd writes nothing; it closes its end.
         self.0.read(&mut [0]).await.map(drop)
     }
 }
@@ -210,6 +208,6 @@ mod tests {
         while notifier.send_at_once(&[NotifyState::Watchdog]).unwrap() {}
         notifier.alive().unwrap();
         notifier.status("Serving").unwrap();
-        assert!(notifier.last_status.is_empty(), "it will be sent again");
+        assert!(notifier.last_status.is_empty(), "the next call sends it");
     }
 }

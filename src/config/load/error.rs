@@ -18,15 +18,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong, with its place.
+/// An error in a configuration file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub path: PathBuf,
-    /// The line, counted from 1, where there is one.
+    /// The line, counted from 1, if the error has one.
     pub line: Option<usize>,
-    /// The dotted key, where it is known.
+    /// The dotted key, if it is known.
     pub key: Option<String>,
-    /// What is wrong, and what to write instead.
+    /// The error, and the value to write instead.
     pub message: String,
 }
 
@@ -43,12 +43,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The line, counted from 1, of what follows this.
+/// Returns the line, counted from 1, of the byte that follows this text.
 pub(super) fn line_after(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Everything that is wrong, in the order of the files: the first errors, and the number of all.
+/// The first errors, in the order of the files, and the number of all.
 #[derive(Debug, Clone, Default, thiserror::Error)]
 pub struct ConfigErrors {
     listed: Vec<ConfigError>,
@@ -56,7 +56,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// Errors that are listed. A report of them fits into a log entry and into a reply.
+    /// Maximum number of listed errors. They fit into a log entry and into a reply.
     pub const MAX_LISTED: usize = 20;
 
     /// Counts an error, and calls `error` only if it is among the first.
@@ -76,7 +76,7 @@ impl ConfigErrors {
         self.total == 0
     }
 
-    /// A line for each of the first, and one with the number of the others.
+    /// Returns a line for each listed error, and one with the number of the others.
     pub fn lines(&self) -> Vec<String> {
         with_rest(self.listed.iter().map(ToString::to_string), self.total)
     }
@@ -88,7 +88,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// The first lines, and one with the number of the others.
+/// Returns the first lines, and one with the number of the others.
 pub(super) fn with_rest(lines: impl Iterator<Item = String>, total: usize) -> Vec<String> {
     let mut lines: Vec<_> = lines.take(ConfigErrors::MAX_LISTED).collect();
     if lines.len() < total {

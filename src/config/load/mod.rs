@@ -29,30 +29,28 @@ use super::{
 };
 use crate::sanitize;
 
-/// Files that are read, drop-ins and the main file.
+/// Maximum number of files: the main file and its drop-ins.
 const MAX_FILES: usize = 256;
-/// Bytes of all files together.
+/// Maximum size of all files together, in bytes.
 const MAX_TOTAL: usize = 4 << 20;
 
 /// Which files make up the configuration.
 #[derive(Debug, Clone)]
 pub enum Sources {
-    /// The system's: `pixeld/pixeld.toml` and `pixeld/pixeld.toml.d/*.toml` below each of these
-    /// folders, the first being the weakest. The strongest main file counts alone; of drop-ins
-    /// with equal names the strongest counts, and all are applied in the order of their names
-    /// (UAPI configuration files specification).
+    /// `pixeld/pixeld.toml` and `pixeld/pixeld.toml.d/*.toml` below each of these folders, the last of which has
+    /// priority. One main file is used. Of drop-ins with the same name one is used, and all are applied in the order
+    /// of their names (UAPI configuration files specification).
     Folders(Vec<PathBuf>),
-    /// One file, which has to exist, and the drop-ins in the folder of its name with `.d`.
+    /// This file, which has to exist, and the drop-ins in the folder of its name with `.d`.
     File(PathBuf),
 }
 
 impl Sources {
-    /// Where a daemon of this system looks.
     pub fn system() -> Self {
         Self::Folders(["/usr/lib", "/run", "/etc"].map(PathBuf::from).into())
     }
 
-    /// The files that exist, weakest first, and the folders that cannot be read.
+    /// Returns the files that exist, those with priority last, and an error for each unreadable folder.
     fn files(&self) -> (Vec<PathBuf>, ConfigErrors) {
         let (main, folders) = match self {
             Self::Folders(roots) => {
@@ -78,18 +76,12 @@ impl Sources {
         (main.into_iter().chain(drop_ins.into_values()).collect(), errors)
     }
 
-    /// Reads, merges and checks all files.
-    ///
-    /// # Errors
-    /// The errors of all files, not only the first.
+    /// Reads, merges and checks all files, and returns the errors of all.
     pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(|_| {})
     }
 
-    /// As [`Self::load`], and calls `begin` with each file before it is opened.
-    ///
-    /// # Errors
-    /// The errors of all files, not only the first.
+    /// As [`Self::load`]; calls `begin` with each file before it is opened.
     pub fn load_with(&self, begin: impl Fn(&Path)) -> Result<Loaded, ConfigErrors> {
         let (files, mut errors) = self.files();
         let mut loaded = Loaded {
@@ -125,14 +117,13 @@ impl Sources {
     }
 }
 
-/// Whether there is something by this name, also if it is a link to nothing, or cannot be looked at: that
-/// is reported when it is read, and nothing weaker takes its place.
+/// Whether a file with this path exists. A dangling link or a forbidden path counts: reading it fails, instead of
+/// silently using a file of lower priority.
 fn is_present(path: &Path) -> bool {
     path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
-/// Whether this is a link to /dev/null, however it is written, or that device mounted there: nothing, in
-/// place of what is weaker.
+/// Whether this is a link to /dev/null or a mount of that device, which masks files of lower priority.
 fn is_mask(path: &Path) -> bool {
     let null = makedev(1, 3);
     let is_null = |meta: fs::Metadata| meta.file_type().is_char_device() && meta.rdev() == null;
@@ -140,8 +131,8 @@ fn is_mask(path: &Path) -> bool {
         || path.canonicalize().is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
-/// Adds the drop-ins of a stronger folder: `*.toml`, not hidden. One that is a link to /dev/null takes
-/// that of a weaker folder away.
+/// Adds the drop-ins of a folder with higher priority: `*.toml` that are not hidden. A link to /dev/null removes the
+/// drop-in with its name.
 fn collect_drop_ins(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
@@ -159,25 +150,24 @@ fn collect_drop_ins(folder: &Path, drop_ins: &mut BTreeMap<OsString, PathBuf>) -
     Ok(())
 }
 
-/// A configuration that is valid, and where each of its values comes from.
+/// A valid configuration, and the origin of each of its values.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub settings: Settings,
-    /// For each key that a file sets, where it does; the others have their defaults.
+    /// The origin of each key that a file sets.
     pub origins: BTreeMap<&'static str, Origin>,
-    /// The files that were read, weakest first.
+    /// The files in the order in which they were read.
     pub files: Vec<PathBuf>,
     /// Lines that a later version rejects.
     pub warnings: ConfigErrors,
 }
 
 impl Loaded {
-    /// The files as a message names them, escaped; of many only the first, and the number of the others.
+    /// Returns the escaped names of the files for a message: the first ones, and the number of the others.
     pub fn file_names(&self) -> Vec<String> {
         with_rest(self.files.iter().map(|file| sanitize::path(file)), self.files.len())
     }
 
-    /// Each socket needs an address of its own.
     fn ensure_distinct_addresses(&self) -> Result<(), ConfigError> {
         let listen = &self.settings.listen;
         let (key, other) = if listen.admin == listen.control {
@@ -203,11 +193,11 @@ impl Loaded {
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
-    /// Where lines end.
+    /// The place of each newline.
     line_ends: Vec<usize>,
 }
 
-/// A key and its value, as a file has them.
+/// An assignment of a file.
 struct Entry<'d> {
     /// The place of the key.
     at: usize,
@@ -226,7 +216,7 @@ impl Entry<'_> {
     }
 }
 
-/// The entries of a file, in its order; an empty section that is unknown is one.
+/// Returns the assignments of a file in its order. An empty unknown section is one, so that it is reported.
 fn entries<'d>(document: &'d DeTable<'d>) -> Vec<Entry<'d>> {
     let mut entries = Vec::new();
     for (name, value) in document {
@@ -254,14 +244,14 @@ impl<'a> File<'a> {
         Self { path, text, line_ends }
     }
 
-    /// Makes the assignments of this file, and adds its errors in the order of its lines.
+    /// Applies the assignments of this file, and adds its errors in the order of its lines.
     fn apply(&self, loaded: &mut Loaded, errors: &mut ConfigErrors) {
         let syntax = Syntax::check(self.text);
         if let Some(at) = syntax.too_deep {
             return errors.add(|| self.error(at, None, "nested too deeply: no key has more than two parts"));
         }
         errors.add_unlisted(syntax.errors.total - syntax.errors.first.len());
-        // A confusable character gives several errors in its line.
+        // A confusable character causes several errors in its line. Only one is reported.
         let mut confusing_line = None;
         let mut add = |at, describe: &dyn Fn() -> ConfigError| match self.confusable_character(at) {
             Some(_) if confusing_line.replace(self.line(at)) == Some(self.line(at)) => {}
@@ -313,10 +303,8 @@ impl<'a> File<'a> {
                 let message = format!("old name of {key}, which this file sets too: remove this line");
                 return errors.add(|| self.error(at, Some(old), message));
             }
-            let message = format!(
-                "old name of {}: write the new one, because the next version rejects this",
-                known.name
-            );
+            let message =
+                format!("old name of {}, which the next version rejects: rename the key", known.name);
             loaded.warnings.add(|| self.error(at, Some(entry.name()), message));
         }
         match (known.set)(&mut loaded.settings, entry.value) {
@@ -338,7 +326,7 @@ impl<'a> File<'a> {
         }
         let header = self.text.lines().position(|line| line.trim_start().starts_with('[')).map(|nth| nth + 1);
         let hint = match (closest_key(name), header) {
-            // Behind the header of a section, a line belongs to that section.
+            // A line after the header of a section belongs to that section.
             (Some(known), Some(header)) if name.ends_with(&format!(".{known}")) && header < self.line(at) => {
                 format!("; {known} belongs to no section: write this line above line {header}")
             }
@@ -352,9 +340,9 @@ impl<'a> File<'a> {
         ConfigError { path: self.path.into(), line: Some(self.line(at)), key, message: message.into() }
     }
 
-    /// A character in the line of a syntax error that looks like one of TOML's and is none.
+    /// Explains a character in the line of a syntax error that only looks like one of TOML's.
     fn confusable_character(&self, at: usize) -> Option<&'static str> {
-        /// Bytes of a line that is searched.
+        /// Maximum number of bytes that are searched.
         const MAX_SEARCHED: usize = 1000;
 
         let line = self.line(at);

@@ -1,4 +1,4 @@
-//! The text of a file, or why there is none.
+//! Reads the text of a configuration file.
 
 use std::{
     fs,
@@ -16,17 +16,17 @@ use nix::{
 use super::error::{ConfigError, line_after};
 use crate::sanitize;
 
-/// Reads a file, and nothing that has no end or makes whoever reads it wait.
+/// Reads a regular file. A pipe, a device or a socket is an error, because reading one may block or never end.
 pub fn read(path: &Path) -> Result<String, ConfigError> {
     let bytes = read_bytes(path).map_err(|error| unreadable(path, &error))?;
     decode(path, bytes)
 }
 
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    /// No configuration is as long.
+    /// Far above the length of any configuration.
     const MAX_LEN: u64 = 1 << 20;
 
-    // A terminal does not become this process's own.
+    // O_NOCTTY: a terminal does not become the controlling terminal.
     let nonblocking = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
@@ -43,7 +43,7 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        // Of each ASCII character in UTF-16, one byte is NUL.
+        // In UTF-16, one of the two bytes of an ASCII character is NUL.
         let is_utf_16 = bytes.starts_with(&[0xff, 0xfe])
             || bytes.starts_with(&[0xfe, 0xff])
             || bytes.iter().filter(|byte| **byte == 0).count() * 4 >= bytes.len();
@@ -66,10 +66,10 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     })
 }
 
-/// That a file or a folder cannot be read.
+/// Returns the error of a file or a folder that cannot be read.
 pub fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
     let reason = match (error.kind(), fs::read_link(path)) {
-        // The link itself is there, for whoever looks.
+        // A listing of the folder shows the link, so the message names its target.
         (io::ErrorKind::NotFound, Ok(target)) => {
             format!("link to {}, which does not exist", sanitize::path(&target))
         }
@@ -79,14 +79,14 @@ pub fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
     ConfigError { path: path.into(), line: None, key: None, message: format!("cannot be read: {reason}") }
 }
 
-/// That this user may not read a file or a folder, and what to do.
+/// Returns the error if this user may not read a file or a folder, with a command that allows it.
 fn forbidden(path: &Path, error: &io::Error) -> ConfigError {
     let uid = geteuid();
     let user = match User::from_uid(uid) {
         Ok(Some(user)) => format!("user {} (uid {uid})", user.name),
         _ => format!("uid {uid}"),
     };
-    // The outermost folder that may not be entered, if that is the reason.
+    // The outermost folder that this user cannot enter, if there is one.
     let mut folders: Vec<_> =
         path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
     folders.reverse();

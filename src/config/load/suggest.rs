@@ -1,12 +1,12 @@
-//! What an operator may have meant.
+//! Suggests a key for an unknown name.
 
 use strsim::levenshtein;
 
 use crate::config::keys::KEYS;
 
-/// The known key that is spelled most like `name`, or that has the same last word.
+/// Returns the key with the spelling closest to `name`, or with the same last word.
 pub fn closest_key(name: &str) -> Option<&'static str> {
-    /// Bytes of a name that is compared; the longest key has 30.
+    /// Maximum length of a compared name, in bytes; the longest key has 30.
     const MAX_COMPARED: usize = 80;
 
     if name.len() > MAX_COMPARED {

@@ -102,7 +102,7 @@ fn folder_masks_only_weaker_folders() {
     mask("run/pixeld/pixeld.toml.d/50-a.toml", &Path::new(&up).join("dev/null"));
     let loaded = tree.load().unwrap();
     assert_eq!(loaded.settings.workers, Settings::default().workers, "/run masks /usr/lib");
-    assert_eq!(loaded.settings.limits.body, 1000, "and not /etc");
+    assert_eq!(loaded.settings.limits.body, 1000, "/run does not mask /etc");
     assert_eq!(loaded.files.len(), 1);
 }
 
@@ -232,10 +232,10 @@ fn duplicate_key_error_has_its_first_line() {
         ("[limits]\nbody = 1\n[limits.body]\n", &["3: limits.body: already set in line 2"]),
         ("a = 1\nx = { y = 1, z = { a = 1,\na = 2 } }", &["3: x.z.a: already set in line 2"]),
     ] {
-        let told = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).errors();
-        assert_eq!(told.len(), errors.len(), "{told:?}");
-        for (told, error) in told.iter().zip(errors) {
-            assert!(told.starts_with(&format!("etc/pixeld/pixeld.toml:{error}")), "{told}");
+        let reported = Tree::new(&[("etc/pixeld/pixeld.toml", text)]).errors();
+        assert_eq!(reported.len(), errors.len(), "{reported:?}");
+        for (reported, error) in reported.iter().zip(errors) {
+            assert!(reported.starts_with(&format!("etc/pixeld/pixeld.toml:{error}")), "{reported}");
         }
     }
 }
