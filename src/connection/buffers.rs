@@ -32,7 +32,7 @@ pub struct Output {
 impl Output {
     /// From this number of bytes on, responses are sent before the next request is handled. The bytes that the
     /// client does not take are copied, and a rejection may be many times as long as its request.
-    pub const MAX: usize = 32 << 10;
+    const MAX: usize = 32 << 10;
     /// Up to this number of bytes, a copy takes less time than a second buffer in the system call.
     const SHORT: usize = 4 << 10;
 
@@ -49,6 +49,11 @@ impl Output {
 
     pub fn len(&self) -> usize {
         self.bytes.len() + self.long_body.remaining()
+    }
+
+    /// Whether these responses must be sent before the next request is handled. No response can follow a long body.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= Self::MAX || self.long_body.has_remaining()
     }
 
     /// Appends the body of a response. `is_first` says whether it is the first response of the batch.

@@ -246,6 +246,10 @@ impl FastPath {
         let is_to_close = self.context.closes_after_response() || self.state().is_to_close();
         let mut batch = Batch { rest: input, responses: 0, last: None, next: Rest::Incomplete };
         while batch.last.is_none() && !batch.rest.is_empty() {
+            if output.is_full() {
+                batch.next = Rest::Later;
+                break;
+            }
             let mut new_parser = HeadParser::default();
             let parser = self.parser.as_deref_mut().unwrap_or(&mut new_parser);
             if parser.is_at_start() {
@@ -283,7 +287,7 @@ impl FastPath {
                 batch.next = Rest::Body(head.clone().into());
                 break;
             };
-            if batch.responses > 0 && (body.len() > LONG_BODY || output.len() >= Output::MAX) {
+            if batch.responses > 0 && body.len() > LONG_BODY {
                 batch.next = Rest::Later;
                 break;
             }

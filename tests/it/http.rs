@@ -310,6 +310,20 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn pipelined_requests_after_a_long_response_keep_their_order() {
+    let daemon = Daemon::start("");
+    let long_body = format!(r#"{{"x":"{}"}}"#, "a".repeat(5000));
+    for (next, status) in [(post(PIXEL), 200), ("{".to_owned(), 400)] {
+        let mut client = daemon.client();
+        client.send(post(&long_body) + &next);
+        let rejection = client.answer();
+        assert_eq!(rejection.status, 422);
+        assert!(rejection.body.len() > long_body.len());
+        assert_eq!(client.answer().status, status);
+    }
+}
+
+#[test]
 fn a_client_that_has_finished_sending_gets_its_answer() {
     let daemon = Daemon::start("");
     for mut client in [daemon.client(), daemon.unix_client()] {
