@@ -1,5 +1,5 @@
-//! Checks the syntax of a file before toml builds a tree of it, because toml limits the depth of each key and of
-//! each value, but not of a tree made of both, and keeps every error. A deep tree overflows the stack.
+//! Checks the syntax of a file before toml builds a tree of it. toml limits the depth of keys and of values, but not
+//! of both together, and a deep tree overflows the stack. It also keeps every error.
 
 use toml_parser::{
     ErrorSink, Expected, ParseError, Source,
