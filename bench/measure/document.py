@@ -12,7 +12,7 @@ rounds, so that other work slowed all servers alike. A cell is the median, with 
 round in brackets. CPU time is the steadiest figure. Requests/s and latency depend on the other work of the
 machine: read them as orders of magnitude."""
 VERSIONS = """All Rust programs have LTO and the system's allocator; Go, Bun and Python have their defaults. Each
-server with a number of workers has one worker, because it has one CPU."""
+server whose number of workers can be set has one worker, because it has one CPU."""
 
 
 def write(samples):
@@ -90,7 +90,7 @@ def leaves_out(samples):
     found = by_cost(samples)
     rows = [[peer.name, peer.leaves_out] for peer in peers.ALL if peer.name in found]
     missing = [peer.name for peer in peers.ALL if peer.name not in found]
-    text = markdown(["peer", "what it leaves out that pixeld does"], rows, text=2)
+    text = markdown(["peer", "features of pixeld that it lacks or has switched off"], rows, text=2)
     return text + (f"\n\nCould not be installed or started here: {', '.join(missing)}." if missing else "")
 
 
@@ -163,12 +163,12 @@ def proxy(samples):
     text = table(samples, "proxy", ["rate", "cpu", "upstream", "sum", "p99"], "behind nginx")
     text = text.replace(HEADS["cpu"], "nginx, µs")
     text += "\n\n" + "\n".join(
-        f"- pixeld behind nginx against {name}: {ratio(found, 'rate', 'pixeld', name)} of the requests/s, and by CPU "
-        f"time, of what one CPU could carry, {ratio(found, 'sum', name, 'pixeld')}."
+        f"- pixeld behind nginx against {name}: {ratio(found, 'rate', 'pixeld', name)} of the requests/s. By CPU "
+        f"time, one CPU could serve {ratio(found, 'sum', name, 'pixeld')} of the requests/s."
         for name in found if name != "pixeld")
     slow = {name: [one["at_1000"] for one in rounds] for name, rounds in found.items() if "at_1000" in rounds[0]}
     if slow:
-        text += "\n\nAt 1,000 requests/s, from when each request was due:\n\n"
+        text += "\n\nLatency at 1,000 requests/s, from the time when each request was due:\n\n"
         text += table(samples, "proxy", ["p50", "p99", "p999"], "behind nginx", slow)
     return text
 
@@ -187,8 +187,8 @@ def directives(samples):
             for name, rounds in sorted(found.items(), key=lambda item: item[0] != "as shipped")]
     own = min(one["cpu"] for one in found["as shipped"])
     better = [name for name, rounds in found.items() if max(one["cpu"] for one in rounds) < own]
-    verdict = f"Beyond what the rounds differ: {', '.join(better) or 'none of them'}."
-    text = markdown(["directive", "requests/s", "nginx, µs", "nginx, µs, against as shipped"], rows)
+    verdict = f"Better than the shipped site by more than the rounds differ: {', '.join(better) or 'none'}."
+    text = markdown(["directive", "requests/s", "nginx, µs", "nginx, change"], rows)
     return f"{text}\n\n{verdict}"
 
 

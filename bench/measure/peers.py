@@ -55,11 +55,11 @@ def compiled(name):
     return [paths.PEERS / f"peer-{name}"]
 
 
-FRAMEWORK = "no deadlines beyond its defaults, no counters, no hand-over"
-FLOOR = Peer("floor", [paths.PEERS / "floor"], "everything: it reads, and writes a fixed answer", None)
-PIXELD = Peer("pixeld", [], "nothing: all limits, deadlines and counters are on")
+FRAMEWORK = "deadlines beyond its defaults, counters, handoff at a restart"
+FLOOR = Peer("floor", [paths.PEERS / "floor"], "all: it reads, and writes a fixed response", None)
+PIXELD = Peer("pixeld", [], "none: all limits, deadlines and counters are on")
 NGINX = Peer("nginx `return 200`", ["nginx", "-c", "/run/pixeld/return.conf", "-g", "daemon off;"],
-             "parsing of bodies and validation; access log off", None)
+             "parsing of bodies, validation (its access log is off)", None)
 
 
 def seed(workers=1):
@@ -67,7 +67,7 @@ def seed(workers=1):
     command = [paths.PYTHON / "gunicorn", "-k", "uvicorn.workers.UvicornWorker", "main:app", "-w", workers,
                "-b", "127.0.0.1:8000", "--chdir", paths.ROOT / "tests" / "it" / "reference"]
     return Peer("FastAPI, Gunicorn + uvicorn", command,
-                "limits and deadlines; the application that pixeld replaces",
+                "limits and deadlines (this is the application that pixeld replaces)",
                 env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
