@@ -23,7 +23,7 @@ const OF_OTHERS: &[(&str, &[&str])] = &[
     ),
     ("libsystemd-dev", &["sd-daemon 3", "sd_listen_fds 3", "sd_notify 3", "sd_watchdog_enabled 3"]),
     ("manpages", &["socket 7", "unix 7"]),
-    ("manpages-dev", &["getrlimit 2", "shutdown 2", "syslog 3"]),
+    ("manpages-dev", &["accept 2", "getrlimit 2", "shutdown 2", "syslog 3"]),
     ("nginx", &["nginx 8"]),
     ("openssh-client", &["ssh 1"]),
     ("jq", &["jq 1"]),
