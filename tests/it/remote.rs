@@ -94,7 +94,7 @@ fn two_hosts_are_changed_at_once() {
 
     assert_eq!(text(&["workers", "+1"]), "c5\nworkers: 1 -> 2\nt2\nworkers: 2 -> 3\n");
     let drained = text(&["drain"]);
-    assert_eq!(line(&drained, "Drained: requests are answered with 503").len(), 2, "{drained}");
+    assert_eq!(line(&drained, "Drained: requests are rejected with 503").len(), 2, "{drained}");
     for daemon in [&c5, &t2] {
         assert_eq!(daemon.unix_client().ask(post(PIXEL)).status, 503);
         assert_eq!(daemon.stats()["state"], "drained");

@@ -43,7 +43,7 @@ pub async fn drain(options: &Options, wait: Option<Duration>) -> Result<(), Comm
     let printed = replies.print_each(options, |drained| {
         let already = if drained.already { "Drained already" } else { "Drained" };
         let waited = if drained.in_flight == Some(0) { "; none is in flight" } else { "" };
-        format!("{already}: requests are answered with 503 until `pixeldctl resume`{waited}.")
+        format!("{already}: requests are rejected with 503 until `pixeldctl resume`{waited}.")
     });
     CommandErrors::with(printed, still_busy)
 }
@@ -72,6 +72,10 @@ async fn wait_until_idle(client: &mut ControlClient, limit: Duration) -> Result<
 pub async fn resume(options: &Options) -> Result<(), CommandErrors> {
     let replies = fanout::ask(options, Purpose::Change, ControlClient::resume).await;
     replies.print_each(options, |resumed| {
-        if resumed.already { "It was not drained.".into() } else { "Resumed: requests are answered.".into() }
+        if resumed.already {
+            "It was not drained.".into()
+        } else {
+            "Resumed: requests are accepted again.".into()
+        }
     })
 }

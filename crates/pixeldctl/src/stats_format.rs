@@ -72,7 +72,7 @@ pub fn accept_errors(stats: &Stats) -> impl Iterator<Item = String> {
     stats
         .accept_errors
         .iter()
-        .map(|error| styled(render::BAD, format_args!("accepts no connection at {error}")))
+        .map(|error| styled(render::BAD, format_args!("accepts no connections at {error}")))
 }
 
 /// Counters that are zero on a healthy host, if they are not.
