@@ -5,7 +5,7 @@ mod caller;
 mod event;
 mod event_bus;
 mod event_kind;
-mod fields;
+mod journal_fields;
 mod sink;
 mod write_queue;
 
@@ -14,6 +14,6 @@ pub use caller::{Caller, Client};
 pub use event::{Event, counted};
 pub use event_bus::RecordedEvent;
 pub use event_kind::EventKind;
-pub use fields::Fields;
+pub use journal_fields::Fields;
 pub use sink::{Sink, Target};
 pub use write_queue::Log;

@@ -8,7 +8,7 @@ mod host_session;
 mod key_bindings;
 mod keyboard;
 mod model;
-mod screen;
+mod terminal;
 mod theme;
 mod view;
 
@@ -30,7 +30,7 @@ use self::{
     host_session::{HostSession, follow},
     keyboard::Keyboard,
     model::{FIRST_INTERVAL, HostUpdate, Model},
-    screen::Screen,
+    terminal::Screen,
     theme::Theme,
 };
 use super::{
