@@ -120,11 +120,11 @@ pub struct PeerCredentials {
     pub pid: u32,
     /// The user.
     pub uid: u32,
-    /// What the caller reports with Identify.
+    /// The claim of the caller.
     pub claim: Claim,
 }
 
-/// What a client reports about itself with Identify: escaped and shortened, not verified.
+/// The claim that a client sends with Identify: escaped and shortened, not verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The name of its user.

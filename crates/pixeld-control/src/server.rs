@@ -159,7 +159,7 @@ impl ClientState {
     }
 }
 
-/// What serves one client.
+/// The task of one client.
 struct ClientSession<O> {
     router: Rc<MethodRouter<O>>,
     state: Rc<ClientState>,

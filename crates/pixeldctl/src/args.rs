@@ -161,7 +161,7 @@ pub enum LogLevel {
     Auto,
 }
 
-/// What a connection is for; it decides which socket is used.
+/// The purpose of a connection, which decides the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
     /// Use control.sock, or admin.sock if only that permits the user

@@ -56,7 +56,7 @@ impl DaemonMetrics<'_> {
         self.sample(name, help, &[], value);
     }
 
-    /// Adds a sample of a metric that has several, which this label tells apart.
+    /// Adds a sample of a metric that has several, distinguished by this label.
     pub fn add_of(
         &mut self,
         label: (&str, &str),

@@ -6,7 +6,7 @@ use crate::doctor::{
 
 /// The group that the unit gives the socket to.
 const GROUP: &str = "pixeld-proxy";
-/// What an upgrade leaves if a proxy was connected that is not in the group.
+/// The drop-in that an upgrade adds if a connected proxy is not in the group.
 const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf";
 
 /// Whether nginx may connect to pixeld's Unix socket, and other local users may not.

@@ -1,4 +1,4 @@
-//! What several checks use: the facts that most need, and lines of shell that fix something.
+//! Facts that several checks need, and commands that several fixes share.
 
 use crate::doctor::{
     daemon_facts::{DaemonError, DaemonFacts},

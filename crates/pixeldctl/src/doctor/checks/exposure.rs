@@ -243,7 +243,7 @@ mod tests {
         only(exposure(&facts), FindingState::Ok);
         change_units(&mut facts, "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active", "Id=x");
         assert!(exposure(&facts).is_err());
-        facts.daemon = Err(DaemonError::NotRunning("nobody listens".into()));
+        facts.daemon = Err(DaemonError::NotRunning("no process listens".into()));
         only(exposure(&facts), FindingState::Ok);
         facts.units = Err(Unavailable("no systemctl".into()));
         assert!(exposure(&facts).is_err());

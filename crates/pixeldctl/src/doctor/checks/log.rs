@@ -58,7 +58,7 @@ mod tests {
         facts.suppressed = Ok(39);
         assert!(only(journal(&facts), FindingState::Warning).summary.contains("39 lines"));
         facts.main_pid = None;
-        assert!(journal(&facts).is_err(), "a daemon by hand logs elsewhere");
+        assert!(journal(&facts).is_err(), "a foreground daemon logs elsewhere");
     }
 
     #[test]
