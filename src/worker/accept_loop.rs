@@ -1,5 +1,5 @@
-//! Accepts connections. All workers do so, but at each listener only one worker at a time: the others would wake up
-//! for a connection that it has taken already.
+//! Accepts connections. All workers do so, but at each listener only one worker at a time. Otherwise all of them
+//! would try to accept each connection, and only one would succeed.
 
 use std::{io, time::Duration};
 
@@ -35,7 +35,8 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, s
         // Created before the lock is tried, so that no release by another worker is missed.
         let released = acceptor.released.notified();
         accept_backlog(acceptor, server, shared).await;
-        // A socket that was shut down is always readable, but has no connection.
+        // A socket that was shut down is always readable, but has no connection. Without this, the loop would block
+        // the worker.
         coop::consume_budget().await;
         tokio::select! {
             ready = registered.listener.readable() => match ready {
@@ -122,12 +123,12 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
     const MAX_EVICTIONS: usize = 64;
 
     let dispatcher = &shared.dispatcher;
-    let mut factor = 1;
+    let mut batch = 1;
     while dispatcher.is_full() {
-        // It is more than one if the limit was lowered.
+        // The surplus is more than one if the limit was lowered.
         let surplus = (dispatcher.open() + 1).saturating_sub(dispatcher.limit());
         let mut evicted = 0;
-        while evicted < surplus.max(factor) && evict(backoff, shared) {
+        while evicted < surplus.max(batch) && evict(backoff, shared) {
             evicted += 1;
         }
         if evicted > 0 {
@@ -135,8 +136,8 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
             while dispatcher.is_full()
                 && timeout(EVICTION_TIMEOUT, dispatcher.wait_for_capacity()).await.is_ok()
             {}
-            // Those that do not close may all belong to one worker that is stalled.
-            factor = (2 * factor).min(MAX_EVICTIONS);
+            // If too few have closed, all may belong to one stalled worker. Therefore evicts more at the next pass.
+            batch = (2 * batch).min(MAX_EVICTIONS);
             continue;
         }
         let reached =
@@ -149,8 +150,8 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
     dispatcher.wake_if_below_limit();
 }
 
-/// Handles a lack of descriptors or memory below the limit. Lowers the limit if RLIMIT_NOFILE has become lower.
-/// Otherwise evicts one connection and waits.
+/// Handles a lack of descriptors or memory. Lowers the connection limit if RLIMIT_NOFILE has become lower.
+/// If the limit is still not reached, evicts one connection and waits.
 async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
     if let Some(event) = shared.dispatcher.update_limit() {
         shared.log.send(event);
@@ -161,7 +162,7 @@ async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
     }
 }
 
-/// Evicts one connection. Returns whether there was one that can be evicted.
+/// Evicts one connection. Returns false if all connections are busy.
 fn evict(backoff: &mut AcceptBackoff, shared: &Shared) -> bool {
     let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
     shared.memory.accept.evicted.add(1);

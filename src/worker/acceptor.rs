@@ -76,13 +76,13 @@ impl Acceptor {
         Some(AcceptGuard { acceptor: self, backoff: Some(self.accept_lock.try_lock().ok()?) })
     }
 
-    /// Removes the file of a socket that this process has bound, and accepts its backlog, which would be lost. The
-    /// backlog of an inherited socket stays for the next process.
+    /// Removes the file of a socket that this process has bound, and accepts its backlog, which would otherwise be
+    /// lost. The backlog of an inherited socket stays for the next process.
     pub fn close(&self) -> impl Iterator<Item = (Socket, Option<SocketAddr>)> {
         /// The largest backlog (net.core.somaxconn). Clients that continue to connect must not delay the exit.
         const MAX_BACKLOG: usize = 4096;
 
-        // The workers may hold the socket for a moment longer.
+        // Without the file, no client can connect, although the workers may keep the socket open for a moment.
         self.listener.remove_file();
         std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten())
             .take(MAX_BACKLOG)
@@ -100,7 +100,7 @@ impl AcceptGuard<'_> {
         self.backoff.as_deref_mut()
     }
 
-    /// Unlocks after the backlog is empty.
+    /// Releases the lock without a notification, because the backlog is empty.
     pub fn release(mut self) {
         self.backoff = None;
     }

@@ -10,11 +10,11 @@ pub enum Command {
     /// Accept connections at these listeners only. The sender is dropped when that is in effect.
     SetAcceptors(Vec<RegisteredAcceptor>, oneshot::Sender<()>),
     SetPolicy(Policy),
-    /// Give this number of connections to other workers, each when it becomes idle.
+    /// Give this number of connections to other workers, each after its request in progress.
     Migrate(usize),
     /// Close the connection with this number, because another client needs its slot.
     Evict(usize),
-    /// Give all connections to other workers, each when it becomes idle, and exit.
+    /// Give all connections to other workers, each after its request in progress, and exit.
     MigrateAllAndExit,
     /// Reply when the requests and responses that are incomplete now are complete.
     AwaitIncomplete(oneshot::Sender<()>),

@@ -42,7 +42,7 @@ struct WorkerSet {
     handoff_tx: Option<UnboundedSender<DetachedConnection>>,
 }
 
-/// A worker as the dispatcher sees it.
+/// The part of a worker that the dispatcher uses.
 #[derive(Debug, Clone)]
 pub struct WorkerHandle {
     pub number: usize,
@@ -54,7 +54,7 @@ pub struct WorkerHandle {
 pub enum Dispatched {
     /// To another worker.
     ToWorker,
-    /// To the handoff for the next process.
+    /// To the next process.
     HandedOff,
     Closed,
 }
@@ -70,8 +70,8 @@ impl Dispatcher {
         self.configured_limit.store(wanted, Relaxed);
     }
 
-    /// Sets the effective limit to the configured one, or to a lower one that the open-file limit allows. Returns the
-    /// event to log if the latter has changed.
+    /// Sets the effective limit to the configured one, or to a lower one that the open-file limit allows. Returns an
+    /// event to log if the open-file limit reduces the effective limit to another number than before.
     pub fn update_limit(&self) -> Option<Event> {
         let (budget, wanted) = (FdBudget::from_rlimit(), self.configured_limit.load(Relaxed));
         let fit = budget.connections(self.lock().workers.len());
@@ -90,13 +90,13 @@ impl Dispatcher {
         self.open() >= self.effective_limit.load(Relaxed)
     }
 
-    /// Waits until a connection closes at the limit, or the limit changes.
+    /// Waits until a connection closes while the limit is reached, or the limit changes.
     pub async fn wait_for_capacity(&self) {
         self.capacity.notified().await;
     }
 
-    /// Wakes another listener that waits at the limit, unless the limit is reached. Several closed connections may
-    /// have woken only one.
+    /// Wakes another accept loop that waits at the limit, unless the limit is reached. Several connections that closed
+    /// at once may have woken only one of them.
     pub fn wake_if_below_limit(&self) {
         if !self.is_full() {
             self.capacity.notify_one();
@@ -115,7 +115,7 @@ impl Dispatcher {
 
     /// Assigns a connection to the worker with the fewest. Closes it if there is no worker.
     pub fn dispatch(&self, connection: DetachedConnection) -> Dispatched {
-        // Without a worker that prefers itself, none keeps it.
+        // Without an accepting worker, the connection is never returned.
         self.dispatch_with(None, connection).unwrap_or(Dispatched::Closed)
     }
 
@@ -174,7 +174,7 @@ impl Dispatcher {
         dispatched
     }
 
-    /// Makes all further connections go to the next process.
+    /// Hands off all further connections to the next process.
     pub fn set_handoff(&self, handoff: UnboundedSender<DetachedConnection>) {
         self.lock().handoff_tx = Some(handoff);
     }

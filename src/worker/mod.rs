@@ -1,5 +1,5 @@
-//! Workers: threads with a runtime each. A connection does not leave its worker during a request, so the request
-//! path takes no lock. All workers accept connections, at each listener one worker at a time.
+//! Workers: threads with a runtime each. A connection stays on its worker while a request is handled, so the fast
+//! path takes no lock. All workers accept connections, but at each listener only one worker at a time.
 
 mod accept_backoff;
 mod accept_loop;

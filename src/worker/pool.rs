@@ -17,7 +17,7 @@ use tokio::{
 use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
 use crate::{connection::DetachedConnection, http::Policy, log::Event, net::Listener};
 
-/// All workers: those that serve, and those that are leaving, because they were asked to exit.
+/// All workers: the serving ones, and the leaving ones, which were asked to exit.
 #[derive(Debug)]
 pub struct Pool {
     shared: Shared,
@@ -43,7 +43,7 @@ pub struct Resized {
 pub struct WorkerReport {
     /// Its number, from 1.
     pub number: usize,
-    /// Whether it finishes its connections and accepts none.
+    /// Whether it was asked to exit, and accepts no connections.
     pub leaving: bool,
     pub open: u64,
     /// The open connections that wait for their next request.
@@ -68,7 +68,7 @@ impl Pool {
         shared.dispatcher.configure_limit(connection_limit);
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), acceptors: Vec::new() };
-        // During the start, nothing else waits for the main thread.
+        // The time limit is long, because nothing else waits for the main thread during the start.
         pool.resize_within(Duration::from_secs(60), count)?;
         Ok(pool)
     }
@@ -152,7 +152,7 @@ impl Pool {
                 Ok(())
             }
             Err(error) => {
-                // It keeps its number until it has exited.
+                // The worker keeps its number until it has exited.
                 worker.send(Command::MigrateAllAndExit);
                 self.leaving.push(worker);
                 Err(error)
@@ -201,8 +201,8 @@ impl Pool {
     /// Asks all workers to detach their connections at once, including incomplete requests, and to exit. Returns the
     /// receiver of the connections.
     pub fn detach_all(&mut self) -> UnboundedReceiver<DetachedConnection> {
-        let (outlet, connections) = unbounded_channel();
-        self.shared.dispatcher.set_handoff(outlet);
+        let (handoff_tx, connections) = unbounded_channel();
+        self.shared.dispatcher.set_handoff(handoff_tx);
         self.leaving.append(&mut self.serving);
         self.send_to_leaving(|| Command::DetachAllAndExit);
         connections

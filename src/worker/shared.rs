@@ -9,13 +9,13 @@ use crate::{log::Log, pixel::Parse, stats::SharedStats};
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub dispatcher: Arc<Dispatcher>,
-    /// The counters.
+    /// The counters of all workers, in memory that outlives the process.
     pub memory: Arc<SharedStats>,
-    /// The function that reads a body. Tests replace it.
+    /// The function that parses a body. Tests replace it.
     pub parse: Parse,
     pub log: Log,
     /// The interval at which each worker records that it makes progress.
     pub heartbeat: Duration,
-    /// Gets the id of the thread of each worker that exits.
+    /// Receives the id of the thread of each worker that exits.
     pub ended: UnboundedSender<ThreadId>,
 }

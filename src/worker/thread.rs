@@ -35,7 +35,7 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// The interval of checks whether requests and responses are complete.
+/// The interval at which a worker checks whether requests and responses are complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Sends the id of the thread of a worker when it exits, also after a panic. The id is unique in the process, but
@@ -44,7 +44,7 @@ struct ExitNotifier(UnboundedSender<ThreadId>);
 
 impl Drop for ExitNotifier {
     fn drop(&mut self) {
-        // This fails if the main loop has ended before.
+        // This fails if the main loop has ended.
         let _ = self.0.send(thread::current().id());
     }
 }
@@ -55,7 +55,7 @@ pub struct Worker {
     pub number: usize,
     pub stats: Arc<WorkerStats>,
     pub commands: UnboundedSender<Command>,
-    /// The thread is not joined, because closing its connections may take time.
+    /// The id of the thread, which is not joined, because closing its connections may take time.
     pub thread: ThreadId,
     runtime: runtime::Handle,
 }
@@ -95,10 +95,10 @@ impl Worker {
                 }
             }
         })?;
-        // If the thread panics before, it drops its sender.
+        // If the thread panics before it is ready, it drops its sender.
         let runtime = is_ready.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(
             |error| match error {
-                // The channel of its commands closes, so it exits as soon as it has started.
+                // The channel of its commands closes, so the thread exits as soon as it has started.
                 RecvTimeoutError::Timeout => {
                     let reason = "the worker's thread did not start in time";
                     io::Error::new(io::ErrorKind::TimedOut, reason)
@@ -213,7 +213,7 @@ async fn await_complete(connections: Rc<Registry>, time: time::Instant, reply: o
 }
 
 /// Waits until each connection is handed off, or cannot be: its client does not take a response, or a request is
-/// bound to this process. A worker that is short of CPU time has as long as it needs.
+/// bound to this process. There is no other time limit, because a worker may be short of CPU time.
 async fn await_detached(connections: Rc<Registry>) {
     /// The time that clients have to take their responses.
     const RESPONSE_GRACE: Duration = Duration::from_millis(250);
