@@ -1,7 +1,8 @@
 //! Receives a body that is chunked, late, or announced with `Expect: 100-continue`. hyper decodes it.
 //!
 //! hyper does not get the client's own header section, but a canonical one that says only how to decode the body.
-//! The service takes the body and never responds, because after a response hyper would read the next request:
+//! The service takes the body and never responds, because after a response hyper would read the next request. The
+//! path of the bytes:
 //!
 //! ```text
 //! socket ──► Source ──► hyper ──► BodyBuffer ──► Response, which the fast path sends
@@ -56,7 +57,7 @@ pub async fn receive(
     let Decoded { body, rejection, closes } = Box::pin(decode(io, head, context, state)).await?;
     let response = match rejection {
         Some(rejection) => rejection.into(),
-        None => Response::to_body(&body, head.is_json, context.parse, &context.policy()),
+        None => Response::for_body(&body, head.is_json, context.parse, &context.policy()),
     };
     Ok(Response { closes: response.closes || closes, ..response })
 }
@@ -113,11 +114,11 @@ async fn decode(
             }
         }
         if state.is_evicted() && last_check.poll(cx).is_ready() {
-            return Poll::Ready(Err(BodyError::Incomplete(NextStep::Evict)));
+            return Poll::Ready(Err(BodyError::Interrupted(NextStep::Evict)));
         }
-        if state.request() == Some(ConnectionRequest::HandOff) && !state.stays() {
+        if state.pending_request() == Some(ConnectionRequest::HandOff) && !state.stays() {
             if tap.can_hand_off() {
-                return Poll::Ready(Err(BodyError::Incomplete(NextStep::Detach)));
+                return Poll::Ready(Err(BodyError::Interrupted(NextStep::Detach)));
             }
             state.bind_here();
         }
@@ -126,23 +127,24 @@ async fn decode(
     })
     .await;
     let parts = http.into_parts();
-    let (io, behind) = (parts.io.into_inner().io, parts.read_buf);
+    // hyper may have read bytes that follow the body.
+    let (io, excess) = (parts.io.into_inner().io, parts.read_buf);
     match end {
         Ok(()) => {
-            let is_clean = !body.has_trailers || tap.has_clean_trailers(behind.len());
+            let is_clean = !body.has_trailers || tap.has_clean_trailers(excess.len());
             // Copied, because a slice would keep the memory of the body.
-            io.unread = [&behind[..], &tap.rest()].concat();
+            io.unread = [&excess[..], &tap.rest()].concat();
             let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
             let closes = !is_clean || body.has_trailers && tap.is_over_limit.get();
             Ok(Decoded { body: body.bytes, rejection, closes })
         }
-        Err(BodyError::Incomplete(NextStep::Detach)) => {
+        Err(BodyError::Interrupted(NextStep::Detach)) => {
             io.unread = tap.input.take();
             Err(NextStep::Detach)
         }
-        // The response would begin inside `100 Continue`.
+        // No response can be sent, because it would begin inside `100 Continue`.
         Err(_) if tap.is_inside_interim() => Err(NextStep::WriteTimeout),
-        Err(BodyError::Incomplete(next)) => Err(next),
+        Err(BodyError::Interrupted(next)) => Err(next),
         Err(BodyError::Rejected(rejection)) => {
             // An error in the header section is reported first, unless the body is late.
             let before = head.rejection.filter(|_| rejection != RequestRejection::TIMED_OUT);
@@ -154,7 +156,8 @@ async fn decode(
 /// The reason why a body is not complete.
 enum BodyError {
     Rejected(RequestRejection),
-    Incomplete(NextStep),
+    /// The worker asked the connection to leave or close.
+    Interrupted(NextStep),
 }
 
 /// The length of `100 Continue`, the only response that hyper writes here.
@@ -165,7 +168,7 @@ const INTERIM: usize = b"HTTP/1.1 100 Continue\r\n\r\n".len();
 struct BodyBuffer {
     incoming: Option<Incoming>,
     bytes: Vec<u8>,
-    /// The bytes of the body that have arrived, whether they are kept or not.
+    /// The number of bytes of the body that have arrived, whether they are kept or not.
     length: usize,
     is_kept: bool,
     limit: usize,
@@ -176,7 +179,8 @@ struct BodyBuffer {
 }
 
 impl BodyBuffer {
-    /// A chunk of one byte takes six. White space after a chunk size has no other limit.
+    /// The most bytes of chunk sizes and line ends for each byte of the body. A chunk of one byte needs five of them.
+    /// White space after a chunk size has no other limit.
     const MAX_OVERHEAD: usize = 16;
 
     fn new(is_kept: bool, policy: &Policy) -> Self {
@@ -195,7 +199,7 @@ impl BodyBuffer {
         }
     }
 
-    /// Reads from hyper. Ready when the body is complete, or the request is rejected.
+    /// Takes the body from hyper. Completes when the body is complete, or the request is rejected.
     fn poll(&mut self, cx: &mut TaskContext<'_>, tap: &Tap) -> Poll<Result<(), RequestRejection>> {
         if tap.is_too_large.get() {
             return Poll::Ready(Err(RequestRejection::BODY_TOO_LARGE));
@@ -231,26 +235,28 @@ impl BodyBuffer {
     }
 }
 
-/// Observes the bytes between the socket and hyper. [`Source`] writes it, and [`decode`] reads it.
+/// A record of the bytes between the socket and hyper. [`Source`] writes it, and [`decode`] reads it.
 #[derive(Debug)]
 struct Tap {
     /// The request as it arrived, for a handoff. Empty if it is too long for one.
     input: RefCell<Vec<u8>>,
     head_length: usize,
-    /// The number of bytes of `input` that hyper has got. The header section counts as got.
+    /// The number of bytes of `input` that hyper has read. The header section counts, although hyper gets the canonical
+    /// one instead.
     given: Cell<usize>,
+    /// The most bytes of `input`.
     limit: usize,
     is_over_limit: Cell<bool>,
-    /// The bytes after the header section that hyper has got.
+    /// The number of bytes after the header section that hyper has read.
     received: Cell<usize>,
-    /// The bytes of a body with a length that are still to be read. Those that follow it stay in the kernel.
+    /// The number of bytes that are missing from a body with `content-length`. hyper may read no bytes after it.
     left: Cell<Option<usize>>,
-    /// The size of the first chunk as far as its digits have arrived. `None` after them.
+    /// The size of the first chunk, from the digits that have arrived. `None` after its last digit.
     chunk_size: Cell<Option<usize>>,
     body_limit: usize,
     /// Whether the first chunk size exceeds the limit of the body.
     is_too_large: Cell<bool>,
-    /// The bytes of `100 Continue` that were sent.
+    /// The number of bytes of `100 Continue` that were sent.
     interim: Cell<usize>,
     /// Whether hyper has nothing more to write.
     is_flushed: Cell<bool>,
@@ -302,6 +308,7 @@ impl Tap {
         self.pass(bytes);
     }
 
+    /// Counts bytes that hyper reads, and parses the first chunk size, so that a large one is rejected at once.
     fn pass(&self, bytes: &[u8]) {
         self.received.set(self.received.get() + bytes.len());
         self.left.set(self.left.get().map(|left| left - bytes.len()));
@@ -316,49 +323,49 @@ impl Tap {
         }
     }
 
-    /// Whether the next process can receive the request from its first byte on. It cannot if the client has got a
-    /// part of `100 Continue`, which would be sent again.
+    /// Whether the next process can receive the request from its first byte on. It cannot if only a part of
+    /// `100 Continue` was sent, because it would send that from its first byte.
     fn can_hand_off(&self) -> bool {
         // A long header section may exceed the limit before any byte is recorded.
         let fits = self.input.borrow().len() <= DetachedConnection::MAX_UNREAD;
         fits && !self.is_over_limit.get() && !self.is_inside_interim()
     }
 
-    /// Whether the client has got a part of `100 Continue`, but not all of it.
+    /// Whether only a part of `100 Continue` was sent.
     fn is_inside_interim(&self) -> bool {
         !matches!(self.interim.get(), 0 | INTERIM)
     }
 
     /// Whether each trailer line ends with CRLF. hyper accepts a bare LF, but may then disagree with a proxy about
-    /// the end of the request. Of the bytes that hyper has read, the last `behind` ones follow the request. Returns
-    /// true if the request is too long to be kept; its connection closes.
-    fn has_clean_trailers(&self, behind: usize) -> bool {
+    /// the end of the request. The last `excess` bytes that hyper has read follow the request. If the request is
+    /// too long to be kept, returns true without a check; the connection closes.
+    fn has_clean_trailers(&self, excess: usize) -> bool {
         let input = self.input.borrow();
         if self.is_over_limit.get() {
             return true;
         }
-        let body = input.get(self.head_length..self.given.get().saturating_sub(behind));
+        let body = input.get(self.head_length..self.given.get().saturating_sub(excess));
         let lines = body.and_then(trailers).map(|trailers| trailers.split_inclusive(|byte| *byte == b'\n'));
         lines.is_some_and(|mut lines| lines.all(|line| line.ends_with(b"\r\n")))
     }
 
-    /// Returns the bytes that hyper has not got.
+    /// Returns the bytes that hyper has not read.
     fn rest(&self) -> Vec<u8> {
         self.input.borrow()[self.given.get()..].to_vec()
     }
 }
 
-/// Returns the bytes after the last chunk size of a chunked body that hyper has decoded.
+/// Returns the bytes after the line of the last chunk size (RFC 9112 §7.1). hyper has decoded the body.
 fn trailers(mut body: &[u8]) -> Option<&[u8]> {
     loop {
         let line = body.iter().position(|byte| *byte == b'\n')?;
         let digits = body.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let size = usize::from_str_radix(str::from_utf8(&body[..digits]).ok()?, 16).ok()?;
-        let behind = &body[line + 1..];
+        let after_line = &body[line + 1..];
         if size == 0 {
-            return Some(behind);
+            return Some(after_line);
         }
-        body = behind.get(size.checked_add(b"\r\n".len())?..)?;
+        body = after_line.get(size.checked_add(b"\r\n".len())?..)?;
     }
 }
 
@@ -367,7 +374,7 @@ struct Source<'c> {
     io: &'c mut Io,
     context: &'c Context,
     tap: &'c Tap,
-    /// The part of the canonical header section that hyper has not got.
+    /// The part of the canonical header section that hyper has not read.
     canonical: Bytes,
 }
 

@@ -10,7 +10,7 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// The most bytes that one read takes: some hundred requests. A connection copies the bytes that it cannot
+    /// The most bytes that one read returns: about a hundred requests. A connection copies the bytes that it cannot
     /// handle yet, so a larger buffer would let an attacker occupy more memory.
     const INPUT: usize = 16 << 10;
 }
@@ -21,19 +21,19 @@ impl Default for Buffers {
     }
 }
 
-/// The responses of a batch of requests, which one write sends.
+/// The responses to a batch of requests. One write sends `bytes`; the next one sends `long_body`.
 #[derive(Debug, Default)]
 pub struct Output {
     pub bytes: Vec<u8>,
-    /// The body of the only response if it is long. It follows `bytes`, and is sent without a copy.
+    /// The body of the only response if it is long. It follows `bytes`, and is not copied.
     long_body: BufList,
 }
 
 impl Output {
-    /// From this number of bytes on, responses are sent before the next request is handled. The bytes that the
-    /// client does not take are copied, and a rejection may be many times as long as its request.
+    /// From this number of bytes on, responses are sent before the next request is handled. This bounds the bytes
+    /// that are copied if the client does not take them: a rejection may be many times as long as its request.
     const MAX: usize = 32 << 10;
-    /// Up to this number of bytes, a copy takes less time than a second buffer in the system call.
+    /// Up to this number of bytes, a copy takes less time than a second write.
     const SHORT: usize = 4 << 10;
 
     pub fn clear(&mut self) {
@@ -41,7 +41,7 @@ impl Output {
         if self.bytes.capacity() > 2 * Self::MAX {
             self.bytes.shrink_to(2 * Self::MAX);
         }
-        // It is left over if a connection failed.
+        // Left over if the previous connection failed.
         if self.long_body.has_remaining() {
             self.long_body = BufList::default();
         }

@@ -15,7 +15,7 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// The phase of a connection: the thing that it waits for.
+/// The phase of a connection, named after the event that it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The first byte of a request.
@@ -24,9 +24,9 @@ pub enum Phase {
     Header,
     /// The rest of a body.
     Body,
-    /// The client to take a response.
+    /// The receipt of a response by the client.
     Response,
-    /// The client to close, after the last response.
+    /// The end of the input, after the last response.
     Linger,
 }
 
@@ -47,12 +47,12 @@ impl Phase {
     }
 }
 
-/// A request of the worker to a connection. A later one replaces an earlier one if it is greater.
+/// A request of the worker to a connection (not an HTTP request). A later one replaces an earlier one if it is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionRequest {
-    /// Go to another worker at the next request.
+    /// Go to another worker as soon as no body is being received, and no response is being sent.
     Move,
-    /// Go to the next process, which reads an incomplete request again from its first byte.
+    /// Go to the next process, together with an incomplete request, as soon as no response is being sent.
     HandOff,
     /// Close as soon as it is idle.
     Close,
@@ -60,7 +60,7 @@ pub enum ConnectionRequest {
     Evict,
 }
 
-/// What the fast path leaves to its caller.
+/// The step that follows the fast path. Its caller performs it.
 #[derive(Debug)]
 pub enum NextStep {
     /// Receive the body of the request with this header section, which is at the start of the unread bytes.
@@ -85,10 +85,11 @@ pub struct ConnectionState {
     pub id: usize,
     pub peer: Option<SocketAddr>,
     stats: Arc<WorkerStats>,
+    /// The number of HTTP requests that got a response.
     requests: Cell<usize>,
     phase: Cell<Phase>,
     since: Cell<Instant>,
-    request: Cell<Option<ConnectionRequest>>,
+    pending_request: Cell<Option<ConnectionRequest>>,
     /// When the first byte of the present request arrived.
     begun: Cell<Instant>,
     /// The number of responses that are being sent.
@@ -116,7 +117,7 @@ impl ConnectionState {
             requests: Cell::new(requests),
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
-            request: Cell::new(None),
+            pending_request: Cell::new(None),
             begun: Cell::new(now),
             unsent: Cell::new(0),
             eviction_entry,
@@ -158,8 +159,8 @@ impl ConnectionState {
     /// Publishes the place of the connection in the order of eviction.
     fn publish(&self) {
         let standing = match self.phase.get() {
-            // It leaves without eviction.
-            Phase::Idle | Phase::Header if self.request.get().is_some() => Standing::BUSY,
+            // The connection is about to close or leave without an eviction.
+            Phase::Idle | Phase::Header if self.pending_request.get().is_some() => Standing::BUSY,
             Phase::Idle | Phase::Linger => self.eviction_entry.idle(self.since.get()),
             Phase::Header | Phase::Body => self.eviction_entry.incomplete(self.begun.get()),
             Phase::Response => Standing::BUSY,
@@ -177,7 +178,7 @@ impl ConnectionState {
         self.enter(Phase::Body, Instant::now());
     }
 
-    /// Records that requests arrived at `begun`, and their `responses` were sent at once.
+    /// Records that `responses` requests arrived at `begun`, and that their responses were sent at once.
     pub fn responded(&self, begun: Instant, responses: usize) {
         let now = Instant::now();
         self.requests.set(self.requests.get() + responses);
@@ -190,7 +191,7 @@ impl ConnectionState {
         }
     }
 
-    /// Records that requests arrived at `begun`, and their `responses` are being sent.
+    /// Records that `responses` requests arrived at `begun`, and that their responses are being sent.
     pub fn begin_response(&self, begun: Instant, responses: usize) {
         self.requests.set(self.requests.get() + responses);
         self.begun.set(begun);
@@ -204,25 +205,25 @@ impl ConnectionState {
         self.enter(Phase::Idle, now);
     }
 
-    pub fn linger(&self) {
+    pub fn begin_linger(&self) {
         self.enter(Phase::Linger, Instant::now());
     }
 
-    pub fn request(&self) -> Option<ConnectionRequest> {
-        self.request.get()
+    pub fn pending_request(&self) -> Option<ConnectionRequest> {
+        self.pending_request.get()
     }
 
     /// Whether the next response is the last one.
     pub fn is_to_close(&self) -> bool {
-        self.request.get() >= Some(ConnectionRequest::Close)
+        self.pending_request.get() >= Some(ConnectionRequest::Close)
     }
 
     pub fn is_evicted(&self) -> bool {
-        self.request.get() == Some(ConnectionRequest::Evict)
+        self.pending_request.get() == Some(ConnectionRequest::Evict)
     }
 
     pub fn is_to_detach(&self) -> bool {
-        matches!(self.request.get(), Some(ConnectionRequest::Move | ConnectionRequest::HandOff))
+        matches!(self.pending_request.get(), Some(ConnectionRequest::Move | ConnectionRequest::HandOff))
     }
 
     /// Whether the queue has chosen this connection, rather than an earlier one with the same number.
@@ -257,8 +258,8 @@ impl ConnectionState {
 
     /// Sends a request to the connection. It has no effect if a greater one is pending.
     pub fn ask(&self, request: ConnectionRequest) {
-        if self.request.get() < Some(request) {
-            self.request.set(Some(request));
+        if self.pending_request.get() < Some(request) {
+            self.pending_request.set(Some(request));
             self.publish();
             self.wake();
         }
@@ -273,7 +274,7 @@ impl ConnectionState {
         self.waker.borrow().wake_by_ref();
     }
 
-    /// Returns the client for the log: that of the proxy (`real_ip`) if the proxy names it.
+    /// Returns the client for the log: the address that the proxy sent (`real_ip`), or else the peer.
     pub fn client(&self, real_ip: Option<IpAddr>) -> String {
         match (real_ip, self.peer) {
             (Some(ip), _) => ip.to_string(),
@@ -286,6 +287,7 @@ impl ConnectionState {
 impl Drop for ConnectionState {
     fn drop(&mut self) {
         if !self.phase.get().has_request() {
+            // A closed connection no longer counts as idle.
             self.stats.became_busy();
         }
     }

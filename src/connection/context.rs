@@ -34,8 +34,8 @@ impl Context {
         Self::with_queue(worker, stats, log, policy, pixel::parse, Arc::default(), |_| ())
     }
 
-    /// Creates a context whose connections `queue` can choose for eviction. `notify` is called on another thread;
-    /// it has this thread call [`Registry::evict`].
+    /// Creates a context whose connections `queue` can choose for eviction. `notify` is called on another
+    /// thread, and must make this thread call [`Registry::evict`].
     pub fn with_queue(
         worker: usize,
         stats: Arc<WorkerStats>,
@@ -87,7 +87,7 @@ impl Context {
         self.policy.borrow()
     }
 
-    /// Replaces the policy, also for the phases that have begun.
+    /// Replaces the policy. It also applies to phases that have begun.
     pub fn set_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
         self.policy_generation.set(self.policy_generation.get() + 1);

@@ -4,8 +4,8 @@
 //!
 //! All workers share one [`EvictionQueue`]. Its lock is taken when a connection begins, ends, or is chosen. A
 //! request on the fast path takes no lock: it publishes the time of its response with one atomic store. Therefore
-//! the queue may have filed a connection too early, but never too late. It files such a connection again when that
-//! comes to the front. Each correction needs an earlier request, so an eviction costs O(log n) on average.
+//! the queue may have filed a connection too early, but never too late. If such a connection comes to the front, the
+//! queue files it again. That happens at most once for each request, so an eviction takes O(log n) amortized time.
 
 use std::{
     cmp::Reverse,
@@ -21,7 +21,7 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
-/// A client as the connection limit distinguishes them.
+/// A client, as far as eviction distinguishes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Peer {
     /// All clients of a Unix socket.
@@ -59,28 +59,28 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The place of a connection in the order of eviction, the lowest first: the kind of its wait in the two highest
-/// bits, and the nanoseconds of the beginning in the others.
+/// The place of a connection in the order of eviction, the lowest first. The two highest bits are 0 for an idle
+/// connection, 1 for an incomplete request, and 2 for a busy connection. The others say since when, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing(u64);
 
 impl Standing {
-    const KIND: u32 = 62;
+    const KIND_SHIFT: u32 = 62;
     /// The request is complete and the response not sent, or the connection is about to end.
-    pub const BUSY: Self = Self(2 << Self::KIND);
+    pub const BUSY: Self = Self(2 << Self::KIND_SHIFT);
 
     fn new(kind: u64, nanos: u64) -> Self {
-        Self(kind << Self::KIND | nanos & (u64::MAX >> 2))
+        Self(kind << Self::KIND_SHIFT | nanos & (u64::MAX >> 2))
     }
 }
 
-/// The state that a connection and the queue share.
+/// The standing of a connection, shared by its thread and the queue.
 #[derive(Debug)]
-struct Seat {
+struct SharedStanding {
     /// The standing that the thread of the connection published last.
-    standing: AtomicU64,
+    published: AtomicU64,
     /// The standing under which the queue has filed it. Written only under the queue's lock. Never later than
-    /// `standing`, except until [`EvictionQueue::move_forward`] has finished.
+    /// `published`, except until [`EvictionQueue::move_forward`] has finished.
     filed: AtomicU64,
 }
 
@@ -89,11 +89,11 @@ struct Seat {
 pub struct EvictionEntry {
     queue: Arc<EvictionQueue>,
     key: usize,
-    seat: Arc<Seat>,
+    standing: Arc<SharedStanding>,
 }
 
 impl EvictionEntry {
-    /// Returns the standing of a connection that is idle since `since`.
+    /// Returns the standing of a connection that has been idle since `since`.
     pub fn idle(&self, since: Instant) -> Standing {
         Standing::new(0, self.queue.nanos(since))
     }
@@ -105,17 +105,17 @@ impl EvictionEntry {
 
     /// Publishes a new standing, which may be lower than the previous one.
     pub fn publish(&self, standing: Standing) {
-        // Both are sequentially consistent, as in `settle`: either this thread sees the filed standing, or the
-        // queue sees the published one.
-        self.seat.standing.store(standing.0, SeqCst);
-        if self.seat.filed.load(SeqCst) > standing.0 {
+        // Store and load are sequentially consistent, as in `file_published`: either this thread sees the filed
+        // standing, or the queue sees the published one.
+        self.standing.published.store(standing.0, SeqCst);
+        if self.standing.filed.load(SeqCst) > standing.0 {
             self.queue.move_forward(self.key);
         }
     }
 
     /// Publishes a standing that is higher than the previous one.
     pub fn publish_later(&self, standing: Standing) {
-        self.seat.standing.store(standing.0, Relaxed);
+        self.standing.published.store(standing.0, Relaxed);
     }
 
     /// Sets the worker that serves the connection, and its number there. Returns whether the queue has chosen the
@@ -133,7 +133,7 @@ impl EvictionEntry {
 
 impl Drop for EvictionEntry {
     fn drop(&mut self) {
-        self.queue.lock().leave(self.key);
+        self.queue.lock().remove(self.key);
     }
 }
 
@@ -173,8 +173,8 @@ type Filed = BTreeSet<(u64, usize)>;
 
 struct Connection {
     peer: Peer,
-    seat: Arc<Seat>,
-    /// The worker that serves it, and its number in that registry.
+    standing: Arc<SharedStanding>,
+    /// The worker that serves it, and its number in that worker's registry.
     owner: Option<(usize, usize)>,
     state: State,
 }
@@ -188,8 +188,8 @@ enum State {
     Chosen,
 }
 
-/// The order of peers: those with a connection that may be closed come first, of those the ones with most
-/// connections, and among equals the one whose first connection has the lowest standing.
+/// The order of peers. Peers with a connection that may be closed come first, and of those the ones with most
+/// connections. Among equals, the first peer is that with the lowest standing of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_busy: bool,
@@ -199,7 +199,7 @@ struct Rank {
 }
 
 impl Rank {
-    /// Returns `None` for a peer without connections.
+    /// Returns `None` for a peer without filed connections.
     fn of(peer: Peer, filed: &Filed) -> Option<Self> {
         let (first, _) = *filed.first()?;
         Some(Self { is_busy: first >= Standing::BUSY.0, count: Reverse(filed.len()), first, peer })
@@ -224,7 +224,7 @@ impl EvictionQueue {
         self.lock().workers.insert(Box::new(notify))
     }
 
-    /// Removes a worker, whose connections have all ended.
+    /// Removes a worker. All its connections have ended.
     pub fn remove_worker(&self, worker: usize) {
         self.lock().workers.try_remove(worker);
     }
@@ -232,21 +232,23 @@ impl EvictionQueue {
     /// Adds an idle connection. It counts for its peer at once.
     pub fn add(self: &Arc<Self>, peer: Peer, now: Instant) -> EvictionEntry {
         let standing = Standing::new(0, self.nanos(now)).0;
-        let seat = Arc::new(Seat { standing: AtomicU64::new(standing), filed: AtomicU64::new(0) });
+        let standing = SharedStanding { published: AtomicU64::new(standing), filed: AtomicU64::new(0) };
+        let standing = Arc::new(standing);
         let mut inner = self.lock();
         let state = State::Unfiled(inner.unfiled.len());
-        let key = inner.connections.insert(Connection { peer, seat: seat.clone(), owner: None, state });
+        let key =
+            inner.connections.insert(Connection { peer, standing: standing.clone(), owner: None, state });
         inner.unfiled.push(key);
         drop(inner);
-        EvictionEntry { queue: self.clone(), key, seat }
+        EvictionEntry { queue: self.clone(), key, standing }
     }
 
-    /// Chooses a connection and notifies its worker. Returns `None` if every request is complete.
+    /// Chooses a connection and notifies its worker. Returns `None` if all connections are busy.
     pub fn evict(&self) -> Option<Evicted> {
         self.lock().evict()
     }
 
-    /// Files a connection again whose standing is lower than it is filed.
+    /// Files a connection again that has published a standing lower than the filed one.
     #[cold]
     fn move_forward(&self, key: usize) {
         self.lock().refile(key);
@@ -269,12 +271,13 @@ impl Inner {
             let Rank { peer, count: Reverse(held), .. } = *self.order.first().filter(|rank| !rank.is_busy)?;
             let (filed, key) = *self.peers.get(&peer)?.first()?;
             let chosen = &mut self.connections[key];
-            if chosen.seat.standing.load(SeqCst) != filed {
+            if chosen.standing.published.load(SeqCst) != filed {
                 self.refile(key);
                 continue;
             }
             chosen.state = State::Chosen;
-            chosen.seat.filed.store(0, SeqCst);
+            // No standing is lower, so the connection no longer asks to be filed again.
+            chosen.standing.filed.store(0, SeqCst);
             if let Some((worker, id)) = chosen.owner
                 && let Some(notify) = self.workers.get(worker)
             {
@@ -305,15 +308,15 @@ impl Inner {
     fn file(&mut self, key: usize) -> u64 {
         let connection = &mut self.connections[key];
         connection.state = State::Filed;
-        settle(&connection.seat)
+        file_published(&connection.standing)
     }
 
     fn refile(&mut self, key: usize) {
         let Some(connection) = self.connections.get(key).filter(|it| it.state == State::Filed) else {
             return;
         };
-        let before = connection.seat.filed.load(Relaxed);
-        let now = settle(&connection.seat);
+        let before = connection.standing.filed.load(Relaxed);
+        let now = file_published(&connection.standing);
         if now != before {
             let peer = connection.peer;
             self.change(peer, |filed| {
@@ -323,8 +326,8 @@ impl Inner {
         }
     }
 
-    fn leave(&mut self, key: usize) {
-        let Connection { peer, seat, state, .. } = self.connections.remove(key);
+    fn remove(&mut self, key: usize) {
+        let Connection { peer, standing, state, .. } = self.connections.remove(key);
         match state {
             State::Unfiled(at) => {
                 self.unfiled.swap_remove(at);
@@ -333,7 +336,7 @@ impl Inner {
                 }
             }
             State::Filed => self.change(peer, |filed| {
-                filed.remove(&(seat.filed.load(Relaxed), key));
+                filed.remove(&(standing.filed.load(Relaxed), key));
             }),
             State::Chosen => {}
         }
@@ -353,13 +356,13 @@ impl Inner {
     }
 }
 
-/// Files the standing that the connection has published, and returns it.
-fn settle(seat: &Seat) -> u64 {
+/// Makes the published standing the filed one, and returns it.
+fn file_published(shared: &SharedStanding) -> u64 {
     loop {
-        let standing = seat.standing.load(SeqCst);
-        seat.filed.store(standing, SeqCst);
+        let standing = shared.published.load(SeqCst);
+        shared.filed.store(standing, SeqCst);
         // Meanwhile a thread that saw the previous filed standing may have published a lower one.
-        if seat.standing.load(SeqCst) >= standing {
+        if shared.published.load(SeqCst) >= standing {
             return standing;
         }
     }

@@ -1,8 +1,8 @@
-//! The fast path: reads requests into the buffer of the worker, parses each one there, and sends the responses of
-//! all of them with one write.
+//! The fast path: reads requests into the buffer of the worker, parses each one there, and sends the responses
+//! to all of them with one write.
 //!
 //! A request whose body is not complete goes to the body decoder ([`NextStep::ReceiveBody`]), and its response
-//! comes back with [`FastPath::queue`]. So all responses are sent here.
+//! comes back with [`FastPath::queue`]. So all responses are sent here, except the 408 of an evicted connection.
 //!
 //! The order of one turn is: send the rest of earlier responses, read once, respond to each complete request. A
 //! turn handles the input of one read, so that a client that sends without pause does not keep others waiting.
@@ -41,7 +41,7 @@ use crate::{
     stats::Outcome,
 };
 
-/// A request with a longer body gets a batch of its own, because its response may be many times as long.
+/// A request with a longer body begins a new batch, because its response may be many times as long.
 const LONG_BODY: usize = 1 << 10;
 
 /// The fast path of one connection.
@@ -51,7 +51,7 @@ pub struct FastPath {
     pub registration: Registration,
     /// The parser of the incomplete header section in `io.unread`.
     parser: Option<Box<HeadParser>>,
-    /// Whether `io.unread` has been parsed: more input is needed.
+    /// Whether `io.unread` has been parsed, so that more input is needed.
     is_parsed: bool,
     /// The rest of the responses, if the socket did not take all of them at once.
     unsent: Option<Box<BufList>>,
@@ -62,12 +62,12 @@ pub struct FastPath {
     last_check: LastCheck,
 }
 
-/// Who knows that a response is the last one.
+/// Whether input may follow the request of the last response. It would cause a reset if the socket closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// The client asked for it, and has sent nothing after that request.
+    /// No: the client asked to close the connection, and has sent nothing after that request.
     Agreed,
-    /// The server decided it, so the client may have sent another request.
+    /// Yes: the server ends the connection, or the client has already sent more.
     Announced,
 }
 
@@ -87,7 +87,7 @@ struct Batch<'i> {
     responses: usize,
     /// Set if these responses are the last ones.
     last: Option<Last>,
-    next: Rest,
+    end: BatchEnd,
 }
 
 /// A request with its whole body.
@@ -99,15 +99,16 @@ struct WholeRequest<'i> {
 }
 
 /// The reason why the rest of the input was not handled.
-enum Rest {
+enum BatchEnd {
     /// It is empty, or an incomplete header section.
     Incomplete,
-    /// The next request is handled after these responses are sent.
+    /// The next request is handled after the responses of this batch are sent.
     Later,
     /// The body of the next request is incomplete.
     Body(Box<RequestHead>),
 }
 
+/// `Err` has the step that follows the fast path.
 type PollStep = Poll<Result<(), NextStep>>;
 
 impl FastPath {
@@ -129,7 +130,7 @@ impl FastPath {
         &self.registration.state
     }
 
-    /// Handles requests until the connection needs something else.
+    /// Handles requests until another step must follow.
     pub fn poll(&mut self, cx: &mut TaskContext<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
         self.state().set_waker(cx.waker());
         loop {
@@ -185,7 +186,7 @@ impl FastPath {
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            // A full buffer: the connection takes turns with the others.
+            // If the buffer is full, there may be more input. Other connections proceed before it is read.
             self.has_more = input.remaining() == 0;
         }
         let now = Instant::now();
@@ -198,10 +199,10 @@ impl FastPath {
             unread.extend_from_slice(input.filled());
             &unread
         };
-        let Batch { rest, responses, last, next } = self.respond_to_all(input, output, now);
+        let Batch { rest, responses, last, end } = self.respond_to_all(input, output, now);
         let is_silent = rest.is_empty() && !self.has_more;
-        self.is_parsed = matches!(next, Rest::Incomplete);
-        self.has_more |= matches!(next, Rest::Later);
+        self.is_parsed = matches!(end, BatchEnd::Incomplete);
+        self.has_more |= matches!(end, BatchEnd::Later);
         if last.is_none() && !rest.is_empty() {
             let handled = input.len() - rest.len();
             if unread.is_empty() {
@@ -221,7 +222,7 @@ impl FastPath {
             context.stats.sent(sent);
             if sent < output.len() {
                 self.unsent = Some(output.take_rest(sent).into());
-                // The rest of the input is parsed again after these are sent.
+                // The unread input is parsed again after the unsent responses are sent.
                 self.is_parsed = self.is_parsed && self.io.unread.is_empty();
                 self.parser = None;
                 self.state().begin_response(begun, responses);
@@ -233,21 +234,21 @@ impl FastPath {
             return Poll::Ready(Err(last.into()));
         }
         self.record_unread(now);
-        match next {
-            Rest::Body(head) => Poll::Ready(Err(NextStep::ReceiveBody(head))),
-            Rest::Incomplete | Rest::Later => Poll::Ready(Ok(())),
+        match end {
+            BatchEnd::Body(head) => Poll::Ready(Err(NextStep::ReceiveBody(head))),
+            BatchEnd::Incomplete | BatchEnd::Later => Poll::Ready(Ok(())),
         }
     }
 
-    /// Writes the responses to all complete requests, or to as many as one batch may have.
+    /// Appends the responses to complete requests to `output`, up to the limit of a batch.
     fn respond_to_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
         output.clear();
         let (is_drained, policy) = (self.context.stats.is_drained(), self.context.policy());
         let is_to_close = self.context.closes_after_response() || self.state().is_to_close();
-        let mut batch = Batch { rest: input, responses: 0, last: None, next: Rest::Incomplete };
+        let mut batch = Batch { rest: input, responses: 0, last: None, end: BatchEnd::Incomplete };
         while batch.last.is_none() && !batch.rest.is_empty() {
             if output.is_full() {
-                batch.next = Rest::Later;
+                batch.end = BatchEnd::Later;
                 break;
             }
             let mut new_parser = HeadParser::default();
@@ -263,7 +264,7 @@ impl FastPath {
                 }
             }
             let parsed = parser.parse(batch.rest, &policy, is_drained);
-            // Borrowed, because a move would copy it.
+            // Borrowed, because a move would copy the head.
             let head = match &parsed {
                 Parsed::Complete(head) => head,
                 Parsed::Incomplete => {
@@ -276,39 +277,40 @@ impl FastPath {
                     break;
                 }
             };
-            let closes = head.rejection.is_some_and(|rejection| rejection.closes);
+            let rejection_closes = head.rejection.is_some_and(|rejection| rejection.closes);
             let body = match head.framing {
-                _ if closes => Some((&b""[..], &b""[..])),
+                _ if rejection_closes => Some((&b""[..], &b""[..])),
                 Framing::Length(length) => batch.rest[head.length..].split_at_checked(length),
                 Framing::Chunked => None,
             };
             let Some((body, rest)) = body else {
                 self.parser = None;
-                batch.next = Rest::Body(head.clone().into());
+                batch.end = BatchEnd::Body(head.clone().into());
                 break;
             };
             if batch.responses > 0 && body.len() > LONG_BODY {
-                batch.next = Rest::Later;
+                batch.end = BatchEnd::Later;
                 break;
             }
             self.parser = None;
-            let is_last = closes
+            let is_last = rejection_closes
                 || head.closes
                 || is_to_close
                 || self.state().requests() + batch.responses + 1 >= policy.requests_limit;
             let request = WholeRequest { input: batch.rest, head, body };
-            let is_failed = self.respond(&request, is_last, &policy, now, output);
+            let response_closes = self.respond(&request, is_last, &policy, now, output);
             batch.responses += 1;
             batch.rest = rest;
-            if is_last || is_failed {
-                let is_agreed = head.closes && !closes && !is_failed;
+            if is_last || response_closes {
+                let is_agreed = head.closes && !response_closes;
                 batch.last = Some(if is_agreed { Last::Agreed } else { Last::Announced });
             }
         }
         batch
     }
 
-    /// Writes the response to one request. Returns whether that has failed: then it is the last one.
+    /// Appends the response to one request to `output`. Returns whether the response closes the connection: a rejection
+    /// may, and a failure does.
     fn respond(
         &self,
         request: &WholeRequest<'_>,
@@ -321,7 +323,7 @@ impl FastPath {
         let response = if let Some(rejection) = head.rejection {
             rejection.into()
         } else if !head.is_json {
-            Response::to_body(body, false, self.context.parse, policy)
+            Response::for_body(body, false, self.context.parse, policy)
         } else {
             let begin = output.bytes.len();
             let accept = || {
@@ -336,7 +338,7 @@ impl FastPath {
                     self.context.stats.record_outcome(Outcome::Ok);
                     return false;
                 }
-                Some(Err(rejection)) => Response::to_rejected(rejection, policy),
+                Some(Err(rejection)) => Response::for_rejection(rejection, policy),
                 None => {
                     output.bytes.truncate(begin);
                     RequestRejection::FAILED.into()
@@ -348,7 +350,7 @@ impl FastPath {
         closes
     }
 
-    /// Writes a response, and counts and logs it.
+    /// Appends a response to `output`, and counts and logs it.
     fn write(
         &self,
         response: Response,
@@ -383,19 +385,19 @@ impl FastPath {
         self.state().begin_response(self.state().begun(), 1);
     }
 
-    /// Queues a last response, to a request that will not be complete.
+    /// Queues the last response, to a request that stays incomplete.
     fn queue_last(&mut self, rejection: RequestRejection) {
         self.io.unread = Vec::new();
         self.queue(rejection.into(), ReplyTo::UNREADABLE, None);
     }
 
-    /// Closes the connection if the worker asked for it. There is no input at present.
+    /// Closes the connection if the worker asked for that. Called if there is no input at present.
     fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         if !self.state().is_to_close() {
             return Poll::Pending;
         }
         match self.state().phase() {
-            // If there is a request, it gets the last response.
+            // A request that has just arrived gets the last response.
             Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
             Phase::Header if self.state().is_evicted() => {
                 ready!(self.last_check.poll(cx));
@@ -428,9 +430,9 @@ impl FastPath {
 
     /// Sends more of the responses that the socket did not take at once.
     fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
-        const MOST_SLICES: usize = 64;
+        const MAX_SLICES: usize = 64;
 
-        let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
         let filled = unsent.chunks_vectored(&mut slices);
         let stream = Pin::new(&mut self.io.stream);

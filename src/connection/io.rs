@@ -14,7 +14,7 @@ use crate::{
     stats::WorkerStats,
 };
 
-/// A connection that belongs to no thread. No response is in flight, and an incomplete request is in `unread`.
+/// A connection that belongs to no thread. No response is in flight. `unread` may contain an incomplete request.
 #[derive(Debug)]
 pub struct DetachedConnection {
     pub socket: Socket,
@@ -46,7 +46,7 @@ pub struct Io {
 }
 
 impl Io {
-    /// Reads from the socket, and counts the bytes. Adds none to `buf` at the end of the input.
+    /// Reads from the socket, and counts the bytes. Adds no bytes to `buf` at the end of the input.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

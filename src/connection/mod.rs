@@ -4,8 +4,8 @@
 //! buffer as a whole: nearly all of them behind a proxy. The body decoder has hyper decode any other body. Either
 //! way, the fast path sends the response.
 //!
-//! The rest of the module is what a worker knows of its connections: their registry, the state of each, and the
-//! order in which they are closed at the connection limit.
+//! The rest of the module holds the state of a worker's connections: their registry, the phase of each, and the order
+//! in which they are closed at the connection limit.
 
 mod body_decoder;
 mod buffers;

@@ -32,8 +32,8 @@ impl<'t> PhaseTimer<'t> {
         Self { sleep, is_armed: false, generation: context.policy_generation() }
     }
 
-    /// Returns the phase that has timed out. An idle connection is in [`Phase::Response`] while its client has not
-    /// taken all responses. Only the kernel knows that, so `is_send_queue_empty` is called only near a deadline.
+    /// Returns the phase that has timed out. If the client of an idle connection has not taken all responses, that is
+    /// [`Phase::Response`]. Only the kernel knows this, so `is_send_queue_empty` is called only at a deadline.
     pub fn poll(
         &mut self,
         cx: &mut TaskContext<'_>,
@@ -45,12 +45,12 @@ impl<'t> PhaseTimer<'t> {
             self.generation = context.policy_generation();
             self.reset(Instant::now());
         }
-        // It may have fired while this connection was woken for another reason.
+        // The timer may have fired while this connection was woken for another reason.
         if self.is_armed && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
         loop {
-            // Without budget, it registers no waker, and the runtime polls this again at once.
+            // Without cooperative budget, `sleep` registers no waker, and the runtime polls this task again at once.
             self.is_armed = coop::has_budget_remaining();
             ready!(self.sleep.as_mut().poll(cx));
             let (policy, now) = (context.policy(), Instant::now());

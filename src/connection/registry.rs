@@ -21,14 +21,14 @@ pub struct Registry {
     queue: Arc<EvictionQueue>,
     /// The number of this worker in `queue`.
     worker: usize,
-    /// The request that each new connection gets.
+    /// The request that is sent to each new connection.
     pending_request: Cell<Option<ConnectionRequest>>,
     stats: Arc<WorkerStats>,
 }
 
 impl Registry {
     /// Creates the registry of a worker. `notify` is called on another thread with the number of a connection that
-    /// `queue` has chosen; it has this thread call [`Self::evict`].
+    /// `queue` has chosen, and must make this thread call [`Self::evict`].
     pub fn new(
         stats: Arc<WorkerStats>,
         queue: Arc<EvictionQueue>,
@@ -71,17 +71,17 @@ impl Registry {
         self.states.borrow().is_empty()
     }
 
-    /// Closes a connection that the queue has chosen, unless it has ended.
+    /// Closes the connection that the queue has chosen, unless it has ended and `id` belongs to another one.
     pub fn evict(&self, id: usize) {
         if let Some(state) = self.states.borrow().get(id).filter(|state| state.is_chosen()) {
             state.ask(ConnectionRequest::Evict);
         }
     }
 
-    /// Asks `count` connections to go to other workers, each as soon as it is idle.
+    /// Asks `count` connections to go to other workers ([`ConnectionRequest::Move`]).
     pub fn move_away(&self, count: usize) {
         let states = self.states.borrow();
-        for (_, state) in states.iter().filter(|(_, state)| state.request().is_none()).take(count) {
+        for (_, state) in states.iter().filter(|(_, state)| state.pending_request().is_none()).take(count) {
             state.ask(ConnectionRequest::Move);
         }
     }
@@ -94,7 +94,7 @@ impl Registry {
         }
     }
 
-    /// Whether a request that began at `time` or earlier is incomplete, or its response is.
+    /// Whether a request that began at `time` or earlier, or its response, is incomplete.
     pub fn has_incomplete(&self, time: Instant) -> bool {
         self.states.borrow().iter().any(|(_, state)| state.is_under_way() && state.begun() <= time)
     }
@@ -228,7 +228,7 @@ mod tests {
         let (registry, _) = registry(&Arc::default());
         let [sending, closing, body] = [(); 3].map(|()| registry.register(None, 0, None));
         sending.state.begin_response(Instant::now(), 1);
-        closing.state.linger();
+        closing.state.begin_linger();
         assert!(registry.has_more_to_hand_off());
         body.state.begin_body();
         assert!(registry.has_more_to_hand_off());
@@ -249,7 +249,7 @@ mod tests {
         let id = chosen.try_recv().unwrap();
         assert_eq!(id, successor.state.id);
         registry.evict(id);
-        assert_eq!(successor.state.request(), None);
+        assert_eq!(successor.state.pending_request(), None);
     }
 
     #[test]

@@ -36,15 +36,15 @@ pub enum ServeOutcome {
     Detached(DetachedConnection),
 }
 
-/// Serves one connection until it closes or is detached. The call registers it with its worker, not the first poll
-/// of the future.
+/// Serves one connection until it closes or is detached. The connection is registered with its worker when this
+/// function is called, before the first poll of the future.
 pub fn serve(connection: DetachedConnection, context: Rc<Context>) -> impl Future<Output = ServeOutcome> {
     run(register(connection, context), None, |outcome| outcome)
 }
 
-/// Responds to the requests that a new connection has sent already. Returns `None` if the connection has closed:
-/// one that sends a single request needs no task. Otherwise returns the future that serves it as [`serve`] does,
-/// and calls `end`.
+/// Responds to the requests that have arrived on a new connection. Returns `None` if the connection is closed after
+/// them, so that a connection with a single request needs no task; `end` is then dropped without a call. Otherwise
+/// returns a future that serves the connection as [`serve`] does, and then calls `end`.
 pub fn begin(
     connection: DetachedConnection,
     context: Rc<Context>,
@@ -66,7 +66,7 @@ fn register(connection: DetachedConnection, context: Rc<Context>) -> FastPath {
     FastPath::new(Io { stream: socket.into_stream(), unread: unread.into() }, context, registration)
 }
 
-/// Serves the connection from step `next` on, and returns the result of `end`.
+/// Serves the connection from step `next` on, or from the fast path. Returns the result of `end`.
 async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce(ServeOutcome) -> T) -> T {
     let next = loop {
         let next = match next.take() {
@@ -125,8 +125,8 @@ async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
     ServeOutcome::Closed
 }
 
-/// Responds to an incomplete request with 408 if that can be sent at once, and closes. It does not wait for the
-/// client, which could keep its connection slot that way.
+/// Responds to an incomplete request with 408 if that can be sent at once, and closes. Waits for nothing, because a
+/// client that does not read could otherwise keep its connection slot.
 fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
     const MAX_DISCARDED: u64 = 64 << 10;
 
@@ -143,13 +143,14 @@ fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
     let _ = tokio::io::copy(&mut io.stream.take(MAX_DISCARDED), &mut sink).now_or_never();
 }
 
-/// Closes so that the last response is not lost: a socket that is closed with unread input sends a reset, which may
-/// overtake the response. Therefore shuts down the sending side, and discards input for a while.
+/// Closes the connection so that the last response is not lost: a socket that is closed with unread input sends a
+/// reset, which may overtake the response. Therefore shuts down the sending side, and then discards input for up to
+/// a second.
 async fn linger(mut io: Io, state: &ConnectionState) {
     const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
     const MAX_DISCARDED: u64 = 1 << 20;
 
-    state.linger();
+    state.begin_linger();
     if io.stream.shutdown().await.is_err() {
         return;
     }

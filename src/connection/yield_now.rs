@@ -13,17 +13,17 @@ use std::{
 use tokio::task::{self, coop};
 
 /// Yields to the other connections of this thread until the runtime has polled epoll, so that connections with
-/// new input proceed, too. The runtime polls epoll only when no task is ready, or after some sixty tasks. Until
-/// then, other wake-ups of this task are ignored.
+/// new input proceed, too. The runtime polls epoll only when no task is ready, or after 61 tasks. Until then,
+/// other wake-ups of this task are ignored.
 pub async fn yield_now() {
-    let mut turn: Option<Arc<YieldWaker>> = None;
-    poll_fn(|cx| match &turn {
+    let mut yielding: Option<Arc<YieldWaker>> = None;
+    poll_fn(|cx| match &yielding {
         None => {
-            let begun = Arc::new(YieldWaker { is_woken: AtomicBool::new(false), task: cx.waker().clone() });
+            let started = Arc::new(YieldWaker { is_woken: AtomicBool::new(false), task: cx.waker().clone() });
             // The runtime calls this waker after it has polled epoll.
-            let waker = Waker::from(begun.clone());
+            let waker = Waker::from(started.clone());
             let _ = pin!(task::yield_now()).poll(&mut Context::from_waker(&waker));
-            turn = Some(begun);
+            yielding = Some(started);
             Poll::Pending
         }
         Some(waker) if waker.is_woken.load(Ordering::Relaxed) => Poll::Ready(()),
@@ -53,18 +53,18 @@ impl Wake for YieldWaker {
 /// the thread knows that only after epoll has been polled.
 #[derive(Default)]
 pub struct LastCheck {
-    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    yielding: Option<Pin<Box<dyn Future<Output = ()>>>>,
     is_over: bool,
 }
 
 impl LastCheck {
-    /// Ready if epoll has been polled, and the task has read all input that arrived.
+    /// Completes when epoll has been polled, and the task has read all input that arrived.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_over {
-            ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
-            (self.is_over, self.turn) = (true, None);
+            ready!(self.yielding.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
+            (self.is_over, self.yielding) = (true, None);
         }
-        // Without budget, the read before this one may have left input in the socket.
+        // Without cooperative budget, the previous read may have left input in the socket.
         if coop::has_budget_remaining() {
             return Poll::Ready(());
         }

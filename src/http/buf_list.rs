@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces that may share memory: a response may contain the document of the request several
-/// times, and keeps it once.
+/// Bytes to send, in pieces that may share memory: a rejection may contain the request's JSON document several times,
+/// but its pieces share one copy.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.
@@ -30,8 +30,9 @@ impl BufList {
         self.pieces.append(&mut other.pieces);
     }
 
-    /// Frees the memory of bytes that were sent, if one piece is left. Several pieces may share their memory. The
-    /// piece is copied each time that its length has halved, so the copies are shorter than the piece in sum.
+    /// Frees the memory of sent bytes, if only one piece is left; before that, pieces may share memory. Copies the
+    /// piece at the first call, and each time that its length has halved. All copies together are at most twice as
+    /// long as the piece.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
             && 2 * piece.len() <= self.copied.unwrap_or(usize::MAX)
@@ -116,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn last_piece_that_is_half_sent_is_copied_and_no_sooner() {
+    fn last_piece_is_copied_when_it_is_alone_or_half_sent() {
         let mut list = BufList::from(Bytes::from(vec![7; 100]));
         list.push(Bytes::from(vec![8; 100]));
         let last = list.pieces[1].as_ptr();
         list.shrink();
         list.advance(100);
-        assert_eq!(list.chunk().as_ptr(), last, "nothing of it is sent");
+        assert_eq!(list.chunk().as_ptr(), last, "another piece is left");
         list.shrink();
         let copy = list.chunk().as_ptr();
         list.advance(40);
         list.shrink();
-        assert_eq!(list.chunk().as_ptr().addr(), copy.addr() + 40, "more than half of it is left");
+        assert_eq!(list.chunk().as_ptr().addr(), copy.addr() + 40, "more than half of the copy is left");
         list.advance(20);
         list.shrink();
         assert_ne!(list.chunk().as_ptr().addr(), copy.addr() + 60);

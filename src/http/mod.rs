@@ -1,5 +1,5 @@
-//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes: the header section of a request is parsed and judged
-//! here, and that of a response is written. Nothing in this module reads from a socket or waits.
+//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes. This module parses and validates the header sections of
+//! requests, and writes those of responses. It never reads from a socket, and never waits.
 
 mod buf_list;
 mod catch_panic;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// The limits and timeouts of clients. A reload of the configuration replaces the whole policy.
+/// The limits and timeouts that apply to clients. A reload of the configuration replaces the whole policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// The most bytes of a request body.
@@ -15,11 +15,11 @@ pub struct Policy {
     pub head_timeout: Duration,
     /// From the end of the header section to the end of the body.
     pub body_timeout: Duration,
-    /// For a client to take its response.
+    /// From the start of a response until the client has received it.
     pub write_timeout: Duration,
-    /// Between two requests.
+    /// From the end of a response to the first byte of the next request.
     pub keep_alive_timeout: Duration,
-    /// The status of the response to a value outside 0..=255.
+    /// The status of the response to a pixel whose value is outside 0..=255.
     pub range_error_status: StatusCode,
 }
 

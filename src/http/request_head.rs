@@ -1,4 +1,5 @@
-//! The head of a request: request line and header section (RFC 9112 §2.1).
+//! The head of a request: request line and header section (RFC 9112 §2.1). Other modules and the manual call both
+//! together the header section.
 //!
 //! Only this module decides whether the bytes of a head are valid. `parser` reads lines, `fields` their values, and
 //! `rules` lists the rules that a head can break, each with its response.
@@ -12,11 +13,11 @@ use std::{net::IpAddr, ops::Range};
 pub use parser::{HeadParser, Parsed, skip_empty_lines};
 pub use rules::RequestRejection;
 
-/// The version of HTTP in which a request gets its response.
+/// The version of HTTP that a request has, and that its response gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     Http10,
-    /// HTTP/1.1, and each later minor version (RFC 9110 §2.5).
+    /// HTTP/1.1 or a later minor version (RFC 9110 §2.5).
     Http11,
 }
 
@@ -30,33 +31,33 @@ pub enum Framing {
 }
 
 /// A complete head. If it has a rejection, the body is ignored.
-#[allow(clippy::struct_excessive_bools)] // a head says yes or no to many things
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// The length of the head in bytes. The body follows.
     pub length: usize,
     pub framing: Framing,
     pub version: Version,
-    /// Whether the response has no body (RFC 9110 §9.3.2).
+    /// Whether the method is HEAD, so the response has no body (RFC 9110 §9.3.2).
     pub is_head: bool,
     /// Whether `content-type` is JSON.
     pub is_json: bool,
-    /// Whether it is the last request of the client (RFC 9112 §9.3).
+    /// Whether the client asks the server to close the connection after the response (RFC 9112 §9.3).
     pub closes: bool,
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
     pub rejection: Option<RequestRejection>,
-    /// The place of the value of `x-real-ip` in the input.
+    /// The position of the value of `x-real-ip` in the input of the parser.
     real_ip: Option<Range<usize>>,
 }
 
 impl RequestHead {
-    /// Returns the client that the proxy names in `x-real-ip`. `input` is the input of the parser.
+    /// Returns the client's address, which the proxy sends in `x-real-ip`. `input` is the input of the parser.
     pub fn real_ip(&self, input: &[u8]) -> Option<IpAddr> {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// Returns a head that says only how to decode the body, for hyper.
+    /// Returns the canonical head for hyper, which says only how to decode the body.
     pub fn canonical(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),

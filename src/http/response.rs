@@ -41,21 +41,21 @@ impl From<RequestRejection> for Response {
 }
 
 impl Response {
-    /// Returns the response to a complete body. `parse` reads it if it was sent as JSON.
-    pub fn to_body(body: &[u8], is_json: bool, parse: Parse, policy: &Policy) -> Self {
+    /// Returns the response to a complete body. `parse` parses the body if its content type is JSON.
+    pub fn for_body(body: &[u8], is_json: bool, parse: Parse, policy: &Policy) -> Self {
         match catch_panic(|| if is_json { parse(body) } else { Err(pixel::reject_text(body)) }) {
             Some(Ok(accepted)) => {
                 let mut text = Vec::with_capacity(body.len() + 64);
                 pixel::write_accepted(&accepted, &mut text);
                 Self::new(Outcome::Ok, StatusCode::OK, Bytes::from(text).into())
             }
-            Some(Err(rejection)) => Self::to_rejected(rejection, policy),
+            Some(Err(rejection)) => Self::for_rejection(rejection, policy),
             None => RequestRejection::FAILED.into(),
         }
     }
 
     /// Returns the response to a rejected body.
-    pub fn to_rejected(rejection: Rejection, policy: &Policy) -> Self {
+    pub fn for_rejection(rejection: Rejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match rejection {
             Rejection::OutOfRange => {
@@ -102,8 +102,8 @@ impl Response {
         })
     }
 
-    /// Returns place and type of the first error of an invalid body, such as `body.x: missing`. The response has them
-    /// before any bytes of the client.
+    /// Returns location and type of the first error of an invalid body, such as `body.x: missing`. In the response,
+    /// both precede all text of the client.
     fn first_error(&self) -> Option<String> {
         let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
         let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
@@ -117,9 +117,9 @@ impl Response {
 pub struct ReplyTo {
     /// The version of the response.
     pub version: Version,
-    /// Whether the response has no body (RFC 9110 §9.3.2).
+    /// Whether the method is HEAD, so the response has no body (RFC 9110 §9.3.2).
     pub is_head: bool,
-    /// Whether it is the last request of the client.
+    /// Whether the client asks the server to close the connection after the response.
     pub closes: bool,
 }
 
@@ -139,33 +139,33 @@ impl From<&RequestHead> for ReplyTo {
 pub struct HeadWriter {
     /// For accepted requests: the header section up to the digits of the length, for each [`Self::variant`].
     accepted: RefCell<[Vec<u8>; 4]>,
-    /// For other responses: the same without the status line and the fields of that response.
-    others: RefCell<[Vec<u8>; 4]>,
-    /// When the present date expires.
+    /// For any response: the same without the status line and the fields that only some responses have.
+    common: RefCell<[Vec<u8>; 4]>,
+    /// When the formatted date expires.
     expires: Cell<Instant>,
 }
 
 impl Default for HeadWriter {
     fn default() -> Self {
-        Self { accepted: RefCell::default(), others: RefCell::default(), expires: Cell::new(Instant::now()) }
+        Self { accepted: RefCell::default(), common: RefCell::default(), expires: Cell::new(Instant::now()) }
     }
 }
 
 impl HeadWriter {
-    /// Appends the header section of the response to an accepted request.
+    /// Appends the header section of the response to an accepted request, faster than [`Self::write`].
     pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
         self.refresh(now);
         out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
         Self::write_length(length, out);
     }
 
-    /// Appends the header section of any other response.
+    /// Appends the header section of a response.
     pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
         self.refresh(now);
         let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let field = match response.outcome {
             Outcome::MethodNotAllowed => "\r\nallow: POST",
-            // A proxy without another host may repeat the request soon.
+            // Asks a proxy that has no other host to wait a second before it repeats the request.
             Outcome::Unavailable => "\r\nretry-after: 1",
             _ => "",
         };
@@ -173,7 +173,7 @@ impl HeadWriter {
         for part in [version, " ", response.status.as_str(), " ", reason, field] {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(&self.others.borrow()[Self::variant(to.version, is_last)]);
+        out.extend_from_slice(&self.common.borrow()[Self::variant(to.version, is_last)]);
         Self::write_length(response.body.remaining(), out);
     }
 
@@ -192,13 +192,14 @@ impl HeadWriter {
         }
     }
 
-    /// Writes the variants with a new date. The monotonic clock decides when the date expires, so that the time of
-    /// day may be set. The defaults of `connection` differ between versions (RFC 9112 §9.3).
+    /// Writes the variants with a new date. The date expires by the monotonic clock, so it is correct within a second
+    /// after the system clock was set.
     #[cold]
     fn renew(&self, now: Instant, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let date = date(time);
-        let (mut accepted, mut others) = (self.accepted.borrow_mut(), self.others.borrow_mut());
+        let (mut accepted, mut common) = (self.accepted.borrow_mut(), self.common.borrow_mut());
+        // The default of `connection` depends on the version (RFC 9112 §9.3).
         for (version, is_last, start, connection) in [
             (Version::Http11, false, "HTTP/1.1 200 OK", ""),
             (Version::Http11, true, "HTTP/1.1 200 OK", "connection: close\r\n"),
@@ -209,7 +210,7 @@ impl HeadWriter {
                 format!("\r\ncontent-type: application/json\r\ndate: {date}\r\n{connection}content-length: ");
             let variant = Self::variant(version, is_last);
             accepted[variant] = [start, &fields].concat().into();
-            others[variant] = fields.into();
+            common[variant] = fields.into();
         }
         self.expires.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
     }

@@ -126,7 +126,7 @@ fn nothing_is_left_of_connections_that_ended() {
     }
 }
 
-/// What a connection waits for, in the order in which they give way.
+/// The states of a connection, in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Waits {
     Idle(u64),
@@ -165,9 +165,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens, the queue chooses as a look at all connections would.
+    /// After any steps, the queue chooses the same connection as a search of all connections.
     #[test]
-    fn the_queue_chooses_as_a_look_at_all_would(steps in steps()) {
+    fn the_queue_chooses_as_a_search_of_all_would(steps in steps()) {
         let scene = Scene::new();
         let mut open: Vec<(usize, Peer, Waits, EvictionEntry)> = Vec::new();
         let mut closing = Vec::new();
@@ -202,7 +202,7 @@ proptest! {
                         .map(|(id, peer, ..)| (*id, held(*peer)));
                     prop_assert_eq!(scene.evict(), expected);
                     let chosen = open.iter().position(|(id, ..)| Some(*id) == expected.map(|(id, _)| id));
-                    // From now on it does not count, though it has not closed yet.
+                    // A chosen connection no longer counts, although it has not closed yet.
                     closing.extend(chosen.map(|chosen| open.swap_remove(chosen).3));
                 }
                 _ => {}

@@ -17,8 +17,8 @@ pub enum HeaderKind {
 }
 
 impl HeaderKind {
-    /// Returns the field of a line and the length of its name, if the name is one of these. Tabs are the only control
-    /// characters in the line.
+    /// Returns the field of a line and the length of its name, if the name is one of these. `line` must contain no
+    /// control characters except tabs.
     pub fn of(line: &[u8]) -> Option<(Self, usize)> {
         let (kind, name): (_, &[u8]) = match line.first()? | 0x20 {
             b'h' if begins(line, b"host:") => (Self::Host, b"host"),
@@ -36,8 +36,8 @@ impl HeaderKind {
 }
 
 /// Whether a line begins with `known` in upper or lower case. Compares words of eight bytes, or four; the last two
-/// may overlap. The bit of the case is ignored in all bytes: among those of a line, only the two cases of a letter
-/// then equal a byte of `known`.
+/// may overlap. The bit that distinguishes upper from lower case is ignored in all bytes, also in those that are not
+/// letters. That could only match a control character other than a tab, and a line contains none.
 fn begins<const N: usize>(line: &[u8], known: &[u8; N]) -> bool {
     const CASE: u64 = 0x2020_2020_2020_2020;
 
@@ -81,7 +81,7 @@ fn trim_all(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Parses `1*DIGIT` (RFC 9110 §8.6). Saturates, because such a number exceeds each limit.
+/// Parses `1*DIGIT` (RFC 9110 §8.6). A number that does not fit becomes `usize::MAX`, which exceeds any limit.
 pub fn length_of(value: &[u8]) -> Option<usize> {
     if value.is_empty() {
         return None;
@@ -93,7 +93,7 @@ pub fn length_of(value: &[u8]) -> Option<usize> {
 }
 
 /// Whether a value is `application/json` or `application/*+json` (RFC 9110 §8.3.1, RFC 6839 §3.1). Parameters are
-/// ignored. As in Python, white space is that of Latin-1, and `*` contains no slash.
+/// ignored. As in FastAPI, which uses Python's `email`, white space is that of Latin-1, and `*` contains no slash.
 pub fn is_json_type(value: &[u8]) -> bool {
     const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
     if value == b"application/json" {

@@ -13,9 +13,9 @@ const MAX_FIELDS: usize = 100;
 /// The request line of nearly all requests.
 const USUAL_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
 
-/// Parses one head. Each call of [`Self::parse`] gets the input from its first byte on, and continues at the line
-/// where the previous call stopped.
-#[allow(clippy::struct_excessive_bools)] // a head says yes or no to many things
+/// Parses one head. Each call of [`Self::parse`] gets all bytes of the head that have arrived, and continues at the
+/// line where the previous call stopped.
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, Default)]
 pub struct HeadParser {
     /// The position of the next line.
@@ -27,11 +27,14 @@ pub struct HeadParser {
     errors: HeadErrors,
     is_http10: bool,
     is_head: bool,
-    /// The number of `host` fields; the same for the other plurals.
+    /// The number of `host` fields.
     hosts: usize,
+    /// The value of `content-length`.
     length: Option<usize>,
+    /// The number of `transfer-encoding` fields.
     codings: usize,
     is_chunked: bool,
+    /// The number of `content-type` fields.
     types: usize,
     is_json: bool,
     has_close: bool,
@@ -46,15 +49,15 @@ pub enum Parsed {
     Complete(RequestHead),
     /// More input is needed.
     Incomplete,
-    /// Not a head, whatever follows. The end of the request is unknown.
+    /// The head is invalid or too long, whatever follows. The end of the request is unknown.
     Invalid(RequestRejection),
 }
 
 /// Returns the length of the empty lines at the beginning, which a server ignores (RFC 9112 §2.2).
 pub fn skip_empty_lines(input: &[u8]) -> usize {
     let mut rest = input;
-    while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
-        rest = behind;
+    while let [b'\r', b'\n', after @ ..] | [b'\n', after @ ..] = rest {
+        rest = after;
     }
     input.len() - rest.len()
 }
@@ -65,13 +68,13 @@ impl HeadParser {
         self.lines == 0
     }
 
-    /// Returns the length of the input that further calls do not search again.
+    /// Returns the number of bytes that later calls do not search again.
     pub fn searched(&self) -> usize {
         self.searched
     }
 
-    /// Parses `input`, which begins after [`skip_empty_lines`]. A drained daemon rejects each head that breaks no
-    /// earlier rule.
+    /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, rejects a head
+    /// unless it breaks a rule before [`HeadError::Drained`].
     #[inline(never)] // inlined, it would have too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
@@ -80,7 +83,7 @@ impl HeadParser {
             (self.line, self.searched, self.lines) = (USUAL_LINE.len(), USUAL_LINE.len(), 1);
         }
         loop {
-            if self.skip_json_type(window) {
+            if self.read_json_type(window) {
                 continue;
             }
             let line = match self.next_line(window) {
@@ -110,7 +113,7 @@ impl HeadParser {
     }
 
     /// Reads the usual `content-type` line without a search for its end. Returns whether it was there.
-    fn skip_json_type(&mut self, input: &[u8]) -> bool {
+    fn read_json_type(&mut self, input: &[u8]) -> bool {
         let is_new_field = self.searched == self.line && (1..=MAX_FIELDS).contains(&self.lines);
         let is_json_type = is_new_field && input.get(self.line..).is_some_and(begins_with_json_type);
         if is_json_type {
@@ -126,7 +129,7 @@ impl HeadParser {
     /// Returns the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the only control
     /// character that a line may contain (RFC 9110 §5.5).
     fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
-        // A reload may have lowered the limit since the last call.
+        // Otherwise a reload has lowered the limit since the last call.
         while self.searched <= input.len() {
             let end = next_control(input, self.searched);
             let next = match &input[end..] {
@@ -174,8 +177,8 @@ impl HeadParser {
         self.read_target(target)
     }
 
-    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). Any other form is an unknown path, and so is
-    /// a path with a fragment, because a target has none.
+    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). Any other form counts as an unknown path,
+    /// and so does a path with a fragment, because a target has none.
     fn read_target(&mut self, target: &[u8]) -> Result<(), HeadError> {
         if target.is_empty() || target.contains(&b'\t') {
             return Err(HeadError::Syntax);
@@ -198,7 +201,7 @@ impl HeadParser {
         Ok(())
     }
 
-    /// Reads `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line at `place` of the input.
+    /// Reads `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line that begins at `place` of the input.
     fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), HeadError> {
         // One of the lines is the request line.
         if self.lines > MAX_FIELDS + 1 {
@@ -208,8 +211,8 @@ impl HeadParser {
             let colon = line.iter().position(|byte| !is_in_token(*byte)).unwrap_or(0);
             return if colon > 0 && line[colon] == b':' { Ok(()) } else { Err(HeadError::Syntax) };
         };
-        let behind = &line[length + 1..];
-        let value = trim(behind);
+        let after_colon = &line[length + 1..];
+        let value = trim(after_colon);
         match kind {
             HeaderKind::Host => {
                 self.hosts += 1;
@@ -236,8 +239,7 @@ impl HeadParser {
             }
             HeaderKind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             HeaderKind::RealIp => {
-                let begin =
-                    place + line.len() - behind.len() + (behind.len() - behind.trim_ascii_start().len());
+                let begin = place + line.len() - after_colon.trim_ascii_start().len();
                 self.real_ip.get_or_insert(begin..begin + value.len());
             }
         }
@@ -296,17 +298,17 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Compares eight bytes at a time. In `found`, the highest bit of each byte is set if that is a control character.
-/// A borrow of a subtraction can set bits of later bytes, so only the lowest one is exact.
+/// Compares eight bytes at a time. A control character sets the highest bit of its byte in `found`. The borrow of a
+/// subtraction may set bits of later bytes, too, so only the lowest set bit is reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
     let (words, rest) = input[from..].as_chunks();
     for (nth, eight) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*eight);
-        let without_del = word ^ (ONES * 0x7f);
+        let zero_if_del = word ^ (ONES * 0x7f);
         let below_space = word.wrapping_sub(ONES * 0x20);
-        let is_del = without_del.wrapping_sub(ONES);
+        let is_del = zero_if_del.wrapping_sub(ONES);
         let found = (below_space | is_del) & !word & (ONES * 0x80);
         if found != 0 {
             return from + 8 * nth + found.trailing_zeros() as usize / 8;

@@ -3,7 +3,7 @@ use crate::stats::Outcome;
 /// An error of a head, by the rule that it breaks. The first error in this order decides on the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// Neither a request line nor a field.
+    /// A line that is neither a request line nor a field.
     Syntax,
     MajorVersion,
     TargetTooLong,
@@ -20,17 +20,18 @@ pub enum HeadError {
     BodyTooLarge,
 }
 
-/// The response to a request whose body is ignored.
+/// A response that does not depend on the body of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
     pub outcome: Outcome,
     pub status: u16,
-    /// Whether the connection closes after it.
+    /// Whether the server closes the connection after the response.
     pub closes: bool,
 }
 
 /// The rules in the order of [`HeadError`]: the source of each, and the response to a head that breaks it. The
-/// connection closes if the beginning of the next request is unknown, or too far away to read up to it.
+/// connection closes if the beginning of the next request is uncertain, or too far away to read up to it. It also
+/// closes if the daemon is drained.
 const RULES: [(HeadError, &str, RequestRejection); 14] = {
     use Outcome::{
         HeadTooLarge, Malformed, MethodNotAllowed, NotFound, NotImplemented, TooLarge, Unavailable,
@@ -108,7 +109,7 @@ impl HeadErrors {
         self.0 & 1 << error as u16 != 0
     }
 
-    /// Returns the response to the first error.
+    /// Returns the response to the first error, if there is one.
     pub fn rejection(self) -> Option<RequestRejection> {
         let (_, _, rejection) = RULES.get(self.0.trailing_zeros() as usize)?;
         Some(*rejection)

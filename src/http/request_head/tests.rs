@@ -30,17 +30,17 @@ fn head(input: &str) -> RequestHead {
     }
 }
 
-/// A good head but for its first line.
+/// A valid head with this request line.
 fn starting(line: &str) -> String {
     format!("{line}\r\nhost: h\r\ncontent-length: 2\r\n\r\n")
 }
 
-/// A good head with these lines.
+/// A valid head if these field lines are valid.
 fn with(lines: &str) -> String {
     format!("POST /pixel HTTP/1.1\r\n{lines}host: h\r\ncontent-length: 2\r\n\r\n")
 }
 
-/// The status that a head is rejected with, and whether that closes; 0 for none.
+/// The status of a rejection, or 0 if there is none, and whether the connection closes.
 fn rejected(input: &str) -> (u16, bool) {
     let rejection = match parse(input.as_bytes()) {
         Parsed::Complete(head) => head.rejection,
@@ -254,7 +254,7 @@ fn head_in_pieces_is_judged_as_in_one() {
     }
 }
 
-/// An attacker who sends a byte at a time makes no byte be looked at again but a CR.
+/// If an attacker sends single bytes, the parser searches no byte twice, except a CR.
 #[test]
 fn search_resumes_where_it_stopped() {
     let (text, mut parser) = (with(&format!("x: {}\r\n", "a".repeat(4000))), HeadParser::default());
