@@ -9,7 +9,7 @@ use nix::net::if_::if_nametoindex;
 
 use crate::sanitize;
 
-/// Where a listener listens: `127.0.0.1:8000`, `[::1]:8000` or `unix:/run/pixeld/http.sock`.
+/// The address of a listener: `127.0.0.1:8000`, `[::1]:8000` or `unix:/run/pixeld/http.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An IPv4 or IPv6 address with its port.
@@ -18,17 +18,17 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// A text that is no [`Address`].
+/// A text that is not an [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text} is no address: {reason}")]
 pub struct InvalidAddress {
-    /// In quotes.
+    /// The text in quotes.
     text: String,
     reason: &'static str,
 }
 
 impl Address {
-    /// The path of a Unix socket.
+    /// Returns the path of a Unix socket.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) => Some(path),
@@ -36,8 +36,7 @@ impl Address {
         }
     }
 
-    /// Whether only one of both can be listened on: they are equal, or one is every address of a port of
-    /// the other one's.
+    /// Whether the kernel rejects listeners on both: the addresses are equal, or one is the wildcard of the other one.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
         one.port() == two.port()
@@ -51,7 +50,7 @@ impl FromStr for Address {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        /// The size of `sockaddr_un`'s path without its terminating NUL (unix(7)).
+        /// The size of `sun_path` without its terminating NUL (unix(7)).
         const MAX_PATH_LEN: usize = 107;
 
         let invalid = |reason| InvalidAddress { text: sanitize::quoted(text), reason };
@@ -87,11 +86,11 @@ impl FromStr for Address {
     }
 }
 
-/// The parts of `[fe80::1%eth0]:8000`: the address with its port, and the name of its interface.
+/// Splits `[fe80::1%eth0]:8000` into the address with its port, and the name of the interface.
 fn scoped(text: &str) -> Option<(SocketAddrV6, &str)> {
     let (address, rest) = text.split_once('%')?;
     let (interface, port) = rest.split_once(']')?;
-    // A number is an index, which the standard library reads.
+    // The standard library parses the index of an interface, but not its name.
     let is_name = !interface.is_empty() && !interface.bytes().all(|byte| byte.is_ascii_digit());
     format!("{address}]{port}").parse().ok().filter(|_| is_name).map(|address| (address, interface))
 }

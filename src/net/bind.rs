@@ -1,4 +1,4 @@
-//! Opening sockets of our own.
+//! Opens the sockets that pixeld does not inherit from systemd.
 
 use std::{
     fs, io,
@@ -19,17 +19,17 @@ use nix::{
 use super::Address;
 use crate::sys;
 
-/// Why an address could not be listened on.
+/// An address on which pixeld cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {cause}{}", hint(address, cause))]
 pub struct BindError {
-    /// The address as the configuration has it.
+    /// The configured address.
     pub address: Address,
     /// The error of the operating system.
     pub cause: io::Error,
 }
 
-/// Which file a path leads to; an inode number is not reused while the socket is open.
+/// The identity of a file. Its inode number is not reused while the socket is open.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -49,7 +49,7 @@ pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
     let fd = socket::socket(family, SockType::Stream, SOCKET_FLAGS, None)?;
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if family == AddressFamily::Inet6 {
-        // "[::]:8000" and "0.0.0.0:8000" can stand side by side, and each means what it says.
+        // So that "[::]:8000" and "0.0.0.0:8000" can be configured together.
         socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
     set_nodelay(&fd)?;
@@ -69,7 +69,7 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
         }
         result => result?,
     }
-    // Before listen(2) no client can connect, so the mode that the umask gave has no effect.
+    // Clients cannot connect before listen(2), so the mode that the umask gave has no effect.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     let file = FileId::of(path)?;
     sys::reject_descriptors(&fd)?;
@@ -77,9 +77,9 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
     Ok((fd, file))
 }
 
-/// Whether `path` is a socket left behind by a process that is gone.
+/// Whether `path` is a socket on which no process listens.
 fn is_stale(path: &Path) -> bool {
-    // A process that does not accept has a full backlog, which a blocking socket would wait for.
+    // Not blocking: if the backlog of that process is full, connect(2) would wait.
     let connect = || {
         let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SOCKET_FLAGS, None)?;
         socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
@@ -91,24 +91,24 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Accepted sockets inherit this: a response is one write, so a delay gains nothing.
+/// Disables Nagle's algorithm, because a response is one write. Accepted sockets inherit this.
 pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
     Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
 }
 
-/// How much of its responses the kernel keeps for a client that does not read. It takes twice as much, and the
-/// segment that it has begun, of up to 36 KiB: a response of 64 KiB goes out with one write.
+/// The bytes of responses that the kernel keeps for a client that does not read. The kernel doubles this, and
+/// accepts one more segment of up to 36 KiB. So a response of 64 KiB takes one write.
 const UNIX_SEND_BUFFER: usize = 40 << 10;
-/// Over TCP, what was sent counts until it is acknowledged. A host that delays that, as Linux does for 40 ms
-/// behind a short segment, would hold up the rest of a response that does not fit.
+/// The same over TCP, where bytes count until they are acknowledged. Linux delays an acknowledgement by up to 40 ms,
+/// which would delay the rest of a response that does not fit.
 const TCP_SEND_BUFFER: usize = 256 << 10;
 
-/// Bounds what the kernel keeps of unread responses, of an accepted Unix socket: those do not inherit it.
+/// Sets [`UNIX_SEND_BUFFER`] on an accepted socket, because it does not inherit it from the listener.
 pub fn limit_unix_send_buffer(fd: impl AsFd) -> io::Result<()> {
     Ok(socket::setsockopt(&fd, sockopt::SndBuf, &UNIX_SEND_BUFFER)?)
 }
 
-/// The same over TCP, of a listener, from which accepted sockets inherit it, or of one of those.
+/// Sets [`TCP_SEND_BUFFER`] on a listener, from which accepted sockets inherit it, or on an accepted socket.
 pub fn limit_tcp_send_buffer(fd: impl AsFd) -> io::Result<()> {
     Ok(socket::setsockopt(&fd, sockopt::SndBuf, &TCP_SEND_BUFFER)?)
 }

@@ -1,21 +1,21 @@
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The number of files that a process may open (RLIMIT_NOFILE), and its use. Connections get the descriptors
-/// that are not reserved for everything else, so that clients never lock an operator out.
+/// The open-file limit (RLIMIT_NOFILE), and its division between connections and other uses. Connections get the
+/// descriptors that are not reserved, so that they cannot lock an operator out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget(usize);
 
 impl FdBudget {
-    /// Clients of a control socket, if descriptors are not short.
+    /// The most clients of a control socket.
     const CONTROL_CLIENTS: usize = 64;
-    /// Listeners, log, notifications, files that are read for a moment.
+    /// Reserved for listeners, log, notifications, and files that are read for a short time.
     const RESERVED: usize = 64;
-    /// Those of a worker's runtime.
+    /// Reserved for the runtime of each worker.
     const PER_WORKER: usize = 4;
 
-    /// The soft limit of this process now.
+    /// Reads the present soft limit of this process.
     pub fn from_rlimit() -> Self {
-        // getrlimit(2) cannot fail here.
+        // getrlimit(2) cannot fail for this resource.
         let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         Self(usize::try_from(soft).unwrap_or(usize::MAX))
     }
@@ -24,20 +24,20 @@ impl FdBudget {
         self.0
     }
 
-    /// Clients that each of the two control sockets may have.
+    /// Returns the most clients of each control socket.
     pub fn control_clients(self) -> usize {
         (self.0 / 16).clamp(1, Self::CONTROL_CLIENTS)
     }
 
-    /// The number of connections that fit beside this number of workers, at least one.
+    /// Returns the most connections with this number of workers. It is at least one.
     pub fn connections(self, workers: usize) -> usize {
         let reserved = (self.0 / 4).min(Self::RESERVED);
         let kept = reserved + 2 * self.control_clients() + Self::PER_WORKER * workers;
         self.0.saturating_sub(kept).max(1)
     }
 
-    /// Descriptors that a start takes beside those that are open already: two runtimes' worth for signals,
-    /// control sockets, counters and figures, and those of each worker.
+    /// Returns the number of descriptors that a start opens: for signals, control sockets and counters, and for each
+    /// worker.
     pub fn for_start(workers: usize) -> usize {
         14 + Self::PER_WORKER * workers
     }

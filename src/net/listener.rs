@@ -24,30 +24,30 @@ pub struct Listener {
     fd: Arc<OwnedFd>,
     address: Address,
     is_own: bool,
-    /// The file of a Unix socket of our own, to know it again.
+    /// The file of a Unix socket that this process has opened.
     file: Option<FileId>,
 }
 
-/// Why an inherited descriptor is no [`Listener`].
+/// The reason why an inherited descriptor is not a [`Listener`].
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// It is a file, a pipe, or a socket of another kind.
+    /// A file, a pipe, or a socket of another kind.
     #[error("it is {0}, not a listening stream socket")]
     NotAStreamListener(&'static str),
     /// Its address family is neither IP nor Unix.
     #[error("its address family is neither IPv4, IPv6 nor Unix")]
     UnsupportedFamily,
-    /// The operating system refused to look at it or to change it.
+    /// A system call has failed.
     #[error("{0}")]
     Os(#[from] io::Error),
 }
 
 impl Listener {
-    /// Opens a socket of our own on `address`. A Unix socket on which no process listens any more is
-    /// replaced; its access mode is 0660 from the first moment.
+    /// Opens a socket on `address`. Replaces a Unix socket on which no process listens. The access mode of a Unix
+    /// socket is 0660 before a client can connect.
     ///
     /// # Errors
-    /// When the address is taken, not ours, or not to be written to.
+    /// If the address is in use, does not belong to this host, or its folder is not writable.
     pub fn bind(address: &Address) -> Result<Self, BindError> {
         let fail = |cause| BindError { address: address.clone(), cause };
         match address {
@@ -63,10 +63,10 @@ impl Listener {
         }
     }
 
-    /// Checks a descriptor that was inherited and makes it non-blocking.
+    /// Checks an inherited descriptor, and makes it non-blocking.
     ///
     /// # Errors
-    /// When it is anything but a stream socket that listens on an IP or Unix address.
+    /// If it is not a stream socket that listens on an IP or Unix address.
     pub fn adopt(fd: OwnedFd) -> Result<Self, AdoptError> {
         match socket::getsockopt(&fd, sockopt::SockType) {
             Ok(SockType::Stream) => {}
@@ -93,37 +93,37 @@ impl Listener {
         Ok(Self { fd: fd.into(), address, is_own: false, file: None })
     }
 
-    /// The address that it listens on, with the port that the kernel chose where 0 was asked for.
+    /// Returns the address. If its port was configured as 0, it has the port that the kernel chose.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether no other process has it, so that its backlog is lost with it.
+    /// Whether this process has opened the socket, so that its backlog is lost with it.
     pub fn is_own(&self) -> bool {
         self.is_own
     }
 
-    /// Its descriptor, for a runtime to watch.
+    /// Returns the descriptor, for registration with a runtime.
     pub fn shared_fd(&self) -> Arc<OwnedFd> {
         self.fd.clone()
     }
 
-    /// Another descriptor of the same Unix socket.
+    /// Returns another descriptor of the same Unix socket.
     ///
     /// # Errors
-    /// When there is no descriptor left.
+    /// If there is no descriptor left.
     pub fn try_clone(&self) -> io::Result<std::os::unix::net::UnixListener> {
         Ok(self.fd.try_clone()?.into())
     }
 
-    /// Accepts one connection without waiting, non-blocking and close-on-exec; with the address of its
-    /// other end, which a Unix socket's has not.
+    /// Accepts a connection without waiting, and returns it with the address of the client. A client of a Unix
+    /// socket has no address. The connection is non-blocking and close-on-exec.
     ///
     /// # Errors
-    /// As accept(2): `WouldBlock` when the backlog is empty, `EMFILE` and the like when resources are short.
+    /// As accept(2): `WouldBlock` if the backlog is empty, `EMFILE` and others if resources are short.
     pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         let (fd, peer) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        // Those that connected before the listener was adopted have not inherited this from it.
+        // A client that connected before the listener was adopted has not inherited the first option.
         if matches!(self.address, Address::Unix(_)) {
             sys::reject_descriptors(&fd)?;
             bind::limit_unix_send_buffer(&fd)?;
@@ -145,9 +145,9 @@ impl fmt::Display for Listener {
 }
 
 impl Listener {
-    /// Removes the file of a Unix socket of our own, so that no client finds it any more.
+    /// Removes the file of a Unix socket that this process has opened.
     pub fn remove_file(&self) {
-        // It may have been removed, and another process may have bound its own socket there.
+        // Another process may have bound its own socket to the path.
         if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
             && FileId::of(path).is_ok_and(|found| found == *file)
         {

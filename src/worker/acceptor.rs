@@ -115,7 +115,7 @@ impl Drop for AcceptGuard<'_> {
     }
 }
 
-/// An acceptor that is registered with the runtime of one worker.
+/// An acceptor registered with the runtime of one worker.
 #[derive(Debug)]
 pub struct RegisteredAcceptor {
     pub acceptor: Arc<Acceptor>,
@@ -123,10 +123,10 @@ pub struct RegisteredAcceptor {
 }
 
 impl RegisteredAcceptor {
-    /// Registers the listener with the runtime that is entered.
+    /// Registers the listener with the present runtime.
     ///
     /// # Errors
-    /// When epoll takes no more descriptors, or has this one already.
+    /// If epoll takes no more descriptors, or has this one already.
     pub fn new(acceptor: Arc<Acceptor>) -> io::Result<Self> {
         let listener = sys::register_listener(acceptor.listener.shared_fd())?;
         Ok(Self { acceptor, listener })
