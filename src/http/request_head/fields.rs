@@ -158,20 +158,21 @@ fn end_of_name(name: &[u8]) -> usize {
 }
 
 /// The `unreserved` and `sub-delims` of RFC 3986 §2.2 and §2.3.
-const IN_NAMES: [bool; 256] = {
-    const BESIDE_LETTERS_AND_DIGITS: &[u8] = b"-._~!$&'()*+,;=";
+const IN_NAMES: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=");
 
-    let (mut table, mut byte, mut i) = ([false; 256], 0_u8, 0);
+/// Returns the set of the ASCII letters, the digits, and these `marks`.
+pub const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
+    let (mut set, mut byte, mut i) = ([false; 256], 0_u8, 0);
     while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
+        set[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
-    while i < BESIDE_LETTERS_AND_DIGITS.len() {
-        table[BESIDE_LETTERS_AND_DIGITS[i] as usize] = true;
+    while i < marks.len() {
+        set[marks[i] as usize] = true;
         i += 1;
     }
-    table
-};
+    set
+}
 
 #[cfg(test)]
 mod tests {

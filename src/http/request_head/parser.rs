@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{
     Framing, RequestHead, Version,
-    fields::{HeaderKind, elements, is_host, is_json_type, length_of, trim},
+    fields::{HeaderKind, elements, is_host, is_json_type, length_of, letters_digits_and, trim},
     rules::{HeadError, HeadErrors, RequestRejection},
 };
 use crate::http::policy::Policy;
@@ -349,17 +349,4 @@ fn is_in_token(byte: u8) -> bool {
 }
 
 /// The `tchar` of RFC 9110 §5.6.2.
-const IN_TOKENS: [bool; 256] = {
-    const MARKS: &[u8] = b"!#$%&'*+-.^_`|~";
-
-    let (mut table, mut byte, mut i) = ([false; 256], 0_u8, 0);
-    while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    while i < MARKS.len() {
-        table[MARKS[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
+const IN_TOKENS: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
