@@ -21,7 +21,7 @@ fn replay(target: &str, check: fn(&[u8])) {
             let path = file.expect("a file of the corpus").path();
             let input = fs::read(&path).expect("a file that can be read");
             if catch_unwind(AssertUnwindSafe(|| check(&input))).is_err() {
-                eprintln!("That was {}.", path.display());
+                eprintln!("Failed: {}", path.display());
                 failed.push(path);
             }
             inputs += 1;

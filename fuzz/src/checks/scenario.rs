@@ -1,4 +1,4 @@
-//! A client and a connection of pixeld's, step by step, in a time that passes only when it is told to.
+//! A client and a connection, step by step. Time passes only in the steps that say so.
 
 use std::{
     cell::Cell,
@@ -26,43 +26,43 @@ use tokio::{
     time::{Instant, advance},
 };
 
-/// The shortest time that is told apart.
+/// The shortest time that is distinguished.
 pub const TICK: Duration = Duration::from_secs(1);
 
 /// Timers are late by up to a millisecond, and so is a tick.
 const LATE: Duration = TICK.saturating_add(Duration::from_millis(2));
 
-/// So that no two things happen at the same time.
+/// A difference in time, so that no two steps happen at the same time.
 const MOMENT: Duration = Duration::from_nanos(1);
 
-/// A connection that is not over so long after all was sent hangs.
+/// The number of ticks after the last byte after which an open connection counts as hanging.
 const LONGEST: u32 = 40;
 
-/// What happens next.
+/// A step of the scenario.
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'s> {
     /// The client sends this.
     Send(&'s [u8]),
-    /// So many ticks go by.
+    /// This number of ticks passes.
     Wait(u32),
-    /// What comes next comes at the same time as what came last.
+    /// The next bytes arrive at the same time as the last ones.
     Rush,
-    /// The client stops reading, or begins again.
+    /// The client stops reading, or resumes.
     Read,
     /// The connection is asked to another worker.
     Move,
     /// All connections are asked to close.
     Close,
-    /// The daemon is drained, or is so no longer.
+    /// The daemon is drained, or resumed.
     Drain,
-    /// The other policy holds.
+    /// The other policy takes effect.
     Adopt,
 }
 
-/// One connection from its begin to its end.
+/// One connection from its beginning to its end.
 #[derive(Debug)]
 pub struct Scenario<'s> {
-    /// The first one holds at first.
+    /// The first one is in effect at the beginning.
     pub policies: [Policy; 2],
     pub steps: &'s [Step<'s>],
     /// The client says that it has sent all.
