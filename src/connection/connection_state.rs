@@ -233,7 +233,7 @@ impl ConnectionState {
 
     /// Whether a request or response is incomplete.
     pub fn is_under_way(&self) -> bool {
-        !matches!(self.phase.get(), Phase::Idle | Phase::Linger)
+        self.phase.get().has_request()
     }
 
     /// Records that the present request cannot be handed off.

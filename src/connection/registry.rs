@@ -235,7 +235,7 @@ mod tests {
         body.state.bind_here();
         assert!(!registry.has_more_to_hand_off());
         assert_eq!(registry.cut_by_closing(), (1, 1));
-        assert_eq!(registry.stats.idle(), 0);
+        assert_eq!(registry.stats.idle(), 1, "a lingering connection has no request");
     }
 
     #[test]

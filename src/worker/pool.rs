@@ -46,7 +46,7 @@ pub struct WorkerReport {
     /// Whether it was asked to exit, and accepts no connections.
     pub leaving: bool,
     pub open: u64,
-    /// The open connections that wait for their next request.
+    /// The open connections without a request in flight.
     pub idle: u64,
     /// The connections that were assigned to it since it started.
     pub taken: u64,
