@@ -249,7 +249,7 @@ struct Tap {
     is_over_limit: Cell<bool>,
     /// The number of bytes after the header section that hyper has read.
     received: Cell<usize>,
-    /// The number of bytes that are missing from a body with `content-length`. hyper may read no bytes after it.
+    /// The number of bytes that are missing from a body with `content-length`. hyper does not get the bytes after it.
     left: Cell<Option<usize>>,
     /// The size of the first chunk, from the digits that have arrived. `None` after its last digit.
     chunk_size: Cell<Option<usize>>,

@@ -100,7 +100,7 @@ struct WholeRequest<'i> {
 
 /// The reason why the rest of the input was not handled.
 enum BatchEnd {
-    /// It is empty, or an incomplete header section.
+    /// The rest is empty, or an incomplete header section.
     Incomplete,
     /// The next request is handled after the responses of this batch are sent.
     Later,

@@ -11,7 +11,7 @@ pub struct BufList {
     /// None of them is empty.
     pieces: VecDeque<Bytes>,
     remaining: usize,
-    /// The size of the copy, if [`Self::shrink`] has made one.
+    /// The size of the last copy that [`Self::shrink`] made.
     copied: Option<usize>,
 }
 

@@ -17,7 +17,7 @@ pub struct Policy {
     pub body_timeout: Duration,
     /// From the start of a response until the client has received it.
     pub write_timeout: Duration,
-    /// From the end of a response to the first byte of the next request.
+    /// From the start of a connection, or the end of a response, to the first byte of the next request.
     pub keep_alive_timeout: Duration,
     /// The status of the response to a pixel whose value is outside 0..=255.
     pub range_error_status: StatusCode,

@@ -102,8 +102,8 @@ impl Response {
         })
     }
 
-    /// Returns location and type of the first error of an invalid body, such as `body.x: missing`. In the response,
-    /// both precede all text of the client.
+    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. In the
+    /// response, both precede all text of the client.
     fn first_error(&self) -> Option<String> {
         let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
         let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;

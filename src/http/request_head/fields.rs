@@ -12,7 +12,7 @@ pub enum HeaderKind {
     ContentEncoding,
     Connection,
     Expect,
-    /// The client of the proxy.
+    /// The address of the proxy's client.
     RealIp,
 }
 

@@ -26,6 +26,7 @@ pub struct HeadParser {
     lines: usize,
     errors: HeadErrors,
     is_http10: bool,
+    /// Whether the method is HEAD.
     is_head: bool,
     /// The number of `host` fields.
     hosts: usize,
