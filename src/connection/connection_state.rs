@@ -147,6 +147,9 @@ impl ConnectionState {
     fn enter(&self, phase: Phase, now: Instant) {
         let before = self.phase.replace(phase);
         self.since.set(now);
+        if phase == Phase::Idle {
+            self.is_bound_here.set(false);
+        }
         self.publish();
         // Counted last: a client that has just read these statistics must find that eviction agrees with them.
         match (before.has_request(), phase.has_request()) {

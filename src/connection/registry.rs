@@ -235,7 +235,10 @@ mod tests {
         body.state.bind_here();
         assert!(!registry.has_more_to_hand_off());
         assert_eq!(registry.cut_by_closing(), (1, 1));
-        assert_eq!(registry.stats.idle(), 1, "a lingering connection has no request");
+        body.state.begin_response(Instant::now(), 1);
+        body.state.end_response();
+        assert!(registry.has_more_to_hand_off(), "the next request is not bound");
+        assert_eq!(registry.stats.idle(), 2, "a lingering connection has no request");
     }
 
     #[test]
