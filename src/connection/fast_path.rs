@@ -264,7 +264,7 @@ impl FastPath {
                 }
             }
             let parsed = parser.parse(batch.rest, &policy, is_drained);
-            // Borrowed, because a move would copy the head.
+            // Borrowed, because a move would copy it.
             let head = match &parsed {
                 Parsed::Complete(head) => head,
                 Parsed::Incomplete => {

@@ -95,7 +95,7 @@ impl Response {
             Outcome::TimedOut => "the request did not arrive in time",
             Outcome::TooLarge => "the body is over limits.body",
             Outcome::UnsupportedMediaType => "the body has a content encoding",
-            Outcome::HeadTooLarge => "the head is over limits.header, or has too many fields",
+            Outcome::HeadTooLarge => "the header section is over limits.header, or has too many fields",
             Outcome::NotImplemented => "the transfer encoding is not chunked",
             Outcome::Unavailable => "the daemon is drained",
             Outcome::Failed => "a fault of the daemon's own",

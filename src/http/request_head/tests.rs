@@ -219,7 +219,7 @@ fn proxy_names_its_client() {
     for (fields, expected) in [
         ("X-Real-IP: 192.0.2.7\r\n", Some([192, 0, 2, 7].into())),
         ("x-real-ip: \t192.0.2.7 \r\nx-real-ip: 192.0.2.8\r\n", Some([192, 0, 2, 7].into())),
-        ("x-real-ip: nobody\r\n", None),
+        ("x-real-ip: unknown\r\n", None),
         ("", None),
     ] {
         let text = with(fields);
