@@ -117,7 +117,7 @@ impl WorkerStats {
         self.open.load(Relaxed).try_into().unwrap_or(0)
     }
 
-    /// Returns the connections that wait for their next request.
+    /// Returns the number of connections without a request in progress.
     pub fn idle(&self) -> u64 {
         self.idle.load(Relaxed)
     }

@@ -227,7 +227,7 @@ pub fn saturating_sum(counts: impl IntoIterator<Item = u64>) -> u64 {
 pub struct ConnectionStats {
     /// Open connections.
     pub open: u64,
-    /// Open connections that wait for their next request.
+    /// Open connections without a request in progress.
     pub idle: u64,
     /// Connections accepted.
     pub accepted: u64,

@@ -25,7 +25,7 @@ pub struct WorkerInfo {
     pub requests: u64,
     /// Open connections.
     pub connections: u64,
-    /// Open connections that wait for their next request.
+    /// Open connections without a request in progress.
     pub idle_connections: u64,
     /// Connections taken since the worker started, from clients and from other workers.
     pub connections_taken: u64,
