@@ -152,12 +152,12 @@ fn logs_of_a_burst_fit_on_a_small_disk() {
         assert!(finding["summary"].as_str().unwrap().contains(part), "{finding:#}");
         finding["fix"][0].as_str().unwrap().to_owned()
     };
-    finds("are free for logs, which may need 1.0 GiB");
+    finds("free for logs, which may need 1.0 GiB");
     c5.run(&format!("systemctl stop pixeld-logrotate.timer && truncate -s 300M {LOG}"));
     let fix = finds("has 300.0 MiB and is not rotated");
     c5.run(fix.strip_prefix("sudo ").unwrap());
     c5.wait_for(&format!("test $(stat -c %s {LOG}) -lt 1000000"));
-    finds("are free for logs, which may need 1.0 GiB");
+    finds("free for logs, which may need 1.0 GiB");
 
     c5.run("systemctl stop nginx");
     assert_eq!(
