@@ -181,7 +181,7 @@ pub fn unix_address(value: &DeValue<'_>) -> Result<Address> {
 fn address(value: &DeValue<'_>) -> Result<Address> {
     match value {
         DeValue::String(text) => text.parse().map_err(|error: crate::net::InvalidAddress| error.to_string()),
-        _ => Err(format!(r#"{} is no address: write text such as "127.0.0.1:8000""#, source(value))),
+        _ => Err(format!(r#"{} is not an address: write text such as "127.0.0.1:8000""#, source(value))),
     }
 }
 
@@ -350,7 +350,7 @@ mod tests {
             ("\"127.0.0.1:1\"", "is not a list"),
             (r#"["127.0.0.1:1", "127.0.0.1:1"]"#, "twice"),
             (r#"["127.0.0.1:1", "0.0.0.0:1"]"#, "0.0.0.0:1 overlaps 127.0.0.1:1"),
-            ("[8000]", "8000 is no address"),
+            ("[8000]", "8000 is not an address"),
         ] {
             let error = parse(text, addresses).unwrap_err();
             assert!(error.contains(part), "{error}");

@@ -79,8 +79,8 @@ impl Response {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
-                Some(error) => return format!("the body is no pixel: {error}").into(),
-                None => "the body is no pixel",
+                Some(error) => return format!("the body is not a pixel: {error}").into(),
+                None => "the body is not a pixel",
             },
             Outcome::OutOfRange => "the value is not in 0..=255",
             Outcome::Malformed if self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
@@ -98,7 +98,7 @@ impl Response {
             Outcome::HeadTooLarge => "the header section is over limits.header, or has too many fields",
             Outcome::NotImplemented => "the transfer encoding is not chunked",
             Outcome::Unavailable => "the daemon is drained",
-            Outcome::Failed => "a fault of the daemon's own",
+            Outcome::Failed => "internal error of the daemon",
         })
     }
 

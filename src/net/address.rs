@@ -20,7 +20,7 @@ pub enum Address {
 
 /// A text that is not an [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text} is no address: {reason}")]
+#[error("{text} is not an address: {reason}")]
 pub struct InvalidAddress {
     /// The text in quotes.
     text: String,
