@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use super::{
+    event_receiver::{self, EventReceiver},
     process,
-    watch_events::{self, EventReceiver},
 };
 use crate::{
     control::{
@@ -106,7 +106,7 @@ impl ControlHandler for QueueHandler {
     }
 
     fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
-        watch_events::subscribe(&self.log)
+        event_receiver::subscribe(&self.log)
     }
 
     fn report(&self, fault: ServerFault) {

@@ -5,6 +5,7 @@ mod args;
 mod config_reader;
 mod control_queue;
 mod control_service;
+mod event_receiver;
 mod handoff;
 mod listeners;
 mod main_loop;
@@ -17,7 +18,6 @@ mod signals;
 mod state;
 mod statistics;
 mod stats_adoption;
-mod watch_events;
 mod watchdog;
 
 use std::{

@@ -3,11 +3,11 @@
 
 mod buf_list;
 mod catch_panic;
-mod policy;
+mod limits;
 pub mod request_head;
 mod response;
 
 pub use buf_list::BufList;
 pub use catch_panic::catch_panic;
-pub use policy::Policy;
+pub use limits::Policy;
 pub use response::{HeadWriter, ReplyTo, Response};

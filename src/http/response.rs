@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     buf_list::BufList,
     catch_panic::catch_panic,
-    policy::Policy,
+    limits::Policy,
     request_head::{RequestHead, RequestRejection, Version},
 };
 use crate::{

@@ -4,8 +4,8 @@
 mod caller;
 mod event;
 mod event_bus;
-mod event_kind;
 mod journal_fields;
+mod message_catalog;
 mod sink;
 mod write_queue;
 
@@ -13,7 +13,7 @@ pub use crate::control::Level;
 pub use caller::{Caller, Client};
 pub use event::{Event, counted};
 pub use event_bus::RecordedEvent;
-pub use event_kind::EventKind;
 pub use journal_fields::Fields;
+pub use message_catalog::EventKind;
 pub use sink::{Sink, Target};
 pub use write_queue::Log;

@@ -16,7 +16,7 @@ use tracing::{
 };
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
-use super::{event::Event, event_kind::EventKind, journal_fields::Fields};
+use super::{event::Event, journal_fields::Fields, message_catalog::EventKind};
 use crate::{
     control::Level,
     environment::{JOURNAL_STREAM, NO_COLOR, TERM, Variable},

@@ -5,7 +5,7 @@ use super::{
     fields::{HeaderKind, elements, is_host, is_json_type, length_of, letters_digits_and, trim},
     rules::{HeadError, HeadErrors, RequestRejection},
 };
-use crate::http::policy::Policy;
+use crate::http::limits::Policy;
 
 /// The most fields of a head.
 const MAX_FIELDS: usize = 100;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use super::*;
-use crate::http::policy::Policy;
+use crate::http::limits::Policy;
 
 fn policy() -> Policy {
     let second = Duration::from_secs(1);
