@@ -13,13 +13,13 @@ mod integer;
 mod json;
 mod object_builder;
 mod python_json;
-mod response;
+mod response_body;
 mod validate;
 
 pub use digits::Digits;
 pub use error_detail::Detail;
 pub use fast_decode::fast_decode;
-pub use response::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
+pub use response_body::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{Rejection, reject_text, validate};
 
 /// A function that reads a body that was sent as JSON, as [`parse`] does.
