@@ -28,7 +28,8 @@ fn first_connection_starts_the_service() {
     let answer =
         site.c5.client().send(site.c5.unix("/run/pixeld/http.sock"), &Request::pixel(PIXEL)).unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, ECHO));
-    site.c5.run("systemctl is-active pixeld");
+    // The daemon serves before systemd has read READY=1.
+    site.c5.wait_for("systemctl is-active pixeld");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn doctor_works_on_the_oldest_release() {
     }
     host.run("systemctl stop pixeld");
     assert_is_well(&host);
-    host.run("systemctl is-active pixeld");
+    host.wait_for("systemctl is-active pixeld");
     host.run("systemctl stop pixeld.socket");
     let report = doctor(&host);
     let wrong = ["daemon", "sockets", "sockets", "sockets", "sockets"];
