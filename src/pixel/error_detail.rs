@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     document::{Document, Value},
-    python_json,
+    json_writer,
 };
 
 /// The fields of a pixel, in the order in which errors are reported.
@@ -94,7 +94,7 @@ impl DetailBuilder {
         if !FIELDS.iter().all(has) {
             let Self { text, .. } = &mut builder;
             let mut fields = Vec::new();
-            python_json::write_object(members, document, text, |name, range| {
+            json_writer::write_object(members, document, text, |name, range| {
                 if let Some(field) = FIELDS.into_iter().find(|field| *field == name) {
                     fields.push((field, range));
                 }
@@ -152,7 +152,7 @@ impl DetailBuilder {
 
     fn write_input(&mut self, input: &Value<'_>, document: &Document<'_>) {
         let begin = self.text.len();
-        python_json::write(input, document, &mut self.text);
+        json_writer::write(input, document, &mut self.text);
         self.push_written(begin);
     }
 

@@ -8,11 +8,11 @@ mod digits;
 mod document;
 mod error_detail;
 mod fast_decode;
-mod float;
+mod float_parser;
 mod integer;
-mod json;
+mod json_parser;
+mod json_writer;
 mod object_builder;
-mod python_json;
 mod response_body;
 mod validate;
 

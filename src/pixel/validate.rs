@@ -3,8 +3,8 @@ use super::{
     document::{Document, Value},
     error_detail::{Detail, DetailBuilder, FIELDS},
     integer::{self, IntegerError},
-    json::{self, JsonError},
-    python_json,
+    json_parser::{self, JsonError},
+    json_writer,
 };
 
 /// Why a body is rejected, and the response to it.
@@ -26,8 +26,8 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     if body.is_empty() {
         return Err(reject_empty());
     }
-    let text = json::decode_utf8(body).map_err(reject_json)?;
-    let document = json::parse(&text).map_err(reject_json)?;
+    let text = json_parser::decode_utf8(body).map_err(reject_json)?;
+    let document = json_parser::parse(&text).map_err(reject_json)?;
     let Value::Object(members) = &document.root else {
         return Err(reject_non_object(&document, body.len()));
     };
@@ -89,7 +89,7 @@ fn reject_json(error: JsonError) -> Rejection {
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
             )
             .into_bytes();
-            python_json::write_text(message, &mut detail);
+            json_writer::write_text(message, &mut detail);
             detail.extend_from_slice(b"}}]}");
             Rejection::Invalid(Detail::from_text(detail))
         }

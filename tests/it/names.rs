@@ -30,7 +30,7 @@ const EARLIER: &[(&str, &str)] = &[
     ("Door", "HttpListener"),
     ("doors", "listeners"),
     ("Doors", "Listeners"),
-    ("echo", "python_json"),
+    ("echo", "json_writer"),
     ("entrance", "acceptor"),
     ("Entrance", "Acceptor"),
     ("everywhere", "fanout"),

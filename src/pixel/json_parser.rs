@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     document::{Document, Member, Value},
-    float,
+    float_parser,
     integer::MAX_DIGITS,
     object_builder::ObjectBuilder,
 };
@@ -283,7 +283,7 @@ impl<'a> Parser<'a> {
         }
         let text = &self.rest()[..end];
         let value = if end > integral {
-            Value::Float(float::parse(text).ok_or(JsonError::Unreadable)?)
+            Value::Float(float_parser::parse(text).ok_or(JsonError::Unreadable)?)
         } else if whole > MAX_DIGITS {
             return Err(JsonError::Unreadable);
         } else {

@@ -116,7 +116,7 @@ fn write_tiny(text: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::json::{decode_utf8, parse},
+        super::json_parser::{decode_utf8, parse},
         *,
     };
 
