@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use super::{
-    event_receiver::{self, EventReceiver},
-    process,
+    process_resources,
+    watch_events::{self, EventReceiver},
 };
 use crate::{
     control::{
@@ -106,7 +106,7 @@ impl ControlHandler for QueueHandler {
     }
 
     fn events(&self) -> (Vec<EventInfo>, EventReceiver) {
-        event_receiver::subscribe(&self.log)
+        watch_events::subscribe(&self.log)
     }
 
     fn report(&self, fault: ServerFault) {
@@ -157,7 +157,7 @@ impl QueryThrottle {
             sleep_until(next).await;
         }
         let sent = Instant::now();
-        let descriptors_used = if query == Query::Stats { process::descriptors_used() } else { 0 };
+        let descriptors_used = if query == Query::Stats { process_resources::descriptors_used() } else { 0 };
         let (reply, snapshot) = oneshot::channel();
         // Set first, because the client may be disconnected before the reply.
         state.next = Some(sent + Self::MIN_PAUSE);

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     control_queue::{ControlQueue, ControlRequest},
-    process,
+    process_resources,
     state::Daemon,
 };
 use crate::{
@@ -99,10 +99,10 @@ impl Daemon {
                 started_unix_ms: unix_ms(statistics.started_at),
                 uptime_ms: millis(statistics.started.elapsed()),
                 starts: memory.starts.get(),
-                cpu_ms: millis(process::cpu_time()),
-                memory_bytes: measured(process::resident_bytes()),
+                cpu_ms: millis(process_resources::cpu_time()),
+                memory_bytes: measured(process_resources::resident_bytes()),
                 descriptors_used: measured(descriptors_used),
-                descriptors_allowed: process::descriptors_allowed(),
+                descriptors_allowed: process_resources::descriptors_allowed(),
             },
             counters_since_unix_ms: memory.since_unix_ms(),
             config_loaded_unix_ms: unix_ms(config.loaded_at),

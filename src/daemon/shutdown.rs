@@ -14,7 +14,7 @@ use super::{
     handoff::{Handoff, HandoffSender},
     signals::StopSignals,
     state::Daemon,
-    watchdog::TICK,
+    worker_watchdog::TICK,
 };
 use crate::log::{Event, counted};
 

@@ -11,7 +11,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks that the workers make progress, and feeds systemd's watchdog (`WatchdogSec=`) while they do.
 #[derive(Debug)]
-pub struct Watchdog {
+pub struct WorkerWatchdog {
     /// `WatchdogSec=` of systemd.
     timeout: Option<Duration>,
     /// The number of the worker that the last check found stalled.
@@ -20,7 +20,7 @@ pub struct Watchdog {
     was_late: bool,
 }
 
-impl Watchdog {
+impl WorkerWatchdog {
     pub fn new() -> Self {
         Self {
             timeout: systemd::watchdog_timeout(),
