@@ -6,8 +6,10 @@ mod catch_panic;
 mod limits;
 pub mod request_head;
 mod response;
+mod response_head;
 
 pub use buf_list::BufList;
 pub use catch_panic::catch_panic;
 pub use limits::Policy;
-pub use response::{HeadWriter, ReplyTo, Response};
+pub use response::Response;
+pub use response_head::{HeadWriter, ReplyTo};

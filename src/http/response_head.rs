@@ -1,0 +1,208 @@
+use std::{
+    cell::{Cell, RefCell},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Buf;
+use tokio::time::Instant;
+
+use super::{
+    request_head::{RequestHead, Version},
+    response::Response,
+};
+use crate::stats::Outcome;
+
+/// The properties of a request that affect the header section of its response.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyTo {
+    /// The version of the response.
+    pub version: Version,
+    /// Whether the method is HEAD, so the response has no body (RFC 9110 §9.3.2).
+    pub is_head: bool,
+    /// Whether the client asks the server to close the connection after the response.
+    pub closes: bool,
+}
+
+impl ReplyTo {
+    /// A request that cannot be parsed, or is incomplete.
+    pub const UNREADABLE: Self = Self { version: Version::Http11, is_head: false, closes: true };
+}
+
+impl From<&RequestHead> for ReplyTo {
+    fn from(head: &RequestHead) -> Self {
+        Self { version: head.version, is_head: head.is_head, closes: head.closes }
+    }
+}
+
+/// Writes the header sections of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
+#[derive(Debug)]
+pub struct HeadWriter {
+    /// For accepted requests: the header section up to the digits of the length, for each [`Self::variant`].
+    accepted: RefCell<[Vec<u8>; 4]>,
+    /// For any response: the same without the status line and the fields that only some responses have.
+    common: RefCell<[Vec<u8>; 4]>,
+    /// When the formatted date expires.
+    expires: Cell<Instant>,
+}
+
+impl Default for HeadWriter {
+    fn default() -> Self {
+        Self { accepted: RefCell::default(), common: RefCell::default(), expires: Cell::new(Instant::now()) }
+    }
+}
+
+impl HeadWriter {
+    /// Appends the header section of the response to an accepted request, faster than [`Self::write`].
+    pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+        self.refresh(now);
+        out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
+        Self::write_length(length, out);
+    }
+
+    /// Appends the header section of a response.
+    pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+        self.refresh(now);
+        let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let field = match response.outcome {
+            Outcome::MethodNotAllowed => "\r\nallow: POST",
+            // Asks a proxy that has no other host to wait a second before it repeats the request.
+            Outcome::Unavailable => "\r\nretry-after: 1",
+            _ => "",
+        };
+        let reason = response.status.canonical_reason().unwrap_or_default();
+        for part in [version, " ", response.status.as_str(), " ", reason, field] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(&self.common.borrow()[Self::variant(to.version, is_last)]);
+        Self::write_length(response.body.remaining(), out);
+    }
+
+    fn variant(version: Version, is_last: bool) -> usize {
+        2 * usize::from(version == Version::Http10) + usize::from(is_last)
+    }
+
+    fn write_length(length: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    fn refresh(&self, now: Instant) {
+        if now >= self.expires.get() {
+            self.renew(now, SystemTime::now());
+        }
+    }
+
+    /// Writes the variants with a new date. The date expires by the monotonic clock, so it is correct within a second
+    /// after the system clock was set.
+    #[cold]
+    fn renew(&self, now: Instant, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = date(time);
+        let (mut accepted, mut common) = (self.accepted.borrow_mut(), self.common.borrow_mut());
+        // The default of `connection` depends on the version (RFC 9112 §9.3).
+        for (version, is_last, start, connection) in [
+            (Version::Http11, false, "HTTP/1.1 200 OK", ""),
+            (Version::Http11, true, "HTTP/1.1 200 OK", "connection: close\r\n"),
+            (Version::Http10, false, "HTTP/1.0 200 OK", "connection: keep-alive\r\n"),
+            (Version::Http10, true, "HTTP/1.0 200 OK", ""),
+        ] {
+            let fields =
+                format!("\r\ncontent-type: application/json\r\ndate: {date}\r\n{connection}content-length: ");
+            let variant = Self::variant(version, is_last);
+            accepted[variant] = [start, &fields].concat().into();
+            common[variant] = fields.into();
+        }
+        self.expires.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
+    }
+}
+
+/// Returns the value of a `date` field. Its year has four digits (RFC 9110 §5.6.7), so a time before 1970 or after
+/// 9999 becomes the nearest date in between.
+fn date(time: SystemTime) -> String {
+    /// 9999-12-31 23:59:59
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hyper::StatusCode;
+
+    use super::*;
+    use crate::http::request_head::RequestRejection;
+
+    #[test]
+    fn date_outside_four_digit_years_is_the_nearest_inside() {
+        let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1 << 40));
+        assert_eq!(date(epoch + far), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date(epoch - far), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn date_follows_a_clock_that_is_set_back_and_forth() {
+        let (heads, hour) = (HeadWriter::default(), Duration::from_secs(3600));
+        let (mut now, time) =
+            (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
+        for (time, text) in [
+            (time, "Fri, 15 Jan 2027 08:00:00 GMT"),
+            (time - hour, "Fri, 15 Jan 2027 07:00:00 GMT"),
+            (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
+        ] {
+            assert!(now >= heads.expires.get(), "the previous date is still in effect");
+            heads.renew(now, time);
+            assert!(String::from_utf8_lossy(&heads.accepted.borrow()[0]).contains(text));
+            now += Duration::from_millis(750);
+        }
+    }
+
+    const KEPT: ReplyTo = ReplyTo { closes: false, ..ReplyTo::UNREADABLE };
+
+    #[test]
+    fn accepted_head_is_that_of_any_response() {
+        let (heads, now) = (HeadWriter::default(), Instant::now());
+        for version in [Version::Http10, Version::Http11] {
+            for is_last in [false, true] {
+                let to = ReplyTo { version, ..KEPT };
+                let body = Bytes::from_static(b"{}").into();
+                let (mut accepted, mut any) = (Vec::new(), Vec::new());
+                heads.write_accepted(now, 2, to, is_last, &mut accepted);
+                let response = Response::new(Outcome::Ok, StatusCode::OK, body);
+                heads.write(now, &response, to, is_last, &mut any);
+                assert_eq!(accepted, any);
+            }
+        }
+    }
+
+    #[test]
+    fn head_has_the_date_and_the_length() {
+        let (heads, mut out) = (HeadWriter::default(), Vec::new());
+        heads.write_accepted(Instant::now(), 68, KEPT, false, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (begin, rest) = text.split_once("date: ").unwrap();
+        assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
+        let date = rest.strip_suffix("\r\ncontent-length: 68\r\n\r\n").unwrap();
+        let date = httpdate::parse_http_date(date).unwrap();
+        assert!(date.elapsed().unwrap() < Duration::from_secs(5), "{rest}");
+    }
+
+    #[test]
+    fn head_says_whether_the_connection_stays_open() {
+        let heads = HeadWriter::default();
+        let head = |version, is_last| {
+            let (mut out, response) = (Vec::new(), Response::from(RequestRejection::FAILED));
+            let to = ReplyTo { version, ..ReplyTo::UNREADABLE };
+            heads.write(Instant::now(), &response, to, is_last, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let closes = head(Version::Http11, true);
+        assert!(closes.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{closes}");
+        assert!(closes.contains("\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"), "{closes}");
+        assert!(head(Version::Http10, false).contains("\r\nconnection: keep-alive\r\n"));
+        for (version, is_last) in [(Version::Http11, false), (Version::Http10, true)] {
+            assert!(!head(version, is_last).contains("connection"), "{version:?}");
+        }
+    }
+}
