@@ -11,8 +11,8 @@ use tokio::{
 
 use super::{
     control_queue::{ControlQueue, ControlRequest},
+    daemon_state::Daemon,
     process_resources,
-    state::Daemon,
 };
 use crate::{
     control::{

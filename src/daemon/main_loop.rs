@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    handoff::HandoffSender, shutdown::Shutdown, signals::StopSignals, state::Daemon,
+    daemon_state::Daemon, handoff::HandoffSender, shutdown::Shutdown, signals::StopSignals,
     worker_watchdog::WorkerWatchdog,
 };
 use crate::{exit::Exit, log::Caller};

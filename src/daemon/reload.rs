@@ -1,4 +1,4 @@
-use super::{config_reader::ReadError, state::Daemon};
+use super::{config_reader::ReadError, daemon_state::Daemon};
 use crate::{
     config::Loaded,
     control::{ControlError, ReloadReply, SettingChange},

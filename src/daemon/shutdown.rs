@@ -11,9 +11,9 @@ use tokio::{
 };
 
 use super::{
+    daemon_state::Daemon,
     handoff::{Handoff, HandoffSender},
     signals::StopSignals,
-    state::Daemon,
     worker_watchdog::TICK,
 };
 use crate::log::{Event, counted};

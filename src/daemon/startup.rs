@@ -21,12 +21,12 @@ use super::{
     args::DaemonArgs,
     config_reader::ConfigReader,
     control_queue, counter_adoption,
+    daemon_state::Daemon,
     handoff::{self},
     listeners::{Listeners, Sockets},
     main_loop::MainLoop,
     panic_hook, process_resources,
     signals::{self, StopSignals},
-    state::Daemon,
     statistics::Statistics,
     worker_watchdog::WorkerWatchdog,
 };

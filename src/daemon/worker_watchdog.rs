@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::state::Daemon;
+use super::daemon_state::Daemon;
 use crate::{log::Event, systemd};
 
 /// Interval of the status, the watchdog and the check for stalled workers.

@@ -3,17 +3,17 @@
 
 mod caller;
 mod event;
-mod event_bus;
 mod journal_fields;
 mod message_catalog;
+mod recent_events;
 mod sink;
 mod write_queue;
 
 pub use crate::control::Level;
 pub use caller::{Caller, Client};
 pub use event::{Event, counted};
-pub use event_bus::RecordedEvent;
 pub use journal_fields::Fields;
 pub use message_catalog::EventKind;
+pub use recent_events::RecordedEvent;
 pub use sink::{Sink, Target};
 pub use write_queue::Log;

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use super::{
     event::Event,
-    event_bus::{EventBus, RecordedEvent},
+    recent_events::{RecentEvents, RecordedEvent},
     sink::Sink,
 };
 use crate::control::Level;
@@ -40,7 +40,7 @@ struct LogState {
     level: AtomicU8,
     dropped: AtomicU64,
     is_stalled: AtomicBool,
-    bus: EventBus,
+    recent: RecentEvents,
 }
 
 impl LogState {
@@ -48,7 +48,7 @@ impl LogState {
     fn count_dropped(&self, reason: &str) {
         self.dropped.fetch_add(1, Relaxed);
         if !self.is_stalled.swap(true, Relaxed) {
-            self.bus.publish(&Event::LogStalled { reason: reason.into() });
+            self.recent.publish(&Event::LogStalled { reason: reason.into() });
         }
     }
 }
@@ -103,7 +103,7 @@ impl Log {
     pub fn send(&self, event: Event) {
         let level = event.level();
         if level < Level::Debug {
-            self.state.bus.publish(&event);
+            self.state.recent.publish(&event);
         }
         let item = QueueItem::Event(event, Location::caller());
         if self.wants(level) && self.queue.try_send(item).is_err() {
@@ -113,7 +113,7 @@ impl Log {
 
     /// Returns the recent events and a receiver of the next ones, independent of the level, except debug.
     pub fn subscribe(&self) -> (Vec<RecordedEvent>, broadcast::Receiver<RecordedEvent>) {
-        self.state.bus.subscribe()
+        self.state.recent.subscribe()
     }
 
     /// Returns the number of dropped lines since the start.
@@ -190,7 +190,7 @@ impl Writer {
         let is_written = self.write_to_sink(&event, Location::caller()).is_ok();
         if is_written {
             self.state.is_stalled.store(false, Relaxed);
-            self.state.bus.publish(&event);
+            self.state.recent.publish(&event);
             self.failure = None;
         }
         is_written

@@ -17,7 +17,7 @@ use tokio::{
 
 pub use self::codec::HandoffSender;
 use self::codec::{ReceivedConnections, socket_pair};
-use super::state::Daemon;
+use super::daemon_state::Daemon;
 use crate::{
     connection::DetachedConnection,
     log::{Event, Log},

@@ -22,18 +22,18 @@ pub struct RecordedEvent {
 /// The recent events, and the subscribers that wait for the next one, without those of level debug. It works without
 /// the journal.
 #[derive(Debug)]
-pub(super) struct EventBus {
+pub(super) struct RecentEvents {
     recent: Mutex<VecDeque<RecordedEvent>>,
     subscribers: broadcast::Sender<RecordedEvent>,
 }
 
-impl Default for EventBus {
+impl Default for RecentEvents {
     fn default() -> Self {
         Self { recent: Mutex::default(), subscribers: broadcast::Sender::new(SUBSCRIBER_LAG) }
     }
 }
 
-impl EventBus {
+impl RecentEvents {
     pub fn publish(&self, event: &Event) {
         let recorded = RecordedEvent { at: SystemTime::now(), event: event.clone() };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,15 +58,15 @@ mod tests {
 
     #[test]
     fn subscriber_gets_history_and_new_events() {
-        let bus = EventBus::default();
+        let events = RecentEvents::default();
         for worker in 1..=HISTORY_LEN + 5 {
-            bus.publish(&Event::WorkerStarted { worker });
+            events.publish(&Event::WorkerStarted { worker });
         }
-        let (recent, mut next) = bus.subscribe();
+        let (recent, mut next) = events.subscribe();
         assert_eq!(recent.len(), HISTORY_LEN);
         assert!(matches!(recent[0].event, Event::WorkerStarted { worker: 6 }));
         assert!(next.try_recv().is_err());
-        bus.publish(&Event::AcceptResumed);
+        events.publish(&Event::AcceptResumed);
         assert!(matches!(next.try_recv().unwrap().event, Event::AcceptResumed));
     }
 }
