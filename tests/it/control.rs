@@ -324,7 +324,7 @@ fn reload_of_a_faulty_file_fails_with_errors() {
     let output = daemon.ctl(&["reload"]);
     let file = daemon.config_file();
     assert_fails(&output, 78, &format!("{}:1: workers: 0 is not valid", file.display()));
-    assert_fails(&output, 78, &format!("{}:2: wrokers: there is no such key", file.display()));
+    assert_fails(&output, 78, &format!("{}:2: wrokers: unknown key", file.display()));
     assert_fails(&output, 78, "nothing was changed");
     assert_eq!(daemon.stats()["workers"], 2);
 }

@@ -53,7 +53,7 @@ fn check_reports_file_line_key_and_cause() {
     for (line, parts) in [
         ("FILE:1: workers: ", ["0", "1 to 1024"]),
         ("FILE:4: limits.body: ", ["\"lots\"", "16KiB"]),
-        ("FILE:5: limits.buddy: ", ["no such key", "limits.body"]),
+        ("FILE:5: limits.buddy: ", ["unknown key", "limits.body"]),
         ("FILE:8: listen.control: ", ["127.0.0.1:1", "unix:/"]),
     ] {
         let fault = lines.iter().find(|fault| fault.starts_with(line)).unwrap_or_else(|| panic!("{said}"));

@@ -139,7 +139,7 @@ fn rejected_configuration_is_a_problem() {
 
         host.write(file, "[limits]\nbodi = \"16KiB\"\n");
         host.run(&format!("chmod 0644 {file}"));
-        let fault = format!("{file}:2: limits.bodi: there is no such key; did you mean limits.body?");
+        let fault = format!("{file}:2: limits.bodi: unknown key (did you mean limits.body?)");
         finds(&host, "config", "problem", &fault);
         assert!(!host.try_run("systemctl restart pixeld").success());
         let starts = || host.entries("EVENT=configRejected").len();

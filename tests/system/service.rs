@@ -98,7 +98,7 @@ fn faulty_configuration_is_explained_and_recoverable() {
     let c5 = &site.c5;
     c5.run("systemctl start pixeld.socket");
     c5.write("/etc/pixeld/pixeld.toml", "workers = 2\n[limits]\nbodi = \"16KiB\"\n");
-    let fault = "/etc/pixeld/pixeld.toml:3: limits.bodi: there is no such key; did you mean limits.body?";
+    let fault = "/etc/pixeld/pixeld.toml:3: limits.bodi: unknown key (did you mean limits.body?)";
 
     let check = c5.try_run("pixeld --check");
     assert_eq!((check.status, check.stderr.trim()), (78, fault));

@@ -300,12 +300,12 @@ impl<'a> File<'a> {
             let is_same = |other: &Entry<'_>| other.config_key().is_some_and(|key| key.name == renamed.name);
             if all.iter().any(is_same) {
                 let (old, key) = (entry.name(), renamed.name);
-                let message = format!("old name of {key}, which this file sets too: remove this line");
+                let message = format!("deprecated name of {key}, which this file sets too: remove this line");
                 return errors.add(|| self.error(at, Some(old), message));
             }
-            let message =
-                format!("old name of {}, which the next version rejects: rename the key", known.name);
-            loaded.warnings.add(|| self.error(at, Some(entry.name()), message));
+            let (old, key) = (entry.name(), known.name);
+            let message = format!("{old} is deprecated: rename it to {key} (pixeld 0.3 rejects {old})");
+            loaded.warnings.add(|| self.error(at, None, message));
         }
         match (known.set)(&mut loaded.settings, entry.value) {
             Ok(()) => {
@@ -328,12 +328,15 @@ impl<'a> File<'a> {
         let hint = match (closest_key(name), header) {
             // A line after the header of a section belongs to that section.
             (Some(known), Some(header)) if name.ends_with(&format!(".{known}")) && header < self.line(at) => {
-                format!("; {known} belongs to no section: write this line above line {header}")
+                let line = self.line(at);
+                format!(
+                    " ({known} is in no section: move line {line} above line {header}, the first section)"
+                )
             }
-            (Some(known), _) => format!("; did you mean {known}?"),
+            (Some(known), _) => format!(" (did you mean {known}?)"),
             (None, _) => String::new(),
         };
-        self.error(at, Some(name.into()), format!("there is no such key{hint}"))
+        self.error(at, Some(name.into()), format!("unknown key{hint}"))
     }
 
     fn error(&self, at: usize, key: Option<String>, message: impl Into<String>) -> ConfigError {
