@@ -23,7 +23,7 @@ use crate::{
     },
     log::{Caller, Client, Event, Level},
     stats::{DrainedBy, HistogramSnapshot, Totals},
-    worker::WorkerReport,
+    worker::{Resized, WorkerReport},
 };
 
 /// Maximum time that a call waits for workers to exit.
@@ -167,7 +167,8 @@ impl Daemon {
         let resized =
             self.pool.borrow_mut().resize(target).map_err(|error| self.log_resize_failure(&error))?;
         self.config.borrow_mut().overrides.workers = count.map(|count| (count, attribution(caller)));
-        self.log.send(Event::WorkersSet { from: resized.from, to: resized.to, by: caller.into() });
+        let Resized { from, to, .. } = resized;
+        self.log.send(Event::WorkersSet { from, to, is_override: count.is_some(), by: caller.into() });
 
         let begun = Instant::now();
         let moved = || self.pool.borrow().moved() - moved_before;
@@ -204,7 +205,7 @@ impl Daemon {
         if before != level {
             self.config.borrow_mut().overrides.log_level = level.map(|level| (level, attribution(caller)));
             self.log.set_level(from.max(to));
-            self.log.send(Event::LogLevelSet { from, to, by: caller.into() });
+            self.log.send(Event::LogLevelSet { from, to, is_override: level.is_some(), by: caller.into() });
             self.log.set_level(to);
         }
         Ok(SetLogLevelReply { from: from.name().into(), to: to.name().into() })

@@ -129,11 +129,10 @@ const MAX_STATUS: usize = 1000;
 
 /// Logs the errors of the configuration and sends them to systemd as the status. Returns the exit code.
 fn fail_config(errors: &ConfigErrors) -> Exit {
-    let lines = errors.lines();
-    let status = format!("Configuration rejected: {}", lines.join("; "));
-    let status = sanitize::shorten(&status, MAX_STATUS).into_owned();
+    let event = Event::ConfigRejected { faults: errors.lines() };
+    let status = sanitize::shorten(&event.message(), MAX_STATUS).into_owned();
     if let Ok(log) = open_log(Target::Auto, Level::Info) {
-        log.send(Event::ConfigRejected { faults: lines });
+        log.send(event);
         log.flush(LOG_FLUSH_LIMIT);
     }
     // For `systemctl status`.

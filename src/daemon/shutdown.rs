@@ -88,6 +88,7 @@ impl<'a> Shutdown<'a> {
             requests: self.daemon.statistics.answered(),
             handed_over: handoff.map_or(0, |handoff| handoff.sent()),
             cut,
+            is_urgent: self.is_urgent,
             took: self.begun.elapsed(),
         });
     }

@@ -69,7 +69,7 @@ impl Response {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
-                Some(error) => return format!("the body is not a pixel: {error}").into(),
+                Some(error) => return format!("the body is not a pixel ({error})").into(),
                 None => "the body is not a pixel",
             },
             Outcome::OutOfRange => "the value is not in 0..=255",

@@ -20,7 +20,7 @@ pub enum Event {
     ConfigLoaded {
         files: Vec<String>,
     },
-    /// Old key names, which a later version rejects.
+    /// Deprecated key names, which a later version rejects.
     ConfigDeprecated {
         warnings: Vec<String>,
     },
@@ -54,6 +54,7 @@ pub enum Event {
     /// A worker thread has exited; `moved` connections went to other workers, and `left` ones to the next process.
     WorkerExited {
         worker: usize,
+        cause: &'static str,
         moved: u64,
         left: u64,
     },
@@ -66,14 +67,18 @@ pub enum Event {
     ProcessPaused {
         since: Duration,
     },
+    /// The number of workers was changed; `is_override` is false if the configured number is in effect again.
     WorkersSet {
         from: usize,
         to: usize,
+        is_override: bool,
         by: Caller,
     },
+    /// The log level was changed; `is_override` is false if the configured level is in effect again.
     LogLevelSet {
         from: Level,
         to: Level,
+        is_override: bool,
         by: Caller,
     },
     /// Requests get status 503 from now on.
@@ -134,11 +139,13 @@ pub enum Event {
         cause: &'static str,
         open: u64,
     },
-    /// The daemon has stopped. It served `requests` since its start; `cut` connections were closed during a request.
+    /// The daemon has stopped. It served `requests` since its start; `cut` connections were closed during a request,
+    /// because time was up or a second signal arrived.
     Stopped {
         requests: u64,
         handed_over: u64,
         cut: u64,
+        is_urgent: bool,
         took: Duration,
     },
     /// Connections of the previous process are served.
@@ -181,12 +188,10 @@ impl Event {
                 listeners.join(", "),
                 if *takes_changes { "" } else { "; pixeldctl can only read: no admin socket" }
             ),
-            Self::ConfigRejected { faults } => {
-                format!("Configuration rejected: {}", faults.join("; "))
-            }
+            Self::ConfigRejected { faults } => format!("Configuration rejected: {}", numbered(faults)),
             Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
             Self::ConfigDeprecated { warnings } => {
-                format!("Configuration has old key names: {}", warnings.join("; "))
+                format!("Configuration has deprecated keys: {}", numbered(warnings))
             }
             Self::SocketRejected { name, reason } => {
                 format!("Inherited socket {name:?} rejected: {reason}")
@@ -196,36 +201,45 @@ impl Event {
             }
             Self::Reloaded { changed, needs_restart, by } => reloaded(changed, needs_restart, by),
             Self::ReloadFailed { faults, by } => {
-                let faults = faults.join("; ");
-                format!("Reload by {by} failed, configuration unchanged: {faults}")
+                format!("Reload by {by} failed, configuration unchanged: {}", numbered(faults))
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} started"),
-            Self::WorkerExited { worker, moved, left } => {
+            Self::WorkerExited { worker, cause, moved, left } => {
                 let fates = [(*moved, "moved to other workers"), (*left, "handed off to the next process")];
-                with_fates(format!("Worker {worker} exited"), &fates)
+                with_fates(format!("Worker {worker} exited: {cause}"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
                 format!("Worker {worker} stalled: no progress for {} s; its requests wait", since.as_secs())
             }
             Self::ProcessPaused { since } => format!(
-                "Process paused for {:.1} s: stopped (SIGSTOP), frozen, or no CPU time",
+                "Process did not run for {:.1} s, requests waited; possible causes: SIGSTOP, frozen cgroup or \
+                 virtual machine, no CPU time",
                 since.as_secs_f64()
             ),
-            Self::WorkersSet { from, to, by } => format!("Workers set from {from} to {to} by {by}"),
-            Self::LogLevelSet { from, to, by } => {
-                format!("Log level set from {} to {} by {by}", from.name(), to.name())
+            Self::WorkersSet { from, to, is_override, by } => {
+                overridden("Workers", &format!("from {from} to {to} by {by}"), *is_override, "workers")
             }
-            Self::Drained { by } => format!("Drained by {by}: requests get 503 until `pixeldctl resume`"),
-            Self::Resumed { by } => format!("Resumed by {by}: requests are served again"),
-            Self::DrainedAtStart { by } => {
-                format!("Still drained by {by}: requests get 503 until `pixeldctl resume`")
+            Self::LogLevelSet { from, to, is_override, by } => {
+                let change = format!("from {} to {} by {by}", from.name(), to.name());
+                overridden("Log level", &change, *is_override, "log.level")
             }
+            Self::Drained { by } => {
+                format!("Drain switched on by {by}: new requests get 503 until `pixeldctl resume`")
+            }
+            Self::Resumed { by } => format!("Drain switched off by {by}: requests are served again"),
+            Self::DrainedAtStart { by } => format!(
+                "Drain still on: switched on before this start by {by}; requests get 503 until `pixeldctl resume`"
+            ),
             Self::CountersReset { reason } => {
                 format!("Counters reset: {reason}")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
                 let reached = limit_reached(*limit, *is_short_of_files);
-                format!("{reached}: closing connections of {peer}, which has the most ({held})")
+                let peer = if peer == "unix" { "the Unix socket" } else { peer };
+                format!(
+                    "{reached}: each new connection replaces one from {peer}, which has the most ({held}), idle \
+                     ones first"
+                )
             }
             Self::FdLimitTooLow { files, limit, wanted } => format!(
                 "Connection limit reduced to {limit} (limits.connections = {wanted}): open-file limit is {files}; \
@@ -240,15 +254,10 @@ impl Event {
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
             Self::ControlFailed { reason, .. } => format!("Control client disconnected: {reason}"),
             Self::Stopping { cause, open } => {
-                format!("Stopping ({cause}): {} open", counted(*open, "connection"))
+                format!("Stopping: {cause}; {} open", counted(*open, "connection"))
             }
-            Self::Stopped { requests, handed_over, cut, took } => {
-                let answered = counted(*requests, "request");
-                let text = format!("Stopped after {:.1} s: {answered} served", took.as_secs_f64());
-                with_fates(
-                    text,
-                    &[(*handed_over, "handed off to the next process"), (*cut, "cut off during a request")],
-                )
+            Self::Stopped { requests, handed_over, cut, is_urgent, took } => {
+                stopped(*requests, *handed_over, *cut, *is_urgent, *took)
             }
             Self::ConnectionsAdopted { connections } => {
                 format!("Adopted {} from the previous process", counted(*connections, "connection"))
@@ -281,12 +290,43 @@ fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String
     text
 }
 
+/// Joins lines about the configuration with their numbers. The last line may be `and 60 more`, which gets none.
+fn numbered(lines: &[String]) -> String {
+    if let [line] = lines {
+        return line.clone();
+    }
+    let number = |(line, n): (&String, usize)| {
+        if line.starts_with("and ") { line.clone() } else { format!("({n}) {line}") }
+    };
+    lines.iter().zip(1..).map(number).collect::<Vec<_>>().join("; ")
+}
+
+/// Describes a runtime override of a key, or its end.
+fn overridden(what: &str, change: &str, is_override: bool, key: &str) -> String {
+    if is_override {
+        format!("{what} set {change}")
+    } else {
+        format!("{what} reset {change}: {key} of the configuration is in effect")
+    }
+}
+
 /// Appends each number of connections that is not 0, with its fate.
 fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
     for (connections, fate) in fates.iter().filter(|(connections, _)| *connections > 0) {
         text += &format!(", {} {fate}", counted(*connections, "connection"));
     }
     text
+}
+
+fn stopped(requests: u64, handed_over: u64, cut: u64, is_urgent: bool, took: Duration) -> String {
+    let (seconds, served) = (took.as_secs_f64(), counted(requests, "request"));
+    let text = format!("Stopped: shutdown took {seconds:.1} s; {served} served since the start");
+    let cut_off = if is_urgent {
+        "cut off during a request by the second signal"
+    } else {
+        "cut off during a request because time was up"
+    };
+    with_fates(text, &[(handed_over, "handed off to the next process"), (cut, cut_off)])
 }
 
 fn limit_reached(limit: usize, is_short_of_files: bool) -> String {

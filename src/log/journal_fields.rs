@@ -86,9 +86,11 @@ impl Event {
             | Self::Resumed { by }
             | Self::DrainedAtStart { by } => by.into(),
             Self::WorkerStarted { worker } | Self::WorkerStalled { worker, .. } => of!(worker),
-            Self::WorkerExited { worker, moved, left: handed_off } => of!(worker, moved, handed_off),
-            Self::WorkersSet { from, to, by } => of!(from, to; ..by.into()),
-            Self::LogLevelSet { from, to, by } => {
+            Self::WorkerExited { worker, cause: reason, moved, left: handed_off } => {
+                of!(worker, reason, moved, handed_off)
+            }
+            Self::WorkersSet { from, to, by, .. } => of!(from, to; ..by.into()),
+            Self::LogLevelSet { from, to, by, .. } => {
                 let (from, to) = (from.name(), to.name());
                 of!(from, to; ..by.into())
             }

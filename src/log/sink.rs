@@ -270,8 +270,8 @@ impl Style {
     fn shows(self, field: &str) -> bool {
         match self {
             Self::Coloured => ["worker", "client"].contains(&field),
-            // The message includes the reason.
-            Self::Prefixed | Self::Plain => field != "reason",
+            // The message includes these.
+            Self::Prefixed | Self::Plain => !["reason", "by", "claimed_user"].contains(&field),
         }
     }
 
@@ -367,12 +367,12 @@ mod tests {
         let event = Event::ConfigRejected { faults: vec!["a\nb".into(), "c".into()] };
         assert_eq!(
             Style::Prefixed.format(&event),
-            "<3>Configuration rejected: a; b; c event=configRejected\n"
+            "<3>Configuration rejected: (1) a; b; (2) c event=configRejected\n"
         );
         assert!(
             Style::Plain
                 .format(&event)
-                .ends_with("Z error Configuration rejected: a; b; c event=configRejected\n")
+                .ends_with("Z error Configuration rejected: (1) a; b; (2) c event=configRejected\n")
         );
         assert!(Style::Coloured.format(&event).contains("\x1b[31merror\x1b[0m Configuration"));
     }

@@ -142,7 +142,7 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
         }
         let reached =
             if dispatcher.is_fd_limited() { "the limit of open files" } else { "limits.connections" };
-        let reason = || format!("{reached} is reached, and every request is complete");
+        let reason = || format!("{reached} is reached, and each connection waits for a response");
         backoff.pause(&shared.memory, &shared.log, reason);
         // When a response is sent, its connection can be evicted, but nothing notifies this task.
         let _ = timeout(RETRY_DELAY, dispatcher.wait_for_capacity()).await;

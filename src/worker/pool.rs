@@ -145,6 +145,7 @@ impl Pool {
     fn add(&mut self, deadline: Instant) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
         let worker = Worker::start(self.free_number(), policy, shared, deadline)?;
+        self.shared.log.send(Event::WorkerStarted { worker: worker.number });
         match worker.register(&self.acceptors) {
             Ok(registered) => {
                 drop(worker.set_acceptors(registered));
@@ -234,18 +235,30 @@ impl Pool {
     }
 
     /// Removes a worker that has exited. Replaces one whose thread has panicked.
+    ///
+    /// The exit is logged here instead of in the worker's thread, so that it follows the event that caused it.
     pub fn on_worker_exit(&mut self, thread: ThreadId) {
         let is_it = |worker: &Worker| worker.thread == thread;
         if let Some(i) = self.leaving.iter().position(is_it) {
-            self.leaving.swap_remove(i);
+            // A worker is serving, except when the daemon stops.
+            let is_stopping = self.serving.is_empty();
+            let worker = self.leaving.swap_remove(i);
+            self.log_exit(&worker, if is_stopping { "the daemon is stopping" } else { "no longer needed" });
         } else if let Some(i) = self.serving.iter().position(is_it) {
             let count = self.serving.len();
-            let number = self.serving.remove(i).number;
+            let worker = self.serving.remove(i);
+            self.log_exit(&worker, "internal error; a new worker replaces it");
             if let Err(error) = self.resize(count) {
-                let reason = format!("cannot replace worker {number}: {error}");
+                let reason = format!("Cannot replace worker {}: {error}", worker.number);
                 self.shared.log.send(Event::OsError { reason });
             }
         }
+    }
+
+    fn log_exit(&self, worker: &Worker, cause: &'static str) {
+        let (moved, left) =
+            (worker.stats.connections_migrated.get(), worker.stats.connections_handed_off.get());
+        self.shared.log.send(Event::WorkerExited { worker: worker.number, cause, moved, left });
     }
 
     /// Returns the number of connections whose request or response was cut off because the daemon stops.

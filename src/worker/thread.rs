@@ -31,7 +31,6 @@ use super::{
 use crate::{
     connection::{ConnectionRequest, Context, Registry},
     http::Policy,
-    log::Event,
     stats::WorkerStats,
 };
 
@@ -151,7 +150,6 @@ async fn run(
     let mut detaching: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
     let mut leaving = false;
     context.stats.heartbeat(cpu_time());
-    shared.log.send(Event::WorkerStarted { worker: context.worker });
     ready();
 
     while !(leaving && context.connections.is_empty() && commands.is_empty()) {
@@ -198,9 +196,6 @@ async fn run(
             _ = heartbeat.tick() => context.stats.heartbeat(cpu_time()),
         }
     }
-    let (moved, left) =
-        (context.stats.connections_migrated.get(), context.stats.connections_handed_off.get());
-    shared.log.send(Event::WorkerExited { worker: context.worker, moved, left });
 }
 
 /// Replies when the requests that began before `time` and their responses are complete.

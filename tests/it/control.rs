@@ -192,7 +192,25 @@ fn worker_count_is_changed_and_reset() {
     let back = json!({ "from": 5, "to": 2, "moved": 0, "leaving": 0 });
     assert_eq!(daemon.ctl_json(&["workers", "auto"]), back);
     let set = daemon.wait_for_event("workersSet", &[("from", "2"), ("to", "4")]);
-    assert!(set.field("by").starts_with(&me()), "{set:?}");
+    assert!(set.text.contains(&format!(" by {}", me())), "{set:?}");
+}
+
+#[test]
+fn worker_exit_follows_the_change_that_caused_it() {
+    let daemon = Daemon::start("workers = 6");
+    daemon.configure("workers = 3");
+    daemon.ctl(&["reload"]);
+    daemon.wait_for_event("workerExited", &[("worker", "4")]);
+    daemon.wait_for_event("workerExited", &[("worker", "5")]);
+    daemon.wait_for_event("workerExited", &[("worker", "6")]);
+    daemon.ctl(&["workers", "1"]);
+    let events: Value = daemon.ctl_json(&["events"]);
+    let mut names: Vec<_> =
+        events["events"].as_array().unwrap().iter().map(|event| event["name"].as_str().unwrap()).collect();
+    names.dedup();
+    let expected =
+        ["configLoaded", "workerStarted", "ready", "reloaded", "workerExited", "workersSet", "workerExited"];
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn daemon_without_admin_socket_is_read_only() {
 
     daemon.configure("workers = 3");
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_event("reloaded", &[("by", "SIGHUP")]);
+    daemon.wait_for_event_with("reloaded", "by SIGHUP: ");
     let workers: Value = serde_json::from_str(&stdout(&ctl(&reader, &["workers", "--json"]))).unwrap();
     assert_eq!(workers["configured"], 3);
     assert!(daemon.stop().success());
@@ -447,7 +447,7 @@ fn reload_applies_to_open_connections() {
     let notice = daemon.wait_for_notice("RELOADING=1");
     assert!(notice.lines().any(|line| line.starts_with("MONOTONIC_USEC=")), "{notice}");
     daemon.wait_for_notice("READY=1");
-    let reloaded = daemon.wait_for_event("reloaded", &[("by", "SIGHUP")]);
+    let reloaded = daemon.wait_for_event_with("reloaded", "by SIGHUP: ");
     for change in ["workers: 1 -> 3", "limits.body: \"16KiB\" -> 64", "log.level: \"info\" -> \"debug\""] {
         assert!(reloaded.text.contains(change), "{reloaded:?}");
     }

@@ -172,7 +172,7 @@ fn journal_has_the_caller_of_each_change() {
         };
         assert_eq!((&drained["BY"], &drained["CLAIMED_USER"]), (&name.clone().into(), &"changer".into()));
         let events = c5.run("pixeldctl events").stdout;
-        assert!(events.contains(&format!("drained: Drained by {name}: ")), "{events}");
+        assert!(events.contains(&format!("drained: Drain switched on by {name}: ")), "{events}");
         c5.run("systemctl restart pixeld");
         assert_eq!(json(c5, "pixeldctl stats --json")["drainedBy"]["by"], name);
         assert_eq!(drained["UID"], if sees_users { "1234".into() } else { Value::Null });

@@ -134,7 +134,7 @@ fn rejected_request_is_logged_at_debug() {
         ("[]", "body: model_attributes_type"),
     ] {
         daemon.client().ask(post(body));
-        daemon.wait_for_event_with("requestRejected", &format!("422: the body is not a pixel: {error} "));
+        daemon.wait_for_event_with("requestRejected", &format!("422: the body is not a pixel ({error}) "));
     }
     daemon.unix_client().ask(request("GET", "/", "x-real-ip: 192.0.2.7\r\n", ""));
     daemon.wait_for_event("requestRejected", &[("client", "192.0.2.7")]);
