@@ -13,9 +13,9 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh and Ubuntu's look below /usr in a folder of their own.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
-# The compiler: what CARGO and RUSTC name, or the newest one that is here (packaging/require). cargo-1.97 goes with
-# rustc-1.97. RUSTC is not exported without need, because build scripts run again when it changes.
-export CARGO := $(or $(CARGO),$(shell packaging/require cargo))
+# The compiler: what CARGO and RUSTC name, or the newest one that is here (packaging/build-requirements). cargo-1.97
+# goes with rustc-1.97. RUSTC is not exported without need, because build scripts run again when it changes.
+export CARGO := $(or $(CARGO),$(shell packaging/build-requirements cargo))
 RUSTC := $(or $(RUSTC),$(shell echo '$(CARGO)' | sed 's,cargo\([^/]*\)$$,rustc\1,'))
 ifneq ($(RUSTC),rustc)
 export RUSTC
@@ -64,7 +64,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[dependencies/q' Cargo.t
 PACKAGE_VERSION = $(subst -,~,$(VERSION))
 MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGE = $(BUILD)/package
-TOOL = packaging/tool
+TOOL = packaging/cargo-tool
 CARGO_DEB = cargo-deb 3.8.0
 CARGO_GENERATE_RPM = cargo-generate-rpm 0.21.1
 CARGO_CYCLONEDX = cargo-cyclonedx 0.5.9
@@ -112,7 +112,7 @@ help:
 
 # Checks that a build has all programs; a compiler that is too old would report less.
 require:
-	@CROSS='$(CROSS)' CROSS_TOOLS='$(CROSS_TOOLS)' packaging/require
+	@CROSS='$(CROSS)' CROSS_TOOLS='$(CROSS_TOOLS)' packaging/build-requirements
 
 # The completions are the same for each architecture. A cross-compiled pixeldctl runs here only if the kernel has qemu for it,
 # so another pixeldctl prints them otherwise.
@@ -138,19 +138,19 @@ package: build bom
 		$(CROSS_TOOLS)objcopy --only-keep-debug --compress-debug-sections "$(BUILD)/$$program" "$$symbols" || exit; \
 	done
 # A package asks for the glibc that it needs. Only what is built to be published has to do with an older one.
-	@OBJDUMP=$(CROSS_TOOLS)objdump packaging/glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
+	@OBJDUMP=$(CROSS_TOOLS)objdump packaging/check-glibc "$(PACKAGE)/pixeld" "$(PACKAGE)/pixeldctl" || [ -z "$$CI" ]
 	@for package in pixeld pixeld-nginx; do \
 		packaging/changelog $$package '$(MAINTAINER)' | gzip -n9 > "$(PACKAGE)/$$package.changelog.gz" || exit; \
 	done
 	@cp "$(TARGET)/pixeld.cdx.json" "$(PACKAGE)/"
-	@packaging/linked $(TRIPLE) notices > "$(PACKAGE)/third-party-notices"
+	@packaging/linked-crates $(TRIPLE) notices > "$(PACKAGE)/third-party-notices"
 	@gzip -n9 "$(PACKAGE)/third-party-notices"
 # An .rpm has files as old as they are here, where they are older than SOURCE_DATE_EPOCH; copies are not.
 	@cp -r monitoring "$(PACKAGE)/plain/"
 	@cp -r systemd/* packaging/check-config packaging/proxy-group packaging/site-logs packaging/80-pixeld.preset pixeld.toml CHANGELOG.md LICENSE \
 		"$(BUILD)"/completions/pixeldctl.* "$(PACKAGE)/plain/"
 	@cp -r nginx "$(PACKAGE)/"
-	@packaging/readme > "$(PACKAGE)/README.md"
+	@packaging/package-readme > "$(PACKAGE)/README.md"
 
 deb: package
 	@command -v dpkg-shlibdeps >/dev/null || \
@@ -219,7 +219,7 @@ bom: require
 	@tool=$$($(TOOL) $(CARGO_CYCLONEDX)) && SOURCE_DATE_EPOCH=$(EPOCH) "$$tool" cyclonedx --quiet \
 		--format json --spec-version 1.5 --target $(TRIPLE) --override-filename pixeld.cdx
 	@mkdir -p "$(TARGET)"
-	@packaging/linked $(TRIPLE) bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
+	@packaging/linked-crates $(TRIPLE) bom pixeld.cdx.json crates/pixeldctl/pixeld.cdx.json > "$(TARGET)/pixeld.cdx.json"
 	@rm pixeld.cdx.json crates/*/pixeld.cdx.json
 
 sbom: bom

@@ -6,7 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 #[cfg(test)]
-mod corpus;
+mod fuzz_corpus;
 
 // The checks of the fuzz targets use this name.
 #[cfg(test)]

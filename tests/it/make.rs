@@ -1,5 +1,5 @@
 //! The Makefile in a checkout, with a target folder and a DESTDIR whose names have spaces, and the compiler that
-//! `packaging/require` finds or names.
+//! `packaging/build-requirements` finds or names.
 
 use std::{
     fs,
@@ -131,7 +131,7 @@ fn install_below_a_folder_with_a_space_works() {
     assert!(left.iter().all(|path| own.contains(path)), "only what operators edit: {left:#?}");
 }
 
-/// `packaging/require` on a machine that has the commands which it uses, and these scripts.
+/// `packaging/build-requirements` on a machine that has the commands which it uses, and these scripts.
 fn require(arguments: &[&str], scripts: &[(&str, &str)]) -> Output {
     let tools = tempfile::tempdir().unwrap();
     for (name, script) in scripts {
@@ -144,7 +144,7 @@ fn require(arguments: &[&str], scripts: &[(&str, &str)]) -> Output {
         symlink(String::from_utf8(path).unwrap().trim(), tools.path().join(name)).unwrap();
     }
     Command::new("/bin/sh")
-        .arg("packaging/require")
+        .arg("packaging/build-requirements")
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
@@ -156,7 +156,7 @@ fn require(arguments: &[&str], scripts: &[(&str, &str)]) -> Output {
 #[track_caller]
 fn assert_found(scripts: &[(&str, &str)], expected: &str) {
     let output = require(&["cargo"], scripts);
-    assert_success("packaging/require cargo", &output);
+    assert_success("packaging/build-requirements cargo", &output);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
 }
 

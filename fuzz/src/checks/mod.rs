@@ -1,4 +1,4 @@
-//! What must hold for every input. src/corpus.rs includes this folder too.
+//! What must hold for every input. src/fuzz_corpus.rs includes this folder too.
 
 mod body;
 mod chunks;

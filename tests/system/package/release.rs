@@ -104,7 +104,7 @@ fn forge_is_written_into_each_manifest() {
     let manifest = folder.path().join("Cargo.toml");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), &manifest).unwrap();
     let forge = |url: &str| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/forge");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/set-forge");
         Command::new(script).arg(url).current_dir(folder.path()).status().unwrap().code()
     };
     for _ in 0..2 {
