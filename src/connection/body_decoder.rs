@@ -78,7 +78,7 @@ async fn decode(
 ) -> Result<Decoded, NextStep> {
     let policy = context.policy().clone();
     let tap = Tap::new(std::mem::take(&mut io.unread), head, &policy);
-    let source = Source { io, context, tap: &tap, canonical: head.canonical().into() };
+    let source = Source { io, context, tap: &tap, canonical: head.for_hyper().into() };
     let incoming = Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         incoming.set(Some(request.into_body()));

@@ -253,7 +253,7 @@ impl FastPath {
             }
             let mut new_parser = HeadParser::default();
             let parser = self.parser.as_deref_mut().unwrap_or(&mut new_parser);
-            if parser.is_at_start() {
+            if !parser.has_request_line() {
                 let skipped = skip_empty_lines(batch.rest);
                 if skipped > 0 {
                     (batch.rest, *parser) = (&batch.rest[skipped..], HeadParser::default());

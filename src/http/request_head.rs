@@ -1,8 +1,7 @@
-//! The head of a request: request line and header section (RFC 9112 §2.1). Other modules and the manual call both
-//! together the header section.
+//! The heads of requests. Only this module decides whether a head is valid.
 //!
-//! Only this module decides whether the bytes of a head are valid. `parser` reads lines, `fields` their values, and
-//! `rules` lists the rules that a head can break, each with its response.
+//! `parser` splits a head into lines, and uses `fields` to evaluate the fields that matter. `rules` lists the rules
+//! that a head can break, each with its response.
 
 mod fields;
 mod parser;
@@ -30,7 +29,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// A complete head. If it has a rejection, the body is ignored.
+/// A complete head. If it has a rejection, the body is not evaluated. It is read only if the connection stays open.
 #[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -57,8 +56,9 @@ impl RequestHead {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// Returns the canonical head for hyper, which says only how to decode the body.
-    pub fn canonical(&self) -> Vec<u8> {
+    /// Returns the head that hyper gets instead of the client's. It has only the fields that hyper needs to receive the
+    /// body.
+    pub fn for_hyper(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),
             Framing::Chunked => "transfer-encoding: chunked".into(),

@@ -1,10 +1,10 @@
-//! The fields that affect a request, and their values.
+//! The header fields that the daemon evaluates, and their values.
 
 use std::net::Ipv6Addr;
 
-/// A field that affects a request.
+/// A header field that the daemon evaluates. It ignores all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeaderKind {
+pub enum KnownField {
     Host,
     ContentType,
     ContentLength,
@@ -16,11 +16,11 @@ pub enum HeaderKind {
     RealIp,
 }
 
-impl HeaderKind {
-    /// Returns the field of a line and the length of its name, if the name is one of these. `line` must contain no
-    /// control characters except tabs.
-    pub fn of(line: &[u8]) -> Option<(Self, usize)> {
-        let (kind, name): (_, &[u8]) = match line.first()? | 0x20 {
+impl KnownField {
+    /// Returns the known field that a line contains, and the length of its name. `line` must contain no control
+    /// characters except tabs.
+    pub fn of_line(line: &[u8]) -> Option<(Self, usize)> {
+        let (field, name): (_, &[u8]) = match line.first()? | 0x20 {
             b'h' if begins(line, b"host:") => (Self::Host, b"host"),
             b'c' if begins(line, b"content-length:") => (Self::ContentLength, b"content-length"),
             b'c' if begins(line, b"content-type:") => (Self::ContentType, b"content-type"),
@@ -31,34 +31,38 @@ impl HeaderKind {
             b't' if begins(line, b"transfer-encoding:") => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return None,
         };
-        Some((kind, name.len()))
+        Some((field, name.len()))
     }
 }
 
-/// Whether a line begins with `known` in upper or lower case. Compares words of eight bytes, or four; the last two
-/// may overlap. The bit that distinguishes upper from lower case is ignored in all bytes, also in those that are not
-/// letters. That could only match a control character other than a tab, and a line contains none.
+/// Whether a line begins with `known`, ignoring case. `known` consists of letters, `-` and `:`.
+///
+/// Compares words of eight bytes, or of four if `known` is shorter than eight. The last word may overlap the previous
+/// one. In all bytes, the bit that distinguishes upper from lower case is ignored. Therefore CR counts as `-`, and
+/// 0x1A as `:`, but a line contains neither.
 fn begins<const N: usize>(line: &[u8], known: &[u8; N]) -> bool {
-    const CASE: u64 = 0x2020_2020_2020_2020;
+    const CASE_BITS: u64 = 0x2020_2020_2020_2020;
 
-    fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    let word_length = const {
+        assert!(N >= 4);
+        if N < 8 { 4 } else { 8 }
+    };
+    let word = |bytes: &[u8; N], at: usize| {
         let mut word = [0; 8];
-        let length = if N < 8 { 4 } else { 8 };
-        word[..length].copy_from_slice(&bytes[at..at + length]);
-        u64::from_le_bytes(word)
-    }
-
+        word[..word_length].copy_from_slice(&bytes[at..at + word_length]);
+        u64::from_le_bytes(word) | CASE_BITS
+    };
     let Some(line) = line.first_chunk::<N>() else { return false };
-    let (length, mut differs, mut at) = (if N < 8 { 4 } else { 8 }, 0, 0);
+    let (mut differs, mut at) = (0, 0);
     while at < N {
-        let place = at.min(N - length);
-        differs |= (word(line, place) | CASE) ^ (word(known, place) | CASE);
-        at += length;
+        let start = at.min(N - word_length);
+        differs |= word(line, start) ^ word(known, start);
+        at += word_length;
     }
     differs == 0
 }
 
-/// Returns the elements of a list without white space (RFC 9110 §5.6.1), including empty ones.
+/// Returns the trimmed elements of a comma-separated list, including empty ones (RFC 9110 §5.6.1).
 pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim)
 }
@@ -81,27 +85,27 @@ fn trim_all(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Parses `1*DIGIT` (RFC 9110 §8.6). A number that does not fit becomes `usize::MAX`, which exceeds any limit.
-pub fn length_of(value: &[u8]) -> Option<usize> {
+/// Parses `1*DIGIT`. A number that does not fit becomes `usize::MAX`, which exceeds any limit.
+pub fn parse_digits(value: &[u8]) -> Option<usize> {
     if value.is_empty() {
         return None;
     }
-    value.iter().try_fold(0_usize, |length, byte| {
+    value.iter().try_fold(0_usize, |number, byte| {
         let digit = byte.is_ascii_digit().then(|| usize::from(byte - b'0'))?;
-        Some(length.saturating_mul(10).saturating_add(digit))
+        Some(number.saturating_mul(10).saturating_add(digit))
     })
 }
 
 /// Whether a value is `application/json` or `application/*+json` (RFC 9110 §8.3.1, RFC 6839 §3.1). Parameters are
-/// ignored. As in FastAPI, which uses Python's `email`, white space is that of Latin-1, and `*` contains no slash.
+/// ignored. FastAPI parses the value with Python's `email`, so the white space of Latin-1 counts, too: 0x85 and 0xA0.
 pub fn is_json_type(value: &[u8]) -> bool {
-    const BLANKS: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
+    const WHITE_SPACE: [u8; 4] = [b' ', b'\t', 0x85, 0xA0];
     if value == b"application/json" {
         return true;
     }
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-    let begin = essence.iter().position(|byte| !BLANKS.contains(byte)).unwrap_or_default();
-    let end = essence.iter().rposition(|byte| !BLANKS.contains(byte)).map_or(begin, |last| last + 1);
+    let begin = essence.iter().position(|byte| !WHITE_SPACE.contains(byte)).unwrap_or_default();
+    let end = essence.iter().rposition(|byte| !WHITE_SPACE.contains(byte)).map_or(begin, |last| last + 1);
     let Some((kind, subtype)) = essence[begin..end].split_at_checked(b"application/".len()) else {
         return false;
     };
@@ -125,13 +129,15 @@ pub fn is_host(value: &[u8]) -> bool {
     is_name && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
 }
 
-fn is_port(digits: &[u8]) -> bool {
-    let is_short = digits.len() < 5;
-    digits.iter().all(u8::is_ascii_digit) && (is_short || length_of(digits) <= Some(usize::from(u16::MAX)))
+/// Whether `port` is empty or a number up to 65535.
+fn is_port(port: &[u8]) -> bool {
+    let is_in_range = || parse_digits(port).is_some_and(|number| number <= usize::from(u16::MAX));
+    port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || is_in_range())
 }
 
+/// Whether `text` is the part between the brackets of an `IP-literal`: an IPv6 address or `IPvFuture`.
 fn is_ip_literal(text: &str) -> bool {
-    let is_future = |version: &str, address: &str| {
+    let is_ipv_future = |version: &str, address: &str| {
         !version.is_empty()
             && version.bytes().all(|byte| byte.is_ascii_hexdigit())
             && !address.is_empty()
@@ -141,7 +147,7 @@ fn is_ip_literal(text: &str) -> bool {
         || text
             .strip_prefix(['v', 'V'])
             .and_then(|future| future.split_once('.'))
-            .is_some_and(|(version, address)| is_future(version, address))
+            .is_some_and(|(version, address)| is_ipv_future(version, address))
 }
 
 /// Returns the length of the `reg-name` at the beginning.
@@ -160,7 +166,7 @@ fn end_of_name(name: &[u8]) -> usize {
 /// The `unreserved` and `sub-delims` of RFC 3986 §2.2 and §2.3.
 const IN_NAMES: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=");
 
-/// Returns the set of the ASCII letters, the digits, and these `marks`.
+/// Returns a table in which the ASCII letters, the digits and `marks` are true.
 pub const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
     let (mut set, mut byte, mut i) = ([false; 256], 0_u8, 0);
     while byte < 128 {
@@ -179,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_content_types_are_json() {
+    fn content_type_is_json_or_not() {
         for (value, expected) in [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),
@@ -197,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_known_in_any_case() {
+    fn field_name_is_known_ignoring_case() {
         for (line, known) in [
-            ("HOST: a", Some((HeaderKind::Host, 4))),
-            ("host:", Some((HeaderKind::Host, 4))),
-            ("Content-Length: 1", Some((HeaderKind::ContentLength, 14))),
-            ("transfer-encodinG:", Some((HeaderKind::TransferEncoding, 17))),
-            ("eXpect:x", Some((HeaderKind::Expect, 6))),
+            ("HOST: a", Some((KnownField::Host, 4))),
+            ("host:", Some((KnownField::Host, 4))),
+            ("Content-Length: 1", Some((KnownField::ContentLength, 14))),
+            ("transfer-encodinG:", Some((KnownField::TransferEncoding, 17))),
+            ("eXpect:x", Some((KnownField::Expect, 6))),
             ("content_length:", None),
             ("content-lengths:", None),
             ("content-length :", None),
@@ -211,13 +217,13 @@ mod tests {
             ("hos", None),
             ("", None),
         ] {
-            assert_eq!(HeaderKind::of(line.as_bytes()), known, "{line}");
+            assert_eq!(KnownField::of_line(line.as_bytes()), known, "{line}");
         }
     }
 
     #[test]
-    fn lengths_are_digits() {
-        for (value, length) in [
+    fn number_is_digits_only() {
+        for (value, number) in [
             ("0", Some(0)),
             ("0041", Some(41)),
             ("99999999999999999999999", Some(usize::MAX)),
@@ -226,12 +232,12 @@ mod tests {
             ("1 ", None),
             ("0x1", None),
         ] {
-            assert_eq!(length_of(value.as_bytes()), length, "{value}");
+            assert_eq!(parse_digits(value.as_bytes()), number, "{value}");
         }
     }
 
     #[test]
-    fn which_hosts_are_valid() {
+    fn host_is_valid_or_not() {
         for host in [
             "a",
             "example.com",

@@ -2,41 +2,41 @@ use std::ops::Range;
 
 use super::{
     Framing, RequestHead, Version,
-    fields::{HeaderKind, elements, is_host, is_json_type, length_of, letters_digits_and, trim},
+    fields::{KnownField, elements, is_host, is_json_type, letters_digits_and, parse_digits, trim},
     rules::{HeadError, HeadErrors, RequestRejection},
 };
 use crate::http::limits::Policy;
 
-/// The most fields of a head.
-const MAX_FIELDS: usize = 100;
+/// The maximum number of fields in a head.
+pub const MAX_FIELDS: usize = 100;
+/// The maximum number of lines: the request line and the fields.
+const MAX_LINES: usize = 1 + MAX_FIELDS;
 
 /// The request line of nearly all requests.
-const USUAL_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
+const USUAL_REQUEST_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
 
 /// Parses one head. Each call of [`Self::parse`] gets all bytes of the head that have arrived, and continues at the
 /// line where the previous call stopped.
 #[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, Default)]
 pub struct HeadParser {
-    /// The position of the next line.
-    line: usize,
-    /// The position up to which the end of that line was searched for.
+    next_line_at: usize,
+    /// The position where the search for the end of that line continues.
     searched: usize,
-    /// The number of complete lines.
-    lines: usize,
+    /// The number of complete lines, including the request line.
+    line_count: usize,
     errors: HeadErrors,
     is_http10: bool,
     /// Whether the method is HEAD.
     is_head: bool,
     /// The number of `host` fields.
     hosts: usize,
-    /// The value of `content-length`.
-    length: Option<usize>,
+    content_length: Option<usize>,
     /// The number of `transfer-encoding` fields.
-    codings: usize,
+    transfer_encodings: usize,
     is_chunked: bool,
     /// The number of `content-type` fields.
-    types: usize,
+    content_types: usize,
     is_json: bool,
     has_close: bool,
     has_keep_alive: bool,
@@ -44,13 +44,14 @@ pub struct HeadParser {
     real_ip: Option<Range<usize>>,
 }
 
-/// The result of parsing an input.
+/// The result of parsing the bytes that have arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
+    /// The whole head has arrived. It may still break a rule ([`RequestHead::rejection`]).
     Complete(RequestHead),
     /// More input is needed.
     Incomplete,
-    /// The head is invalid or too long, whatever follows. The end of the request is unknown.
+    /// More input cannot make the head valid. The connection must close, because the end of the request is unknown.
     Invalid(RequestRejection),
 }
 
@@ -64,9 +65,9 @@ pub fn skip_empty_lines(input: &[u8]) -> usize {
 }
 
 impl HeadParser {
-    /// Whether the request line is incomplete.
-    pub fn is_at_start(&self) -> bool {
-        self.lines == 0
+    /// Whether the request line is complete.
+    pub fn has_request_line(&self) -> bool {
+        self.line_count > 0
     }
 
     /// Returns the number of bytes that later calls do not search again.
@@ -74,38 +75,44 @@ impl HeadParser {
         self.searched
     }
 
-    /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, rejects a head
-    /// unless it breaks a rule before [`HeadError::Drained`].
-    #[inline(never)] // inlined, it would have too few registers
+    /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, a head
+    /// that breaks no rule before [`HeadError::Drained`] gets 503.
+    #[inline(never)] // slower if inlined: its caller leaves it too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
         let window = &input[..input.len().min(policy.head_limit)];
-        if self.lines == 0 && window.starts_with(USUAL_LINE) {
-            (self.line, self.searched, self.lines) = (USUAL_LINE.len(), USUAL_LINE.len(), 1);
+        // This line breaks no rule, and the parser begins with the properties that it has.
+        if self.line_count == 0 && window.starts_with(USUAL_REQUEST_LINE) {
+            (self.next_line_at, self.searched, self.line_count) =
+                (USUAL_REQUEST_LINE.len(), USUAL_REQUEST_LINE.len(), 1);
         }
         loop {
-            if self.read_json_type(window) {
+            if self.read_json_type_line(window) {
                 continue;
             }
-            let line = match self.next_line(window) {
-                Ok(Some(line)) => line,
+            let range = match self.next_line(window) {
+                Ok(Some(range)) => range,
                 // No request line can begin like this, whatever follows.
-                Ok(None) if self.lines == 0 && !can_begin(input) => {
+                Ok(None) if self.line_count == 0 && !can_begin(input) => {
                     return Parsed::Invalid(HeadError::Syntax.rejection());
                 }
                 Ok(None) if input.len() > window.len() => {
-                    let error =
-                        if self.lines == 0 { HeadError::TargetTooLong } else { HeadError::HeadTooLarge };
+                    let error = if self.line_count == 0 {
+                        HeadError::RequestLineTooLong
+                    } else {
+                        HeadError::HeadTooLarge
+                    };
                     return Parsed::Invalid(error.rejection());
                 }
                 Ok(None) => return Parsed::Incomplete,
                 Err(error) => return Parsed::Invalid(error.rejection()),
             };
-            let read = match &window[line.clone()] {
-                [] if self.lines > 1 => return Parsed::Complete(self.head(policy, is_drained)),
-                bytes if self.lines == 1 => self.read_request_line(bytes),
-                [] | [b' ' | b'\t', ..] => Err(HeadError::Syntax),
-                bytes => self.read_field(bytes, line.start),
+            let read = match &window[range.clone()] {
+                bytes if self.line_count == 1 => self.read_request_line(bytes),
+                [] => return Parsed::Complete(self.head(policy, is_drained)),
+                // A server may reject a value that continues on another line (obs-fold, RFC 9112 §5.2).
+                [b' ' | b'\t', ..] => Err(HeadError::Syntax),
+                bytes => self.read_field(bytes, range.start),
             };
             if let Err(error) = read {
                 return Parsed::Invalid(error.rejection());
@@ -113,24 +120,25 @@ impl HeadParser {
         }
     }
 
-    /// Reads the usual `content-type` line without a search for its end. Returns whether it was there.
-    fn read_json_type(&mut self, input: &[u8]) -> bool {
-        let is_new_field = self.searched == self.line && (1..=MAX_FIELDS).contains(&self.lines);
-        let is_json_type = is_new_field && input.get(self.line..).is_some_and(begins_with_json_type);
+    /// Reads the next line without a search for its end if it is the usual `content-type`. Returns whether it is.
+    fn read_json_type_line(&mut self, input: &[u8]) -> bool {
+        let is_new_field = self.searched == self.next_line_at && (1..MAX_LINES).contains(&self.line_count);
+        let is_json_type =
+            is_new_field && input.get(self.next_line_at..).is_some_and(begins_with_json_type_line);
         if is_json_type {
-            self.line += JSON_TYPE.len();
-            self.searched = self.line;
-            self.lines += 1;
-            self.types += 1;
-            self.is_json |= self.types == 1;
+            self.next_line_at += JSON_TYPE_LINE.len();
+            self.searched = self.next_line_at;
+            self.line_count += 1;
+            self.content_types += 1;
+            self.is_json |= self.content_types == 1;
         }
         is_json_type
     }
 
-    /// Returns the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the only control
+    /// Returns the range of the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the only control
     /// character that a line may contain (RFC 9110 §5.5).
     fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
-        // Otherwise a reload has lowered the limit since the last call.
+        // If a reload has lowered the limit, earlier calls may have searched more than `input`.
         while self.searched <= input.len() {
             let end = next_control(input, self.searched);
             let next = match &input[end..] {
@@ -146,10 +154,10 @@ impl HeadParser {
                 }
                 _ => return Err(HeadError::Syntax),
             };
-            let line = self.line..end;
-            (self.line, self.searched) = (next, next);
-            self.lines += 1;
-            return Ok(Some(line));
+            let range = self.next_line_at..end;
+            (self.next_line_at, self.searched) = (next, next);
+            self.line_count += 1;
+            return Ok(Some(range));
         }
         Ok(None)
     }
@@ -178,8 +186,8 @@ impl HeadParser {
         self.read_target(target)
     }
 
-    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). Any other form counts as an unknown path,
-    /// and so does a path with a fragment, because a target has none.
+    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). A target in another form, or with a fragment,
+    /// counts as an unknown path.
     fn read_target(&mut self, target: &[u8]) -> Result<(), HeadError> {
         if target.is_empty() || target.contains(&b'\t') {
             return Err(HeadError::Syntax);
@@ -202,45 +210,46 @@ impl HeadParser {
         Ok(())
     }
 
-    /// Reads `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line that begins at `place` of the input.
-    fn read_field(&mut self, line: &[u8], place: usize) -> Result<(), HeadError> {
-        // One of the lines is the request line.
-        if self.lines > MAX_FIELDS + 1 {
+    /// Reads `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line that begins at `line_at` of the input.
+    fn read_field(&mut self, line: &[u8], line_at: usize) -> Result<(), HeadError> {
+        if self.line_count > MAX_LINES {
             return Err(HeadError::HeadTooLarge);
         }
-        let Some((kind, length)) = HeaderKind::of(line) else {
-            let colon = line.iter().position(|byte| !is_in_token(*byte)).unwrap_or(0);
-            return if colon > 0 && line[colon] == b':' { Ok(()) } else { Err(HeadError::Syntax) };
+        let Some((field, name_length)) = KnownField::of_line(line) else {
+            let name_end = line.iter().position(|byte| !is_in_token(*byte));
+            let is_field = name_end.is_some_and(|end| end > 0 && line[end] == b':');
+            return if is_field { Ok(()) } else { Err(HeadError::Syntax) };
         };
-        let after_colon = &line[length + 1..];
+        let after_colon = &line[name_length + 1..];
         let value = trim(after_colon);
-        match kind {
-            HeaderKind::Host => {
+        match field {
+            KnownField::Host => {
                 self.hosts += 1;
                 self.errors.add_if(!is_host(value), HeadError::Host);
             }
-            HeaderKind::ContentType => {
-                self.types += 1;
-                self.is_json |= self.types == 1 && is_json_type(value);
+            KnownField::ContentType => {
+                self.content_types += 1;
+                self.is_json |= self.content_types == 1 && is_json_type(value);
             }
-            HeaderKind::ContentLength => self.read_length(value),
-            HeaderKind::TransferEncoding => {
-                self.codings += 1;
-                self.is_chunked = self.codings == 1 && value.eq_ignore_ascii_case(b"chunked");
+            KnownField::ContentLength => self.read_content_length(value),
+            KnownField::TransferEncoding => {
+                self.transfer_encodings += 1;
+                self.is_chunked = self.transfer_encodings == 1 && value.eq_ignore_ascii_case(b"chunked");
             }
-            HeaderKind::ContentEncoding => {
+            KnownField::ContentEncoding => {
                 let is_plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
                 self.errors.add_if(!elements(value).all(is_plain), HeadError::ContentEncoding);
             }
-            HeaderKind::Connection => {
+            KnownField::Connection => {
                 for option in elements(value) {
                     self.has_close |= option.eq_ignore_ascii_case(b"close");
                     self.has_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            HeaderKind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
-            HeaderKind::RealIp => {
-                let begin = place + line.len() - after_colon.trim_ascii_start().len();
+            KnownField::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            KnownField::RealIp => {
+                let spaces = after_colon.len() - after_colon.trim_ascii_start().len();
+                let begin = line_at + name_length + 1 + spaces;
                 self.real_ip.get_or_insert(begin..begin + value.len());
             }
         }
@@ -248,43 +257,44 @@ impl HeadParser {
     }
 
     /// Reads a value of `content-length`. Several equal lengths count as one (RFC 9110 §8.6).
-    fn read_length(&mut self, value: &[u8]) {
-        if self.length.is_none()
-            && let Some(length) = length_of(value)
+    fn read_content_length(&mut self, value: &[u8]) {
+        if self.content_length.is_none()
+            && let Some(length) = parse_digits(value)
         {
-            self.length = Some(length);
+            self.content_length = Some(length);
             return;
         }
         for element in elements(value) {
-            let length = length_of(element);
-            let is_equal = length.is_some_and(|length| self.length.is_none_or(|before| before == length));
-            self.errors.add_if(!is_equal, HeadError::InvalidLength);
-            self.length = self.length.or(length);
+            let length = parse_digits(element);
+            let is_equal =
+                length.is_some_and(|length| self.content_length.is_none_or(|first| first == length));
+            self.errors.add_if(!is_equal, HeadError::InvalidContentLength);
+            self.content_length = self.content_length.or(length);
         }
     }
 
     fn head(&mut self, policy: &Policy, is_drained: bool) -> RequestHead {
-        let length = self.length.unwrap_or(0);
+        let length = self.content_length.unwrap_or(0);
         let errors = &mut self.errors;
-        if self.codings > 0 {
-            errors.add_if(self.is_http10, HeadError::CodingInHttp10);
+        if self.transfer_encodings > 0 {
+            errors.add_if(self.is_http10, HeadError::TransferEncodingInHttp10);
             errors.add_if(
-                self.length.is_some() || errors.has(HeadError::InvalidLength),
-                HeadError::LengthAndCoding,
+                self.content_length.is_some() || errors.has(HeadError::InvalidContentLength),
+                HeadError::ContentLengthAndTransferEncoding,
             );
-            errors.add_if(!self.is_chunked, HeadError::UnknownCoding);
+            errors.add_if(!self.is_chunked, HeadError::UnknownTransferEncoding);
         }
         errors.add_if(self.hosts > 1 || self.hosts == 0 && !self.is_http10, HeadError::Host);
         errors.add_if(is_drained, HeadError::Drained);
         errors.add_if(length > policy.body_limit, HeadError::BodyTooLarge);
         let expects_continue = self.expects_continue && !self.is_http10 && (length > 0 || self.is_chunked);
         let rejection = errors.rejection().map(|rejection| RequestRejection {
-            // A client that waits for `100 Continue` may send its body after the rejection, or not send it.
+            // After the rejection, a client that waits for `100 Continue` may send its body, or the next request.
             closes: rejection.closes || errors.has(HeadError::BodyTooLarge) || expects_continue,
             ..rejection
         });
         RequestHead {
-            length: self.line,
+            length: self.next_line_at,
             framing: if self.is_chunked { Framing::Chunked } else { Framing::Length(length) },
             version: if self.is_http10 { Version::Http10 } else { Version::Http11 },
             is_head: self.is_head,
@@ -299,18 +309,19 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Compares eight bytes at a time. A control character sets the highest bit of its byte in `found`. The borrow of a
-/// subtraction may set bits of later bytes, too, so only the lowest set bit is reliable.
+/// Checks eight bytes at a time. A control character sets the highest bit of its byte in `found`, because the result
+/// of a subtraction is negative there. Such a subtraction borrows from the next byte, so the bits of later bytes may be
+/// wrong. The lowest set bit is right.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
-    let (words, rest) = input[from..].as_chunks();
+    let (words, rest) = input[from..].as_chunks::<8>();
     for (nth, eight) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*eight);
+        let below_space_bits = word.wrapping_sub(ONES * 0x20);
         let zero_if_del = word ^ (ONES * 0x7f);
-        let below_space = word.wrapping_sub(ONES * 0x20);
-        let is_del = zero_if_del.wrapping_sub(ONES);
-        let found = (below_space | is_del) & !word & (ONES * 0x80);
+        let del_bits = zero_if_del.wrapping_sub(ONES);
+        let found = (below_space_bits | del_bits) & !word & (ONES * 0x80);
         if found != 0 {
             return from + 8 * nth + found.trailing_zeros() as usize / 8;
         }
@@ -319,14 +330,16 @@ fn next_control(input: &[u8], from: usize) -> usize {
     input.len() - rest.len() + rest.iter().position(is_control).unwrap_or(rest.len())
 }
 
-const JSON_TYPE: [u8; 32] = *b"content-type: application/json\r\n";
+/// The usual line of the field `content-type`.
+const JSON_TYPE_LINE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether `input` begins with [`JSON_TYPE`] in upper or lower case. Compares all bytes without a branch.
-fn begins_with_json_type(input: &[u8]) -> bool {
-    const WITHOUT_CASE: [u8; 32] = {
+/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring case. Compares all bytes without a branch. It ignores the
+/// case of letters only, because `input` may contain control characters.
+fn begins_with_json_type_line(input: &[u8]) -> bool {
+    const CASE_MASKS: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);
-        while i < JSON_TYPE.len() {
-            if JSON_TYPE[i].is_ascii_lowercase() {
+        while i < JSON_TYPE_LINE.len() {
+            if JSON_TYPE_LINE[i].is_ascii_lowercase() {
                 masks[i] = !0x20;
             }
             i += 1;
@@ -335,12 +348,12 @@ fn begins_with_json_type(input: &[u8]) -> bool {
     };
 
     let Some(line) = input.first_chunk::<32>() else { return false };
-    // Rejects nearly all other lines, because their length differs.
+    // Few other lines have their end at this place.
     line[31] == b'\n'
-        && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE[i]) & WITHOUT_CASE[i]) == 0
+        && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE_LINE[i]) & CASE_MASKS[i]) == 0
 }
 
-/// Whether a request line or an empty line can begin like this.
+/// Whether `input` can be the beginning of a request line or an empty line.
 fn can_begin(input: &[u8]) -> bool {
     input == b"\r" || input.first().is_none_or(|byte| is_in_token(*byte))
 }

@@ -1,17 +1,18 @@
 use crate::stats::Outcome;
 
-/// An error of a head, by the rule that it breaks. The first error in this order decides on the response.
+/// Why a head is rejected: a rule that it breaks, or [`Self::Drained`]. The first four end the parsing at once. Of the
+/// others, a head may have several: the first in this order decides on the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
     /// A line that is neither a request line nor a field.
     Syntax,
     MajorVersion,
-    TargetTooLong,
+    RequestLineTooLong,
     HeadTooLarge,
-    CodingInHttp10,
-    LengthAndCoding,
-    UnknownCoding,
-    InvalidLength,
+    TransferEncodingInHttp10,
+    ContentLengthAndTransferEncoding,
+    UnknownTransferEncoding,
+    InvalidContentLength,
     Host,
     Drained,
     Path,
@@ -20,7 +21,7 @@ pub enum HeadError {
     BodyTooLarge,
 }
 
-/// A response that does not depend on the body of the request.
+/// Why a request is rejected without a look at the contents of its body. The response has a fixed body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
     pub outcome: Outcome,
@@ -29,9 +30,11 @@ pub struct RequestRejection {
     pub closes: bool,
 }
 
-/// The rules in the order of [`HeadError`]: the source of each, and the response to a head that breaks it. The
-/// connection closes if the beginning of the next request is uncertain, or too far away to read up to it. It also
-/// closes if the daemon is drained.
+/// The rules in the order of [`HeadError`]: the source of each, and the response to a head that breaks it.
+///
+/// The connection closes if the start of the next request is uncertain, if the body is too long to be read to its end,
+/// or if the daemon is drained. It also closes after an invalid `host`, because a proxy may have read that head
+/// differently.
 const RULES: [(HeadError, &str, RequestRejection); 14] = {
     use Outcome::{
         HeadTooLarge, Malformed, MethodNotAllowed, NotFound, NotImplemented, TooLarge, Unavailable,
@@ -46,12 +49,12 @@ const RULES: [(HeadError, &str, RequestRejection); 14] = {
     [
         (HeadError::Syntax, "RFC 9112 §2.2, §3, §5; RFC 9110 §5.5", close(Malformed, 400)),
         (HeadError::MajorVersion, "RFC 9110 §15.6.6", close(Malformed, 505)),
-        (HeadError::TargetTooLong, "RFC 9112 §3", close(HeadTooLarge, 414)),
+        (HeadError::RequestLineTooLong, "RFC 9112 §3", close(HeadTooLarge, 414)),
         (HeadError::HeadTooLarge, "RFC 6585 §5", close(HeadTooLarge, 431)),
-        (HeadError::CodingInHttp10, "RFC 9112 §6.1", close(Malformed, 400)),
-        (HeadError::LengthAndCoding, "RFC 9112 §6.3 (3)", close(Malformed, 400)),
-        (HeadError::UnknownCoding, "RFC 9112 §6.1", close(NotImplemented, 501)),
-        (HeadError::InvalidLength, "RFC 9112 §6.3 (5)", close(Malformed, 400)),
+        (HeadError::TransferEncodingInHttp10, "RFC 9112 §6.1", close(Malformed, 400)),
+        (HeadError::ContentLengthAndTransferEncoding, "RFC 9112 §6.3 (3)", close(Malformed, 400)),
+        (HeadError::UnknownTransferEncoding, "RFC 9112 §6.1", close(NotImplemented, 501)),
+        (HeadError::InvalidContentLength, "RFC 9112 §6.3 (5)", close(Malformed, 400)),
         (HeadError::Host, "RFC 9112 §3.2; RFC 3986 §3.2.2", close(Malformed, 400)),
         (HeadError::Drained, "RFC 9110 §15.6.4", close(Unavailable, 503)),
         (HeadError::Path, "RFC 9110 §15.5.5", keep(NotFound, 404)),
@@ -70,7 +73,7 @@ impl HeadError {
 impl RequestRejection {
     /// A chunked body that exceeds the limit.
     pub const BODY_TOO_LARGE: Self = RULES[HeadError::BodyTooLarge as usize].2;
-    /// Invalid chunks, or an incomplete request at the end of the input (RFC 9112 §7.1, §8).
+    /// Invalid chunks (RFC 9112 §7.1), or a request that is incomplete when the client ends its input (§8).
     pub const MALFORMED: Self = RULES[HeadError::Syntax as usize].2;
     /// A request that did not arrive in time (RFC 9110 §15.5.9).
     pub const TIMED_OUT: Self = Self { outcome: Outcome::TimedOut, status: 408, closes: true };
@@ -106,11 +109,12 @@ impl HeadErrors {
     }
 
     pub fn has(self, error: HeadError) -> bool {
-        self.0 & 1 << error as u16 != 0
+        self.0 & (1 << error as u16) != 0
     }
 
     /// Returns the response to the first error, if there is one.
     pub fn rejection(self) -> Option<RequestRejection> {
+        // Without an error, no rule has this index.
         let (_, _, rejection) = RULES.get(self.0.trailing_zeros() as usize)?;
         Some(*rejection)
     }
@@ -122,10 +126,16 @@ mod tests {
 
     #[test]
     fn rules_are_in_the_order_of_errors() {
-        for (nth, (error, section, rejection)) in RULES.iter().enumerate() {
+        for (nth, (error, section, _)) in RULES.iter().enumerate() {
             assert_eq!(*error as usize, nth, "{section}");
-            let is_default = rejection.body() == RequestRejection::MALFORMED.body();
-            assert_eq!(is_default, rejection.status == 400, "{section}");
+        }
+    }
+
+    #[test]
+    fn status_other_than_400_has_its_own_body() {
+        for (_, section, rejection) in RULES {
+            let is_bad_request = rejection.body() == RequestRejection::MALFORMED.body();
+            assert_eq!(is_bad_request, rejection.status == 400, "{section}");
         }
     }
 }

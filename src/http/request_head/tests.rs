@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use super::*;
+use super::{parser::MAX_FIELDS, *};
 use crate::http::limits::Policy;
 
 fn policy() -> Policy {
@@ -30,17 +30,17 @@ fn head(input: &str) -> RequestHead {
     }
 }
 
-/// A valid head with this request line.
+/// Returns a head with this request line. All other lines are valid.
 fn starting(line: &str) -> String {
     format!("{line}\r\nhost: h\r\ncontent-length: 2\r\n\r\n")
 }
 
-/// A valid head if these field lines are valid.
+/// Returns a head with these lines after the request line. All other lines are valid.
 fn with(lines: &str) -> String {
     format!("POST /pixel HTTP/1.1\r\n{lines}host: h\r\ncontent-length: 2\r\n\r\n")
 }
 
-/// The status of a rejection, or 0 if there is none, and whether the connection closes.
+/// Returns the status of the rejection, or 0 if there is none, and whether the connection closes.
 fn rejected(input: &str) -> (u16, bool) {
     let rejection = match parse(input.as_bytes()) {
         Parsed::Complete(head) => head.rejection,
@@ -51,7 +51,7 @@ fn rejected(input: &str) -> (u16, bool) {
 }
 
 #[test]
-fn json_type_is_known_in_any_case_and_nothing_like_it() {
+fn json_type_is_recognized_ignoring_case() {
     for (line, is_json) in [
         ("content-type: application/json", true),
         ("Content-Type: Application/JSON", true),
@@ -71,12 +71,12 @@ fn json_type_is_known_in_any_case_and_nothing_like_it() {
         assert_eq!(rejected(&with(&format!("{line}\r\n"))), (400, true), "{line:?}");
     }
     let many = "content-type: application/json\r\n";
-    assert_eq!(rejected(&with(&many.repeat(98))).0, 0);
-    assert_eq!(rejected(&with(&many.repeat(99))), (431, true));
+    assert_eq!(rejected(&with(&many.repeat(MAX_FIELDS - 2))).0, 0);
+    assert_eq!(rejected(&with(&many.repeat(MAX_FIELDS - 1))), (431, true));
 }
 
 #[test]
-fn usual_head_is_understood() {
+fn usual_head_is_parsed() {
     let text =
         "POST /pixel HTTP/1.1\r\nHost: h:80\r\nContent-Type: application/json\r\nContent-Length: 41\r\n\r\n";
     assert_eq!(
@@ -96,7 +96,7 @@ fn usual_head_is_understood() {
 }
 
 #[test]
-fn request_lines_are_judged() {
+fn request_line_gets_its_status() {
     for (line, expected) in [
         ("POST /pixel?a HTTP/1.1", (0, false)),
         ("POST /pixel HTTP/1.2", (0, false)),
@@ -126,7 +126,7 @@ fn request_lines_are_judged() {
 }
 
 #[test]
-fn fields_are_judged() {
+fn field_gets_its_status() {
     for (lines, expected) in [
         ("x: a\tb \u{e9}\r\n", (0, false)),
         ("x:\r\n", (0, false)),
@@ -160,13 +160,13 @@ fn fields_are_judged() {
         let text = format!("POST /pixel HTTP/1.1\r\nhost: h\r\n{lines}\r\n");
         assert_eq!(rejected(&text), expected, "{lines}");
     }
-    assert_eq!(rejected(&with(&"x: y\r\n".repeat(98))), (0, false));
-    assert_eq!(rejected(&with(&"x: y\r\n".repeat(99))), (431, true));
+    assert_eq!(rejected(&with(&"x: y\r\n".repeat(MAX_FIELDS - 2))), (0, false));
+    assert_eq!(rejected(&with(&"x: y\r\n".repeat(MAX_FIELDS - 1))), (431, true));
     assert_eq!(rejected(&with(&format!("x: {}\r\n", "y".repeat(8192)))), (431, true));
 }
 
 #[test]
-fn rejection_closes_if_its_body_is_not_worth_reading() {
+fn rejection_closes_if_the_request_body_is_not_read() {
     for (fields, expected) in [
         ("content-length: 2", (404, false)),
         ("content-length: 101", (404, true)),
@@ -179,7 +179,7 @@ fn rejection_closes_if_its_body_is_not_worth_reading() {
 }
 
 #[test]
-fn drained_daemon_rejects_what_is_well_formed() {
+fn drained_daemon_rejects_valid_heads_with_503() {
     let status = |input: &str| match HeadParser::default().parse(input.as_bytes(), &policy(), true) {
         Parsed::Complete(head) => head.rejection.map(|rejection| rejection.status),
         other => panic!("{other:?}"),
@@ -206,7 +206,7 @@ fn client_decides_whether_the_connection_stays_open() {
 }
 
 #[test]
-fn http_10_needs_no_host_and_has_no_coding() {
+fn http_10_needs_no_host_and_allows_no_transfer_encoding() {
     assert_eq!(rejected("POST /pixel HTTP/1.0\r\n\r\n"), (0, false));
     assert_eq!(rejected("POST /pixel HTTP/1.0\r\nhost: a b\r\n\r\n"), (400, true));
     assert_eq!(rejected("POST /pixel HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), (400, true));
@@ -215,7 +215,7 @@ fn http_10_needs_no_host_and_has_no_coding() {
 }
 
 #[test]
-fn proxy_names_its_client() {
+fn real_ip_is_the_first_that_the_proxy_sends() {
     for (fields, expected) in [
         ("X-Real-IP: 192.0.2.7\r\n", Some([192, 0, 2, 7].into())),
         ("x-real-ip: \t192.0.2.7 \r\nx-real-ip: 192.0.2.8\r\n", Some([192, 0, 2, 7].into())),
@@ -228,8 +228,9 @@ fn proxy_names_its_client() {
 }
 
 #[test]
-fn head_in_pieces_is_judged_as_in_one() {
-    let long = "a".repeat(8180);
+fn head_in_pieces_has_the_same_result_as_in_one() {
+    // The byte after `POST {long}` is the last one within the limit.
+    let long = "a".repeat(8192 - 1 - "POST ".len());
     for text in [
         with("x: y\r\n"),
         with("x: y\n"),
@@ -238,7 +239,7 @@ fn head_in_pieces_is_judged_as_in_one() {
         starting("GET / HTTP/2.0"),
         with(&format!("x: {long}\r\n")),
         starting(&format!("POST {long}\0 HTTP/1.1")),
-        starting(&format!("POST {long}00\0 HTTP/1.1")),
+        starting(&format!("POST {long}a\0 HTTP/1.1")),
         "\x16\x03\x01".into(),
         "\r".to_owned() + "POST",
         "{".into(),
@@ -256,7 +257,7 @@ fn head_in_pieces_is_judged_as_in_one() {
 
 /// If an attacker sends single bytes, the parser searches no byte twice, except a CR.
 #[test]
-fn search_resumes_where_it_stopped() {
+fn search_continues_where_it_stopped() {
     let (text, mut parser) = (with(&format!("x: {}\r\n", "a".repeat(4000))), HeadParser::default());
     for end in 1..text.len() {
         assert_eq!(parser.parse(&text.as_bytes()[..end], &policy(), false), Parsed::Incomplete);
@@ -265,7 +266,7 @@ fn search_resumes_where_it_stopped() {
 }
 
 #[test]
-fn lower_limit_is_in_effect_for_a_head_that_has_begun() {
+fn lowered_limit_applies_to_a_head_that_has_begun() {
     let (text, mut parser) = (format!("POST / HTTP/1.1\r\nx: {}", "a".repeat(4000)), HeadParser::default());
     assert_eq!(parser.parse(text.as_bytes(), &policy(), false), Parsed::Incomplete);
     let policy = Policy { head_limit: 1000, ..policy() };
@@ -280,10 +281,10 @@ fn empty_lines_are_skipped() {
 }
 
 #[test]
-fn hyper_is_given_the_framing_only() {
+fn head_for_hyper_has_only_framing_and_expect() {
     let chunked =
         head("POST /pixel HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n");
     let expected: &[u8] = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n";
-    assert_eq!(chunked.canonical(), expected);
-    assert_eq!(head(&with("")).canonical(), b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n");
+    assert_eq!(chunked.for_hyper(), expected);
+    assert_eq!(head(&with("")).for_hyper(), b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n");
 }
