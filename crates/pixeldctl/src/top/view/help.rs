@@ -22,8 +22,8 @@ const FIGURES: [(&str, &str); 7] = [
     ("REQ/S, ERR/S", "responses per second; those other than 200"),
     ("P50, P99", "latency of 50 % or 99 % of the last 10 s"),
     ("OPEN, IDLE", "connections; those without a request"),
-    ("BUSY of a host", "CPU time of the process; 100 % is one core"),
-    ("BUSY of a worker", "share of the last 10 s; near 100 %, requests wait"),
+    ("CPU of a host", "CPU usage of the daemon; 100 % is one CPU"),
+    ("BUSY", "share of the last 10 s; near 100 %, requests wait"),
     ("PROGRESS", "last heartbeat; above 3 s, it is stalled"),
     ("away", "no connection; retried every few seconds"),
 ];

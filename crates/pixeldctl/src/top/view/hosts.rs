@@ -37,7 +37,7 @@ pub fn draw(hosts: &[HostState], sparks: u16, theme: &Theme, area: Rect, buffer:
         Column::number("P99", 6, 1),
         Column::number("OPEN", 5, 3),
         Column::number("IDLE", 5, 7),
-        Column::number("BUSY", 5, 5),
+        Column::number("CPU", 5, 5),
         Column::number("UP", 8, 6),
         Column::text("VERSION", 7, 8),
     ];

@@ -40,7 +40,7 @@ fn has_worker(lines: &[String], host: &str, number: &str) -> bool {
 fn view_at_80x24_shows_everything() {
     let lines = lines(&mut model(&["c5", "t2"], 3), 80, 24);
     assert!(lines[0].starts_with("pixeldctl top "), "{lines:#?}");
-    let titles = ["HOST", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "BUSY", "UP", "VERSION"];
+    let titles = ["HOST", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU", "UP", "VERSION"];
     assert!(has(&lines, &titles), "{lines:#?}");
     for host in ["c5", "t2"] {
         assert!(
