@@ -19,7 +19,7 @@ const GLOBAL: &str = "Global options";
                   pixeldctl workers +1           add a worker thread\n  \
                   pixeldctl drain -H t2          take host t2 out of service\n  \
                   pixeldctl doctor               check this host for problems\n\n\
-                  Members of the group pixeld can read, members of pixeld-admin can also change.\n\
+                  Members of the group pixeld can inspect it, those of pixeld-admin can change it.\n\
                   See pixeldctl(1), pixeld(8) and pixeld-control(7)."
 )]
 pub struct CtlArgs {
