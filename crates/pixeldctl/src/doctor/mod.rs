@@ -1,12 +1,13 @@
-//! `pixeldctl doctor`: checks the host for conditions that make a load test fail. `probe` collects facts, `checks`
-//! judge them, and `show` prints the report.
+//! `pixeldctl doctor`: checks the host for conditions that make a load test fail. Each check reads files, or runs
+//! programs, and evaluates them; `facts` has what several checks need, and `show` prints the report.
 
 mod checks;
-mod daemon_facts;
+mod facts;
 mod finding;
-mod host_facts;
-mod probe;
+mod host;
+mod nginx;
 mod show;
+mod units;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use pixeld_control::{CallError, exit::Exit, sanitize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 pub use self::finding::Report;
-use self::{host_facts::Host, show::show};
+use self::{facts::Facts, host::Host, show::show};
 use super::{
     args::Purpose,
     control_connection::explain_incompatible,
@@ -39,8 +40,8 @@ pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
 async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
     let report = match target {
         HostTarget::Local { socket } => {
-            let facts = probe::collect(&Host::here(options.timeout), socket.clone()).await;
-            checks::run(&facts)
+            let facts = Facts::collect(Host::here(options.timeout), socket.clone()).await;
+            checks::run(&facts).await
         }
         HostTarget::Ssh(host) => probe_over_ssh(target, host, options.timeout).await?,
     };

@@ -1,7 +1,9 @@
 use super::common::{CheckResult, drop_in, listeners, or_ok, reopen};
 use crate::doctor::{
+    facts::Facts,
     finding::Finding,
-    probe::{Facts, access::SocketAccess, units},
+    host::{Probe, Unavailable},
+    units,
 };
 
 /// The group that the unit gives the socket to.
@@ -10,33 +12,51 @@ const GROUP: &str = "pixeld-proxy";
 const KEPT_OPEN: &str = "/etc/systemd/system/pixeld.socket.d/keep-mode-0666.conf";
 
 /// Whether nginx may connect to pixeld's Unix socket, and other local users may not.
-pub fn access(facts: &Facts) -> CheckResult {
+pub async fn access(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref()?;
+    let mut paths = nginx.servers();
+    paths.retain(|server| server.starts_with("unix:"));
+    let groups = match paths.as_slice() {
+        [] => String::new(),
+        _ => facts.host.ask("id", &["-nG", "--", &nginx.user]).await?,
+    };
     let own = listeners(facts);
-    let is_own = |socket: &&SocketAccess| own.contains(&format!("unix:{}", socket.path));
-    let sockets: Vec<_> = facts.access.as_ref()?.iter().filter(is_own).collect();
-    let findings = sockets.iter().filter_map(|socket| check_socket(socket, &nginx.user)).collect();
+    paths.retain(|server| own.contains(server));
+    let (mut findings, mut existing) = (Vec::new(), Vec::new());
+    for path in paths.iter().filter_map(|server| server.strip_prefix("unix:")) {
+        // The check "upstreams" reports a missing one.
+        if let Ok(shown) = facts.host.ask("stat", &["-c", "%a %U %G", "--", path]).await {
+            findings.extend(check_socket(path, &shown, &nginx.user, &groups)?);
+            existing.push(path);
+        }
+    }
     Ok(or_ok(findings, || {
-        let paths: Vec<_> = sockets.iter().map(|socket| socket.path.as_str()).collect();
-        Finding::ok("nginx may connect to pixeld, and other users may not").evidence(paths.join(", "))
+        Finding::ok("nginx may connect to pixeld, and other users may not").evidence(existing.join(", "))
     }))
 }
 
-fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
-    let SocketAccess { path, mode, owner, group, groups } = socket;
+/// Evaluates what stat and id show: `660 root pixeld-proxy`, `www-data pixeld-proxy`.
+fn check_socket(path: &str, shown: &str, user: &str, groups: &str) -> Probe<Option<Finding>> {
+    let words: Vec<_> = shown.split_whitespace().collect();
+    let [mode, owner, group] = words[..] else {
+        return Err(Unavailable(format!("stat prints {:?} of {path}", shown.trim())));
+    };
+    let mode = u32::from_str_radix(mode, 8);
+    let mode = mode.map_err(|_| Unavailable(format!("stat prints {:?} of {path}", shown.trim())))?;
+    let groups: Vec<_> = groups.split_whitespace().collect();
     let evidence =
         format!("{path}: mode {mode:o}, user {owner}, group {group}; groups of {user}: {}", groups.join(" "));
     // connect(2) asks for the permission to write; of the three classes, the first that fits decides.
     let may_connect = match () {
         () if user == "root" => true,
         () if user == owner => mode & 0o200 != 0,
-        () if groups.contains(group) => mode & 0o020 != 0,
+        () if groups.contains(&group) => mode & 0o020 != 0,
         () => mode & 0o002 != 0,
     };
     if !may_connect {
         let finding =
             Finding::problem(format!("nginx's user {user} may not connect to {path}")).evidence(evidence);
-        return Some(match group.as_str() {
+        return Ok(Some(match group {
             GROUP => finding
                 .fix(format!("sudo usermod -aG {GROUP} {user}"))
                 .fix("# its processes get the group when they start:")
@@ -47,9 +67,9 @@ fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
                 .fix(format!("sudo usermod -aG {GROUP} {user}"))
                 .fix(reopen(units::NEEDED[0]))
                 .fix("sudo systemctl reload nginx"),
-        });
+        }));
     }
-    (mode & 0o002 != 0).then(|| {
+    Ok((mode & 0o002 != 0).then(|| {
         Finding::warning(format!("every local user may connect to {path}, and stall pixeld"))
             .evidence(evidence)
             .fix(format!("# once each proxy that uses it is in the group {GROUP}:"))
@@ -57,40 +77,31 @@ fn check_socket(socket: &SocketAccess, user: &str) -> Option<Finding> {
             .fix("sudo systemctl daemon-reload")
             .fix(format!("sudo chgrp {GROUP} {path}"))
             .fix(format!("sudo chmod 0660 {path}"))
-    })
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::checks::fixtures::{FindingState, healthy, only};
-
-    fn socket(facts: &mut Facts) -> &mut SocketAccess {
-        &mut facts.access.as_mut().unwrap()[0]
-    }
+    use crate::doctor::{checks::fixtures::only, finding::FindingState};
 
     #[test]
-    fn proxy_outside_the_group_is_a_problem() {
-        let mut facts = healthy();
-        only(access(&facts), FindingState::Ok);
-        socket(&mut facts).groups = vec!["www-data".into()];
-        let finding = only(access(&facts), FindingState::Problem);
-        assert_eq!(finding.fix[0], "sudo usermod -aG pixeld-proxy www-data");
-        socket(&mut facts).group = "root".into();
-        let finding = only(access(&facts), FindingState::Problem);
-        assert!(finding.fix.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{finding:?}");
-        socket(&mut facts).owner = "www-data".into();
-        only(access(&facts), FindingState::Ok);
-        socket(&mut facts).owner = "root".into();
-        facts.nginx.as_mut().unwrap().user = "root".into();
-        only(access(&facts), FindingState::Ok);
-    }
-
-    #[test]
-    fn world_connectable_socket_is_a_warning() {
-        let mut facts = healthy();
-        socket(&mut facts).mode = 0o666;
-        let finding = only(access(&facts), FindingState::Warning);
-        assert!(finding.fix.contains(&"sudo chmod 0660 /run/pixeld/http.sock".into()), "{finding:?}");
+    fn nginx_and_no_other_user_may_connect() {
+        let check = |shown, user, groups| check_socket("/s", shown, user, groups).map(Vec::from_iter);
+        for (shown, user, groups) in [
+            ("660 root pixeld-proxy\n", "www-data", "www-data pixeld-proxy\n"),
+            ("660 www-data root\n", "www-data", "www-data\n"),
+            ("660 root root\n", "root", "root\n"),
+        ] {
+            assert_eq!(check(shown, user, groups), Ok(Vec::new()), "{shown}");
+        }
+        let outside = only(check("660 root pixeld-proxy\n", "www-data", "www-data\n"), FindingState::Problem);
+        assert_eq!(outside.fix[0], "sudo usermod -aG pixeld-proxy www-data");
+        let ungrouped = only(check("660 root root\n", "www-data", "www-data\n"), FindingState::Problem);
+        assert!(ungrouped.fix.iter().any(|line| line.contains("SocketGroup=pixeld-proxy")), "{ungrouped:?}");
+        let open =
+            only(check("666 root pixeld-proxy\n", "www-data", "pixeld-proxy\n"), FindingState::Warning);
+        assert!(open.fix.contains(&"sudo chmod 0660 /s".into()), "{open:?}");
+        assert!(check("? root", "www-data", "").is_err());
     }
 }

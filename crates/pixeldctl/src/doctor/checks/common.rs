@@ -1,15 +1,19 @@
-//! Facts that several checks need, and commands that several fixes share.
+//! Commands that several fixes share, and facts that several checks need.
+
+use std::time::Duration;
 
 use crate::doctor::{
-    daemon_facts::{DaemonError, DaemonFacts},
+    facts::{DaemonError, DaemonFacts, Facts},
     finding::{Finding, USE_SUDO},
-    host_facts::{Probe, Unavailable},
-    probe::{Facts, units},
+    host::{Probe, Unavailable},
+    units,
 };
+
+/// The time between two samples of a counter.
+pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The findings of a check, or why it cannot be made.
 pub type CheckResult = Probe<Vec<Finding>>;
-
 /// Returns the daemon's reply, for a check that needs it.
 pub fn daemon_of(facts: &Facts) -> Probe<&DaemonFacts> {
     facts.daemon.as_ref().map_err(|error| match error {

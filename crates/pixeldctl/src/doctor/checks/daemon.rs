@@ -3,10 +3,10 @@ use pixeld_control::ServiceState;
 use super::common::{CheckResult, is_service};
 use crate::{
     doctor::{
-        daemon_facts::{DaemonError, DaemonFacts},
+        facts::{DaemonError, DaemonFacts, Facts},
         finding::{Finding, USE_SUDO},
-        host_facts::Unavailable,
-        probe::{Facts, units},
+        host::Unavailable,
+        units,
     },
     render,
     service_state::FailedService,
@@ -92,7 +92,10 @@ mod tests {
     use super::*;
     use pixeld_control::Attribution;
 
-    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
+    use crate::doctor::{
+        checks::fixtures::{change_units, healthy, only},
+        finding::FindingState,
+    };
 
     #[test]
     fn missing_daemon_is_a_finding() {

@@ -4,13 +4,10 @@ use ipnet::IpNet;
 
 use super::common::{CheckResult, daemon_of, drop_in, is_service, or_ok, reopen};
 use crate::doctor::{
-    daemon_facts::DaemonError,
+    facts::{DaemonError, Facts},
     finding::Finding,
-    host_facts::{Probe, Unavailable},
-    probe::{
-        Facts,
-        units::{TCP, Unit},
-    },
+    host::{Probe, Unavailable},
+    units::{TCP, Unit},
 };
 
 /// Networks that the Internet does not route.
@@ -150,7 +147,10 @@ fn foreground(address: SocketAddr) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
+    use crate::doctor::{
+        checks::fixtures::{change_units, healthy, only},
+        finding::FindingState,
+    };
 
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
 

@@ -1,25 +1,24 @@
 use super::common::{CheckResult, daemon_of, drop_in, is_service};
-use crate::doctor::{
-    finding::Finding,
-    probe::{Facts, units},
-};
+use crate::doctor::{facts::Facts, finding::Finding, host::Unavailable, units};
 
 /// Whether the limit of open files suffices for the connection limit.
 pub fn file_limit(facts: &Facts) -> CheckResult {
     let daemon = daemon_of(facts)?;
-    let limit = facts.files.as_ref()?;
+    let path = format!("/proc/{}/limits", daemon.stats.process.pid);
+    let limits = parse_limits(&facts.host.read(&path)?);
+    let no_line = || Unavailable(format!("{path} has no line on open files"));
+    let (soft, hard) = limits.ok_or_else(no_line)?;
     let connections = daemon.stats.connections.limit;
     if daemon.stats.connections.effective_limit >= connections {
-        let summary = format!("{} open files are enough for {connections} connections", limit.soft);
+        let summary = format!("{soft} open files are enough for {connections} connections");
         return Ok(vec![Finding::ok(summary)]);
     }
-    let summary = format!("{} open files are too few for {connections} connections", limit.soft);
+    let summary = format!("{soft} open files are too few for {connections} connections");
     // The daemon needs the same number for other purposes as now.
-    let needed = connections + limit.soft.saturating_sub(daemon.stats.connections.effective_limit);
+    let needed = connections + soft.saturating_sub(daemon.stats.connections.effective_limit);
     let evidence = format!(
-        "/proc/{}/limits: Max open files {} (hard {}); limits.connections = {connections}, which takes \
-         {needed} descriptors",
-        daemon.stats.process.pid, limit.soft, limit.hard
+        "{path}: Max open files {soft} (hard {hard}); limits.connections = {connections}, which takes {needed} \
+         descriptors"
     );
     let finding = Finding::problem(summary).evidence(evidence);
     // At least the limit of the installed unit.
@@ -32,46 +31,45 @@ pub fn file_limit(facts: &Facts) -> CheckResult {
     }])
 }
 
+/// Returns the soft and the hard limit of open files.
+fn parse_limits(text: &str) -> Option<(u64, u64)> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let number = |word: &str| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() };
+    let mut words = line.split_whitespace();
+    Some((number(words.next()?)?, number(words.next()?)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::{
-        checks::fixtures::{FindingState, healthy, only},
-        probe::process::FileLimit,
+        checks::fixtures::{healthy, only, with_files},
+        finding::FindingState,
     };
 
-    /// Sets a limit of open files, of which 200 are not for connections.
-    fn limit_files(facts: &mut Facts, limit: u64) {
-        facts.files = Ok(FileLimit { soft: limit, hard: limit });
-        let daemon = facts.daemon.as_mut().unwrap();
-        daemon.stats.connections.effective_limit = daemon.stats.connections.limit.min(limit - 200);
-    }
-
     #[test]
-    fn every_connection_and_worker_needs_descriptors() {
+    fn files_that_are_too_few_for_all_connections_are_a_problem() {
         let mut facts = healthy();
-        only(file_limit(&facts), FindingState::Ok);
-        limit_files(&mut facts, 10_000);
-        let finding = only(file_limit(&facts), FindingState::Problem);
+        // 200 files are not for connections.
+        let mut check = |files: u64, connections: u64, state| {
+            let limits =
+                format!("Max processes    96262    96262    processes\nMax open files   {files} unlimited\n");
+            let _folder = with_files(&mut facts, &[("proc/124/limits", &limits)]);
+            let stats = &mut facts.daemon.as_mut().unwrap().stats;
+            stats.connections.limit = connections;
+            stats.connections.effective_limit = connections.min(files - 200);
+            only(file_limit(&facts), state)
+        };
+        check(10_200, 10_000, FindingState::Ok);
+        let finding = check(10_000, 10_000, FindingState::Problem);
         assert!(finding.evidence.contains("10200 descriptors"), "{finding:?}");
         assert!(finding.fix[1].contains("LimitNOFILE=65536"), "{finding:?}");
-        limit_files(&mut facts, 10_200);
-        only(file_limit(&facts), FindingState::Ok);
-    }
-
-    #[test]
-    fn suggested_limit_exceeds_the_units_if_needed() {
-        let mut facts = healthy();
-        facts.daemon.as_mut().unwrap().stats.connections.limit = 100_000;
-        limit_files(&mut facts, 65_536);
-        assert!(only(file_limit(&facts), FindingState::Problem).fix[1].contains("LimitNOFILE=100200"));
-    }
-
-    #[test]
-    fn foreground_daemon_gets_ulimit_advice() {
-        let mut facts = healthy();
-        facts.daemon.as_mut().unwrap().stats.process.pid = 9;
-        limit_files(&mut facts, 1024);
-        assert_eq!(only(file_limit(&facts), FindingState::Problem).fix[0], "ulimit -n 65536");
+        let finding = check(65_536, 100_000, FindingState::Problem);
+        assert!(finding.fix[1].contains("LimitNOFILE=100200"), "more than the unit's: {finding:?}");
+        facts.main_pid = Some(9);
+        let _folder = with_files(&mut facts, &[("proc/124/limits", "Max open files 65536 65536\n")]);
+        assert_eq!(only(file_limit(&facts), FindingState::Problem).fix[0], "ulimit -n 100200");
+        let _folder = with_files(&mut facts, &[("proc/124/limits", "nothing")]);
+        assert!(file_limit(&facts).is_err());
     }
 }

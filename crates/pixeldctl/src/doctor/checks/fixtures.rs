@@ -1,29 +1,18 @@
-use std::{collections::HashMap, time::Duration};
+use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
+use super::common::CheckResult;
 use crate::{
     doctor::{
-        daemon_facts::{DaemonError, DaemonFacts},
-        finding::Finding,
-        host_facts::Unavailable,
-        probe::{
-            CounterSample, Facts,
-            access::SocketAccess,
-            clock::{Clock, Instants},
-            disk::LogDisk,
-            net::{Overflows, Queue, TimeWait},
-            nginx::{Group, Location, Nginx},
-            process::{CpuTime, Cpus, FileLimit},
-            units,
-            upstream::ServerState,
-        },
+        facts::{DaemonError, DaemonFacts, Facts},
+        finding::{Finding, FindingState},
+        host::{Host, Unavailable},
+        nginx::{Group, Location, Nginx},
+        units,
     },
     top::fixtures::sample,
 };
 
-use super::common::CheckResult;
-pub use crate::doctor::finding::FindingState;
-
-pub const UNITS: &str = "\
+const UNITS: &str = "\
 Id=pixeld.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
 Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nTriggers=pixeld.service\n\
 Backlog=4096\nListen=/run/pixeld/http.sock (Stream)\n\n\
@@ -39,7 +28,12 @@ Id=pixeld-metrics.timer\nLoadState=loaded\nActiveState=active\nUnitFileState=ena
 Id=pixeld-metrics.service\nLoadState=loaded\nActiveState=inactive\nConditionResult=yes\n\
 ConditionTimestampMonotonic=7\n";
 
-/// A host without a problem.
+/// A host whose files and programs cannot be read.
+fn dark() -> Host {
+    Host { root: PathBuf::from("/nowhere"), path: OsString::from("/nowhere"), limit: Duration::from_secs(5) }
+}
+
+/// A host without a problem, and without files.
 pub fn healthy() -> Facts {
     let location =
         Location { name: "= /pixel".into(), version: Some("1.1".into()), connection: Some(String::new()) };
@@ -51,85 +45,42 @@ pub fn healthy() -> Facts {
         keepalive: Some(64),
         locations: vec![location],
     };
-    let access = SocketAccess {
-        path: "/run/pixeld/http.sock".into(),
-        mode: 0o660,
-        owner: "root".into(),
-        group: "pixeld-proxy".into(),
-        groups: vec!["www-data".into(), "pixeld-proxy".into()],
-    };
     let mut stats = sample(0, 60, 2).stats;
     stats.process.pid = 124;
     stats.listeners.insert(0, "unix:/run/pixeld/http.sock".into());
-    let queue = |address: &str| Queue { address: address.into(), waiting: 0, backlog: 4096 };
-    let before = Instants::now();
-    let second = Duration::from_secs(1);
-    let sample = |total, instant| CounterSample {
-        overflows: Ok(Overflows { overflows: 3, drops: 3 }),
-        cpu: Ok(CpuTime { total, stolen: 10 }),
-        logs: vec![("/var/log/nginx/pixeld/access.log", 5_000_000)],
-        instant,
-    };
     Facts {
+        host: dark(),
+        socket: None,
         daemon: Ok(DaemonFacts { stats, configured_workers: 2 }),
-        configuration_faults: Ok(Vec::new()),
         main_pid: Some(124),
-        files: Ok(FileLimit { soft: 65_536, hard: 65_536 }),
-        cpus: Ok(Cpus { allowed: 2, quota: None }),
         units: Ok(units::parse(UNITS)),
-        queues: Ok(vec![queue("/run/pixeld/http.sock"), queue("*:8000")]),
-        somaxconn: Ok(4096),
-        unix_listeners: Ok(vec!["/run/pixeld/http.sock".into(), "/run/other.sock".into()]),
-        time_wait: Ok(TimeWait {
-            ports: 28_232,
-            total: 5,
-            outgoing: HashMap::new(),
-            incoming: HashMap::new(),
-        }),
         nginx: Ok(Nginx { groups: vec![group], user: "www-data".into(), ..Nginx::default() }),
-        access: Ok(vec![access]),
-        servers: vec![
-            ("unix:/run/pixeld/http.sock".into(), ServerState::Serving),
-            ("10.77.0.20:8000".into(), ServerState::Serving),
-        ],
-        suppressed: Ok(0),
-        disk: Ok(LogDisk { free: 8 << 30, has_rotation: true }),
-        clock: Ok(Clock { synchronized: true, can_synchronize: true }),
-        samples: [
-            sample(1000, before),
-            sample(1200, Instants { wall: before.wall + second, steady: before.steady + second }),
-        ],
     }
 }
 
 /// A host of which no fact is available.
 pub fn invisible() -> Facts {
     let unavailable = || Unavailable("it is dark".into());
-    let sample = CounterSample {
-        overflows: Err(unavailable()),
-        cpu: Err(unavailable()),
-        logs: Vec::new(),
-        instant: Instants::now(),
-    };
     Facts {
+        host: dark(),
+        socket: None,
         daemon: Err(DaemonError::NoPermission("you may not".into())),
-        configuration_faults: Err(unavailable()),
         main_pid: None,
-        files: Err(unavailable()),
-        cpus: Err(unavailable()),
         units: Err(unavailable()),
-        queues: Err(unavailable()),
-        somaxconn: Err(unavailable()),
-        unix_listeners: Err(unavailable()),
-        time_wait: Err(unavailable()),
         nginx: Err(unavailable()),
-        access: Err(unavailable()),
-        servers: Vec::new(),
-        suppressed: Err(unavailable()),
-        disk: Err(unavailable()),
-        clock: Err(unavailable()),
-        samples: [sample.clone(), sample],
     }
+}
+
+/// Gives a host these files, by their paths without the first slash, for as long as the returned folder exists.
+pub fn with_files(facts: &mut Facts, files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    facts.host.root = folder.path().into();
+    folder
 }
 
 /// Changes what systemctl shows of the healthy units; `from` must occur.

@@ -1,9 +1,5 @@
 use super::common::CheckResult;
-use crate::doctor::{
-    finding::Finding,
-    host_facts::Unavailable,
-    probe::{Facts, units},
-};
+use crate::doctor::{facts::Facts, finding::Finding, host::Unavailable, units};
 
 /// Where the textfile collector of node_exporter looks, unless a drop-in of the unit names another folder.
 const FOLDER: &str = "/var/lib/prometheus/node-exporter";
@@ -33,7 +29,10 @@ pub fn metrics(facts: &Facts) -> CheckResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
+    use crate::doctor::{
+        checks::fixtures::{change_units, healthy, only},
+        finding::FindingState,
+    };
 
     #[test]
     fn timer_without_its_folder_is_reported() {

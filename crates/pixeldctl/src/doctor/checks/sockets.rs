@@ -1,11 +1,9 @@
 use super::common::{CheckResult, is_service, or_ok};
 use crate::doctor::{
+    facts::Facts,
     finding::Finding,
-    host_facts::Unavailable,
-    probe::{
-        Facts,
-        units::{ADMIN, NEEDED, SERVICE, TCP, Unit},
-    },
+    host::Unavailable,
+    units::{ADMIN, NEEDED, SERVICE, TCP, Unit},
 };
 
 /// Whether pixeld's socket units listen, now and after the next boot.
@@ -94,7 +92,10 @@ fn optional_socket(unit: &Unit) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::checks::fixtures::{FindingState, change_units, healthy, only};
+    use crate::doctor::{
+        checks::fixtures::{change_units, healthy, only},
+        finding::FindingState,
+    };
 
     const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
     const TCP_SOCKET: &str =

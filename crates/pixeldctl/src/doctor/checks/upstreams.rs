@@ -1,20 +1,20 @@
 use std::net::SocketAddr;
 
-use super::common::{CheckResult, listeners, or_ok};
+use super::{
+    common::{CheckResult, listeners, or_ok},
+    server_state::{ServerState, ask_all},
+};
 use crate::doctor::{
+    facts::Facts,
     finding::{Finding, USE_SUDO},
-    host_facts::{Probe, Unavailable},
-    probe::{
-        Facts,
-        nginx::{Group, Location, Nginx},
-        upstream::ServerState,
-    },
+    host::{Probe, Unavailable},
+    nginx::{Group, Location, Nginx},
 };
 
 const RELOAD: &str = "sudo nginx -t && sudo systemctl reload nginx";
 
 /// Whether each server of nginx is a pixeld that serves.
-pub fn upstreams(facts: &Facts) -> CheckResult {
+pub async fn upstreams(facts: &Facts) -> CheckResult {
     let nginx = facts.nginx.as_ref()?;
     if let Some(fault) = &nginx.fault {
         let finding = Finding::problem("nginx rejects its configuration: its next start fails");
@@ -26,12 +26,32 @@ pub fn upstreams(facts: &Facts) -> CheckResult {
                 .fix(RELOAD),
         ]);
     }
+    let mut servers = nginx.servers();
+    // A connection would start a stopped service.
+    servers.retain(|server| !facts.units.as_ref().is_ok_and(|units| units.would_start(server)));
+    let states = ask_all(servers).await;
+    let sockets = facts.host.read("/proc/net/unix");
+    compare(&Seen { facts, own: listeners(facts), states, sockets }, nginx)
+}
+
+/// What is seen of the servers of nginx.
+struct Seen<'f> {
+    facts: &'f Facts,
+    /// The addresses of pixeld on this host.
+    own: Vec<String>,
+    /// The responses of the servers that were queried.
+    states: Vec<(String, ServerState)>,
+    /// `/proc/net/unix`
+    sockets: Probe<String>,
+}
+
+fn compare(seen: &Seen, nginx: &Nginx) -> CheckResult {
     let mut findings = Vec::new();
     for group in &nginx.groups {
         for server in &group.servers {
             let finding = match server.strip_prefix("unix:") {
-                Some(path) => unix_server(facts, group, path)?,
-                None => tcp_server(facts, group, server),
+                Some(path) => unix_server(seen, group, path)?,
+                None => tcp_server(seen, group, server),
             };
             findings.extend(finding);
         }
@@ -42,21 +62,19 @@ pub fn upstreams(facts: &Facts) -> CheckResult {
     }))
 }
 
-fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding>> {
-    let listeners = listeners(facts);
-    let own: Vec<_> = listeners.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
-    let all = facts.unix_listeners.as_ref()?;
+fn unix_server(seen: &Seen, group: &Group, path: &str) -> Probe<Option<Finding>> {
+    let own: Vec<_> = seen.own.iter().filter_map(|listener| listener.strip_prefix("unix:")).collect();
     let server = format!("unix:{path}");
-    let what = if !all.iter().any(|listening| listening == path) {
+    let what = if !seen.sockets.as_ref()?.lines().any(|line| listening_path(line) == Some(path)) {
         "no service listens"
     } else if !own.is_empty() && !own.contains(&path) {
         "another service listens"
     } else {
-        return Ok(state_of(facts, &server).and_then(|state| match state {
+        return Ok(seen.state_of(&server).and_then(|state| match state {
             ServerState::Forbidden => Some(Finding::skipped(format!(
                 "no permission to connect to {path}: {USE_SUDO}, or `sudo usermod -aG pixeld-proxy $USER`"
             ))),
-            state => wrong_state(facts, group, &server, state),
+            state => wrong_state(seen, group, &server, state),
         }));
     };
     let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
@@ -67,31 +85,38 @@ fn unix_server(facts: &Facts, group: &Group, path: &str) -> Probe<Option<Finding
     Ok(Some(finding))
 }
 
-fn tcp_server(facts: &Facts, group: &Group, server: &str) -> Option<Finding> {
-    let wrong = state_of(facts, server).and_then(|state| wrong_state(facts, group, server, state));
+/// Returns the path of a socket that listens, from its line in `/proc/net/unix`.
+fn listening_path(line: &str) -> Option<&str> {
+    /// `__SO_ACCEPTCON`
+    const LISTENS: &str = "00010000";
+    let words: Vec<_> = line.split_whitespace().collect();
+    words.get(7).filter(|_| words[3] == LISTENS).copied()
+}
+
+fn tcp_server(seen: &Seen, group: &Group, server: &str) -> Option<Finding> {
+    let wrong = seen.state_of(server).and_then(|state| wrong_state(seen, group, server, state));
     if wrong.is_some() {
         return wrong;
     }
     let address: SocketAddr = server.parse().ok()?;
-    let own = listeners(facts);
     let is_ours = |listener: &String| {
         listener.parse().is_ok_and(|listening: SocketAddr| listening.port() == address.port())
     };
-    if !address.ip().is_loopback() || own.is_empty() || own.iter().any(is_ours) {
+    if !address.ip().is_loopback() || seen.own.is_empty() || seen.own.iter().any(is_ours) {
         return None;
     }
-    let said = format!("pixeld listens on {}", own.join(", "));
-    Some(other_service(&own, group, server, &said))
+    Some(other_service(seen, group, server, &format!("pixeld listens on {}", seen.own.join(", "))))
 }
 
-/// The response of a server, if it was queried.
-fn state_of<'f>(facts: &'f Facts, server: &str) -> Option<&'f ServerState> {
-    facts.servers.iter().find(|(name, _)| name == server).map(|(_, state)| state)
+impl Seen<'_> {
+    /// The response of a server, if it was queried.
+    fn state_of(&self, server: &str) -> Option<&ServerState> {
+        self.states.iter().find(|(name, _)| name == server).map(|(_, state)| state)
+    }
 }
 
-fn wrong_state(facts: &Facts, group: &Group, server: &str, state: &ServerState) -> Option<Finding> {
-    let own = listeners(facts);
-    let is_own = own.iter().any(|listener| listener == server);
+fn wrong_state(seen: &Seen, group: &Group, server: &str, state: &ServerState) -> Option<Finding> {
+    let is_own = seen.own.iter().any(|listener| listener == server);
     match state {
         ServerState::Serving | ServerState::Forbidden => None,
         // The check "daemon" reports it.
@@ -102,29 +127,28 @@ fn wrong_state(facts: &Facts, group: &Group, server: &str, state: &ServerState) 
                 .fix("# on that host, to let it serve again:")
                 .fix("sudo pixeldctl resume"),
         ),
-        ServerState::Other(line) => Some(other_service(&own, group, server, &format!("GET /pixel: {line}"))),
-        ServerState::Silent(_) if is_own && facts.daemon.is_err() => None,
-        ServerState::Silent(reason) if is_own => Some(
-            Finding::problem(format!("nginx sends pixels to {server}, which does not respond"))
-                .evidence(evidence(group, server, &format!("GET /pixel: {reason}")))
-                .fix("pixeldctl status")
-                .fix("sudo systemctl restart pixeld.service"),
-        ),
-        ServerState::Silent(reason) => Some(
-            Finding::warning(format!("nginx sends pixels to {server}, which does not respond"))
-                .evidence(evidence(group, server, &format!("GET /pixel: {reason}")))
-                .fix("# on that host:")
-                .fix("sudo systemctl enable pixeld-tcp.socket")
-                .fix("sudo systemctl restart pixeld.service"),
-        ),
+        ServerState::Other(line) => Some(other_service(seen, group, server, &format!("GET /pixel: {line}"))),
+        ServerState::Silent(_) if is_own && seen.facts.daemon.is_err() => None,
+        ServerState::Silent(reason) => {
+            let summary = format!("nginx sends pixels to {server}, which does not respond");
+            let evidence = evidence(group, server, &format!("GET /pixel: {reason}"));
+            let finding = if is_own {
+                Finding::problem(summary).fix("pixeldctl status")
+            } else {
+                Finding::warning(summary)
+                    .fix("# on that host:")
+                    .fix("sudo systemctl enable pixeld-tcp.socket")
+            };
+            Some(finding.evidence(evidence).fix("sudo systemctl restart pixeld.service"))
+        }
     }
 }
 
-fn other_service(own: &[String], group: &Group, server: &str, said: &str) -> Finding {
+fn other_service(seen: &Seen, group: &Group, server: &str, said: &str) -> Finding {
     Finding::problem(format!("nginx sends pixels to {server}, where another service listens"))
         .evidence(evidence(group, server, said))
         .fix(format!("sudo grep -rnF {server} /etc/nginx"))
-        .fix(format!("# write there: {}", own.last().map_or("", String::as_str)))
+        .fix(format!("# write there: {}", seen.own.last().map_or("", String::as_str)))
         .fix(RELOAD)
 }
 
@@ -216,54 +240,76 @@ fn missing(location: &Location, keeps_by_default: bool) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::checks::fixtures::{FindingState, healthy, only};
+    use crate::doctor::{
+        checks::fixtures::{healthy, only},
+        finding::FindingState,
+    };
+
+    const SOCKETS: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+        0000: 00000002 00000000 00010000 0001 01 12 /run/pixeld/http.sock\n\
+        0000: 00000002 00000000 00010000 0001 01 12 /run/other.sock\n\
+        0000: 00000003 00000000 00000000 0001 03 13 /run/pixeld/gone.sock\n\
+        0000: 00000003 00000000 00010000 0001 01 14\n";
 
     fn group(facts: &mut Facts) -> &mut Group {
         &mut facts.nginx.as_mut().unwrap().groups[0]
     }
 
-    #[test]
-    fn path_without_listener_is_a_problem() {
+    /// Checks a host whose nginx has this server, with this response if it is queried.
+    fn check(server: &str, state: Option<ServerState>, expected: FindingState) -> Finding {
         let mut facts = healthy();
-        only(upstreams(&facts), FindingState::Ok);
-        group(&mut facts).servers[0] = "unix:/run/pixel.sock".into();
-        let finding = only(upstreams(&facts), FindingState::Problem);
-        assert!(finding.summary.contains("/run/pixel.sock, where no service listens"), "{finding:?}");
-        assert!(finding.fix[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
+        group(&mut facts).servers = vec![server.into()];
+        let states = state.map(|state| (server.into(), state)).into_iter().collect();
+        let seen = Seen { facts: &facts, own: listeners(&facts), states, sockets: Ok(SOCKETS.into()) };
+        only(compare(&seen, facts.nginx.as_ref().unwrap()), expected)
     }
 
     #[test]
-    fn socket_of_another_service_is_a_problem() {
-        let mut facts = healthy();
-        group(&mut facts).servers = vec!["unix:/run/other.sock".into()];
-        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
-        group(&mut facts).servers = vec!["127.0.0.1:9000".into()];
-        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
-        group(&mut facts).servers = vec!["127.0.0.1:8000".into()];
-        only(upstreams(&facts), FindingState::Ok);
+    fn address_without_pixeld_is_a_problem() {
+        for path in ["/run/pixel.sock", "/run/pixeld/gone.sock"] {
+            let finding = check(&format!("unix:{path}"), None, FindingState::Problem);
+            assert!(finding.summary.contains(&format!("{path}, where no service listens")), "{finding:?}");
+            assert!(finding.fix[1].contains("unix:/run/pixeld/http.sock"), "{finding:?}");
+        }
+        for server in ["unix:/run/other.sock", "127.0.0.1:9000"] {
+            let finding = check(server, None, FindingState::Problem);
+            assert!(finding.summary.contains("another service"), "{finding:?}");
+        }
+        for server in ["unix:/run/pixeld/http.sock", "127.0.0.1:8000", "10.77.0.20:8000"] {
+            check(server, None, FindingState::Ok);
+        }
     }
 
     #[test]
     fn server_that_does_not_serve_is_reported() {
-        let mut facts = healthy();
-        facts.servers[1].1 = ServerState::Silent("Connection refused".into());
-        assert!(only(upstreams(&facts), FindingState::Warning).evidence.contains("Connection refused"));
-        facts.servers[1].1 = ServerState::Drained;
-        assert_eq!(only(upstreams(&facts), FindingState::Warning).fix[1], "sudo pixeldctl resume");
-        facts.servers[1].1 = ServerState::Other("HTTP/1.1 200 OK".into());
-        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("another service"));
-        facts.servers[1].1 = ServerState::Serving;
-        facts.servers[0].1 = ServerState::Silent("no response within 2s".into());
-        assert!(only(upstreams(&facts), FindingState::Problem).summary.contains("does not respond"));
-        facts.servers[0].1 = ServerState::Forbidden;
-        assert!(only(upstreams(&facts), FindingState::Skipped).summary.contains("pixeld-proxy"));
+        use ServerState::{Drained, Forbidden, Other, Serving, Silent};
+
+        const OWN: &str = "unix:/run/pixeld/http.sock";
+        const REMOTE: &str = "10.77.0.20:8000";
+        let refused = || Silent("Connection refused".into());
+        for (server, state, expected, part) in [
+            (OWN, Serving, FindingState::Ok, "serves"),
+            (REMOTE, Serving, FindingState::Ok, "serves"),
+            (REMOTE, refused(), FindingState::Warning, "does not respond"),
+            (REMOTE, Drained, FindingState::Warning, "is drained"),
+            (OWN, Drained, FindingState::Ok, "serves"),
+            (REMOTE, Other("HTTP/1.1 200 OK".into()), FindingState::Problem, "another service"),
+            (OWN, refused(), FindingState::Problem, "does not respond"),
+            (OWN, Forbidden, FindingState::Skipped, "pixeld-proxy"),
+        ] {
+            let finding = check(server, Some(state), expected);
+            assert!(finding.summary.contains(part), "{finding:?}");
+        }
+        let finding = check(REMOTE, Some(refused()), FindingState::Warning);
+        assert!(finding.evidence.contains("Connection refused"), "{finding:?}");
+        assert_eq!(check(REMOTE, Some(Drained), FindingState::Warning).fix[1], "sudo pixeldctl resume");
     }
 
-    #[test]
-    fn rejected_nginx_configuration_is_a_problem() {
+    #[tokio::test]
+    async fn rejected_nginx_configuration_is_a_problem() {
         let mut facts = healthy();
         facts.nginx = Ok(Nginx { fault: Some("[emerg] x".into()), ..Nginx::default() });
-        assert_eq!(only(upstreams(&facts), FindingState::Problem).evidence, "[emerg] x");
+        assert_eq!(only(upstreams(&facts).await, FindingState::Problem).evidence, "[emerg] x");
         assert!(keepalive(&facts).is_err());
     }
 

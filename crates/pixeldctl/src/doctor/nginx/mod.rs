@@ -1,9 +1,9 @@
 mod config;
 
 use self::config::Directive;
-use crate::doctor::{
+use super::{
     finding::USE_SUDO,
-    host_facts::{Host, Printed, Probe, Unavailable},
+    host::{Host, Printed, Probe, Unavailable},
 };
 
 /// The configuration of nginx as it is on disk.
@@ -48,20 +48,12 @@ pub struct Location {
 }
 
 impl Nginx {
+    /// Returns its servers, each once.
     pub fn servers(&self) -> Vec<String> {
         let mut servers: Vec<_> = self.groups.iter().flat_map(|group| group.servers.clone()).collect();
         servers.sort();
         servers.dedup();
         servers
-    }
-
-    /// Returns the paths of its Unix sockets, each once.
-    pub fn unix_servers(&self) -> Vec<&str> {
-        let servers = self.groups.iter().flat_map(|group| &group.servers);
-        let mut paths: Vec<_> = servers.filter_map(|server| server.strip_prefix("unix:")).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        paths
     }
 }
 
@@ -76,8 +68,7 @@ fn understand(dump: &Printed, build: &str) -> Probe<Nginx> {
     let keeps_by_default = parse_version(build).is_some_and(|version| version >= [1, 29, 7]);
     if !dump.succeeded() {
         let Some(fault) = dump.stderr.lines().find(|line| line.contains("[emerg]")) else {
-            let said = dump.stderr.lines().next().unwrap_or("no reason given");
-            return Err(Unavailable(format!("nginx fails: {said}")));
+            return Err(dump.failure("nginx"));
         };
         let fault = fault.split_once(": ").map_or(fault, |(_, fault)| fault);
         if fault.contains("Permission denied") {
@@ -211,8 +202,8 @@ mod tests {
     #[test]
     fn shipped_site_is_parsed() {
         let [site, upstreams] = [
-            include_str!("../../../../../../nginx/pixeld.conf"),
-            include_str!("../../../../../../nginx/pixeld-upstreams.conf"),
+            include_str!("../../../../../nginx/pixeld.conf"),
+            include_str!("../../../../../nginx/pixeld-upstreams.conf"),
         ];
         let dump = format!(
             "# configuration file /etc/nginx/nginx.conf:\nhttp {{ include conf.d/*.conf; }}\n\

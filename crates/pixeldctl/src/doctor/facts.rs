@@ -1,15 +1,32 @@
+//! The facts that several checks need.
+
 use std::{path::PathBuf, time::Duration};
 
-use pixeld_control::{CallError, ControlClient, ControlError, Stats};
+use pixeld_control::{CallError, ControlClient, Stats};
+use tokio::join;
 
 use super::{
-    finding::USE_SUDO,
-    host_facts::{Probe, Unavailable},
+    host::{Host, Probe},
+    nginx::{self, Nginx},
+    units::{self, Units},
 };
 use crate::{
     args::Purpose, control_connection::ControlConnection, error::CommandError, host_target::HostTarget,
     service_state::FailedService,
 };
+
+/// A host, and the facts about it that several checks need.
+#[derive(Debug)]
+pub struct Facts {
+    pub host: Host,
+    /// The socket of the daemon, if it was named.
+    pub socket: Option<PathBuf>,
+    pub daemon: Result<DaemonFacts, DaemonError>,
+    /// The process of the service that systemd runs.
+    pub main_pid: Option<u32>,
+    pub units: Probe<Units>,
+    pub nginx: Probe<Nginx>,
+}
 
 /// The replies of the daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +46,17 @@ pub enum DaemonError {
     Unusable(String),
 }
 
-/// Queries the daemon at the named socket, or that of this host.
-pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts, DaemonError> {
+impl Facts {
+    pub async fn collect(host: Host, socket: Option<PathBuf>) -> Self {
+        // Before the daemon is queried, which may start it.
+        let units = units::probe(&host).await;
+        let (daemon, nginx) = join!(ask(socket.clone(), host.limit), nginx::probe(&host));
+        let main_pid = units::main_pid(&host).await;
+        Self { host, socket, daemon, main_pid, units, nginx }
+    }
+}
+
+async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts, DaemonError> {
     let facts = call(socket, Purpose::Read, limit, async |client| {
         Ok(DaemonFacts {
             stats: client.stats().await?,
@@ -48,20 +74,8 @@ pub async fn ask(socket: Option<PathBuf>, limit: Duration) -> Result<DaemonFacts
     })
 }
 
-/// Asks the daemon for the faults of the configuration files as they are now. It reads them as its own user and
-/// in its sandbox, and changes nothing.
-pub async fn configuration_faults(socket: Option<PathBuf>, limit: Duration) -> Probe<Vec<String>> {
-    match call(socket, Purpose::Change, limit, async |client| client.reload(true).await).await {
-        Ok(_) => Ok(Vec::new()),
-        Err(CommandError::Call(CallError::Refused(ControlError::InvalidConfiguration { faults }))) => {
-            Ok(faults)
-        }
-        Err(error @ CommandError::NoPermission(_)) => Err(Unavailable(format!("{error}: {USE_SUDO}"))),
-        Err(error) => Err(Unavailable(error.to_string())),
-    }
-}
-
-async fn call<R>(
+/// Queries the daemon at the named socket, or that of this host.
+pub async fn call<R>(
     socket: Option<PathBuf>,
     purpose: Purpose,
     limit: Duration,

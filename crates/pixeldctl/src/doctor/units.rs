@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use crate::doctor::host_facts::{Host, Probe, Unavailable};
+use super::host::{Host, Probe, Unavailable};
 
 pub const SERVICE: &str = "pixeld.service";
 /// The sockets without which it does not start.
