@@ -1,4 +1,4 @@
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -7,9 +7,9 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE,
+    framing::{AnyCall, MessageReader, encode, write},
     handler::Claim,
     sanitize,
-    transport::{AnyCall, LimitedConnection, LimitedSocket},
     types::{
         ConfigReply, ControlError, DrainReply, EventsReply, ReloadReply, ResumeReply, SetLogLevelReply,
         SetWorkersReply, Stats, StatsReply, WatchEventsReply, WorkersReply,
@@ -21,7 +21,8 @@ use super::{
 /// ([`sanitize::escape`]) where they are decoded.
 #[derive(Debug)]
 pub struct ControlClient {
-    connection: LimitedConnection,
+    stream: Arc<UnixStream>,
+    replies: MessageReader,
     limit: Duration,
     has_exact_texts: bool,
     /// Sent before the first change.
@@ -62,17 +63,14 @@ impl ControlClient {
     pub async fn connect(path: &Path, limit: Duration) -> Result<Self, CallError> {
         let stream =
             timeout(limit, UnixStream::connect(path)).await.map_err(|_| CallError::TimedOut(limit))?;
-        Self::over(stream.map_err(CallError::Connect)?, limit)
+        Ok(Self::over(stream.map_err(CallError::Connect)?, limit))
     }
 
     /// Uses a stream that leads to a control socket, such as one of ssh. Each call may take up to `limit`.
-    ///
-    /// # Errors
-    /// If the stream cannot be registered with the runtime.
-    pub fn over(stream: UnixStream, limit: Duration) -> Result<Self, CallError> {
-        let stream = stream.try_into().map_err(transport_error)?;
-        let connection = LimitedConnection::new(LimitedSocket(stream));
-        Ok(Self { connection, limit, has_exact_texts: false, claim: None })
+    pub fn over(stream: UnixStream, limit: Duration) -> Self {
+        let stream = Arc::new(stream);
+        let replies = MessageReader::of_replies(stream.clone());
+        Self { stream, replies, limit, has_exact_texts: false, claim: None }
     }
 
     /// Leaves the texts in replies as they were sent if `has_exact_texts`. Texts in errors are always sanitized.
@@ -204,9 +202,9 @@ impl ControlClient {
         let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
         let call = Call::new(AnyCall { method: format!("{interface}.{method}"), parameters });
         let call = call.set_more(kind == CallKind::More).set_oneway(kind == CallKind::Oneway);
-        let limit = self.limit;
-        let sent = timeout(limit, self.connection.send_call(&call, vec![])).await;
-        sent.map_err(|_| CallError::TimedOut(limit))?.map_err(transport_error)
+        let message = encode(&call).map_err(|error| transport_error(&error))?;
+        let sent = timeout(self.limit, write(&self.stream, &message)).await;
+        sent.map_err(|_| CallError::TimedOut(self.limit))?.map_err(|error| transport_error(&error))
     }
 
     async fn receive_in_time<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
@@ -215,20 +213,24 @@ impl ControlClient {
     }
 
     async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, CallError> {
-        // As a value first: zlink does not report which field of R is missing, and texts are sanitized in place.
-        match self.connection.receive_reply::<Value, ReceivedError>().await.map_err(transport_error)?.0 {
-            Ok(reply) => {
-                let parameters = reply.into_parameters();
-                let mut parameters =
-                    parameters.ok_or_else(|| CallError::Protocol("the reply is empty".into()))?;
-                if !self.has_exact_texts {
-                    sanitize::value(&mut parameters);
-                }
-                serde_json::from_value(parameters)
-                    .map_err(|error| CallError::Protocol(sanitize::escape(&error.to_string())))
-            }
-            Err(ReceivedError(error)) => Err(CallError::Refused(sanitized(error))),
+        let reply = self.replies.next::<Value>().await.map_err(|error| transport_error(&error))?;
+        let mut reply = reply.ok_or(CallError::Closed)?;
+        if !reply.is_object() {
+            return Err(CallError::Protocol("it is not a Varlink reply".into()));
         }
+        if reply.get("error").is_some() {
+            sanitize::value(&mut reply);
+            return Err(reported_error(&reply));
+        }
+        let mut parameters = reply["parameters"].take();
+        if parameters.is_null() {
+            return Err(CallError::Protocol("the reply is empty".into()));
+        }
+        if !self.has_exact_texts {
+            sanitize::value(&mut parameters);
+        }
+        serde_json::from_value(parameters)
+            .map_err(|error| CallError::Protocol(sanitize::escape(&error.to_string())))
     }
 }
 
@@ -281,52 +283,21 @@ fn parameter(name: &str, value: impl Into<Value>) -> Map<String, Value> {
     Map::from_iter([(name.into(), value.into())])
 }
 
-/// An error that owns its texts, because it outlives zlink's buffer.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-struct ReceivedError(ControlError);
-
-fn sanitized(error: ControlError) -> ControlError {
-    use ControlError::{
-        Busy, Failed, InvalidConfiguration, InvalidValue, NotPermitted, Stopping, TooManyClients,
-    };
-
-    let line = |text: String| sanitize::escape(&text);
-    match error {
-        NotPermitted { socket, group } => NotPermitted { socket: socket.map(line), group: group.map(line) },
-        InvalidValue { field, reason } => InvalidValue { field: line(field), reason: line(reason) },
-        Busy { method } => Busy { method: line(method) },
-        InvalidConfiguration { faults } => {
-            InvalidConfiguration { faults: faults.into_iter().map(line).collect() }
-        }
-        Failed { reason } => Failed { reason: line(reason) },
-        Stopping => Stopping,
-        TooManyClients { limit } => TooManyClients { limit },
+/// Returns the error of a reply.
+fn reported_error(reply: &Value) -> CallError {
+    if let Ok(error) = ControlError::deserialize(reply) {
+        return CallError::Refused(error);
     }
+    CallError::Unknown(match varlink_service::Error::deserialize(reply) {
+        Ok(varlink_service::Error::MethodNotFound { method }) => format!("no method {method}"),
+        Ok(error) => error.to_string(),
+        Err(_) => format!("error {}", reply["error"].as_str().unwrap_or_default()),
+    })
 }
 
-fn transport_error(error: zlink::Error) -> CallError {
-    match error {
-        zlink::Error::VarlinkService(error) => match error.inner() {
-            varlink_service::Error::MethodNotFound { method } => {
-                CallError::Unknown(sanitize::escape(&format!("no method {method}")))
-            }
-            error => CallError::Unknown(sanitize::escape(&error.to_string())),
-        },
-        zlink::Error::UnexpectedEof => CallError::Closed,
-        zlink::Error::Io(error)
-            if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-        {
-            CallError::Closed
-        }
-        zlink::Error::UnknownErrorReply(name) => {
-            CallError::Unknown(sanitize::escape(&format!("error {name}")))
-        }
-        // The error of serde_json names types of zlink.
-        zlink::Error::Json(error) if error.is_data() => {
-            CallError::Protocol("it is not a Varlink reply".into())
-        }
-        zlink::Error::Json(error) => CallError::Protocol(sanitize::escape(&error.to_string())),
-        error => CallError::Protocol(sanitize::escape(&error.to_string())),
+fn transport_error(error: &io::Error) -> CallError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CallError::Closed,
+        _ => CallError::Protocol(sanitize::escape(&error.to_string())),
     }
 }

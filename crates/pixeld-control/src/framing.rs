@@ -1,25 +1,38 @@
-//! The framing of Varlink messages in the daemon: a bounded buffer for each client, and each reply is serialized once.
-//! zlink's own connection collects the descriptors of an incomplete message, and serializes a reply again each time
-//! its buffer grows.
+//! The framing of Varlink messages: a bounded buffer for each connection, and each message is serialized once.
+//! zlink's own connection collects the descriptors of an incomplete message, has no limit of its own for a message,
+//! and serializes a reply again each time its buffer grows.
 
-use std::{io, os::fd::AsFd, rc::Rc};
+use std::{io, os::fd::AsFd, sync::Arc};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::net::UnixStream;
-use zlink::Call;
-
-use super::transport::AnyCall;
 
 /// The maximum size of a call, without the NUL byte at its end.
 pub const MAX_CALL_SIZE: usize = 64 << 10;
+/// The maximum size of a reply.
+const MAX_REPLY_SIZE: usize = 1 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 4 << 10;
 
-/// The calls of one client.
+/// A call of any method of any interface; parameters are checked when the method is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AnyCall {
+    /// Interface and method, joined by a dot.
+    pub method: String,
+    /// An object, or null.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub parameters: Value,
+}
+
+/// Reads the messages of one connection.
 #[derive(Debug)]
-pub struct CallReader {
-    stream: Rc<UnixStream>,
+pub struct MessageReader {
+    stream: Arc<UnixStream>,
+    /// The kind of its messages, in errors.
+    kind: &'static str,
+    max_size: usize,
     buffer: Vec<u8>,
     /// The start of the next message.
     start: usize,
@@ -27,29 +40,36 @@ pub struct CallReader {
     searched: usize,
 }
 
-impl CallReader {
-    pub fn new(stream: Rc<UnixStream>) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, searched: 0 }
+impl MessageReader {
+    /// Returns a reader of the calls of a client.
+    pub fn of_calls(stream: Arc<UnixStream>) -> Self {
+        Self { stream, kind: "call", max_size: MAX_CALL_SIZE, buffer: Vec::new(), start: 0, searched: 0 }
     }
 
-    /// Waits for the next call; `None` at the end of the stream.
+    /// Returns a reader of the replies of a daemon.
+    pub fn of_replies(stream: Arc<UnixStream>) -> Self {
+        Self { kind: "reply", max_size: MAX_REPLY_SIZE, ..Self::of_calls(stream) }
+    }
+
+    /// Waits for the next message; `None` at the end of the stream. Cancel safe.
     ///
     /// # Errors
-    /// `InvalidData` if the message is not a call, `FileTooLarge` if it exceeds [`MAX_CALL_SIZE`].
-    pub async fn next(&mut self) -> io::Result<Option<Call<AnyCall>>> {
+    /// `InvalidData` if the message is not a `T`, `FileTooLarge` if it is too large.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         loop {
             if let Some(length) = self.buffer[self.searched..].iter().position(|byte| *byte == 0) {
                 let end = self.searched + length;
                 let message = &self.buffer[self.start..end];
-                let call = if message.len() > MAX_CALL_SIZE { Err(too_large()) } else { parse(message) };
+                let message =
+                    if message.len() > self.max_size { Err(self.too_large()) } else { parse(message) };
                 self.start = end + 1;
                 self.searched = self.start;
                 self.release();
-                return call.map(Some);
+                return message.map(Some);
             }
             self.searched = self.buffer.len();
-            if self.buffer.len() - self.start > MAX_CALL_SIZE {
-                return Err(too_large());
+            if self.buffer.len() - self.start > self.max_size {
+                return Err(self.too_large());
             }
             if !self.fill().await? {
                 return Ok(None);
@@ -97,14 +117,15 @@ impl CallReader {
         let mut peer = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         poll(&mut peer, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
+
+    fn too_large(&self) -> io::Error {
+        let Self { kind, max_size, .. } = self;
+        io::Error::new(io::ErrorKind::FileTooLarge, format!("a {kind} is larger than {max_size} bytes"))
+    }
 }
 
-fn parse(message: &[u8]) -> io::Result<Call<AnyCall>> {
+fn parse<T: DeserializeOwned>(message: &[u8]) -> io::Result<T> {
     serde_json::from_slice(message).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("a call is larger than {MAX_CALL_SIZE} bytes"))
 }
 
 /// Returns a message with its NUL byte.
@@ -143,10 +164,10 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (net::UnixStream, CallReader) {
+    fn pair() -> (net::UnixStream, MessageReader) {
         let (near, far) = net::UnixStream::pair().unwrap();
         far.set_nonblocking(true).unwrap();
-        (near, CallReader::new(Rc::new(UnixStream::from_std(far).unwrap())))
+        (near, MessageReader::of_calls(Arc::new(UnixStream::from_std(far).unwrap())))
     }
 
     /// Returns a call of `size` bytes, with its NUL byte.
@@ -157,18 +178,22 @@ mod tests {
         call
     }
 
+    async fn next(reader: &mut MessageReader) -> io::Result<Option<String>> {
+        Ok(reader.next::<AnyCall>().await?.map(|call| call.method))
+    }
+
     #[tokio::test]
     async fn split_call_equals_whole_call() {
         let (mut near, mut reader) = pair();
         let (first, second) = (call("a.B", 20), call("c.D", 30));
         near.write_all(&[&first[..], &second[..10]].concat()).unwrap();
-        assert_eq!(reader.next().await.unwrap().unwrap().method().method, "a.B");
+        assert_eq!(next(&mut reader).await.unwrap().unwrap(), "a.B");
         near.write_all(&second[10..]).unwrap();
         near.write_all(&call("e.F", 16)).unwrap();
-        assert_eq!(reader.next().await.unwrap().unwrap().method().method, "c.D");
-        assert_eq!(reader.next().await.unwrap().unwrap().method().method, "e.F");
+        assert_eq!(next(&mut reader).await.unwrap().unwrap(), "c.D");
+        assert_eq!(next(&mut reader).await.unwrap().unwrap(), "e.F");
         drop(near);
-        assert!(reader.next().await.unwrap().is_none());
+        assert!(next(&mut reader).await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -181,7 +206,7 @@ mod tests {
         assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
         sendmsg(&near, &[IoSlice::new(b"{")], &mut control, SendFlags::empty()).unwrap();
         drop(write_end);
-        assert!(timeout(Duration::from_millis(10), reader.next()).await.is_err());
+        assert!(timeout(Duration::from_millis(10), next(&mut reader)).await.is_err());
         assert_eq!(reader.buffer, b"{");
         assert_eq!(read_end.read(&mut [0]).unwrap(), 0, "the last write end is closed");
     }
@@ -190,10 +215,10 @@ mod tests {
     async fn call_above_the_size_limit_is_rejected() {
         let (mut near, mut reader) = pair();
         near.write_all(&call("a.B", MAX_CALL_SIZE)).unwrap();
-        assert!(reader.next().await.unwrap().is_some());
+        assert!(next(&mut reader).await.unwrap().is_some());
         assert!(reader.buffer.capacity() <= CHUNK, "{} bytes kept", reader.buffer.capacity());
         near.write_all(&call("a.B", MAX_CALL_SIZE + 1)).unwrap();
-        assert_eq!(reader.next().await.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(next(&mut reader).await.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(reader.buffer.capacity() <= MAX_CALL_SIZE + 2 * CHUNK);
     }
 }

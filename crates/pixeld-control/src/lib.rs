@@ -28,7 +28,6 @@ mod reply;
 mod router;
 mod server;
 mod subscription;
-mod transport;
 mod types;
 mod well_known;
 

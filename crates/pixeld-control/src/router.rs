@@ -5,11 +5,11 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE, MAX_WORKERS,
+    framing::AnyCall,
     handler::{Change, Claim, ControlHandler, PeerCredentials, Query},
     reply::{MethodReply, shorten},
     sanitize,
     subscription::Subscription,
-    transport::AnyCall,
     types::{ControlError, EventsReply, Level},
     well_known,
 };

@@ -6,6 +6,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -18,10 +19,10 @@ use tokio::{
     task::{AbortHandle, JoinSet, LocalSet, yield_now},
     time::{Instant, sleep, timeout},
 };
-use zlink::Reply;
+use zlink::{Call, Reply};
 
 use super::{
-    framing::{CallReader, encode, write},
+    framing::{AnyCall, MessageReader, encode, write},
     handler::{ControlHandler, PeerCredentials, ServerFault},
     reply::{MethodReply, shorten},
     router::{Access, MethodRouter, Routed},
@@ -113,7 +114,7 @@ struct Clients {
 
 /// One client, as its task and the list of clients see it.
 struct ClientState {
-    stream: Rc<UnixStream>,
+    stream: Arc<UnixStream>,
     /// The time of its last call, or of the last reply that it read.
     active: Cell<Instant>,
     /// Whether a reply may have been written in part.
@@ -139,7 +140,7 @@ impl Clients {
 
     fn add<O: ControlHandler + 'static>(&mut self, stream: UnixStream, router: Rc<MethodRouter<O>>) {
         let state = Rc::new(ClientState {
-            stream: Rc::new(stream),
+            stream: Arc::new(stream),
             active: Cell::new(Instant::now()),
             is_writing: Cell::new(false),
         });
@@ -184,9 +185,9 @@ impl<O: ControlHandler> ClientSession<O> {
     }
 
     async fn serve(&self, mut caller: PeerCredentials) -> io::Result<()> {
-        let mut calls = CallReader::new(self.state.stream.clone());
+        let mut calls = MessageReader::of_calls(self.state.stream.clone());
         loop {
-            let received = timeout(IDLE_TIMEOUT, calls.next()).await;
+            let received = timeout(IDLE_TIMEOUT, calls.next::<Call<AnyCall>>()).await;
             self.state.active.set(Instant::now());
             let received = received.map_err(|_| timed_out("the client was silent for too long"))?;
             let Some(call) = received? else { return Ok(()) };
@@ -211,9 +212,9 @@ impl<O: ControlHandler> ClientSession<O> {
     async fn stream(
         &self,
         mut subscription: Subscription<O::Events>,
-        calls: &mut CallReader,
+        calls: &mut MessageReader,
     ) -> io::Result<()> {
-        let hangs_up = calls.next();
+        let hangs_up = calls.next::<Call<AnyCall>>();
         tokio::pin!(hangs_up);
         loop {
             let parameters = tokio::select! {

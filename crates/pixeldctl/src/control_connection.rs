@@ -42,7 +42,7 @@ impl ControlConnection {
                 (stream, Some(ssh))
             }
         };
-        let mut client = ControlClient::over(stream, limit)?;
+        let mut client = ControlClient::over(stream, limit);
         if purpose == Purpose::Change {
             client = client.with_claim(claim());
         }
