@@ -1,87 +1,81 @@
-use std::{
-    env,
-    ops::{Deref, DerefMut},
-    time::Duration,
-};
+use std::{env, time::Duration};
 
 use nix::unistd::{Uid, User};
 use pixeld_control::{CallError, Claim, ControlClient, environment::SUDO_USER};
 
 use super::{args::Purpose, error::CommandError, host_target::HostTarget, socket_path, ssh::SshProcess};
 
-/// A connection to a daemon on this host or on another one.
+/// A connection to a daemon on this host or on another one: a client, or a stream of replies.
 #[derive(Debug)]
-pub struct ControlConnection {
-    client: ControlClient,
+pub struct ControlConnection<C = ControlClient> {
+    /// `None` after an error.
+    client: Option<C>,
     transport: Transport,
-}
-
-impl Deref for ControlConnection {
-    type Target = ControlClient;
-
-    fn deref(&self) -> &ControlClient {
-        &self.client
-    }
-}
-
-impl DerefMut for ControlConnection {
-    fn deref_mut(&mut self) -> &mut ControlClient {
-        &mut self.client
-    }
 }
 
 impl ControlConnection {
     /// Connects to the daemon at `target`. Each call may then take up to `limit`.
     pub async fn open(target: &HostTarget, purpose: Purpose, limit: Duration) -> Result<Self, CommandError> {
-        let (stream, ssh) = match target {
-            HostTarget::Local { socket } => {
-                (socket_path::connect(socket.clone(), purpose, limit).await?, None)
-            }
-            HostTarget::Ssh(host) => {
-                let (ssh, stream) = SshProcess::start(host, bridge(purpose))?;
-                (stream, Some(ssh))
-            }
-        };
-        let mut client = ControlClient::over(stream, limit);
-        if purpose == Purpose::Change {
-            client = client.with_claim(claim());
-        }
-        Ok(Self { client, transport: Transport { ssh, target: target.clone(), purpose, limit } })
+        let (client, ssh) = connect(target, purpose, limit).await?;
+        let transport = Transport { ssh, target: target.clone(), purpose, limit };
+        Ok(Self { client: Some(client), transport })
     }
 
     /// As [`ControlClient::with_exact_texts`].
     #[must_use]
     pub fn with_exact_texts(self, has_exact_texts: bool) -> Self {
-        Self { client: self.client.with_exact_texts(has_exact_texts), transport: self.transport }
+        Self { client: self.client.map(|client| client.with_exact_texts(has_exact_texts)), ..self }
     }
 
-    /// Returns the client and its transport, which must outlive the use of the client.
-    pub fn into_parts(self) -> (ControlClient, Transport) {
-        (self.client, self.transport)
-    }
-
-    /// Makes the calls of a query; explains its error.
-    pub async fn call<R>(
-        mut self,
-        query: impl AsyncFn(&mut ControlClient) -> Result<R, CallError>,
-    ) -> Result<R, CommandError> {
-        match query(&mut self.client).await {
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(self.explain(error).await),
+    /// Begins a stream of replies; explains its error.
+    pub async fn watch<S>(
+        self,
+        begin: impl AsyncFnOnce(ControlClient) -> Result<S, CallError>,
+    ) -> Result<ControlConnection<S>, CommandError> {
+        let Self { client, mut transport } = self;
+        match begin(client.ok_or(CallError::Closed)?).await {
+            Ok(stream) => Ok(ControlConnection { client: Some(stream), transport }),
+            Err(error) => Err(transport.explain(error).await),
         }
     }
+}
 
-    /// As [`Transport::explain`].
-    pub async fn explain(self, error: CallError) -> CommandError {
-        let Self { client, transport } = self;
-        drop(client);
-        transport.explain(error).await
+impl<C> ControlConnection<C> {
+    /// Makes the calls of a query, or waits for the next reply of a stream; explains its error.
+    pub async fn call<R>(
+        &mut self,
+        query: impl AsyncFnOnce(&mut C) -> Result<R, CallError>,
+    ) -> Result<R, CommandError> {
+        match query(self.client.as_mut().ok_or(CallError::Closed)?).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                // The explanation may need another connection, and a server may serve one client at a time.
+                self.client = None;
+                Err(self.transport.explain(error).await)
+            }
+        }
     }
+}
+
+async fn connect(
+    target: &HostTarget,
+    purpose: Purpose,
+    limit: Duration,
+) -> Result<(ControlClient, Option<SshProcess>), CommandError> {
+    let (stream, ssh) = match target {
+        HostTarget::Local { socket } => (socket_path::connect(socket.clone(), purpose, limit).await?, None),
+        HostTarget::Ssh(host) => {
+            let (ssh, stream) = SshProcess::start(host, bridge(purpose))?;
+            (stream, Some(ssh))
+        }
+    };
+    let client = ControlClient::over(stream, limit);
+    Ok((if purpose == Purpose::Change { client.with_claim(claim()) } else { client }, ssh))
 }
 
 /// The path of a connection to its daemon.
 #[derive(Debug)]
-pub struct Transport {
+struct Transport {
     ssh: Option<SshProcess>,
     target: HostTarget,
     purpose: Purpose,
@@ -91,8 +85,8 @@ pub struct Transport {
 impl Transport {
     /// Returns the cause of a failed call: the error of ssh if ssh has ended, the versions if one side did not understand
     /// the other.
-    pub async fn explain(self, error: CallError) -> CommandError {
-        match (error, self.ssh) {
+    async fn explain(&mut self, error: CallError) -> CommandError {
+        match (error, &mut self.ssh) {
             (CallError::Closed, Some(ssh)) => ssh.explain().await,
             (error @ (CallError::TimedOut(_) | CallError::ChangeTimedOut(_)), Some(ssh)) => {
                 ssh.explain_silence(error)
@@ -119,8 +113,10 @@ pub async fn explain_incompatible(
     limit: Duration,
     error: CallError,
 ) -> CommandError {
-    let info =
-        async { Ok::<_, CommandError>(ControlConnection::open(target, purpose, limit).await?.info().await?) };
+    let info = async {
+        let (mut client, _ssh) = connect(target, purpose, limit).await?;
+        Ok::<_, CommandError>(client.info().await?)
+    };
     match info.await {
         Ok(info) => CommandError::Incompatible(error, info),
         Err(_) => error.into(),

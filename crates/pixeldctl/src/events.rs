@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use pixeld_control::{EventInfo, EventLevel, EventsReply};
+use pixeld_control::{ControlClient, EventInfo, EventLevel, EventStream, EventsReply};
 use serde_json::json;
 
 use super::{
@@ -49,16 +49,10 @@ async fn follow_target(
     const KNOWN: usize = 32;
 
     let connection = ControlConnection::open(target, Purpose::Read, options.timeout).await?;
-    let (client, transport) = connection.with_exact_texts(options.json).into_parts();
-    let mut stream = match client.watch_events().await {
-        Ok(stream) => stream,
-        Err(error) => return Err(transport.explain(error).await),
-    };
+    let connection = connection.with_exact_texts(options.json);
+    let mut stream = connection.watch(ControlClient::watch_events).await?;
     loop {
-        let more = match stream.next().await {
-            Ok(more) => more,
-            Err(error) => return Err(transport.explain(error).await),
-        };
+        let more = stream.call(EventStream::next).await?;
         followed.has_replied = true;
         // The missed events are older than those of this reply.
         if more.missed > 0 {

@@ -1,6 +1,6 @@
 use std::{convert::Infallible, time::Duration};
 
-use pixeld_control::{Stats, unix_ms};
+use pixeld_control::{Stats, StatsStream, unix_ms};
 use serde_json::json;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     host_target::HostTarget,
     options::Options,
     render::{self, HEADING, styled},
+    stats_format::Rates,
 };
 
 /// `pixeldctl stats --watch SECONDS`: until it is interrupted.
@@ -30,17 +31,11 @@ async fn watch(
     followed: &mut FollowState<()>,
 ) -> Result<Infallible, CommandError> {
     let connection = ControlConnection::open(target, Purpose::Read, options.timeout).await?;
-    let (client, transport) = connection.with_exact_texts(options.json).into_parts();
-    let mut stream = match client.watch_stats(interval).await {
-        Ok(stream) => stream,
-        Err(error) => return Err(transport.explain(error).await),
-    };
+    let connection = connection.with_exact_texts(options.json);
+    let mut stream = connection.watch(async |client| client.watch_stats(interval).await).await?;
     let mut before: Option<Stats> = None;
     loop {
-        let stats = match stream.next().await {
-            Ok(stats) => stats,
-            Err(error) => return Err(transport.explain(error).await),
-        };
+        let stats = stream.call(StatsStream::next).await?;
         followed.has_replied = true;
         match &before {
             _ if options.json && options.several => {
@@ -56,27 +51,19 @@ async fn watch(
 }
 
 fn figures(options: &Options, target: &HostTarget, before: &Stats, now: &Stats) -> String {
-    #[allow(clippy::cast_precision_loss)] // rates, to be read by people
-    let rate = |count: fn(&Stats) -> u64| {
-        let seconds = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1) as f64 / 1e3;
-        count(now).saturating_sub(count(before)) as f64 / seconds
-    };
-    let cpu_ms = now.process.cpu_ms.saturating_sub(before.process.cpu_ms);
-    let uptime_ms = now.process.uptime_ms.saturating_sub(before.process.uptime_ms).max(1);
-    #[allow(clippy::cast_precision_loss)] // a share, to be read by people
-    let cpu = cpu_ms as f64 / uptime_ms as f64;
+    let rates = Rates::between(before, now).unwrap_or_default();
     row(
         options,
         &target.to_string(),
         [
             &render::time_of_day(unix_ms(std::time::SystemTime::now())),
-            &format!("{:.0}", rate(|stats| stats.requests.total)),
-            &format!("{:.0}", rate(|stats| stats.requests.total.saturating_sub(stats.requests.ok))),
+            &format!("{:.0}", rates.requests),
+            &format!("{:.0}", rates.errors),
             &render::latency(now.recent_latency.p50_us),
             &render::latency(now.recent_latency.p99_us),
             &now.connections.open.to_string(),
             &now.connections.idle.to_string(),
-            &render::percent(cpu),
+            &render::percent(rates.busy.unwrap_or_default()),
         ],
     )
 }

@@ -1,15 +1,14 @@
 use std::{
-    os::unix::net::UnixStream as StdUnixStream,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use pixeld_control::{CallError, environment::PIXELDCTL_SSH, sanitize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
-    net::UnixStream,
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    net::{UnixStream, unix::OwnedWriteHalf},
+    process::{Child, ChildStderr, ChildStdout, Command},
     task::JoinHandle,
     time::timeout,
 };
@@ -20,16 +19,17 @@ use super::error::CommandError;
 #[derive(Debug)]
 pub struct SshProcess {
     child: Child,
-    words: StderrText,
-    preamble: Preamble,
+    /// The output before the first reply, which is a JSON object: a message of a host that rejects this user, or the
+    /// output of the shell's start-up files.
+    preamble: KeptOutput,
+    stderr: KeptOutput,
+    stderr_reader: JoinHandle<()>,
 }
 
 impl SshProcess {
     /// Runs `command` on another host.
     pub fn start(host: &str, command: &[&str]) -> Result<(Self, UnixStream), CommandError> {
-        let (ours, theirs) = StdUnixStream::pair().map_err(CommandError::Os)?;
-        ours.set_nonblocking(true).map_err(CommandError::Os)?;
-        theirs.set_nonblocking(true).map_err(CommandError::Os)?;
+        let (ours, theirs) = UnixStream::pair().map_err(CommandError::Os)?;
         let program = PIXELDCTL_SSH.get().unwrap_or_else(|| "ssh".into());
         let mut child = Command::new(&program)
             .args(["-xT", "--", host])
@@ -40,11 +40,15 @@ impl SshProcess {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| CommandError::NoSsh(program, error))?;
-        let words = StderrText::listen(child.stderr.take());
-        let theirs = UnixStream::from_std(theirs).map_err(CommandError::Os)?;
-        let preamble = Preamble::relay(child.stdin.take(), child.stdout.take(), theirs);
-        let stream = UnixStream::from_std(ours).map_err(CommandError::Os)?;
-        Ok((Self { child, words, preamble }, stream))
+        let (mut from_us, to_us) = theirs.into_split();
+        if let Some(mut stdin) = child.stdin.take() {
+            // An error means that ssh has ended. The drop of stdin closes the pipe.
+            tokio::spawn(async move { drop(copy(&mut from_us, &mut stdin).await) });
+        }
+        let (preamble, stderr) = (KeptOutput::default(), KeptOutput::default());
+        tokio::spawn(relay_stdout(child.stdout.take(), to_us, preamble.clone()));
+        let stderr_reader = tokio::spawn(keep_stderr(child.stderr.take(), stderr.clone()));
+        Ok((Self { child, preamble, stderr, stderr_reader }, ours))
     }
 
     /// Returns the output of ssh before the first reply.
@@ -53,69 +57,78 @@ impl SshProcess {
     }
 
     /// Returns the cause of its end.
-    pub async fn explain(mut self) -> CommandError {
+    pub async fn explain(&mut self) -> CommandError {
         /// ssh has closed its stdout, so it is about to end.
         const SOON: Duration = Duration::from_secs(5);
+        /// Its stderr is in the pipe already; but a ControlMaster of ssh may hold the pipe open for much longer.
+        const VERY_SOON: Duration = Duration::from_millis(500);
 
         let ended = timeout(SOON, self.child.wait()).await.ok().and_then(Result::ok);
         match ended.as_ref().and_then(ExitStatus::code) {
             // ssh succeeded: the daemon closed the connection.
-            Some(0) if self.preamble.text().is_empty() => CallError::Closed.into(),
+            Some(0) if self.preamble().is_empty() => CallError::Closed.into(),
             code => {
-                let message = self.preamble.text() + &self.words.all().await;
-                CommandError::Remote { code, message }
+                let _ = timeout(VERY_SOON, &mut self.stderr_reader).await;
+                CommandError::Remote { code, message: self.preamble() + &self.stderr.text() }
             }
         }
     }
 
     /// Returns the cause of a missing reply: a host that rejects logins may print so and keep the connection open.
-    pub fn explain_silence(self, error: CallError) -> CommandError {
-        match self.preamble.text() {
+    pub fn explain_silence(&self, error: CallError) -> CommandError {
+        match self.preamble() {
             message if message.is_empty() => error.into(),
             message => CommandError::Remote { code: None, message },
         }
     }
 }
 
-/// The output before the first reply, which is a JSON object: a message of a host that rejects this user, or the
-/// output of the shell's start-up files.
-#[derive(Debug)]
-struct Preamble(Arc<Mutex<Vec<u8>>>);
+/// Output of ssh, up to a limit.
+#[derive(Debug, Clone, Default)]
+struct KeptOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Preamble {
-    /// Relays stdin and stdout until either side ends.
-    fn relay(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>, theirs: UnixStream) -> Self {
-        const MOST: usize = 4 << 10;
-
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let kept = heard.clone();
-        let (mut from_us, mut to_us) = theirs.into_split();
-        tokio::spawn(async move {
-            if let Some(mut stdin) = stdin {
-                // An error means that ssh has ended. The drop of stdin closes the pipe.
-                let _ = copy(&mut from_us, &mut stdin).await;
-            }
-        });
-        tokio::spawn(async move {
-            let Some(mut stdout) = stdout else { return };
-            let (mut bytes, mut is_ahead) = ([0; 4096], true);
-            while let Ok(length @ 1..) = stdout.read(&mut bytes).await {
-                let bytes = &bytes[..length];
-                if is_ahead {
-                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    is_ahead = keep_ahead(&mut kept, bytes) && kept.len() < MOST;
-                }
-                if to_us.write_all(bytes).await.is_err() {
-                    break;
-                }
-            }
-        });
-        Self(heard)
+impl KeptOutput {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the text, sanitized, with a newline at the end of each line.
     fn text(&self) -> String {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        words(&heard)
+        let mut text = String::from_utf8_lossy(&self.lock()).replace("\r\n", "\n");
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        sanitize::lines(&text)
+    }
+}
+
+async fn relay_stdout(stdout: Option<ChildStdout>, mut to_us: OwnedWriteHalf, preamble: KeptOutput) {
+    const MOST: usize = 4 << 10;
+
+    let Some(mut stdout) = stdout else { return };
+    let (mut bytes, mut is_ahead) = ([0; 4096], true);
+    while let Ok(length @ 1..) = stdout.read(&mut bytes).await {
+        let bytes = &bytes[..length];
+        if is_ahead {
+            let mut kept = preamble.lock();
+            is_ahead = keep_ahead(&mut kept, bytes) && kept.len() < MOST;
+        }
+        if to_us.write_all(bytes).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Reads stderr at once, so that ssh never blocks.
+async fn keep_stderr(stderr: Option<ChildStderr>, output: KeptOutput) {
+    const MOST: usize = 16 << 10;
+
+    let Some(mut stderr) = stderr else { return };
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
+        let mut kept = output.lock();
+        let space = MOST - kept.len();
+        kept.extend_from_slice(&bytes[..length.min(space)]);
     }
 }
 
@@ -130,60 +143,15 @@ fn keep_ahead(kept: &mut Vec<u8>, bytes: &[u8]) -> bool {
     true
 }
 
-/// Returns text of another host, sanitized, with a newline at the end of each line.
-fn words(heard: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(heard).replace("\r\n", "\n");
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    sanitize::lines(&text)
-}
-
-/// The stderr of a program: read at once, so that the program never blocks, and kept up to a limit.
-#[derive(Debug)]
-struct StderrText {
-    heard: Arc<Mutex<Vec<u8>>>,
-    listener: JoinHandle<()>,
-}
-
-impl StderrText {
-    fn listen(stderr: Option<ChildStderr>) -> Self {
-        const MOST: usize = 16 << 10;
-
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let kept = heard.clone();
-        let listener = tokio::spawn(async move {
-            let Some(mut stderr) = stderr else { return };
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let space = MOST - kept.len();
-                kept.extend_from_slice(&bytes[..length.min(space)]);
-            }
-        });
-        Self { heard, listener }
-    }
-
-    /// Returns the text after the program has ended.
-    async fn all(self) -> String {
-        /// The text is in the pipe already; but a ControlMaster of ssh may hold the pipe open for much longer.
-        const SOON: Duration = Duration::from_millis(500);
-
-        let _ = timeout(SOON, self.listener).await;
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        words(&heard)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn preamble_ends_at_the_first_json_line() {
-        let mut kept = Vec::new();
-        assert!(keep_ahead(&mut kept, b"Welcome {you}\nto"));
-        assert!(!keep_ahead(&mut kept, b" t2\n{\"parameters\":"));
-        assert_eq!(words(&kept), "Welcome {you}\nto t2\n");
+        let preamble = KeptOutput::default();
+        assert!(keep_ahead(&mut preamble.lock(), b"Welcome {you}\nto"));
+        assert!(!keep_ahead(&mut preamble.lock(), b" t2\n{\"parameters\":"));
+        assert_eq!(preamble.text(), "Welcome {you}\nto t2\n");
     }
 }

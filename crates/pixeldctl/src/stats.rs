@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pixeld_control::{ConnectionStats, ControlClient, LatencyStats, RequestCounts, RequestRates, Stats};
+use pixeld_control::{ConnectionStats, ControlClient, Stats};
 use serde_json::Value;
 
 use super::{
@@ -28,14 +28,7 @@ fn show(stats: &Stats) -> String {
     lines.extend(stats_format::drained_by(stats));
     lines.push(("listeners", stats.listeners.join(", ")));
     lines.extend(stats_format::accept_errors(stats).map(|error| ("", error)));
-    lines.extend(counted(
-        stats.workers,
-        &stats.requests,
-        &stats.rates,
-        &stats.latency,
-        &stats.connections,
-        (stats.bytes_received, stats.bytes_sent),
-    ));
+    lines.extend(counted(&StatsSum::of(&[stats])));
     lines.extend(stats_format::warnings(stats));
     render::pairs(lines)
 }
@@ -43,31 +36,22 @@ fn show(stats: &Stats) -> String {
 /// The sum of several daemons as JSON and as text.
 fn sum(all: &[&Stats]) -> Option<(Value, String)> {
     let sum = StatsSum::of(all);
-    let bytes = (sum.bytes_received, sum.bytes_sent);
-    let lines = counted(sum.workers, &sum.requests, &sum.rates, &sum.latency, &sum.connections, bytes);
-    Some((serde_json::to_value(&sum).ok()?, render::pairs(lines)))
+    Some((serde_json::to_value(&sum).ok()?, render::pairs(counted(&sum))))
 }
 
-fn counted(
-    workers: u64,
-    requests: &RequestCounts,
-    rates: &RequestRates,
-    latency: &LatencyStats,
-    connections: &ConnectionStats,
-    (received, sent): (u64, u64),
-) -> Vec<(&'static str, String)> {
-    let ConnectionStats { open, idle, effective_limit, accepted, adopted, .. } = connections;
+fn counted(sum: &StatsSum) -> Vec<(&'static str, String)> {
+    let ConnectionStats { open, idle, effective_limit, accepted, adopted, .. } = &sum.connections;
     let mut connections =
         format!("{open} open ({idle} idle) of {effective_limit} at most, {accepted} accepted");
     if *adopted > 0 {
         connections += &format!(", {adopted} adopted");
     }
     vec![
-        ("workers", workers.to_string()),
-        ("requests", stats_format::requests(requests)),
-        ("rate", stats_format::rates(rates)),
-        ("latency", stats_format::latency(latency)),
+        ("workers", sum.workers.to_string()),
+        ("requests", stats_format::requests(&sum.requests)),
+        ("rate", stats_format::rates(&sum.rates)),
+        ("latency", stats_format::latency(&sum.latency)),
         ("connections", connections),
-        ("bytes", format!("{} in, {} out", render::bytes(received), render::bytes(sent))),
+        ("bytes", format!("{} in, {} out", render::bytes(sum.bytes_received), render::bytes(sum.bytes_sent))),
     ]
 }

@@ -1,4 +1,4 @@
-//! Texts that several commands share, and the sum of several daemons.
+//! Texts that several commands share, rates between two replies, and the sum of several daemons.
 
 use pixeld_control::{
     ConnectionStats, LatencyStats, Outcome, RequestCounts, RequestRates, ServiceState, Stats, saturating_sum,
@@ -88,6 +88,41 @@ pub fn warnings(stats: &Stats) -> Vec<(&'static str, String)> {
     .filter(|(_, count, _)| *count > 0)
     .map(|(name, count, what)| (name, format!("{count} {what}")))
     .collect()
+}
+
+/// Rates between two replies of a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    pub requests: f64,
+    pub errors: f64,
+    /// CPU time per second; above 1 if several threads are busy.
+    pub busy: Option<f64>,
+}
+
+impl Rates {
+    /// Returns `None` if no time has passed.
+    pub fn between(before: &Stats, now: &Stats) -> Option<Self> {
+        let ms = elapsed_ms(before, now)?;
+        let errors = |stats: &Stats| stats.requests.total.saturating_sub(stats.requests.ok);
+        let per_second = |before: u64, now: u64| per_second(now.saturating_sub(before), ms);
+        let is_same_process = before.process.started_unix_ms == now.process.started_unix_ms;
+        Some(Self {
+            requests: per_second(before.requests.total, now.requests.total),
+            errors: per_second(errors(before), errors(now)),
+            busy: is_same_process.then(|| per_second(before.process.cpu_ms, now.process.cpu_ms) / 1e3),
+        })
+    }
+}
+
+/// Measures by the daemon's clock, so that network delays do not matter; also across a restart.
+pub fn elapsed_ms(before: &Stats, now: &Stats) -> Option<u64> {
+    let clock = |stats: &Stats| stats.process.started_unix_ms + stats.process.uptime_ms;
+    clock(now).checked_sub(clock(before)).filter(|ms| *ms > 0)
+}
+
+#[allow(clippy::cast_precision_loss)] // rates, to be read by people
+pub fn per_second(count: u64, ms: u64) -> f64 {
+    count as f64 * 1e3 / ms as f64
 }
 
 /// The sum of several daemons.

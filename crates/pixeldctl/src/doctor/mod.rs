@@ -50,7 +50,7 @@ async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, 
 
 /// Runs the pixeldctl of the other host, which can read the facts there.
 async fn probe_over_ssh(target: &HostTarget, host: &str, limit: Duration) -> Result<Report, CommandError> {
-    let (ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
+    let (mut ssh, mut stream) = SshProcess::start(host, &["pixeldctl", "doctor", "--json"])?;
     let mut report = Vec::new();
     match timeout(limit, stream.read_to_end(&mut report)).await {
         Ok(read) => read.map_err(CommandError::Os)?,

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use pixeld_control::{EventInfo, Stats, WorkerInfo, WorkersReply};
 
 use super::history::History;
+use crate::stats_format::{Rates, elapsed_ms, per_second};
 
 /// The replies of a daemon at one moment.
 #[derive(Debug, Clone)]
@@ -12,21 +13,12 @@ pub struct HostSample {
     pub events: Vec<EventInfo>,
 }
 
-/// Rates between two samples.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct HostRates {
-    pub requests: f64,
-    pub errors: f64,
-    /// CPU time per second; above 1 if several threads are busy.
-    pub busy: Option<f64>,
-}
-
 /// The known state of a daemon.
 #[derive(Debug)]
 pub struct HostState {
     pub name: String,
     pub last: Option<HostSample>,
-    pub rates: Option<HostRates>,
+    pub rates: Option<Rates>,
     /// Requests per second, by worker number.
     pub worker_rates: BTreeMap<u64, f64>,
     /// Why it cannot be queried now.
@@ -57,7 +49,7 @@ impl HostState {
 
     pub fn add_sample(&mut self, sample: HostSample) {
         let before = self.last.as_ref();
-        let rates = before.and_then(|before| HostRates::between(&before.stats, &sample.stats));
+        let rates = before.and_then(|before| Rates::between(&before.stats, &sample.stats));
         self.worker_rates = before.map(|before| worker_rates(before, &sample)).unwrap_or_default();
         if self.unreachable.take().is_some() {
             self.requests.push(None);
@@ -84,28 +76,6 @@ impl HostState {
     }
 }
 
-impl HostRates {
-    /// Returns `None` if no time has passed.
-    fn between(before: &Stats, now: &Stats) -> Option<Self> {
-        let ms = elapsed_ms(before, now)?;
-        let errors = |stats: &Stats| stats.requests.total.saturating_sub(stats.requests.ok);
-        let per_second = |before: u64, now: u64| per_second(now.saturating_sub(before), ms);
-        let busy = |(before, now): (u64, u64)| per_second(before, now) / 1e3;
-        let is_same_process = before.process.started_unix_ms == now.process.started_unix_ms;
-        Some(Self {
-            requests: per_second(before.requests.total, now.requests.total),
-            errors: per_second(errors(before), errors(now)),
-            busy: is_same_process.then_some((before.process.cpu_ms, now.process.cpu_ms)).map(busy),
-        })
-    }
-}
-
-/// Measures by the daemon's clock, so that network delays do not matter; also across a restart.
-fn elapsed_ms(before: &Stats, now: &Stats) -> Option<u64> {
-    let clock = |stats: &Stats| stats.process.started_unix_ms + stats.process.uptime_ms;
-    clock(now).checked_sub(clock(before)).filter(|ms| *ms > 0)
-}
-
 fn worker_rates(before: &HostSample, now: &HostSample) -> BTreeMap<u64, f64> {
     let Some(ms) = elapsed_ms(&before.stats, &now.stats) else { return BTreeMap::new() };
     let counts: BTreeMap<_, _> =
@@ -113,11 +83,6 @@ fn worker_rates(before: &HostSample, now: &HostSample) -> BTreeMap<u64, f64> {
     let workers = now.workers.workers.iter();
     let answered = |worker: &WorkerInfo| worker.requests.checked_sub(*counts.get(&worker.number)?);
     workers.filter_map(|worker| Some((worker.number, per_second(answered(worker)?, ms)))).collect()
-}
-
-#[allow(clippy::cast_precision_loss)] // rates, to be read by people
-fn per_second(count: u64, ms: u64) -> f64 {
-    count as f64 * 1e3 / ms as f64
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is never negative

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use pixeld_control::{StatsStream, WorkersReply};
+use pixeld_control::{ControlClient, Stats, StatsStream};
 use tokio::{
     select,
     sync::{mpsc, watch},
@@ -10,7 +10,7 @@ use tokio::{
 use super::{host::HostSample, model::HostUpdate};
 use crate::{
     args::Purpose,
-    control_connection::{ControlConnection, Transport},
+    control_connection::ControlConnection,
     error::CommandError,
     fanout::{MAX_RECONNECT_DELAY, MIN_RECONNECT_DELAY},
     host_target::HostTarget,
@@ -23,8 +23,7 @@ pub type UpdateSender = mpsc::Sender<(usize, HostUpdate)>;
 
 /// Two connections to a daemon: one streams statistics, the other is for queries.
 pub struct HostSession {
-    stream: StatsStream,
-    transport: Transport,
+    stream: ControlConnection<StatsStream>,
     connection: ControlConnection,
     sample: HostSample,
 }
@@ -37,68 +36,52 @@ impl HostSession {
         limit: Duration,
     ) -> Result<Self, CommandError> {
         // One after the other: ssh may ask for a password for each.
-        let (mut stream, transport) = stream(target, interval, limit).await?;
-        let stats = match stream.next().await {
-            Ok(stats) => stats,
-            Err(error) => return Err(transport.explain(error).await),
-        };
+        let mut stream = stream(target, interval, limit).await?;
+        let stats = stream.call(StatsStream::next).await?;
         let mut connection = ControlConnection::open(target, Purpose::Read, limit).await?;
-        let asked = async { Ok((connection.workers().await?, connection.events().await?.events)) };
-        match asked.await {
-            Ok((workers, events)) => {
-                Ok(Self { stream, transport, connection, sample: HostSample { stats, workers, events } })
-            }
-            Err(error) => Err(connection.explain(error).await),
-        }
+        let sample = complete(stats, &mut connection).await?;
+        Ok(Self { stream, connection, sample })
     }
 
-    /// Sends updates until an error occurs; returns it.
+    /// Sends updates until an error occurs.
     async fn watch(
-        self,
+        mut self,
         target: &HostTarget,
         limit: Duration,
         interval: &mut Interval,
         send: impl AsyncFn(HostUpdate),
-    ) -> CommandError {
-        let Self { mut stream, mut transport, mut connection, mut sample } = self;
+    ) -> Result<Infallible, CommandError> {
         loop {
-            send(HostUpdate::Sample(sample.clone().into())).await;
-            let next = select! {
-                next = stream.next() => Some(next),
+            send(HostUpdate::Sample(self.sample.clone().into())).await;
+            let stats = select! {
+                stats = self.stream.call(StatsStream::next) => Some(stats?),
                 Ok(()) = interval.changed() => None,
             };
-            sample.stats = match next {
-                Some(Ok(stats)) => stats,
-                Some(Err(error)) => return transport.explain(error).await,
-                None => {
-                    let every = *interval.borrow_and_update();
-                    (stream, transport) = match self::stream(target, every, limit).await {
-                        Ok(changed) => changed,
-                        Err(error) => return error,
-                    };
-                    continue;
-                }
-            };
-            let asked: Result<(WorkersReply, _), _> =
-                async { Ok((connection.workers().await?, connection.events().await?)) }.await;
-            match asked {
-                Ok((workers, events)) => (sample.workers, sample.events) = (workers, events.events),
-                Err(error) => return connection.explain(error).await,
+            if let Some(stats) = stats {
+                self.sample = complete(stats, &mut self.connection).await?;
+            } else {
+                let every = *interval.borrow_and_update();
+                self.stream = stream(target, every, limit).await?;
             }
         }
     }
+}
+
+/// Queries what a sample has beside statistics.
+async fn complete(stats: Stats, connection: &mut ControlConnection) -> Result<HostSample, CommandError> {
+    let query = async |client: &mut ControlClient| {
+        Ok(HostSample { stats, workers: client.workers().await?, events: client.events().await?.events })
+    };
+    connection.call(query).await
 }
 
 async fn stream(
     target: &HostTarget,
     interval: Duration,
     limit: Duration,
-) -> Result<(StatsStream, Transport), CommandError> {
-    let (client, transport) = ControlConnection::open(target, Purpose::Read, limit).await?.into_parts();
-    match client.watch_stats(interval).await {
-        Ok(stream) => Ok((stream, transport)),
-        Err(error) => Err(transport.explain(error).await),
-    }
+) -> Result<ControlConnection<StatsStream>, CommandError> {
+    let connection = ControlConnection::open(target, Purpose::Read, limit).await?;
+    connection.watch(async |client| client.watch_stats(interval).await).await
 }
 
 /// Follows a daemon through its restarts; never returns.
@@ -114,13 +97,14 @@ pub async fn follow(
     let send = async |update| drop(sender.send((number, update)).await);
     let mut delay = MIN_RECONNECT_DELAY;
     loop {
-        let error = match session {
+        let ended = match session {
             Ok(session) => {
                 delay = MIN_RECONNECT_DELAY;
                 session.watch(target, limit, &mut interval, &send).await
             }
-            Err(error) => error,
+            Err(error) => Err(error),
         };
+        let Err(error) = ended;
         send(HostUpdate::Unreachable(error.to_string().trim().replace('\n', "; "))).await;
         sleep(delay).await;
         delay = (delay * 2).min(MAX_RECONNECT_DELAY);
