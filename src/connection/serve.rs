@@ -118,7 +118,7 @@ async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
         NextStep::Log(error) => log(&context, state, &error.to_string()),
         NextStep::WriteTimeout => {
             context.stats.write_timed_out();
-            log(&context, state, "the client did not take its responses in time");
+            log(&context, state, "the client did not read its responses within timeouts.write");
         }
         NextStep::Close | NextStep::ReceiveBody(_) => {}
     }

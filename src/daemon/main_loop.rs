@@ -48,7 +48,7 @@ impl MainLoop {
                     daemon.statistics.record_sample(&daemon.pool.borrow(), &daemon.log);
                     daemon.notify_status();
                     if let Some(limit) = watchdog.check(&daemon) {
-                        break ("a worker is stalled", limit.min(daemon.drain_limit()), Exit::Software);
+                        break ("a stalled worker", limit.min(daemon.drain_limit()), Exit::Software);
                     }
                 }
             }

@@ -79,10 +79,12 @@ impl Response {
             Outcome::HeadTooLarge if self.status == StatusCode::URI_TOO_LONG => {
                 "the request target is over limits.header"
             }
-            Outcome::Malformed => "the request breaks the rules of HTTP or JSON",
+            Outcome::Malformed => "the request is not valid HTTP or JSON",
             Outcome::NotFound => "no such path",
-            Outcome::MethodNotAllowed => "not a POST",
-            Outcome::TimedOut => "the request did not arrive in time",
+            Outcome::MethodNotAllowed => "the method is not POST",
+            Outcome::TimedOut => {
+                "the request did not arrive within timeouts.header or timeouts.body, or was evicted"
+            }
             Outcome::TooLarge => "the body is over limits.body",
             Outcome::UnsupportedMediaType => "the body has a content encoding",
             Outcome::HeadTooLarge => "the header section is over limits.header, or has too many fields",

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt::Display, time::Duration};
 
 use super::caller::Caller;
 use crate::control::Level;
@@ -96,9 +96,10 @@ pub enum Event {
     CountersReset {
         reason: String,
     },
-    /// The connection limit is reached; connections of the peer with the most are closed.
+    /// The connection limit is reached, or without `limit`: the operating system has no descriptors or memory left.
+    /// Connections of the peer with the most are closed.
     LimitReached {
-        limit: usize,
+        limit: Option<usize>,
         is_short_of_files: bool,
         peer: String,
         held: usize,
@@ -188,7 +189,9 @@ impl Event {
                 listeners.join(", "),
                 if *takes_changes { "" } else { "; pixeldctl can only read: no admin socket" }
             ),
-            Self::ConfigRejected { faults } => format!("Configuration rejected: {}", numbered(faults)),
+            Self::ConfigRejected { faults } => {
+                format!("Configuration rejected, pixeld does not start: {}", numbered(faults))
+            }
             Self::ConfigLoaded { files } => format!("Configuration read from {}", files.join(", ")),
             Self::ConfigDeprecated { warnings } => {
                 format!("Configuration has deprecated keys: {}", numbered(warnings))
@@ -205,8 +208,9 @@ impl Event {
             }
             Self::WorkerStarted { worker } => format!("Worker {worker} started"),
             Self::WorkerExited { worker, cause, moved, left } => {
+                let since_start = if *moved > 0 { "; since its start" } else { "" };
                 let fates = [(*moved, "moved to other workers"), (*left, "handed off to the next process")];
-                with_fates(format!("Worker {worker} exited: {cause}"), &fates)
+                with_fates(format!("Worker {worker} exited: {cause}{since_start}"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
                 format!("Worker {worker} stalled: no progress for {} s; its requests wait", since.as_secs())
@@ -217,11 +221,10 @@ impl Event {
                 since.as_secs_f64()
             ),
             Self::WorkersSet { from, to, is_override, by } => {
-                overridden("Workers", &format!("from {from} to {to} by {by}"), *is_override, "workers")
+                overridden("Workers", from, to, *is_override, by)
             }
             Self::LogLevelSet { from, to, is_override, by } => {
-                let change = format!("from {} to {} by {by}", from.name(), to.name());
-                overridden("Log level", &change, *is_override, "log.level")
+                overridden("Log level", &from.name(), &to.name(), *is_override, by)
             }
             Self::Drained { by } => {
                 format!("Drain switched on by {by}: new requests get 503 until `pixeldctl resume`")
@@ -231,7 +234,7 @@ impl Event {
                 "Drain still on: switched on before this start by {by}; requests get 503 until `pixeldctl resume`"
             ),
             Self::CountersReset { reason } => {
-                format!("Counters reset: {reason}")
+                format!("Counters reset to 0: those of the previous process cannot be used ({reason})")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
                 let reached = limit_reached(*limit, *is_short_of_files);
@@ -246,15 +249,15 @@ impl Event {
                  raise LimitNOFILE="
             ),
             Self::LogStalled { reason } => format!("Log stalled, lines are dropped: {reason}"),
-            Self::AcceptPaused { reason } => format!("Accepting paused: {reason}"),
+            Self::AcceptPaused { reason } => format!("Accepting paused, new clients wait: {reason}"),
             Self::AcceptResumed => "Accepting resumed".into(),
             Self::RequestRejected { status, reason, .. } => {
                 format!("Request rejected with {status}: {reason}")
             }
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
-            Self::ControlFailed { reason, .. } => format!("Control client disconnected: {reason}"),
+            Self::ControlFailed { reason, .. } => format!("Control connection closed: {reason}"),
             Self::Stopping { cause, open } => {
-                format!("Stopping: {cause}; {} open", counted(*open, "connection"))
+                format!("Stopping because of {cause}: {} open", counted(*open, "connection"))
             }
             Self::Stopped { requests, handed_over, cut, is_urgent, took } => {
                 stopped(*requests, *handed_over, *cut, *is_urgent, *took)
@@ -269,12 +272,13 @@ impl Event {
                 format!("{} of the previous process closed: {reason}", counted(*connections, "connection"))
             }
             Self::HandoffFailed { connections, reason } => {
-                format!("Handoff failed, {} closed: {reason}", counted(*connections, "connection"))
+                let connections = counted(*connections, "connection");
+                format!("Handoff to the next process failed, {connections} closed: {reason}")
             }
             Self::LogLinesDropped { lines, reason } => {
                 format!("{} dropped: {reason}", counted(*lines, "log line"))
             }
-            Self::NotifyFailed { reason } => format!("Cannot notify systemd: {reason}"),
+            Self::NotifyFailed { reason } => format!("Cannot notify systemd (NOTIFY_SOCKET=): {reason}"),
         }
     }
 }
@@ -301,12 +305,12 @@ fn numbered(lines: &[String]) -> String {
     lines.iter().zip(1..).map(number).collect::<Vec<_>>().join("; ")
 }
 
-/// Describes a runtime override of a key, or its end.
-fn overridden(what: &str, change: &str, is_override: bool, key: &str) -> String {
+/// Describes a runtime override, or its end.
+fn overridden(what: &str, from: &dyn Display, to: &dyn Display, is_override: bool, by: &Caller) -> String {
     if is_override {
-        format!("{what} set {change}")
+        format!("{what} set from {from} to {to} by {by}")
     } else {
-        format!("{what} reset {change}: {key} of the configuration is in effect")
+        format!("{what} reset from {from} to the configured {to} by {by}")
     }
 }
 
@@ -329,11 +333,11 @@ fn stopped(requests: u64, handed_over: u64, cut: u64, is_urgent: bool, took: Dur
     with_fates(text, &[(handed_over, "handed off to the next process"), (cut, cut_off)])
 }
 
-fn limit_reached(limit: usize, is_short_of_files: bool) -> String {
-    if is_short_of_files {
-        format!("Connection limit reached ({limit}, from LimitNOFILE=)")
-    } else {
-        format!("Connection limit reached (limits.connections = {limit})")
+fn limit_reached(limit: Option<usize>, is_short_of_files: bool) -> String {
+    match limit {
+        Some(limit) if is_short_of_files => format!("Connection limit reached ({limit}, from LimitNOFILE=)"),
+        Some(limit) => format!("Connection limit reached (limits.connections = {limit})"),
+        None => "File descriptors or memory ran out".into(),
     }
 }
 

@@ -95,7 +95,8 @@ impl Event {
                 of!(from, to; ..by.into())
             }
             Self::LimitReached { limit, peer: client, held: connections, .. } => {
-                of!(limit, client, connections)
+                let limit = limit.map(|limit| limit.to_string());
+                Fields { limit, ..of!(client, connections) }
             }
             Self::FdLimitTooLow { limit, wanted, .. } => of!(limit, wanted),
             Self::RequestRejected { worker, client, status, reason } => of!(worker, client, status, reason),

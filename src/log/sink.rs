@@ -367,13 +367,11 @@ mod tests {
         let event = Event::ConfigRejected { faults: vec!["a\nb".into(), "c".into()] };
         assert_eq!(
             Style::Prefixed.format(&event),
-            "<3>Configuration rejected: (1) a; b; (2) c event=configRejected\n"
+            "<3>Configuration rejected, pixeld does not start: (1) a; b; (2) c event=configRejected\n"
         );
-        assert!(
-            Style::Plain
-                .format(&event)
-                .ends_with("Z error Configuration rejected: (1) a; b; (2) c event=configRejected\n")
-        );
+        assert!(Style::Plain.format(&event).ends_with(
+            "Z error Configuration rejected, pixeld does not start: (1) a; b; (2) c event=configRejected\n"
+        ));
         assert!(Style::Coloured.format(&event).contains("\x1b[31merror\x1b[0m Configuration"));
     }
 }

@@ -128,7 +128,7 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
         // The surplus is more than one if the limit was lowered.
         let surplus = (dispatcher.open() + 1).saturating_sub(dispatcher.limit());
         let mut evicted = 0;
-        while evicted < surplus.max(batch) && evict(backoff, shared) {
+        while evicted < surplus.max(batch) && evict(backoff, shared, Some(dispatcher.limit())) {
             evicted += 1;
         }
         if evicted > 0 {
@@ -157,18 +157,18 @@ async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
         shared.log.send(event);
     }
     if !shared.dispatcher.is_full() {
-        evict(backoff, shared);
+        evict(backoff, shared, None);
         sleep(RETRY_DELAY).await;
     }
 }
 
-/// Evicts one connection. Returns false if all connections are busy.
-fn evict(backoff: &mut AcceptBackoff, shared: &Shared) -> bool {
+/// Evicts one connection, because `limit` is reached, or without one because descriptors or memory ran out.
+/// Returns false if all connections are busy.
+fn evict(backoff: &mut AcceptBackoff, shared: &Shared, limit: Option<usize>) -> bool {
     let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
     shared.memory.accept.evicted.add(1);
     if backoff.should_log_eviction() {
-        let (limit, is_short_of_files) = (shared.dispatcher.limit(), shared.dispatcher.is_fd_limited());
-        let peer = peer.to_string();
+        let (peer, is_short_of_files) = (peer.to_string(), shared.dispatcher.is_fd_limited());
         shared.log.send(Event::LimitReached { limit, is_short_of_files, peer, held });
     }
     true

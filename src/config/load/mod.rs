@@ -330,7 +330,7 @@ impl<'a> File<'a> {
             (Some(known), Some(header)) if name.ends_with(&format!(".{known}")) && header < self.line(at) => {
                 let line = self.line(at);
                 format!(
-                    " ({known} is in no section: move line {line} above line {header}, the first section)"
+                    " ({known} belongs to no section: move line {line} above line {header}, the first section)"
                 )
             }
             (Some(known), _) => format!(" (did you mean {known}?)"),

@@ -44,7 +44,11 @@ pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
         return Ok(None);
     }
     let (sender, far) = socket_pair()?;
-    daemon.notifier.borrow().store(systemd::CONNECTIONS, &far)?;
+    daemon
+        .notifier
+        .borrow()
+        .store(systemd::CONNECTIONS, &far)
+        .map_err(|error| io::Error::new(error.kind(), format!("systemd not reachable, {error}")))?;
     Ok(Some(sender))
 }
 
