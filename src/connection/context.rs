@@ -68,7 +68,7 @@ impl Context {
                 worker: self.worker,
                 client: client(),
                 status: response.status.as_u16(),
-                reason: response.reason(),
+                reason: response.log_reason(),
             });
         }
     }

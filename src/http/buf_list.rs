@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces that may share memory: a rejection may contain the request's JSON document several times,
-/// but its pieces share one copy.
+/// Bytes to send, in pieces. Pieces may be parts of the same memory: a rejection may repeat the JSON document of the
+/// request several times, but the document is in memory once.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.
@@ -57,6 +57,7 @@ impl From<Bytes> for BufList {
 
 impl From<Detail> for BufList {
     fn from(detail: Detail) -> Self {
+        // No piece of a detail is empty.
         Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), copied: None }
     }
 }
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_read_in_order_however_far_each_step_goes() {
+    fn pieces_are_read_in_order_for_steps_of_any_length() {
         for step in 1..=5 {
             let (mut list, mut read) = (list(), Vec::new());
             while list.has_remaining() {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn last_piece_is_copied_when_it_is_alone_or_half_sent() {
+    fn last_piece_is_copied_once_alone_and_again_when_half_sent() {
         let mut list = BufList::from(Bytes::from(vec![7; 100]));
         list.push(Bytes::from(vec![8; 100]));
         let last = list.pieces[1].as_ptr();
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn more_pieces_than_slices_are_filled_as_far_as_they_go() {
+    fn slices_are_filled_if_there_are_more_pieces() {
         let list = list();
         let mut slices = [IoSlice::new(&[]); 1];
         assert_eq!(list.chunks_vectored(&mut slices), 1);

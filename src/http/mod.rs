@@ -1,15 +1,18 @@
-//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes. This module parses and validates the header sections of
-//! requests, and writes those of responses. It never reads from a socket, and never waits.
+//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes: parses and validates the heads of requests, and writes
+//! responses. It never reads from a socket, and never waits.
+//!
+//! A head is the first line of a message (request line or status line) and its header section. The manual calls the
+//! whole head a header section.
 
 mod buf_list;
 mod catch_panic;
-mod limits;
+mod policy;
 pub mod request_head;
 mod response;
 mod response_head;
 
 pub use buf_list::BufList;
 pub use catch_panic::catch_panic;
-pub use limits::Policy;
+pub use policy::Policy;
 pub use response::Response;
 pub use response_head::{HeadWriter, ReplyTo};

@@ -3,13 +3,13 @@ use std::borrow::Cow;
 use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 
-use super::{buf_list::BufList, catch_panic::catch_panic, limits::Policy, request_head::RequestRejection};
+use super::{buf_list::BufList, catch_panic::catch_panic, policy::Policy, request_head::RequestRejection};
 use crate::{
     pixel::{self, Parse, Rejection},
     stats::Outcome,
 };
 
-/// A response without its header section.
+/// A response without its head.
 #[derive(Debug)]
 pub struct Response {
     pub outcome: Outcome,
@@ -64,8 +64,8 @@ impl Response {
         Self { outcome, status, body, closes: false }
     }
 
-    /// Returns the reason for the log.
-    pub fn reason(&self) -> Cow<'static, str> {
+    /// Returns the reason that the log gives.
+    pub fn log_reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
@@ -77,9 +77,13 @@ impl Response {
                 "the major version of HTTP is not 1"
             }
             Outcome::HeadTooLarge if self.status == StatusCode::URI_TOO_LONG => {
-                "the request target is over limits.header"
+                "the request line is over limits.header"
             }
-            Outcome::Malformed => "the request is not valid HTTP or JSON",
+            // Only a body that cannot be decoded leaves the connection open.
+            Outcome::Malformed if self.closes => "the request is not valid HTTP",
+            Outcome::Malformed => {
+                "the body is not UTF-8, is nested too deep, or has a number that is too long"
+            }
             Outcome::NotFound => "no such path",
             Outcome::MethodNotAllowed => "the method is not POST",
             Outcome::TimedOut => {
@@ -94,12 +98,12 @@ impl Response {
         })
     }
 
-    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. In the
-    /// response, both precede all text of the client.
+    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. The client
+    /// cannot forge them, because the response has them before any text of the client.
     fn first_error(&self) -> Option<String> {
         let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
         let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
-        let (kind, place) = begin.split_once(r#"","loc":["#)?;
-        Some(format!("{}: {kind}", place.replace('"', "").replace(',', ".")))
+        let (kind, location) = begin.split_once(r#"","loc":["#)?;
+        Some(format!("{}: {kind}", location.replace('"', "").replace(',', ".")))
     }
 }

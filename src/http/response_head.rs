@@ -34,14 +34,16 @@ impl From<&RequestHead> for ReplyTo {
     }
 }
 
-/// Writes the header sections of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
+/// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
+///
+/// `is_last` means that the server closes the connection after the response. It alone decides on the `connection` field.
 #[derive(Debug)]
 pub struct HeadWriter {
-    /// For accepted requests: the header section up to the digits of the length, for each [`Self::variant`].
+    /// For each [`Self::variant`]: the head of the response to an accepted request, up to `content-length: `.
     accepted: RefCell<[Vec<u8>; 4]>,
-    /// For any response: the same without the status line and the fields that only some responses have.
+    /// The same for any response: begins with the CRLF that ends the previous line.
     common: RefCell<[Vec<u8>; 4]>,
-    /// When the formatted date expires.
+    /// When the date in them is no longer right.
     expires: Cell<Instant>,
 }
 
@@ -52,20 +54,20 @@ impl Default for HeadWriter {
 }
 
 impl HeadWriter {
-    /// Appends the header section of the response to an accepted request, faster than [`Self::write`].
+    /// Appends the head of the response to an accepted request, faster than [`Self::write`]. The body has `length` bytes.
     pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
-        self.refresh(now);
+        self.refresh_if_expired(now);
         out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
         Self::write_length(length, out);
     }
 
-    /// Appends the header section of a response.
+    /// Appends the head of a response.
     pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
-        self.refresh(now);
+        self.refresh_if_expired(now);
         let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let field = match response.outcome {
             Outcome::MethodNotAllowed => "\r\nallow: POST",
-            // Asks a proxy that has no other host to wait a second before it repeats the request.
+            // For clients. nginx ignores it, and sends the request to another host at once.
             Outcome::Unavailable => "\r\nretry-after: 1",
             _ => "",
         };
@@ -77,6 +79,7 @@ impl HeadWriter {
         Self::write_length(response.body.remaining(), out);
     }
 
+    /// Returns the index of the texts for a version, and for a last response or another one.
     fn variant(version: Version, is_last: bool) -> usize {
         2 * usize::from(version == Version::Http10) + usize::from(is_last)
     }
@@ -86,17 +89,17 @@ impl HeadWriter {
         out.extend_from_slice(b"\r\n\r\n");
     }
 
-    fn refresh(&self, now: Instant) {
+    fn refresh_if_expired(&self, now: Instant) {
         if now >= self.expires.get() {
-            self.renew(now, SystemTime::now());
+            self.refresh(now, SystemTime::now());
         }
     }
 
-    /// Writes the variants with a new date. The date expires by the monotonic clock, so it is correct within a second
-    /// after the system clock was set.
+    /// Writes all variants with a new date, which expires by the monotonic clock. If the system clock is set, the date
+    /// is therefore wrong for at most one second.
     #[cold]
-    fn renew(&self, now: Instant, time: SystemTime) {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    fn refresh(&self, now: Instant, time: SystemTime) {
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let date = date(time);
         let (mut accepted, mut common) = (self.accepted.borrow_mut(), self.common.borrow_mut());
         // The default of `connection` depends on the version (RFC 9112 §9.3).
@@ -112,18 +115,20 @@ impl HeadWriter {
             accepted[variant] = [start, &fields].concat().into();
             common[variant] = fields.into();
         }
-        self.expires.set(now + Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into()));
+        // The next second of the system clock begins then.
+        self.expires
+            .set(now + Duration::from_secs(1) - Duration::from_nanos(since_epoch.subsec_nanos().into()));
     }
 }
 
-/// Returns the value of a `date` field. Its year has four digits (RFC 9110 §5.6.7), so a time before 1970 or after
-/// 9999 becomes the nearest date in between.
+/// Returns the value of a `date` field. A time before 1970 becomes the beginning of 1970. A time after 9999 becomes the
+/// end of 9999, because the year has four digits (RFC 9110 §5.6.7).
 fn date(time: SystemTime) -> String {
-    /// 9999-12-31 23:59:59
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    /// From 1970 to 9999-12-31 23:59:59.
+    const MAX: Duration = Duration::from_secs(253_402_300_799);
 
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
-    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(MAX);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch)
 }
 
 #[cfg(test)]
@@ -135,15 +140,17 @@ mod tests {
     use crate::http::request_head::RequestRejection;
 
     #[test]
-    fn date_outside_four_digit_years_is_the_nearest_inside() {
-        let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1 << 40));
-        assert_eq!(date(epoch + far), "Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(date(epoch - far), "Thu, 01 Jan 1970 00:00:00 GMT");
+    fn date_outside_1970_to_9999_is_the_nearest_inside() {
+        let (epoch, ten_thousand_years) =
+            (SystemTime::UNIX_EPOCH, Duration::from_secs(10_000 * 366 * 86_400));
+        assert_eq!(date(epoch + ten_thousand_years), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date(epoch - ten_thousand_years), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]
     fn date_follows_a_clock_that_is_set_back_and_forth() {
         let (heads, hour) = (HeadWriter::default(), Duration::from_secs(3600));
+        // A quarter of a second after 08:00:00, so that the next second begins after three quarters.
         let (mut now, time) =
             (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250));
         for (time, text) in [
@@ -152,7 +159,7 @@ mod tests {
             (time + hour, "Fri, 15 Jan 2027 09:00:00 GMT"),
         ] {
             assert!(now >= heads.expires.get(), "the previous date is still in effect");
-            heads.renew(now, time);
+            heads.refresh(now, time);
             assert!(String::from_utf8_lossy(&heads.accepted.borrow()[0]).contains(text));
             now += Duration::from_millis(750);
         }
@@ -161,7 +168,7 @@ mod tests {
     const KEPT: ReplyTo = ReplyTo { closes: false, ..ReplyTo::UNREADABLE };
 
     #[test]
-    fn accepted_head_is_that_of_any_response() {
+    fn accepted_head_equals_that_of_write() {
         let (heads, now) = (HeadWriter::default(), Instant::now());
         for version in [Version::Http10, Version::Http11] {
             for is_last in [false, true] {
@@ -189,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn head_says_whether_the_connection_stays_open() {
+    fn head_of_last_response_closes_the_connection() {
         let heads = HeadWriter::default();
         let head = |version, is_last| {
             let (mut out, response) = (Vec::new(), Response::from(RequestRejection::FAILED));

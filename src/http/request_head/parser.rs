@@ -5,7 +5,7 @@ use super::{
     fields::{KnownField, elements, is_host, is_json_type, letters_digits_and, parse_digits, trim},
     rules::{HeadError, HeadErrors, RequestRejection},
 };
-use crate::http::limits::Policy;
+use crate::http::policy::Policy;
 
 /// The maximum number of fields in a head.
 pub const MAX_FIELDS: usize = 100;

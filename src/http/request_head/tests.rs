@@ -3,7 +3,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use super::{parser::MAX_FIELDS, *};
-use crate::http::limits::Policy;
+use crate::http::policy::Policy;
 
 fn policy() -> Policy {
     let second = Duration::from_secs(1);

@@ -2,18 +2,18 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// The limits and timeouts that apply to clients. A reload of the configuration replaces the whole policy.
+/// The settings that apply to clients. A reload of the configuration replaces all of them.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The most bytes of a request body.
+    /// Maximum size of a request body, in bytes.
     pub body_limit: usize,
-    /// The most bytes of a header section.
+    /// Maximum size of the head of a request, in bytes.
     pub head_limit: usize,
-    /// The most requests of one connection.
+    /// Maximum number of requests on one connection.
     pub requests_limit: usize,
-    /// From the first byte of a request to the end of its header section.
+    /// From the first byte of a request to the end of its head.
     pub head_timeout: Duration,
-    /// From the end of the header section to the end of the body.
+    /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
     /// From the start of a response until the client has received it.
     pub write_timeout: Duration,
