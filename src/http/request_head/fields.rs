@@ -131,7 +131,7 @@ pub fn is_host(value: &[u8]) -> bool {
 
 /// Whether `port` is empty or a number up to 65535.
 fn is_port(port: &[u8]) -> bool {
-    let is_in_range = || parse_digits(port).is_some_and(|number| number <= usize::from(u16::MAX));
+    let is_in_range = || parse_digits(port).is_some_and(|number| u16::try_from(number).is_ok());
     port.iter().all(u8::is_ascii_digit) && (port.len() < 5 || is_in_range())
 }
 
