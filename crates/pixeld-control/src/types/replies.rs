@@ -17,7 +17,7 @@ pub struct StatsReply {
 #[serde(rename_all = "camelCase")]
 #[zlink(rename_all = "camelCase")]
 pub struct WorkersReply {
-    /// Number of workers that the configuration requests; "auto" is resolved.
+    /// Configured number of workers; "auto" is resolved.
     pub configured: u64,
     /// The runtime override: the number in effect instead until the override is removed or the daemon exits;
     /// null if there is none.

@@ -246,7 +246,7 @@ fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
         ),
         (
             "pixeld_worker_heartbeat_age_seconds",
-            "Time since the last heartbeat of a worker; above 5 s, it is stalled.",
+            "Time since the last heartbeat of a worker, normally at most 1 s.",
             milliseconds(worker.heartbeat_age_ms),
         ),
     ] {
