@@ -43,6 +43,8 @@ WHOLE_PAGES = $(filter-out %.service.8,$(PAGES))
 UNITS = $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 # Those that can be enabled.
 STOPPED = $(filter-out pixeld-metrics.service,$(notdir $(UNITS)))
+# Not empty if the install is for this host, and systemd runs it.
+RUNS = $(if $(DESTDIR),,$(wildcard /run/systemd/system))
 NGINX_DROP_IN = /etc/systemd/system/nginx.service.d/pixeld.conf
 
 # The binaries name no folder of this machine, so that they are the same wherever they are built. The
@@ -81,7 +83,7 @@ help:
 	@echo 'make build          build pixeld and pixeldctl in release mode'
 	@echo 'make install        install these (PREFIX, DESTDIR)'
 	@echo 'make install-nginx  install the site below /etc/nginx (DESTDIR)'
-	@echo 'make uninstall      stop and remove what both installed, except the configuration'
+	@echo 'make uninstall      stop and remove what both installed, except configuration, logs and users'
 	@echo 'make uninstall-nginx  remove the site only'
 	@echo
 	@echo 'make test           run every check and test; install the Debian packages that they need'
@@ -324,7 +326,7 @@ install-nginx:
 	@[ -n "$(DESTDIR)" ] || echo 'Next: nginx -t && systemctl daemon-reload && systemctl restart nginx'
 
 # On this host, what is removed is stopped first. The configuration stays, of pixeld and of its site: what is below
-# /etc/pixeld, /etc/nginx/pixeld.d, pixeld-upstreams.conf and pixeld-logrotate.conf.
+# /etc/pixeld, /etc/nginx/pixeld.d, pixeld-upstreams.conf and pixeld-logrotate.conf. So do logs and system users.
 uninstall: uninstall-nginx
 	@[ -n "$(DESTDIR)" ] || [ ! -e "$(UNITDIR)/pixeld.service" ] || systemctl disable --quiet --now $(STOPPED)
 	rm -f "$(DESTDIR)$(PREFIX)/bin/pixeld" "$(DESTDIR)$(PREFIX)/bin/pixeldctl"
@@ -335,18 +337,18 @@ uninstall: uninstall-nginx
 	rm -f "$(DESTDIR)$(BASHCOMPDIR)/pixeldctl" "$(DESTDIR)$(ZSHCOMPDIR)/_pixeldctl"
 	rm -f "$(DESTDIR)$(FISHCOMPDIR)/pixeldctl.fish"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/pixeld"
-	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+	@$(if $(RUNS),systemctl daemon-reload; [ ! -d /run/pixeld ] || rmdir --ignore-fail-on-non-empty /run/pixeld)
 
 # Packages have the drop-in elsewhere: nothing of theirs goes.
 uninstall-nginx:
 	@[ ! -e "$(DESTDIR)$(NGINX_DROP_IN)" ] || { set -x; \
+		$(if $(RUNS),systemctl stop pixeld-logrotate.timer pixeld-logrotate.service; rm -rf /run/pixeld-logrotate;) \
 		rm -f "$(DESTDIR)/etc/nginx/conf.d/pixeld.conf" "$(DESTDIR)$(NGINX_DROP_IN)"; \
 		rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(dir $(NGINX_DROP_IN))"; \
+		rm -f $(foreach unit,$(notdir $(wildcard nginx/*.service nginx/*.timer)),"$(DESTDIR)/etc/systemd/system/$(unit)"); \
 		find "$(DESTDIR)/etc/nginx/pixeld.d" -type l -lname '$(PREFIX)/share/pixeld/*' -delete; \
-		[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || { \
-			systemctl stop pixeld-logrotate.timer; \
-			! systemctl --quiet is-active nginx || ! nginx -q -t || systemctl reload nginx; }; \
-		rm -f $(foreach unit,$(notdir $(wildcard nginx/*.service nginx/*.timer)),"$(DESTDIR)/etc/systemd/system/$(unit)"); }
+		$(if $(RUNS),systemctl daemon-reload; \
+		! systemctl --quiet is-active nginx || ! nginx -q -t || systemctl reload nginx;) }
 
 clean:
 	"$(CARGO)" clean

@@ -58,9 +58,8 @@ fn install_and_uninstall(host: &Host) {
     assert_eq!(host.run("systemctl list-units --plain --no-legend --all 'pixeld*'").stdout, "");
     host.run("! pgrep -x pixeld && nginx -t && systemctl is-active nginx");
     assert_eq!(host.run(DANGLING).stdout, dangling);
-    // Files in /run do not survive a reboot.
     let left = host
-        .run("find /etc /usr -xdev -name '*pixeld*' ! -path '/etc/nginx/pixeld*' ! -path /etc/pixeld")
+        .run("find /etc /usr /run -xdev -name '*pixeld*' ! -path '/etc/nginx/pixeld*' ! -path /etc/pixeld")
         .stdout;
     assert_eq!(left, "/etc/pixeld/pixeld.toml\n");
 }
