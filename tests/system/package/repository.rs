@@ -99,10 +99,11 @@ pub fn serve_at(host: &Host, port: u16, files: HashMap<String, Vec<u8>>) {
     Web::serve(&host.client(), SocketAddr::from(([127, 0, 0, 1], port)), files);
 }
 
-/// The files, of which those whose path ends so have another byte in their middle.
+/// The files, of which those whose path ends so, or is below such a folder, have another byte in their middle.
 pub fn with_another_byte(files: &HashMap<String, Vec<u8>>, ending: &str) -> HashMap<String, Vec<u8>> {
     let mut changed = files.clone();
-    let mut found = changed.iter_mut().filter(|(path, _)| path.ends_with(ending)).peekable();
+    let is_meant = |path: &str| path.ends_with(ending) || path.contains(&format!("{ending}/"));
+    let mut found = changed.iter_mut().filter(|(path, _)| is_meant(path)).peekable();
     assert!(found.peek().is_some(), "no file ends with {ending}: {:?}", files.keys());
     for (_, content) in found {
         let middle = content.len() / 2;
@@ -158,7 +159,7 @@ fn apt_rejects_a_changed_repository() {
     let repository = Repository::of_debs();
     let files = repository.files();
     host.write(KEYRING, repository.public_key("key"));
-    for (port, ending) in [(8001, "dists/stable/InRelease"), (8002, "Packages.xz")] {
+    for (port, ending) in [(8001, "dists/stable/InRelease"), (8002, "dists/stable/main")] {
         serve_at(&host, port, with_another_byte(&files, ending));
         let output = apt_update(&host, port);
         assert_eq!(output.status, 100, "{ending}: {output}");
@@ -166,6 +167,8 @@ fn apt_rejects_a_changed_repository() {
     serve_at(&host, 8003, with_another_byte(&files, ".deb"));
     let output = apt_update(&host, 8003);
     assert!(output.success(), "{output}");
+    // apt ignores a file that it does not find, and tries another name.
+    assert!(!output.stdout.contains("Ign:"), "{output}");
     let output = host.try_run("apt-get install --yes pixeld");
     assert_eq!(output.status, 100, "{output}");
     serve_at(&host, 8004, files);
