@@ -108,7 +108,7 @@ fn unknown_option_is_a_usage_error() {
 
 #[test]
 fn faulty_configuration_fails_the_start() {
-    let (code, log) = Setup::new("\nworkers = \"four\"").start_in_vain();
+    let (code, log) = Setup::new("\nworkers = \"four\"").start_and_fail();
     assert_eq!(code, 78);
     assert!(log.contains("pixeld.toml:2: workers: \"four\" is not valid"), "{log}");
 }
@@ -129,7 +129,7 @@ fn drop_in_overrides_single_keys() {
 fn port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let (code, log) = Setup::new("").tcp(address).start_in_vain();
+    let (code, log) = Setup::new("").tcp(address).start_and_fail();
     assert_eq!(code, 71);
     assert!(log.contains(&format!("cannot listen on {address}: Address already in use")), "{log}");
 }
@@ -139,7 +139,7 @@ fn unix_socket_in_use_is_reported_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken.sock");
     let _taken = UnixListener::bind(&path).unwrap();
-    let (code, log) = Setup::new("").unix(&path).start_in_vain();
+    let (code, log) = Setup::new("").unix(&path).start_and_fail();
     assert_eq!(code, 71);
     let cause = format!("cannot listen on unix:{}: Address already in use", path.display());
     assert!(log.contains(&cause), "{log}");
@@ -148,7 +148,7 @@ fn unix_socket_in_use_is_reported_and_kept() {
 
 #[test]
 fn missing_inherited_sockets_are_named() {
-    let (code, log) = Setup::new("").argument("--sockets=inherited").start_in_vain();
+    let (code, log) = Setup::new("").argument("--sockets=inherited").start_and_fail();
     assert_eq!(code, 78);
     for socket in ["http (pixeld.socket", "control (pixeld-control.socket)"] {
         assert!(log.contains(socket), "{log}");
@@ -161,7 +161,7 @@ fn only_the_missing_inherited_socket_is_named() {
     let setup = Setup::new("").argument("--sockets=inherited");
     let admin = UnixListener::bind(setup.folder().join("c.sock")).unwrap();
     let http = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (code, log) = setup.socket("http", http).socket("admin", admin).start_in_vain();
+    let (code, log) = setup.socket("http", http).socket("admin", admin).start_and_fail();
     assert_eq!(code, 78);
     assert!(log.contains("control (pixeld-control.socket)"), "{log}");
     assert!(!log.contains("http ("), "{log}");
@@ -411,8 +411,8 @@ fn full_stderr_keeps_the_exit_code() {
         .stdout(full())
         .stderr(Stdio::piped()));
     assert_eq!(code(&checked), 74);
-    let told = "pixeld: the result cannot be written: No space left on device";
-    assert!(stderr(&checked).starts_with(told), "{checked:?}");
+    let expected = "pixeld: the result cannot be written: No space left on device";
+    assert!(stderr(&checked).starts_with(expected), "{checked:?}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_value_out_of_range_has_the_configured_status() {
 }
 
 #[test]
-fn what_is_no_json_is_told_apart_from_what_is_no_pixel() {
+fn invalid_json_and_invalid_pixel_differ_in_status() {
     let daemon = Daemon::start("");
     let mut client = daemon.client();
     let answer = client.ask(post(r#"{"x":1,"#));
@@ -344,7 +344,7 @@ fn a_client_that_asks_to_close_is_obeyed() {
 }
 
 #[test]
-fn who_asks_before_sending_a_body_is_told_to_go_on() {
+fn expect_header_gets_100_continue() {
     let daemon = Daemon::start("");
     let mut client = daemon.client();
     let asking = request("POST", "/pixel", &format!("{JSON}expect: 100-continue\r\n"), PIXEL);

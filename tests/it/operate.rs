@@ -489,7 +489,7 @@ fn idle_stream_ends_when_its_reader_is_gone() {
     }
 }
 
-// --- what is told of time ---
+// --- times in the output ---
 
 #[test]
 fn rates_and_latencies_match_the_requests() {

@@ -110,8 +110,8 @@ fn quick_start_prints_what_the_readme_shows() {
     for (command, shown) in examples {
         let command = command.replace("target/release", build);
         // As `make run` says it, too.
-        let is_told = |line: &str| said("stdout").contains(line.trim());
-        assert!(command.lines().all(is_told), "{command}\n{}", said("stdout"));
+        let is_printed = |line: &str| said("stdout").contains(line.trim());
+        assert!(command.lines().all(is_printed), "{command}\n{}", said("stdout"));
         let output = captured(
             served
                 .enter()

@@ -122,7 +122,7 @@ const PATIENT: &str =
 /// What slow clients may make the end of the daemon last, on a busy machine; it is 1 s and a little.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// A daemon that serves for 2 s after it was told to stop.
+/// A daemon that serves for 2 s after SIGTERM.
 fn start_slowly_answered() -> Daemon {
     Setup::new("").keeping_connections().slowly_answered(Duration::from_secs(2)).start()
 }

@@ -206,8 +206,9 @@ fn failed_write_to_stdout_is_reported() {
         command.args(arguments).env("PIXELDCTL_SOCKET", daemon.admin_socket()).stdout(full);
         let output = run(command.stderr(Stdio::piped()));
         let name = program.rsplit_once('/').unwrap().1;
-        let told = format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
-        assert_eq!((code(&output), stderr(&output)), (74, told), "{arguments:?}");
+        let expected =
+            format!("{name}: the result cannot be written: No space left on device (os error 28)\n");
+        assert_eq!((code(&output), stderr(&output)), (74, expected), "{arguments:?}");
     }
 }
 

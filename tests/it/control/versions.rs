@@ -79,8 +79,8 @@ fn same_version_or_other_program_is_not_upgraded() {
     let said = stderr(&ask("pixeld", "unknown", &lacking, &["stats"]));
     assert!(said.ends_with("\nhint: install the same version of pixeld and pixeldctl\n"), "{said}");
     let said = stderr(&ask("systemd-resolved", "257", &lacking, &["stats"]));
-    let told = format!(
+    let expected = format!(
         " (systemd-resolved 257, pixeldctl {OWN})\nhint: name the socket of a pixeld with --socket\n"
     );
-    assert!(said.ends_with(&told), "{said}");
+    assert!(said.ends_with(&expected), "{said}");
 }

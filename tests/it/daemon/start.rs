@@ -37,7 +37,7 @@ fn listen_variables_for_another_process_are_ignored() {
 fn contradictory_listen_variables_fail() {
     for script in ["LISTEN_FDS=x", "LISTEN_FDS=1 LISTEN_FDNAMES=a:b", "LISTEN_FDS=1"] {
         let script = format!("exec 3<&-; export LISTEN_PID=$$ {script}");
-        let (code, log) = Setup::new("").before(&script).start_in_vain();
+        let (code, log) = Setup::new("").before(&script).start_and_fail();
         assert_eq!(code, 71, "{script}: {log}");
     }
 }
@@ -45,7 +45,7 @@ fn contradictory_listen_variables_fail() {
 #[test]
 fn sockets_passed_to_a_wrapper_are_explained() {
     let setup = Setup::new("").argument("--sockets=inherited").environment("LISTEN_PID", "1");
-    let (code, log) = setup.environment("LISTEN_FDS", "3").start_in_vain();
+    let (code, log) = setup.environment("LISTEN_FDS", "3").start_and_fail();
     assert_eq!(code, 78, "{log}");
     assert!(log.contains("LISTEN_PID=1 is another process"), "{log}");
 }
@@ -54,7 +54,7 @@ fn sockets_passed_to_a_wrapper_are_explained() {
 fn start_with_too_few_descriptors_names_the_limit() {
     for limit in 8..20 {
         let setup = Setup::new("workers = 2").before(&format!("ulimit -n {limit}"));
-        let (code, log) = setup.before("unset NOTIFY_SOCKET").start_in_vain();
+        let (code, log) = setup.before("unset NOTIFY_SOCKET").start_and_fail();
         assert_eq!(code, 71, "{log}");
         assert!(log.contains(&format!("limit is {limit}")) && log.contains("LimitNOFILE="), "{log}");
         assert!(!log.contains("panicked"), "{log}");
@@ -78,11 +78,11 @@ fn failing_accept_is_reported_and_not_spun_on() {
         let daemon = setup.socket("http", listener.try_clone().unwrap()).start();
         assert_eq!(daemon.stats()["acceptErrors"], json!([]));
         shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
-        let told = format!("{address}: Invalid argument (os error 22)");
+        let expected = format!("{address}: Invalid argument (os error 22)");
         let before = eventually("acceptErrors", || {
-            Some(daemon.stats()).filter(|stats| stats["acceptErrors"] == json!([told]))
+            Some(daemon.stats()).filter(|stats| stats["acceptErrors"] == json!([expected]))
         });
-        daemon.wait_for_event_with("acceptPaused", &told);
+        daemon.wait_for_event_with("acceptPaused", &expected);
         daemon.wait_for_notice_where("STATUS", |notice| notice.contains("STATUS=Accepts no connections at "));
         assert!(stdout(&daemon.ctl(&["status"])).contains("accepts no connections at "));
         assert!(stdout(&daemon.ctl(&["doctor"])).contains("accepts no connections at"));
@@ -102,12 +102,12 @@ fn failing_accept_is_reported_and_not_spun_on() {
 #[test]
 fn failed_start_waits_only_under_a_manager() {
     let begun = Instant::now();
-    let (code, log) = Setup::new("").before("export LISTEN_PID=$$ LISTEN_FDS=x").start_in_vain();
+    let (code, log) = Setup::new("").before("export LISTEN_PID=$$ LISTEN_FDS=x").start_and_fail();
     assert_eq!(code, 71, "{log}");
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     let begun = Instant::now();
     let script = "unset NOTIFY_SOCKET; export LISTEN_PID=$$ LISTEN_FDS=x";
-    assert_eq!(Setup::new("").before(script).start_in_vain().0, 71);
+    assert_eq!(Setup::new("").before(script).start_and_fail().0, 71);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
@@ -123,7 +123,7 @@ fn stray_signals_are_ignored() {
 
 #[test]
 fn too_low_file_size_limit_is_an_error() {
-    let (code, _) = Setup::new("").before("ulimit -f 0").start_in_vain();
+    let (code, _) = Setup::new("").before("ulimit -f 0").start_and_fail();
     assert_eq!(code, 71);
 }
 

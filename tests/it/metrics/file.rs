@@ -87,9 +87,9 @@ fn unwritable_file_error_has_its_path() {
     let daemon = Daemon::start("");
     let output = daemon.ctl(&["stats", "--prometheus", "--output", "/nowhere/pixeld.prom"]);
     assert_eq!(code(&output), 74);
-    let told = "pixeldctl: cannot write /nowhere/pixeld.prom: No such file or directory (os error 2)\n\
+    let expected = "pixeldctl: cannot write /nowhere/pixeld.prom: No such file or directory (os error 2)\n\
                 hint: `mkdir -p /nowhere`\n";
-    assert_eq!(stderr(&output), told);
+    assert_eq!(stderr(&output), expected);
 }
 
 #[test]
@@ -103,11 +103,11 @@ fn full_disk_is_reported_and_keeps_the_file() {
     unshare.args(["--mount", "--map-root-user", "sh", "-c", script, PIXELDCTL]).arg(&small);
     let output = captured(unshare.env("PIXELDCTL_SOCKET", daemon.control_socket()));
     assert_eq!((code(&output), stdout(&output).as_str()), (74, "old\n"), "{output:?}");
-    let told = format!(
+    let expected = format!(
         "pixeldctl: cannot write {}/p: No space left on device (os error 28)\nhint: free space there",
         small.display()
     );
-    assert!(stderr(&output).starts_with(&told), "{output:?}");
+    assert!(stderr(&output).starts_with(&expected), "{output:?}");
 }
 
 /// As another user can make one in a sticky folder such as /tmp.

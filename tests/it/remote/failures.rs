@@ -28,8 +28,8 @@ fn reachable_host_is_shown_beside_a_failed_one() {
         assert_eq!(code(&output), 69);
         let (text, error) = (stdout(&output), stderr(&output));
         assert!(text.starts_with("c5\n") && text.contains("workers: 2") && !text.contains("all"), "{text}");
-        let told = "pixeldctl: t2: ssh: Could not resolve hostname t2\nhint: try `ssh t2 true`\n";
-        assert_eq!(error, told);
+        let expected = "pixeldctl: t2: ssh: Could not resolve hostname t2\nhint: try `ssh t2 true`\n";
+        assert_eq!(error, expected);
     }
     let output = hosts.ctl(&["stats", "-H", "t2", "-H", "c5", "--json"]);
     assert_eq!(code(&output), 69);
@@ -94,9 +94,9 @@ fn unexpected_remote_stdout_is_shown() {
         ("expired", "Your password has expired.\nPermission denied."),
     ] {
         for command in ["stats", "doctor"] {
-            let (code, told) = fails(&hosts, &[command, "-H", host, "--timeout", "2s"]);
-            assert_eq!(code, 69, "{host}: {told}");
-            assert!(told.starts_with(&format!("pixeldctl: {host}: {said}\n")), "{told}");
+            let (code, printed) = fails(&hosts, &[command, "-H", host, "--timeout", "2s"]);
+            assert_eq!(code, 69, "{host}: {printed}");
+            assert!(printed.starts_with(&format!("pixeldctl: {host}: {said}\n")), "{printed}");
         }
     }
     hosts.expect_no_ssh_left();
@@ -130,9 +130,9 @@ fn missing_pixeldctl_differs_from_missing_daemon() {
 
     let (code, said) = fails(&hosts, &["stats", "-H", "c5"]);
     assert_eq!(code, 69);
-    let told = "pixeldctl: c5: pixeld is not running: no process listens at /nowhere/admin.sock\n\
+    let expected = "pixeldctl: c5: pixeld is not running: no process listens at /nowhere/admin.sock\n\
                 hint: `ssh c5 sudo systemctl start pixeld`\n";
-    assert_eq!(said, told);
+    assert_eq!(said, expected);
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn remote_permission_error_names_the_group() {
     let hosts = Hosts::new().script("t2", &format!("echo '*** No trespassing ***' >&2\n{refusal}"));
     let (code, said) = fails(&hosts, &["drain", "-H", "t2"]);
     assert_eq!(code, 77);
-    let told = "pixeldctl: t2: no permission to connect to /run/pixeld/admin.sock\n\
+    let expected = "pixeldctl: t2: no permission to connect to /run/pixeld/admin.sock\n\
                 hint: log in there as root or as a member of the group pixeld-admin\n";
-    assert_eq!(said, told, "the greeting is left out, and so is advice for people who are there");
+    assert_eq!(said, expected, "the greeting is left out, and so is advice for people who are there");
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn too_old_remote_pixeldctl_is_reported() {
     let script = "echo \"error: unrecognized subcommand 'bridge'\" >&2\necho 'Usage: pixeldctl' >&2\nexit 64";
     let (code, said) = fails(&Hosts::new().script("t2", script), &["stats", "-H", "t2"]);
     assert_eq!(code, 76);
-    let told = "pixeldctl: t2: error: unrecognized subcommand 'bridge'\n\
+    let expected = "pixeldctl: t2: error: unrecognized subcommand 'bridge'\n\
                 hint: install the same version of pixeld on t2 and here\n";
-    assert_eq!(said, told);
+    assert_eq!(said, expected);
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn hanging_host_times_out_and_its_ssh_ends() {
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     assert_eq!(code(&output), 75);
     assert!(stdout(&output).starts_with("c5\n"), "{}", stdout(&output));
-    let told = "pixeldctl: t2: no response within 500ms\n\
+    let expected = "pixeldctl: t2: no response within 500ms\n\
                 hint: `ssh t2 systemctl status pixeld`\n";
-    assert_eq!(stderr(&output), told);
+    assert_eq!(stderr(&output), expected);
     hosts.expect_no_ssh_left();
 }
 
@@ -187,8 +187,8 @@ fn noisy_remote_shell_is_reported() {
     for host in ["t2", "zeros", "noise"] {
         let (code, said) = fails(&hosts, &["stats", "-H", host]);
         assert_eq!(code, 76, "{said}");
-        let told = format!("pixeldctl: {host}: the response cannot be understood: ");
-        assert!(said.starts_with(&told), "{said}");
+        let expected = format!("pixeldctl: {host}: the response cannot be understood: ");
+        assert!(said.starts_with(&expected), "{said}");
         assert!(said.ends_with("must print nothing\n"), "{said}");
     }
     hosts.expect_no_ssh_left();
@@ -199,9 +199,9 @@ fn remote_pixeld_of_another_version_is_reported() {
     let hosts = Hosts::new().script("t2", "printf '{\"parameters\":{\"workers\":[]}}\\0'; exec cat");
     let (code, said) = fails(&hosts, &["workers", "-H", "t2"]);
     assert_eq!(code, 76);
-    let told = "pixeldctl: t2: the response cannot be understood: missing field `configured`\n\
+    let expected = "pixeldctl: t2: the response cannot be understood: missing field `configured`\n\
                 hint: pixeldctl here and pixeld on t2 may have different versions; ";
-    assert!(said.starts_with(told), "{said}");
+    assert!(said.starts_with(expected), "{said}");
 }
 
 #[test]
@@ -306,9 +306,9 @@ fn missing_ssh_is_reported() {
     let mut command = Hosts::new().command(&["stats", "-H", "t2"]);
     let output = crate::support::captured(command.env("PIXELDCTL_SSH", "/nowhere/ssh"));
     assert_eq!(code(&output), 71);
-    let told = "pixeldctl: t2: cannot run /nowhere/ssh: No such file or directory (os error 2)\n\
+    let expected = "pixeldctl: t2: cannot run /nowhere/ssh: No such file or directory (os error 2)\n\
                 hint: `sudo apt install openssh-client || sudo dnf install openssh-clients`\n";
-    assert_eq!(stderr(&output), told);
+    assert_eq!(stderr(&output), expected);
 }
 
 #[test]

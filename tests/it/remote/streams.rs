@@ -130,8 +130,8 @@ fn lost_host_does_not_end_the_other_stream() {
     c5.ctl(&["workers", "2"]);
     following.wait_for(&["c5 ", "Workers set from 1 to 2"]);
     let said = following.kill();
-    let told: Vec<_> = said.lines().filter(|line| line.starts_with("pixeldctl: ")).collect();
-    assert_eq!(told, ["pixeldctl: nobody: ssh: Could not resolve hostname nobody"]);
+    let printed: Vec<_> = said.lines().filter(|line| line.starts_with("pixeldctl: ")).collect();
+    assert_eq!(printed, ["pixeldctl: nobody: ssh: Could not resolve hostname nobody"]);
 }
 
 #[test]

@@ -125,8 +125,8 @@ impl Setup {
         daemon
     }
 
-    /// Starts it and waits until it has given up: the exit code, and everything that it wrote.
-    pub fn start_in_vain(self) -> (i32, String) {
+    /// Starts it and waits until it exits. Returns the exit code, and everything that it wrote.
+    pub fn start_and_fail(self) -> (i32, String) {
         let mut daemon = self.spawn();
         let code = daemon.wait().code().expect("it ends by itself");
         (code, daemon.log())
@@ -232,7 +232,7 @@ impl Daemon {
         Varlink::connect(&self.admin_socket())
     }
 
-    /// pixeldctl, told to use the admin socket.
+    /// Runs pixeldctl with the admin socket.
     pub fn ctl(&self, arguments: &[&str]) -> Output {
         ctl(&self.admin_socket(), arguments)
     }
@@ -298,8 +298,10 @@ impl Daemon {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let notice =
-                self.notices.recv_timeout(left).unwrap_or_else(|_| panic!("systemd is not told: {what}"));
+            let notice = self
+                .notices
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("systemd was not notified: {what}"));
             if wanted(&notice) {
                 return notice;
             }

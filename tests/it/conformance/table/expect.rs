@@ -20,11 +20,11 @@ fn accepted() -> Vec<Case> {
     let why = "RFC 9110 §10.1.1; CONTRACT: 100 when the body will be read";
     let asked = |name: &str, fields: &[&str]| case(name, why, head(fields), CONTINUED).then(Step::Await);
     vec![
-        asked("who asks is told to go on", &[LENGTH, EXPECT]).send(PIXEL).nginx_too(),
+        asked("100 Continue is sent before the body", &[LENGTH, EXPECT]).send(PIXEL).nginx_too(),
         asked("the case of the expectation does not matter", &[LENGTH, "Expect: 100-Continue"])
             .send(PIXEL)
             .nginx_too(),
-        asked("who asks before chunks is told to go on", &[CHUNKED, EXPECT])
+        asked("100 Continue is sent before chunks", &[CHUNKED, EXPECT])
             .send(CHUNKS)
             .closed_if_said()
             .nginx_too(),
