@@ -1,30 +1,25 @@
 use std::{borrow::Cow, ops::Range};
 
-/// A JSON document. Arrays and objects have no memory of their own, because a body may consist of nothing
-/// else. Their contents are in two lists, in the order in which they end.
+/// A JSON document, as far as validation needs it.
 #[derive(Debug)]
 pub struct Document<'d> {
-    /// The outermost value.
-    pub root: Value<'d>,
-    pub(super) items: Vec<Value<'d>>,
-    pub(super) members: Vec<Member<'d>>,
+    /// The document as FastAPI writes it in a response.
+    pub echo: Cow<'d, [u8]>,
+    /// The members with the names of [`Self::FIELDS`]; `None` if the document is not an object.
+    pub fields: Option<[Option<Field<'d>>; 4]>,
 }
 
-impl<'d> Document<'d> {
-    /// Makes a document that is neither an array nor an object.
-    pub fn of_scalar(root: Value<'d>) -> Self {
-        Self { root, items: Vec::new(), members: Vec::new() }
-    }
+impl Document<'_> {
+    /// The fields of a pixel, in the order in which errors are reported.
+    pub const FIELDS: [&'static str; 4] = ["x", "y", "channel", "value"];
+}
 
-    /// Returns the items of an array of this document.
-    pub fn items(&self, array: &Range<usize>) -> &[Value<'d>] {
-        &self.items[array.clone()]
-    }
-
-    /// Returns the members of an object of this document. Their names differ.
-    pub fn members(&self, object: &Range<usize>) -> &[Member<'d>] {
-        &self.members[object.clone()]
-    }
+/// A field of a pixel, which may be invalid.
+#[derive(Debug)]
+pub struct Field<'d> {
+    pub value: Value<'d>,
+    /// The place of the value in [`Document::echo`].
+    pub place: Range<usize>,
 }
 
 /// A JSON value. Borrows from the body what needs no conversion.
@@ -36,11 +31,6 @@ pub enum Value<'d> {
     Integer(&'d str),
     Float(f64),
     Text(Cow<'d, str>),
-    /// The range of [`Document::items`].
-    Array(Range<usize>),
-    /// The range of [`Document::members`].
-    Object(Range<usize>),
+    Array,
+    Object,
 }
-
-/// A member of an object: its name and its value.
-pub type Member<'d> = (Cow<'d, str>, Value<'d>);

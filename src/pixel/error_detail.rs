@@ -2,17 +2,9 @@
 //!
 //! It repeats the document of the request for each missing field. The document is kept in memory once.
 
-use std::{fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use bytes::Bytes;
-
-use super::{
-    document::{Document, Value},
-    json_writer,
-};
-
-/// The fields of a pixel, in the order in which errors are reported.
-pub const FIELDS: [&str; 4] = ["x", "y", "channel", "value"];
 
 /// `{"detail":[…]}` in pieces that share their memory.
 #[derive(Debug, Clone)]
@@ -24,19 +16,7 @@ pub struct Detail {
 impl Detail {
     /// Takes a complete body.
     pub(super) fn from_text(text: Vec<u8>) -> Self {
-        let mut builder = DetailBuilder { text, ..DetailBuilder::default() };
-        builder.push_written(0);
-        builder.build()
-    }
-
-    /// Builds a single entry about the body as a whole, which has `length` bytes.
-    pub(super) fn for_body(kind: &str, message: &str, input: &Document<'_>, length: usize) -> Self {
-        let mut builder = DetailBuilder::default();
-        builder.text.reserve(length + DetailBuilder::FIXED_CAPACITY);
-        builder.begin_entry(kind, None, message);
-        builder.write_input(&input.root, input);
-        builder.end_entry(None);
-        builder.finish()
+        Self { length: text.len(), pieces: vec![text.into()] }
     }
 
     /// Returns the number of bytes.
@@ -66,81 +46,35 @@ impl PartialEq for Detail {
 impl Eq for Detail {}
 
 /// Builds a [`Detail`] with an entry for each error.
-#[derive(Debug, Default)]
-pub struct DetailBuilder {
-    /// The bytes of all parts. Parts may overlap.
-    text: Vec<u8>,
-    /// The parts of `text`, in the order of the response.
-    parts: Vec<Range<usize>>,
-    /// Set if a field is missing.
-    document: Option<WrittenDocument>,
-}
-
-/// Where the document and its fields are in `text`.
 #[derive(Debug)]
-struct WrittenDocument {
-    range: Range<usize>,
-    fields: Vec<(&'static str, Range<usize>)>,
+pub struct DetailBuilder<'d> {
+    document: Cow<'d, [u8]>,
+    /// The entries without their inputs.
+    text: Vec<u8>,
+    /// The place of each input in `text`, and its part of `document`.
+    inputs: Vec<(usize, Range<usize>)>,
 }
 
-impl DetailBuilder {
+impl<'d> DetailBuilder<'d> {
     /// Exceeds the length of four entries without their inputs.
-    const FIXED_CAPACITY: usize = 640;
+    const ENTRIES_LEN: usize = 640;
 
-    /// Starts without an entry. The root of `document` is an object with these members.
-    pub fn new(members: &Range<usize>, document: &Document<'_>) -> Self {
-        let mut builder = Self::default();
-        let has = |field: &&str| document.members(members).iter().any(|(name, _)| name == field);
-        if !FIELDS.iter().all(has) {
-            let Self { text, .. } = &mut builder;
-            let mut fields = Vec::new();
-            json_writer::write_object(members, document, text, |name, range| {
-                if let Some(field) = FIELDS.into_iter().find(|field| *field == name) {
-                    fields.push((field, range));
-                }
-            });
-            builder.document = Some(WrittenDocument { range: 0..text.len(), fields });
-        }
-        builder
+    /// Starts without an entry.
+    pub fn new(document: Cow<'d, [u8]>) -> Self {
+        Self { document, text: Vec::new(), inputs: Vec::new() }
     }
 
-    /// Adds an entry for a missing field, with the whole document as its input.
-    pub fn push_missing(&mut self, field: &'static str) {
-        self.begin_entry("missing", Some(field), "Field required");
-        if let Some(document) = &self.document {
-            let range = document.range.clone();
-            self.push_part(range);
-        }
-        self.end_entry(None);
-    }
-
-    /// Adds an entry for an invalid field.
-    pub fn push_error(
+    /// Adds an entry about a field, or about the body as a whole. Its input is a part of the document.
+    pub fn push(
         &mut self,
         kind: &str,
-        field: &'static str,
+        field: Option<&str>,
         message: &str,
-        (input, document): (&Value<'_>, &Document<'_>),
+        input: Range<usize>,
         context: Option<&str>,
     ) {
-        self.begin_entry(kind, Some(field), message);
-        let fields = self.document.as_ref().map_or(&[][..], |document| &document.fields);
-        match fields.iter().find(|(name, _)| *name == field).map(|(_, range)| range.clone()) {
-            Some(range) => self.push_part(range),
-            None => self.write_input(input, document),
-        }
-        self.end_entry(context);
-    }
-
-    /// Ends the list and returns the body.
-    pub fn finish(mut self) -> Detail {
-        self.write(&["]}"]);
-        self.build()
-    }
-
-    fn begin_entry(&mut self, kind: &str, field: Option<&str>, message: &str) {
-        let start = if self.parts.is_empty() {
-            self.text.reserve(Self::FIXED_CAPACITY);
+        let start = if self.text.is_empty() {
+            self.text.reserve(Self::ENTRIES_LEN);
             r#"{"detail":[{"type":""#
         } else {
             r#",{"type":""#
@@ -148,51 +82,46 @@ impl DetailBuilder {
         let [before, field, behind] = field.map_or(["", "", ""], |field| [",\"", field, "\""]);
         let location = r#"","loc":["body""#;
         self.write(&[start, kind, location, before, field, behind, r#"],"msg":""#, message, r#"","input":"#]);
-    }
-
-    fn write_input(&mut self, input: &Value<'_>, document: &Document<'_>) {
-        let begin = self.text.len();
-        json_writer::write(input, document, &mut self.text);
-        self.push_written(begin);
-    }
-
-    fn end_entry(&mut self, context: Option<&str>) {
+        self.inputs.push((self.text.len(), input));
         if let Some(context) = context {
             self.write(&[r#","ctx":"#, context]);
         }
         self.write(&["}"]);
     }
 
+    /// Ends the list and returns the body.
+    pub fn finish(mut self) -> Detail {
+        self.write(&["]}"]);
+        let Self { document, mut text, inputs } = self;
+        let length = text.len() + inputs.iter().map(|(_, input)| input.len()).sum::<usize>();
+        // A client that does not read the response keeps it in memory, so it takes the shorter of two forms.
+        if length < text.len() + document.len() {
+            let (mut piece, mut begin) = (Vec::with_capacity(length), 0);
+            for (end, input) in inputs {
+                piece.extend_from_slice(&text[begin..end]);
+                piece.extend_from_slice(&document[input]);
+                begin = end;
+            }
+            piece.extend_from_slice(&text[begin..]);
+            return Detail::from_text(piece);
+        }
+        let mut document = document.into_owned();
+        document.shrink_to_fit();
+        text.shrink_to_fit();
+        let (document, mut text) = (Bytes::from(document), Bytes::from(text));
+        let (mut pieces, mut begin) = (Vec::new(), 0);
+        for (end, input) in inputs {
+            pieces.extend([text.split_to(end - begin), document.slice(input)]);
+            begin = end;
+        }
+        pieces.push(text);
+        Detail { pieces, length }
+    }
+
     fn write(&mut self, texts: &[&str]) {
-        let begin = self.text.len();
         for text in texts {
             self.text.extend_from_slice(text.as_bytes());
         }
-        self.push_written(begin);
-    }
-
-    fn push_written(&mut self, begin: usize) {
-        self.push_part(begin..self.text.len());
-    }
-
-    /// Appends a range of `text` to the body. Adjacent ranges are merged.
-    fn push_part(&mut self, part: Range<usize>) {
-        match self.parts.last_mut() {
-            Some(last) if last.end == part.start => last.end = part.end,
-            _ => self.parts.push(part),
-        }
-    }
-
-    fn build(self) -> Detail {
-        let Self { mut text, parts, .. } = self;
-        // A client that does not read keeps it in memory.
-        text.shrink_to_fit();
-        let text = Bytes::from(text);
-        let length = parts.iter().map(ExactSizeIterator::len).sum();
-        let is_one_piece = matches!(&parts[..], [part] if part.len() == text.len());
-        let pieces =
-            if is_one_piece { vec![text] } else { parts.into_iter().map(|part| text.slice(part)).collect() };
-        Detail { pieces, length }
     }
 }
 
@@ -209,12 +138,16 @@ mod tests {
         }
     }
 
-    /// Returns the bytes of memory from the first to the last piece.
+    /// Returns the number of different bytes in memory.
     fn memory_len(detail: &Detail) -> usize {
-        let ends = detail.pieces.iter().map(|piece| piece.as_ptr_range());
-        let (begin, end) =
-            ends.map(|range| (range.start, range.end)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap();
-        end.addr() - begin.addr()
+        let mut places: Vec<_> = detail.pieces.iter().map(|piece| piece.as_ptr_range()).collect();
+        places.sort_by_key(|place| place.start);
+        let (mut bytes, mut counted) = (0, 0);
+        for place in places.into_iter().map(|place| place.start.addr()..place.end.addr()) {
+            bytes += place.end.saturating_sub(place.start.max(counted));
+            counted = counted.max(place.end);
+        }
+        bytes
     }
 
     #[test]
@@ -225,7 +158,7 @@ mod tests {
         assert_eq!(detail.len(), detail.to_string().len());
         assert!(detail.len() > 4 * document, "{} bytes", detail.len());
         assert!(
-            memory_len(&detail) < document + DetailBuilder::FIXED_CAPACITY,
+            memory_len(&detail) < document + DetailBuilder::ENTRIES_LEN,
             "{} bytes are kept",
             memory_len(&detail)
         );
@@ -240,7 +173,7 @@ mod tests {
         assert_eq!(text.matches("1000000000000000.0,").count(), 2 * 800, "the value alone and the document");
         assert_eq!(text.matches("1e15,").count(), 2 * 800);
         assert!(
-            memory_len(&detail) < 800 * 24 + 100 + DetailBuilder::FIXED_CAPACITY,
+            memory_len(&detail) < 800 * 24 + 100 + DetailBuilder::ENTRIES_LEN,
             "{} bytes are kept",
             memory_len(&detail)
         );

@@ -1,9 +1,8 @@
 use super::{
     Channel, Digits, Pixel, Rejection,
-    document::{Document, Value},
-    error_detail::{DetailBuilder, FIELDS},
+    document::{Document, Field, Value},
     integer,
-    validate::validate_fields,
+    validate::validate_document,
 };
 
 /// Reads a body that is an object of the four fields whose values are canonical integers and strings without
@@ -57,11 +56,13 @@ fn ordered<const SPACED: bool>(body: &[u8]) -> Option<Fields<'_>> {
 #[inline(never)] // it would slow down what is inlined beside it
 fn unordered(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
     let mut cursor = Cursor { rest: body };
-    let mut fields = [const { None }; FIELDS.len()];
+    let mut fields = [const { None }; Document::FIELDS.len()];
     cursor.expect(b'{')?;
     loop {
         let field = cursor.key()?;
-        fields[field] = Some(cursor.scalar()?);
+        let begin = body.len() - cursor.rest.len();
+        let value = cursor.scalar()?;
+        fields[field] = Some(Field { value, place: begin..body.len() - cursor.rest.len() });
         match cursor.token()? {
             b',' => {}
             b'}' => break,
@@ -72,9 +73,8 @@ fn unordered(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
     if !cursor.rest.is_empty() || fields.iter().any(Option::is_none) {
         return None;
     }
-    // No value of a document's own is among these.
-    let document = Document::of_scalar(Value::Null);
-    Some(validate_fields(fields.each_ref().map(Option::as_ref), &document, DetailBuilder::default()))
+    // FastAPI writes these values as they are, and no error repeats the whole document.
+    Some(validate_document(Document { echo: body.into(), fields: Some(fields) }))
 }
 
 /// The rest of a body. Each method takes what it is named after off the front, or returns `None`.
@@ -106,7 +106,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A key with its colon, and the white space around them. Returns its index in [`FIELDS`].
+    /// A key with its colon, and the white space around them. Returns its index in [`Document::FIELDS`].
     fn key(&mut self) -> Option<usize> {
         self.expect(b'"')?;
         let (key, rest) = match self.rest {

@@ -1,13 +1,16 @@
 //! Parses JSON as Python's `json.loads` does, with its errors and their positions. `NaN` and the infinities
 //! are numbers. Of equal keys, the last value replaces the first.
+//!
+//! Writes the document at the same time as FastAPI does in a response. There is no tree of its values,
+//! because a body may consist of nothing else.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
-    document::{Document, Member, Value},
+    document::{Document, Field, Value},
     float_parser,
     integer::MAX_DIGITS,
-    object_builder::ObjectBuilder,
+    json_writer,
 };
 
 /// Why a body is not JSON.
@@ -32,7 +35,8 @@ pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     if parser.at < text.len() {
         return Err(parser.error("Extra data", parser.at));
     }
-    Ok(Document { root, items: parser.items, members: parser.members })
+    let fields = (root == Value::Object).then(|| parser.fields());
+    Ok(Document { echo: parser.echo.into(), fields })
 }
 
 /// Decodes UTF-8 with or without a byte order mark.
@@ -62,33 +66,36 @@ struct Parser<'a> {
     at: usize,
     /// The arrays and objects around `at`, the innermost last. They are not on the stack, because the client
     /// decides how many they are.
-    open: Vec<Container<'a>>,
-    /// The contents of `open`.
-    open_items: Vec<Value<'a>>,
-    open_members: Vec<Member<'a>>,
-    /// The contents of arrays and objects that have ended.
-    items: Vec<Value<'a>>,
+    open: Vec<Container>,
+    /// The members of the objects in `open`, and at the end of the document those of the outermost object.
     members: Vec<Member<'a>>,
+    /// What has been parsed, as FastAPI writes it.
+    echo: Vec<u8>,
 }
 
 /// An array or object that is being parsed.
-enum Container<'a> {
-    /// The index of its first item in `open_items`.
-    Array(usize),
-    Object(ObjectBuilder<'a>),
+#[derive(Clone, Copy)]
+struct Container {
+    /// The byte that ends it.
+    end: u8,
+    /// Where its contents begin in `echo`.
+    begin: usize,
+    /// Where the members of an object begin in `members`.
+    first_member: usize,
+}
+
+/// A member of an object: its places in `echo`, and its value. The last member may be incomplete.
+#[derive(Clone)]
+struct Member<'a> {
+    name: Range<usize>,
+    value_at: Range<usize>,
+    value: Value<'a>,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            open: Vec::new(),
-            open_items: Vec::new(),
-            open_members: Vec::new(),
-            items: Vec::new(),
-            members: Vec::new(),
-        }
+        let echo = Vec::with_capacity(text.len());
+        Self { text, at: 0, open: Vec::new(), members: Vec::new(), echo }
     }
 
     /// Python raises this exception in three nested calls, which count for the recursion limit.
@@ -123,78 +130,60 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Reads a value with all that it contains.
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
-        loop {
-            let whole = match self.peek() {
-                Some(b'[') => self.open(Container::Array(self.open_items.len()), b']')?,
-                Some(b'{') => {
-                    let object = ObjectBuilder::new(self.open_members.len());
-                    self.open(Container::Object(object), b'}')?
-                }
-                _ => Some(self.scalar()?),
+        'values: loop {
+            let mut value = match self.peek() {
+                Some(begin @ (b'[' | b'{')) => match self.open(begin)? {
+                    Some(empty) => empty,
+                    None => continue,
+                },
+                _ => self.scalar()?,
             };
-            if let Some(value) = whole
-                && let Some(outermost) = self.insert(value)?
-            {
-                return Ok(outermost);
+            while let Some(around) = self.open.last().copied() {
+                if around.end == b'}' {
+                    self.end_member(value, around);
+                }
+                if self.comma_or_end(around.end)? {
+                    self.begin_item(around)?;
+                    continue 'values;
+                }
+                value = self.close(around);
             }
+            return Ok(value);
         }
     }
 
     /// Begins an array or object. Returns it if it is empty. Otherwise its first value is next.
-    fn open(&mut self, open: Container<'a>, end: u8) -> Result<Option<Value<'a>>, JsonError> {
+    fn open(&mut self, begin: u8) -> Result<Option<Value<'a>>, JsonError> {
         if !self.can_nest(1) {
             return Err(JsonError::Unreadable);
         }
-        self.open.push(open);
+        self.echo.push(begin);
+        let end = if begin == b'[' { b']' } else { b'}' };
+        let container = Container { end, begin: self.echo.len(), first_member: self.members.len() };
+        self.open.push(container);
         self.at += 1;
         self.skip_white_space();
         if self.peek() == Some(end) {
             self.at += 1;
-            return Ok(self.close());
+            return Ok(Some(self.close(container)));
         }
-        self.key()?;
+        self.begin_item(container)?;
         Ok(None)
     }
 
-    /// Adds a value to the array or object around it. Returns the outermost value if that is complete.
-    /// Otherwise another value is next.
-    fn insert(&mut self, mut value: Value<'a>) -> Result<Option<Value<'a>>, JsonError> {
-        while let Some(around) = self.open.last_mut() {
-            let end = match around {
-                Container::Array(_) => {
-                    self.open_items.push(value);
-                    b']'
-                }
-                Container::Object(object) => {
-                    object.add(value, &mut self.open_members);
-                    b'}'
-                }
-            };
-            if self.comma_or_end(end)? {
-                self.key()?;
-                return Ok(None);
-            }
-            let Some(whole) = self.close() else { return Ok(None) };
-            value = whole;
-        }
-        Ok(Some(value))
-    }
-
     /// Ends the innermost array or object.
-    fn close(&mut self) -> Option<Value<'a>> {
-        Some(match self.open.pop()? {
-            Container::Array(begin) => {
-                let first = self.items.len();
-                self.items.extend(self.open_items.drain(begin..));
-                Value::Array(first..self.items.len())
+    fn close(&mut self, container: Container) -> Value<'a> {
+        self.open.pop();
+        if container.end == b'}' {
+            self.merge_equal_names(container);
+            if !self.open.is_empty() {
+                self.members.truncate(container.first_member);
             }
-            Container::Object(object) => {
-                let first = self.members.len();
-                self.members.extend(self.open_members.drain(object.begin..));
-                Value::Object(first..self.members.len())
-            }
-        })
+        }
+        self.echo.push(container.end);
+        if container.end == b'}' { Value::Object } else { Value::Array }
     }
 
     /// Consumes a comma and returns true, or consumes `end` and returns false.
@@ -212,27 +201,89 @@ impl<'a> Parser<'a> {
         Ok(more)
     }
 
-    /// In an object, reads the name of the next member and the colon.
-    fn key(&mut self) -> Result<(), JsonError> {
-        if let Some(Container::Array(_)) = self.open.last() {
+    /// Begins the next item of an array, or member of an object, whose name and colon it reads.
+    fn begin_item(&mut self, around: Container) -> Result<(), JsonError> {
+        if self.echo.len() > around.begin {
+            self.echo.push(b',');
+        }
+        if around.end == b']' {
             return Ok(());
         }
         if self.peek() != Some(b'"') {
             return Err(self.error("Expecting property name enclosed in double quotes", self.at));
         }
-        let key = self.string()?;
+        let begin = self.echo.len();
+        self.string()?;
         self.skip_white_space();
         if self.peek() != Some(b':') {
             return Err(self.error("Expecting ':' delimiter", self.at));
         }
         self.at += 1;
         self.skip_white_space();
-        if let Some(Container::Object(object)) = self.open.last_mut() {
-            object.name = key;
-        }
+        let name = begin..self.echo.len();
+        self.echo.push(b':');
+        self.members.push(Member { name, value_at: self.echo.len()..self.echo.len(), value: Value::Null });
         Ok(())
     }
 
+    /// Ends the member that is being parsed. FastAPI leaves out names that begin with `_sa`, because it takes
+    /// them for attributes of SQLAlchemy.
+    fn end_member(&mut self, value: Value<'a>, around: Container) {
+        let Some(member) = self.members.last_mut() else { return };
+        member.value_at.end = self.echo.len();
+        member.value = value;
+        let begin = member.name.start;
+        if self.echo[begin..].starts_with(b"\"_sa") {
+            // With the comma before it, if it has one.
+            self.echo.truncate(if begin > around.begin { begin - 1 } else { begin });
+            self.members.pop();
+        }
+    }
+
+    /// Of members with equal names, puts the last in the place of the first.
+    fn merge_equal_names(&mut self, object: Container) {
+        let members = &self.members[object.first_member..];
+        if members.len() < 2 {
+            return;
+        }
+        let name = |at: usize| &self.echo[members[at].name.clone()];
+        let mut by_name: Vec<_> = (0..members.len()).collect();
+        // Equal names keep their order.
+        by_name.sort_by_key(|at| (name(*at).len(), name(*at)));
+        if by_name.is_sorted_by(|one, next| name(*one) != name(*next)) {
+            return;
+        }
+        let equal = by_name.chunk_by(|one, next| name(*one) == name(*next));
+        let mut kept: Vec<_> = equal.filter_map(|equal| Some((*equal.first()?, *equal.last()?))).collect();
+        kept.sort_unstable();
+        let (echo, members) =
+            (self.echo.split_off(object.begin), self.members.split_off(object.first_member));
+        for (place, (_, last)) in kept.into_iter().enumerate() {
+            if place > 0 {
+                self.echo.push(b',');
+            }
+            let Member { name, value_at, value } = members[last].clone();
+            // From the place in the previous echo to the one in this.
+            let (old, new) = (name.start, self.echo.len());
+            self.echo.extend_from_slice(&echo[old - object.begin..value_at.end - object.begin]);
+            let moved = |range: Range<usize>| range.start - old + new..range.end - old + new;
+            self.members.push(Member { name: moved(name), value_at: moved(value_at), value });
+        }
+    }
+
+    /// Takes the fields of a pixel from the members of the outermost object.
+    fn fields(&mut self) -> [Option<Field<'a>>; 4] {
+        let mut fields = [const { None }; Document::FIELDS.len()];
+        for Member { name, value_at, value } in self.members.drain(..) {
+            let is_name = |field: &&str| self.echo[name.start + 1..name.end - 1] == *field.as_bytes();
+            if let Some(field) = Document::FIELDS.iter().position(is_name) {
+                fields[field] = Some(Field { value, place: value_at });
+            }
+        }
+        fields
+    }
+
+    /// Reads a value that is neither an array nor an object.
     fn scalar(&mut self) -> Result<Value<'a>, JsonError> {
         match self.rest().as_bytes() {
             [b'"', ..] => self.string().map(Value::Text),
@@ -257,7 +308,11 @@ impl<'a> Parser<'a> {
         self.at += literal.len();
         // Python calls a function for constants that are not JSON.
         let is_call = matches!(value, Value::Float(_));
-        if is_call && !self.can_nest(1) { Err(JsonError::Unreadable) } else { Ok(value) }
+        if is_call && !self.can_nest(1) {
+            return Err(JsonError::Unreadable);
+        }
+        self.echo.extend_from_slice(if is_call { b"null" } else { literal.as_bytes() });
+        Ok(value)
     }
 
     /// Reads a number whose first byte is known to be a digit, or a sign before a digit.
@@ -282,16 +337,19 @@ impl<'a> Parser<'a> {
             }
         }
         let text = &self.rest()[..end];
-        let value = if end > integral {
-            Value::Float(float_parser::parse(text).ok_or(JsonError::Unreadable)?)
-        } else if whole > MAX_DIGITS {
-            return Err(JsonError::Unreadable);
-        } else {
-            // Only zero has two forms here.
-            Value::Integer(if text == "-0" { "0" } else { text })
-        };
         self.at += end;
-        Ok(value)
+        if end > integral {
+            let number = float_parser::parse(text);
+            json_writer::write_float(number, &mut self.echo);
+            return Ok(Value::Float(number));
+        }
+        if whole > MAX_DIGITS {
+            return Err(JsonError::Unreadable);
+        }
+        // Only zero has two forms here.
+        let digits = if text == "-0" { "0" } else { text };
+        self.echo.extend_from_slice(digits.as_bytes());
+        Ok(Value::Integer(digits))
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
@@ -300,6 +358,8 @@ impl<'a> Parser<'a> {
         let unescaped = self.unescaped(begin)?;
         if self.peek() == Some(b'"') {
             self.at += 1;
+            // It is written as it was read.
+            self.echo.extend_from_slice(&self.text.as_bytes()[begin..self.at]);
             return Ok(Cow::Borrowed(unescaped));
         }
         let mut string = unescaped.to_owned();
@@ -307,6 +367,7 @@ impl<'a> Parser<'a> {
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
+                    json_writer::write_text(&string, &mut self.echo);
                     return Ok(Cow::Owned(string));
                 }
                 Some(b'\\') => {

@@ -12,7 +12,6 @@ mod float_parser;
 mod integer;
 mod json_parser;
 mod json_writer;
-mod object_builder;
 mod response_body;
 mod validate;
 

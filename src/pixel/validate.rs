@@ -1,7 +1,9 @@
+use std::borrow::Cow;
+
 use super::{
     Channel, Digits, Pixel,
-    document::{Document, Value},
-    error_detail::{Detail, DetailBuilder, FIELDS},
+    document::{Document, Field, Value},
+    error_detail::{Detail, DetailBuilder},
     integer::{self, IntegerError},
     json_parser::{self, JsonError},
     json_writer,
@@ -28,28 +30,17 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
     }
     let text = json_parser::decode_utf8(body).map_err(reject_json)?;
     let document = json_parser::parse(&text).map_err(reject_json)?;
-    let Value::Object(members) = &document.root else {
-        return Err(reject_non_object(&document, body.len()));
-    };
-    let member = |name: &str| {
-        let member = document.members(members).iter().find(|(other, _)| other == name);
-        member.map(|(_, value)| value)
-    };
-    let fields = FIELDS.map(member);
-    let builder = DetailBuilder::new(members, &document);
-    validate_fields(fields, &document, builder).map(Pixel::into_owned)
+    validate_document(document).map(Pixel::into_owned)
 }
 
-/// Validates the values of [`FIELDS`], each as far as it is there. Arrays and objects are those of `document`.
+/// Validates a document, field by field.
 ///
 /// # Errors
 /// As [`validate`].
-pub fn validate_fields<'d>(
-    [x, y, channel, value]: [Option<&Value<'d>>; 4],
-    document: &Document<'d>,
-    builder: DetailBuilder,
-) -> Result<Pixel<'d>, Rejection> {
-    let mut validator = FieldValidator { document, builder };
+pub fn validate_document(document: Document<'_>) -> Result<Pixel<'_>, Rejection> {
+    let Document { echo, fields } = document;
+    let Some([x, y, channel, value]) = fields else { return Err(reject_non_object(echo)) };
+    let mut validator = FieldValidator { document_len: echo.len(), detail: DetailBuilder::new(echo) };
     let x = validator.integer("x", x);
     let y = validator.integer("y", y);
     let channel = validator.channel("channel", channel);
@@ -59,7 +50,7 @@ pub fn validate_fields<'d>(
             let value = integer::to_u8(value.as_bytes()).ok_or(Rejection::OutOfRange)?;
             Ok(Pixel { x, y, channel, value })
         }
-        _ => Err(Rejection::Invalid(validator.builder.finish())),
+        _ => Err(Rejection::Invalid(validator.detail.finish())),
     }
 }
 
@@ -68,7 +59,9 @@ pub fn reject_text(body: &[u8]) -> Rejection {
     if body.is_empty() {
         return reject_empty();
     }
-    reject_non_object(&Document::of_scalar(Value::Text(String::from_utf8_lossy(body))), body.len())
+    let mut echo = Vec::with_capacity(body.len());
+    json_writer::write_text(&String::from_utf8_lossy(body), &mut echo);
+    reject_non_object(echo.into())
 }
 
 fn reject_empty() -> Rejection {
@@ -76,9 +69,12 @@ fn reject_empty() -> Rejection {
     Rejection::Invalid(Detail::from_text(entry.into()))
 }
 
-fn reject_non_object(input: &Document<'_>, length: usize) -> Rejection {
+fn reject_non_object(echo: Cow<'_, [u8]>) -> Rejection {
     let message = "Input should be a valid dictionary or object to extract fields from";
-    Rejection::Invalid(Detail::for_body("model_attributes_type", message, input, length))
+    let input = 0..echo.len();
+    let mut detail = DetailBuilder::new(echo);
+    detail.push("model_attributes_type", None, message, input, None);
+    Rejection::Invalid(detail.finish())
 }
 
 fn reject_json(error: JsonError) -> Rejection {
@@ -97,42 +93,42 @@ fn reject_json(error: JsonError) -> Rejection {
 }
 
 /// Validates the fields of an object one by one.
-struct FieldValidator<'v, 'd> {
-    document: &'v Document<'d>,
-    builder: DetailBuilder,
+struct FieldValidator<'d> {
+    document_len: usize,
+    detail: DetailBuilder<'d>,
 }
 
-impl<'v, 'd> FieldValidator<'v, 'd> {
-    fn present(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<&'v Value<'d>> {
-        if value.is_none() {
-            self.builder.push_missing(field);
+impl<'d> FieldValidator<'d> {
+    fn present(&mut self, name: &str, field: Option<Field<'d>>) -> Option<Field<'d>> {
+        if field.is_none() {
+            self.detail.push("missing", Some(name), "Field required", 0..self.document_len, None);
         }
-        value
+        field
     }
 
-    fn integer(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<Digits<'d>> {
-        let value = self.present(field, value)?;
+    fn integer(&mut self, name: &str, field: Option<Field<'d>>) -> Option<Digits<'d>> {
+        let Field { value, place } = self.present(name, field)?;
         let result = match value {
             Value::Integer(digits) => return Some(Digits::borrowed(digits.as_bytes())),
-            Value::Bool(flag) => return Some(Digits::borrowed(if *flag { b"1" } else { b"0" })),
-            Value::Float(number) => integer::from_float(*number),
-            Value::Text(text) => integer::from_text(text),
-            Value::Null | Value::Array(_) | Value::Object(_) => Err(IntegerError::Type),
+            Value::Bool(flag) => return Some(Digits::borrowed(if flag { b"1" } else { b"0" })),
+            Value::Float(number) => integer::from_float(number),
+            Value::Text(text) => integer::from_text(&text),
+            Value::Null | Value::Array | Value::Object => Err(IntegerError::Type),
         };
         match result {
             Ok(digits) => Some(Digits::owned(digits)),
             Err(reason) => {
                 let (kind, message) = kind_and_message(reason);
-                self.builder.push_error(kind, field, message, (value, self.document), None);
+                self.detail.push(kind, Some(name), message, place, None);
                 None
             }
         }
     }
 
-    fn channel(&mut self, field: &'static str, value: Option<&'v Value<'d>>) -> Option<Channel> {
-        let value = self.present(field, value)?;
+    fn channel(&mut self, name: &str, field: Option<Field<'d>>) -> Option<Channel> {
+        let Field { value, place } = self.present(name, field)?;
         let channel = match value {
-            Value::Text(name) => match name.as_bytes() {
+            Value::Text(text) => match text.as_bytes() {
                 [letter] => Channel::from_letter(*letter),
                 _ => None,
             },
@@ -141,7 +137,7 @@ impl<'v, 'd> FieldValidator<'v, 'd> {
         if channel.is_none() {
             let message = "Input should be 'R', 'G' or 'B'";
             let expected = r#"{"expected":"'R', 'G' or 'B'"}"#;
-            self.builder.push_error("literal_error", field, message, (value, self.document), Some(expected));
+            self.detail.push("literal_error", Some(name), message, place, Some(expected));
         }
         channel
     }
