@@ -36,14 +36,15 @@ impl From<&RequestHead> for ReplyTo {
 
 /// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 ///
-/// `is_last` means that the server closes the connection after the response. It alone decides on the `connection` field.
+/// `is_last` means that the server closes the connection after the response. It alone decides on the field
+/// `connection`.
 #[derive(Debug)]
 pub struct HeadWriter {
-    /// For each [`Self::variant`]: the head of the response to an accepted request, up to `content-length: `.
+    /// For each [`Self::variant`], the head of the response to an accepted request, up to `content-length: `.
     accepted: RefCell<[Vec<u8>; 4]>,
-    /// The same for any response: begins with the CRLF that ends the previous line.
+    /// The part that all responses have: from the CRLF before `content-type` on.
     common: RefCell<[Vec<u8>; 4]>,
-    /// When the date in them is no longer right.
+    /// When the date in both is no longer right.
     expires: Cell<Instant>,
 }
 
@@ -54,7 +55,8 @@ impl Default for HeadWriter {
 }
 
 impl HeadWriter {
-    /// Appends the head of the response to an accepted request, faster than [`Self::write`]. The body has `length` bytes.
+    /// Appends the head of the response to an accepted request, faster than [`Self::write`]. `length` is that of the
+    /// body.
     pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
         self.refresh_if_expired(now);
         out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);

@@ -12,7 +12,7 @@ pub enum KnownField {
     ContentEncoding,
     Connection,
     Expect,
-    /// The address of the proxy's client.
+    /// `x-real-ip`: the address of the proxy's client.
     RealIp,
 }
 
@@ -106,12 +106,12 @@ pub fn is_json_type(value: &[u8]) -> bool {
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
     let begin = essence.iter().position(|byte| !WHITE_SPACE.contains(byte)).unwrap_or_default();
     let end = essence.iter().rposition(|byte| !WHITE_SPACE.contains(byte)).map_or(begin, |last| last + 1);
-    let Some((kind, subtype)) = essence[begin..end].split_at_checked(b"application/".len()) else {
+    let Some((prefix, subtype)) = essence[begin..end].split_at_checked(b"application/".len()) else {
         return false;
     };
     let has_suffix = subtype.len() >= 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
     let is_json = subtype.eq_ignore_ascii_case(b"json") || has_suffix && !subtype.contains(&b'/');
-    kind.eq_ignore_ascii_case(b"application/") && is_json
+    prefix.eq_ignore_ascii_case(b"application/") && is_json
 }
 
 /// Whether a value is `uri-host [":" port]` (RFC 3986 §3.2.2). The host of an http URI is not empty (RFC 9110 §4.2.1).

@@ -81,7 +81,7 @@ impl HeadParser {
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
         let window = &input[..input.len().min(policy.head_limit)];
-        // This line breaks no rule, and the parser begins with the properties that it has.
+        // This line needs no parsing: it breaks no rule, and all properties keep their defaults.
         if self.line_count == 0 && window.starts_with(USUAL_REQUEST_LINE) {
             (self.next_line_at, self.searched, self.line_count) =
                 (USUAL_REQUEST_LINE.len(), USUAL_REQUEST_LINE.len(), 1);
@@ -135,8 +135,8 @@ impl HeadParser {
         is_json_type
     }
 
-    /// Returns the range of the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the only control
-    /// character that a line may contain (RFC 9110 §5.5).
+    /// Returns the range of the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the
+    /// only control character that a line may contain (RFC 9110 §5.5).
     fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
         // If a reload has lowered the limit, earlier calls may have searched more than `input`.
         while self.searched <= input.len() {
@@ -309,9 +309,9 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Checks eight bytes at a time. A control character sets the highest bit of its byte in `found`, because the result
-/// of a subtraction is negative there. Such a subtraction borrows from the next byte, so the bits of later bytes may be
-/// wrong. The lowest set bit is right.
+/// Checks eight bytes at a time. In `found`, the highest bit of a byte is set if one of the subtractions makes the byte
+/// negative, as it does for a control character. The subtraction then borrows from the next byte, so the bits of later
+/// bytes may be wrong. The lowest set bit is right.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
