@@ -1,12 +1,12 @@
 //! The only module of the daemon with `unsafe`, besides that of pixeld-control. It turns descriptor numbers into owned
-//! descriptors, registers descriptors with epoll, receives into uninitialized memory, and maps shared memory.
+//! descriptors, registers descriptors with epoll, and maps shared memory.
 #![allow(unsafe_code)]
 
 use std::{
     io,
     num::NonZeroUsize,
     ops::Deref,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::{
         Arc,
@@ -25,11 +25,8 @@ use nix::{
     },
     unistd::ftruncate,
 };
-use rustix::{
-    ioctl,
-    net::{RecvFlags, recv},
-};
-use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
+use rustix::ioctl;
+use tokio::io::{Interest, unix::AsyncFd};
 
 pub use pixeld_control::sys::{ensure_stdout_was_open, ignore_signals, reject_descriptors};
 
@@ -69,21 +66,6 @@ pub fn register_socket(socket: OwnedFd, interest: Interest) -> io::Result<AsyncF
     // SAFETY: an OwnedFd is the same descriptor until it is dropped. AsyncFd drops it only after it has removed the
     // descriptor from epoll.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
-}
-
-/// Receives bytes into the unfilled part of `buf` without zeroing it, and returns their number, 0 at the end (recv(2)).
-///
-/// # Errors
-/// As recv(2): `WouldBlock` if no bytes are available, `ConnectionReset` and others if the connection is broken.
-pub fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-    // SAFETY: only received bytes are written to it.
-    let unfilled = unsafe { buf.unfilled_mut() };
-    let ((received, _), length) = recv(socket, unfilled, RecvFlags::empty())?;
-    debug_assert_eq!(received.len(), length);
-    // SAFETY: recv wrote `length` bytes to the begin of it.
-    unsafe { buf.assume_init(length) };
-    buf.advance(length);
-    Ok(length)
 }
 
 /// Whether the peer has taken all sent bytes: acknowledged over TCP, read over a Unix socket (`SIOCOUTQ`, tcp(7),

@@ -36,25 +36,29 @@ use tokio::{
 use super::{
     connection_state::{ConnectionRequest, ConnectionState, NextStep},
     context::Context,
-    io::{DetachedConnection, Io},
+    detached_connection::DetachedConnection,
     phase_timer::PhaseTimer,
     yield_now::LastCheck,
 };
-use crate::http::{
-    Policy, Response,
-    request_head::{Framing, RequestHead, RequestRejection},
+use crate::{
+    http::{
+        Policy, Response,
+        request_head::{Framing, RequestHead, RequestRejection},
+    },
+    net::Stream,
 };
 
 /// Receives the body of the request at the start of the unread bytes, and returns the response. Afterwards the
 /// unread bytes begin with the next request.
 pub async fn receive(
-    io: &mut Io,
+    stream: &mut Stream,
+    unread: &mut Vec<u8>,
     head: &RequestHead,
     context: &Context,
     state: &ConnectionState,
 ) -> Result<Response, NextStep> {
     // Boxed, because it is large and few connections need it; it is freed before the response is built.
-    let Decoded { body, rejection, closes } = Box::pin(decode(io, head, context, state)).await?;
+    let Decoded { body, rejection, closes } = Box::pin(decode(stream, unread, head, context, state)).await?;
     let response = match rejection {
         Some(rejection) => rejection.into(),
         None => Response::for_body(&body, head.is_json, context.parse, &context.policy()),
@@ -71,14 +75,15 @@ struct Decoded {
 }
 
 async fn decode(
-    io: &mut Io,
+    stream: &mut Stream,
+    unread: &mut Vec<u8>,
     head: &RequestHead,
     context: &Context,
     state: &ConnectionState,
 ) -> Result<Decoded, NextStep> {
     let policy = context.policy().clone();
-    let tap = Tap::new(std::mem::take(&mut io.unread), head, &policy);
-    let source = Source { io, context, tap: &tap, canonical: head.for_hyper().into() };
+    let tap = Tap::new(std::mem::take(unread), head, &policy);
+    let source = Source { stream, context, tap: &tap, canonical: head.for_hyper().into() };
     let incoming = Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         incoming.set(Some(request.into_body()));
@@ -126,20 +131,19 @@ async fn decode(
         Poll::Ready(Err(BodyError::Rejected(RequestRejection::TIMED_OUT)))
     })
     .await;
-    let parts = http.into_parts();
     // hyper may have read bytes that follow the body.
-    let (io, excess) = (parts.io.into_inner().io, parts.read_buf);
+    let excess = http.into_parts().read_buf;
     match end {
         Ok(()) => {
             let is_clean = !body.has_trailers || tap.has_clean_trailers(excess.len());
             // Copied, because a slice would keep the memory of the body.
-            io.unread = [&excess[..], &tap.rest()].concat();
+            *unread = [&excess[..], &tap.rest()].concat();
             let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
             let closes = !is_clean || body.has_trailers && tap.is_over_limit.get();
             Ok(Decoded { body: body.bytes, rejection, closes })
         }
         Err(BodyError::Interrupted(NextStep::Detach)) => {
-            io.unread = tap.input.take();
+            *unread = tap.input.take();
             Err(NextStep::Detach)
         }
         // No response can be sent, because it would begin inside `100 Continue`.
@@ -371,7 +375,7 @@ fn trailers(mut body: &[u8]) -> Option<&[u8]> {
 
 /// The stream that hyper reads from: the canonical header section, then the body from the socket.
 struct Source<'c> {
-    io: &'c mut Io,
+    stream: &'c mut Stream,
     context: &'c Context,
     tap: &'c Tap,
     /// The part of the canonical header section that hyper has not read.
@@ -384,7 +388,7 @@ impl AsyncRead for Source<'_> {
         cx: &mut TaskContext<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, context, tap, canonical } = self.get_mut();
+        let Self { stream, context, tap, canonical } = self.get_mut();
         // hyper may write after each read.
         tap.is_flushed.set(false);
         if !canonical.is_empty() {
@@ -395,7 +399,8 @@ impl AsyncRead for Source<'_> {
         let room = tap.left.get().map_or(buf.remaining(), |left| left.min(buf.remaining()));
         let mut body = ReadBuf::new(buf.initialize_unfilled_to(room));
         if !tap.give(&mut body) {
-            ready!(io.poll_read(cx, &mut body, &context.stats))?;
+            ready!(Pin::new(stream).poll_read(cx, &mut body))?;
+            context.stats.received(body.filled().len());
             tap.record(body.filled());
         }
         let length = body.filled().len();
@@ -407,7 +412,7 @@ impl AsyncRead for Source<'_> {
 impl AsyncWrite for Source<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let sent = ready!(Pin::new(&mut this.io.stream).poll_write(cx, buf))?;
+        let sent = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
         this.context.stats.sent(sent);
         this.tap.interim.set(this.tap.interim.get() + sent);
         Poll::Ready(Ok(sent))

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Buf;
 use tokio::{
-    io::{AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     task,
     time::Instant,
 };
@@ -27,7 +27,7 @@ use super::{
     buffers::{Buffers, Output},
     connection_state::{ConnectionState, NextStep, Phase},
     context::Context,
-    io::{DetachedConnection, Io},
+    detached_connection::DetachedConnection,
     phase_timer::PhaseTimer,
     registry::Registration,
     yield_now::LastCheck,
@@ -37,6 +37,7 @@ use crate::{
         BufList, Policy, ReplyTo, Response, catch_panic,
         request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
     },
+    net::Stream,
     pixel,
     stats::Outcome,
 };
@@ -46,12 +47,14 @@ const LONG_BODY: usize = 1 << 10;
 
 /// The fast path of one connection.
 pub struct FastPath {
-    pub io: Io,
+    pub stream: Stream,
+    /// The bytes that were read and not handled yet.
+    pub unread: Vec<u8>,
     pub context: Rc<Context>,
     pub registration: Registration,
-    /// The parser of the incomplete header section in `io.unread`.
+    /// The parser of the incomplete header section in `unread`.
     parser: Option<Box<HeadParser>>,
-    /// Whether `io.unread` has been parsed, so that more input is needed.
+    /// Whether `unread` has been parsed, so that more input is needed.
     is_parsed: bool,
     /// The rest of the responses, if the socket did not take all of them at once.
     unsent: Option<Box<BufList>>,
@@ -112,10 +115,11 @@ enum BatchEnd {
 type PollStep = Poll<Result<(), NextStep>>;
 
 impl FastPath {
-    pub fn new(io: Io, context: Rc<Context>, registration: Registration) -> Self {
+    pub fn new(stream: Stream, unread: Vec<u8>, context: Rc<Context>, registration: Registration) -> Self {
         Self {
-            is_parsed: io.unread.is_empty(),
-            io,
+            is_parsed: unread.is_empty(),
+            stream,
+            unread,
             context,
             registration,
             parser: None,
@@ -147,11 +151,11 @@ impl FastPath {
             }
         }
         loop {
-            let is_send_queue_empty = || self.io.stream.is_send_queue_empty();
+            let is_send_queue_empty = || self.stream.is_send_queue_empty();
             match ready!(timer.poll(cx, &self.context, self.state(), is_send_queue_empty)) {
                 Phase::Response | Phase::Linger => return Poll::Ready(NextStep::WriteTimeout),
                 // A request that has just arrived gets a response, though it is late.
-                Phase::Idle if self.io.stream.has_input() => {
+                Phase::Idle if self.stream.has_input() => {
                     timer.reset(Instant::now() + self.context.policy().shortest_timeout());
                 }
                 Phase::Idle => return Poll::Ready(NextStep::Linger),
@@ -168,7 +172,7 @@ impl FastPath {
     pub fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         let context = self.context.clone();
         if self.state().is_to_detach() && !self.state().stays() {
-            if self.io.unread.len() <= DetachedConnection::MAX_UNREAD {
+            if self.unread.len() <= DetachedConnection::MAX_UNREAD {
                 return Poll::Ready(Err(NextStep::Detach));
             }
             self.state().bind_here();
@@ -177,14 +181,14 @@ impl FastPath {
         let Buffers { input, output } = &mut *buffers;
         let mut input = ReadBuf::new(input);
         if self.is_parsed {
-            match self.io.poll_read(cx, &mut input, &context.stats) {
+            match Pin::new(&mut self.stream).poll_read(cx, &mut input) {
                 Poll::Pending => return self.poll_asked(cx),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
                 Poll::Ready(Ok(())) if input.filled().is_empty() => {
                     drop(buffers);
                     return self.end_input();
                 }
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => context.stats.received(input.filled().len()),
             }
             // If the buffer is full, there may be more input. Other connections proceed before it is read.
             self.has_more = input.remaining() == 0;
@@ -192,10 +196,10 @@ impl FastPath {
         let now = Instant::now();
         let begun = if self.state().phase() == Phase::Idle { now } else { self.state().begun() };
         let mut unread = Vec::new();
-        let input = if self.io.unread.is_empty() {
+        let input = if self.unread.is_empty() {
             input.filled()
         } else {
-            unread = std::mem::take(&mut self.io.unread);
+            unread = std::mem::take(&mut self.unread);
             unread.extend_from_slice(input.filled());
             &unread
         };
@@ -210,11 +214,11 @@ impl FastPath {
             } else {
                 unread.drain(..handled);
             }
-            self.io.unread = unread;
+            self.unread = unread;
         }
         self.last = last.map(|last| if is_silent { last } else { Last::Announced });
         if responses > 0 {
-            let sent = match Pin::new(&mut self.io.stream).poll_write(cx, &output.bytes) {
+            let sent = match Pin::new(&mut self.stream).poll_write(cx, &output.bytes) {
                 Poll::Ready(Ok(sent)) => sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
                 Poll::Pending => 0,
@@ -223,7 +227,7 @@ impl FastPath {
             if sent < output.len() {
                 self.unsent = Some(output.take_rest(sent).into());
                 // The unread input is parsed again after the unsent responses are sent.
-                self.is_parsed = self.is_parsed && self.io.unread.is_empty();
+                self.is_parsed = self.is_parsed && self.unread.is_empty();
                 self.parser = None;
                 self.state().begin_response(begun, responses);
                 return Poll::Ready(Ok(()));
@@ -381,13 +385,13 @@ impl FastPath {
         self.write(response, to, real_ip, is_last, Instant::now(), output);
         self.unsent = Some(output.take_rest(0).into());
         self.last = is_last.then_some(Last::Announced);
-        self.is_parsed = self.io.unread.is_empty();
+        self.is_parsed = self.unread.is_empty();
         self.state().begin_response(self.state().begun(), 1);
     }
 
     /// Queues the last response, to a request that stays incomplete.
     fn queue_last(&mut self, rejection: RequestRejection) {
-        self.io.unread = Vec::new();
+        self.unread = Vec::new();
         self.queue(rejection.into(), ReplyTo::UNREADABLE, None);
     }
 
@@ -398,7 +402,7 @@ impl FastPath {
         }
         match self.state().phase() {
             // A request that has just arrived gets the last response.
-            Phase::Idle if !self.io.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
+            Phase::Idle if !self.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
             Phase::Header if self.state().is_evicted() => {
                 ready!(self.last_check.poll(cx));
                 Poll::Ready(Err(NextStep::Evict))
@@ -425,7 +429,7 @@ impl FastPath {
 
     /// Whether the unread bytes are the beginning of a request. A lone CR may belong to an empty line.
     fn has_request(&self) -> bool {
-        !matches!(self.io.unread[..], [] | [b'\r'])
+        !matches!(self.unread[..], [] | [b'\r'])
     }
 
     /// Sends more of the responses that the socket did not take at once.
@@ -435,7 +439,7 @@ impl FastPath {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
         let filled = unsent.chunks_vectored(&mut slices);
-        let stream = Pin::new(&mut self.io.stream);
+        let stream = Pin::new(&mut self.stream);
         let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
             Ok(sent) => sent,
             Err(error) => return Poll::Ready(Err(NextStep::Log(error))),

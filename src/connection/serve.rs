@@ -18,14 +18,15 @@ use super::{
     body_decoder,
     connection_state::{ConnectionState, NextStep},
     context::Context,
+    detached_connection::DetachedConnection,
     fast_path::FastPath,
-    io::{DetachedConnection, Io},
     phase_timer::PhaseTimer,
     yield_now::yield_now,
 };
 use crate::{
     http::{ReplyTo, Response, request_head::RequestRejection},
     log::{Event, Level},
+    net::Stream,
 };
 
 /// How serving a connection ended.
@@ -63,7 +64,7 @@ pub fn begin(
 fn register(connection: DetachedConnection, context: Rc<Context>) -> FastPath {
     let DetachedConnection { socket, peer, unread, requests, eviction_entry } = connection;
     let registration = context.connections.register(peer, requests, eviction_entry);
-    FastPath::new(Io { stream: socket.into_stream(), unread: unread.into() }, context, registration)
+    FastPath::new(socket.into_stream(), unread.into(), context, registration)
 }
 
 /// Serves the connection from step `next` on, or from the fast path. Returns the result of `end`.
@@ -74,9 +75,9 @@ async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce
             None => run_fast_path(&mut path).await,
         };
         let NextStep::ReceiveBody(head) = next else { break next };
-        let real_ip = head.real_ip(&path.io.unread);
-        let FastPath { io, context, registration, .. } = &mut path;
-        match body_decoder::receive(io, &head, context, &registration.state).await {
+        let real_ip = head.real_ip(&path.unread);
+        let FastPath { stream, unread, context, registration, .. } = &mut path;
+        match body_decoder::receive(stream, unread, &head, context, &registration.state).await {
             Ok(response) => {
                 // A client that pipelines requests must not keep other connections waiting.
                 yield_now().await;
@@ -96,10 +97,10 @@ async fn run_fast_path(path: &mut FastPath) -> NextStep {
     poll_fn(|cx| path.poll(cx, &mut timer)).await
 }
 
-fn detach(io: Io, state: &ConnectionState) -> ServeOutcome {
-    match io.stream.into_socket() {
+fn detach(stream: Stream, unread: Vec<u8>, state: &ConnectionState) -> ServeOutcome {
+    match stream.into_socket() {
         Ok(socket) => ServeOutcome::Detached(DetachedConnection {
-            unread: io.unread.into(),
+            unread: unread.into(),
             requests: state.requests(),
             ..DetachedConnection::new(socket, state.peer)
         }),
@@ -109,12 +110,12 @@ fn detach(io: Io, state: &ConnectionState) -> ServeOutcome {
 
 async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
     // Variables are dropped in reverse order: the socket closes before the registration ends.
-    let FastPath { registration, context, io, .. } = path;
+    let FastPath { registration, context, stream, unread, .. } = path;
     let state = &registration.state;
     match next {
-        NextStep::Detach => return detach(io, state),
-        NextStep::Linger => linger(io, state).await,
-        NextStep::Evict => evict(io, &context, state),
+        NextStep::Detach => return detach(stream, unread, state),
+        NextStep::Linger => linger(stream, state).await,
+        NextStep::Evict => evict(stream, &context, state),
         NextStep::Log(error) => log(&context, state, &error.to_string()),
         NextStep::WriteTimeout => {
             context.stats.write_timed_out();
@@ -127,36 +128,36 @@ async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
 
 /// Responds to an incomplete request with 408 if that can be sent at once, and closes. Waits for nothing, because a
 /// client that does not read could otherwise keep its connection slot.
-fn evict(mut io: Io, context: &Context, state: &ConnectionState) {
+fn evict(mut stream: Stream, context: &Context, state: &ConnectionState) {
     const MAX_DISCARDED: u64 = 64 << 10;
 
     let (mut bytes, response) = (Vec::new(), Response::from(RequestRejection::TIMED_OUT));
     context.heads.write(Instant::now(), &response, ReplyTo::UNREADABLE, true, &mut bytes);
     response.body.iter().for_each(|piece| bytes.extend_from_slice(piece));
     context.count(&response, || state.client(None));
-    if let Some(Ok(sent)) = io.stream.write(&bytes).now_or_never() {
+    if let Some(Ok(sent)) = stream.write(&bytes).now_or_never() {
         context.stats.sent(sent);
         context.stats.record_latency(state.begun().elapsed(), 1);
     }
     // A socket that is closed with unread input sends a reset, which may overtake the response.
     let mut sink = tokio::io::sink();
-    let _ = tokio::io::copy(&mut io.stream.take(MAX_DISCARDED), &mut sink).now_or_never();
+    let _ = tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut sink).now_or_never();
 }
 
 /// Closes the connection so that the last response is not lost: a socket that is closed with unread input sends a
 /// reset, which may overtake the response. Therefore shuts down the sending side, and then discards input for up to
 /// a second.
-async fn linger(mut io: Io, state: &ConnectionState) {
+async fn linger(mut stream: Stream, state: &ConnectionState) {
     const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
     const MAX_DISCARDED: u64 = 1 << 20;
 
     state.begin_linger();
-    if io.stream.shutdown().await.is_err() {
+    if stream.shutdown().await.is_err() {
         return;
     }
     let discard = async {
         let mut sink = tokio::io::sink();
-        tokio::io::copy(&mut io.stream.take(MAX_DISCARDED), &mut sink).await
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut sink).await
     };
     let evicted = poll_fn(|cx| {
         state.set_waker(cx.waker());

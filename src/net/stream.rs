@@ -150,6 +150,14 @@ fn not_registered() -> io::Error {
     io::Error::other("epoll has not taken the connection")
 }
 
+/// Appends received bytes to `buf`, and returns their number, 0 at the end (recv(2)).
+fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+    // The buffers of the workers are initialized already.
+    let (length, _) = recv(socket, buf.initialize_unfilled(), RecvFlags::empty())?;
+    buf.advance(length);
+    Ok(length)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -157,7 +165,7 @@ impl AsyncRead for Stream {
             match &this.0 {
                 EpollState::Unregistered(fd) => {
                     let budget = ready!(coop::poll_proceed(cx));
-                    match sys::receive(fd, buf) {
+                    match receive(fd, buf) {
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
                             this.register(Interest::READABLE)?;
                         }
@@ -170,7 +178,7 @@ impl AsyncRead for Stream {
                 }
                 EpollState::Read(watched) | EpollState::ReadWrite(watched) => {
                     let mut ready = ready!(watched.poll_read_ready(cx))?;
-                    match ready.try_io(|fd| sys::receive(fd, buf)) {
+                    match ready.try_io(|fd| receive(fd, buf)) {
                         Ok(Ok(length)) => {
                             // A short read has emptied the socket, so the next read waits for epoll.
                             if 0 < length && 0 < buf.remaining() {

@@ -1,18 +1,9 @@
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
 
 use super::eviction::EvictionEntry;
-use crate::{
-    net::{Socket, Stream},
-    stats::WorkerStats,
-};
+use crate::net::Socket;
 
 /// A connection that belongs to no thread. No response is in flight. `unread` may contain an incomplete request.
 #[derive(Debug)]
@@ -35,27 +26,5 @@ impl DetachedConnection {
     /// Creates a connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
         Self { socket, peer, unread: Bytes::new(), requests: 0, eviction_entry: None }
-    }
-}
-
-/// The socket of a connection, and the bytes that were read and not handled yet.
-#[derive(Debug)]
-pub struct Io {
-    pub stream: Stream,
-    pub unread: Vec<u8>,
-}
-
-impl Io {
-    /// Reads from the socket, and counts the bytes. Adds no bytes to `buf` at the end of the input.
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-        stats: &WorkerStats,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        stats.received(buf.filled().len() - before);
-        Poll::Ready(Ok(()))
     }
 }
