@@ -5,7 +5,7 @@
 //! path of the bytes:
 //!
 //! ```text
-//! socket ──► Source ──► hyper ──► BodyBuffer ──► Response, which the fast path sends
+//! socket ──► Source ──► hyper ──► BodyBuffer ──► ReceivedBody
 //!              │
 //!              └─ Tap: the bytes as they came, for a handoff; limits; the bytes that follow the body
 //! ```
@@ -42,45 +42,27 @@ use super::{
 };
 use crate::{
     http::{
-        Policy, Response,
+        Policy,
         request_head::{Framing, RequestHead, RequestRejection},
     },
     net::Stream,
 };
 
-/// Receives the body of the request at the start of the unread bytes, and returns the response. Afterwards the
-/// unread bytes begin with the next request.
+/// A body that was received, or the reason for its rejection.
+pub struct ReceivedBody {
+    pub body: Result<Vec<u8>, RequestRejection>,
+    /// Whether no further request is read.
+    pub closes: bool,
+}
+
+/// Receives the body of the request at the start of the unread bytes. Afterwards these begin with the next request.
 pub async fn receive(
     stream: &mut Stream,
     unread: &mut Vec<u8>,
     head: &RequestHead,
     context: &Context,
     state: &ConnectionState,
-) -> Result<Response, NextStep> {
-    // Boxed, because it is large and few connections need it; it is freed before the response is built.
-    let Decoded { body, rejection, closes } = Box::pin(decode(stream, unread, head, context, state)).await?;
-    let response = match rejection {
-        Some(rejection) => rejection.into(),
-        None => Response::for_body(&body, head.is_json, context.parse, &context.policy()),
-    };
-    Ok(Response { closes: response.closes || closes, ..response })
-}
-
-/// The result of decoding a body.
-struct Decoded {
-    body: Vec<u8>,
-    rejection: Option<RequestRejection>,
-    /// Whether no further request is read.
-    closes: bool,
-}
-
-async fn decode(
-    stream: &mut Stream,
-    unread: &mut Vec<u8>,
-    head: &RequestHead,
-    context: &Context,
-    state: &ConnectionState,
-) -> Result<Decoded, NextStep> {
+) -> Result<ReceivedBody, NextStep> {
     let policy = context.policy().clone();
     let tap = Tap::new(std::mem::take(unread), head, &policy);
     let source = Source { stream, context, tap: &tap, canonical: head.for_hyper().into() };
@@ -138,9 +120,9 @@ async fn decode(
             let is_clean = !body.has_trailers || tap.has_clean_trailers(excess.len());
             // Copied, because a slice would keep the memory of the body.
             *unread = [&excess[..], &tap.rest()].concat();
-            let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
             let closes = !is_clean || body.has_trailers && tap.is_over_limit.get();
-            Ok(Decoded { body: body.bytes, rejection, closes })
+            let rejection = head.rejection.or((!is_clean).then_some(RequestRejection::MALFORMED));
+            Ok(ReceivedBody { body: rejection.map_or(Ok(body.bytes), Err), closes })
         }
         Err(BodyError::Interrupted(NextStep::Detach)) => {
             *unread = tap.input.take();
@@ -152,7 +134,7 @@ async fn decode(
         Err(BodyError::Rejected(rejection)) => {
             // An error in the header section is reported first, unless the body is late.
             let before = head.rejection.filter(|_| rejection != RequestRejection::TIMED_OUT);
-            Ok(Decoded { body: Vec::new(), rejection: before.or(Some(rejection)), closes: true })
+            Ok(ReceivedBody { body: Err(before.unwrap_or(rejection)), closes: true })
         }
     }
 }
@@ -239,7 +221,7 @@ impl BodyBuffer {
     }
 }
 
-/// A record of the bytes between the socket and hyper. [`Source`] writes it, and [`decode`] reads it.
+/// A record of the bytes between the socket and hyper. [`Source`] writes it, and [`receive`] reads it.
 #[derive(Debug)]
 struct Tap {
     /// The request as it arrived, for a handoff. Empty if it is too long for one.

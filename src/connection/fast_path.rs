@@ -2,7 +2,7 @@
 //! to all of them with one write.
 //!
 //! A request whose body is not complete goes to the body decoder ([`NextStep::ReceiveBody`]), and its response
-//! comes back with [`FastPath::queue`]. So all responses are sent here, except the 408 of an evicted connection.
+//! is written with [`FastPath::respond`]. So all responses are sent here, except the 408 of an evicted connection.
 //!
 //! The order of one turn is: send the rest of earlier responses, read once, respond to each complete request. A
 //! turn handles the input of one read, so that a client that sends without pause does not keep others waiting.
@@ -11,6 +11,7 @@ use std::{
     future::Future,
     io::IoSlice,
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context as TaskContext, Poll, ready},
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 use super::{
+    body_decoder::ReceivedBody,
     buffers::{Buffers, Output},
     connection_state::{ConnectionState, NextStep, Phase},
     context::Context,
@@ -34,8 +36,10 @@ use super::{
 };
 use crate::{
     http::{
-        BufList, Policy, ReplyTo, Response, catch_panic,
-        request_head::{Framing, HeadParser, Parsed, RequestHead, RequestRejection, skip_empty_lines},
+        BufList, Response,
+        request_head::{
+            Framing, HeadParser, Parsed, RequestHead, RequestRejection, Version, skip_empty_lines,
+        },
     },
     net::Stream,
     pixel,
@@ -91,14 +95,6 @@ struct Batch<'i> {
     /// Set if these responses are the last ones.
     last: Option<Last>,
     end: BatchEnd,
-}
-
-/// A request with its whole body.
-struct WholeRequest<'i> {
-    /// The input from the first byte of the request on.
-    input: &'i [u8],
-    head: &'i RequestHead,
-    body: &'i [u8],
 }
 
 /// The reason why the rest of the input was not handled.
@@ -160,7 +156,7 @@ impl FastPath {
                 }
                 Phase::Idle => return Poll::Ready(NextStep::Linger),
                 Phase::Header | Phase::Body => {
-                    self.queue_last(RequestRejection::TIMED_OUT);
+                    self.reject_incomplete(RequestRejection::TIMED_OUT);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -276,7 +272,7 @@ impl FastPath {
                     break;
                 }
                 Parsed::Invalid(rejection) => {
-                    self.write((*rejection).into(), ReplyTo::UNREADABLE, None, true, now, output);
+                    self.write((*rejection).into(), None, None, true, now, output);
                     (batch.responses, batch.last) = (batch.responses + 1, Some(Last::Announced));
                     break;
                 }
@@ -301,98 +297,116 @@ impl FastPath {
                 || head.closes
                 || is_to_close
                 || self.state().requests() + batch.responses + 1 >= policy.requests_limit;
-            let request = WholeRequest { input: batch.rest, head, body };
-            let response_closes = self.respond(&request, is_last, &policy, now, output);
-            batch.responses += 1;
-            batch.rest = rest;
+            let rejected = match head.rejection {
+                Some(rejection) => Some(rejection.into()),
+                None => self.accept(head, body, is_last, now, output).err(),
+            };
+            let response_closes = rejected.as_ref().is_some_and(|response| response.closes);
             if is_last || response_closes {
                 let is_agreed = head.closes && !response_closes;
                 batch.last = Some(if is_agreed { Last::Agreed } else { Last::Announced });
             }
+            if let Some(response) = rejected {
+                let real_ip = head.real_ip(batch.rest);
+                self.write(response, Some(head), real_ip, batch.last.is_some(), now, output);
+            }
+            batch.responses += 1;
+            batch.rest = rest;
         }
         batch
     }
 
-    /// Appends the response to one request to `output`. Returns whether the response closes the connection: a rejection
-    /// may, and a failure does.
-    fn respond(
+    /// Appends the response to `output` if the body is a pixel. Returns any other response.
+    fn accept(
         &self,
-        request: &WholeRequest<'_>,
+        head: &RequestHead,
+        body: &[u8],
         is_last: bool,
-        policy: &Policy,
         now: Instant,
         output: &mut Output,
-    ) -> bool {
-        let WholeRequest { input, head, body } = *request;
-        let response = if let Some(rejection) = head.rejection {
-            rejection.into()
-        } else if !head.is_json {
-            Response::for_body(body, false, self.context.parse, policy)
-        } else {
-            let begin = output.bytes.len();
-            let accept = || {
-                let pixel = (self.context.parse)(body)?;
-                let length = pixel::accepted_len(&pixel);
-                self.context.heads.write_accepted(now, length, head.into(), is_last, &mut output.bytes);
-                pixel::write_accepted(&pixel, &mut output.bytes);
-                Ok(())
-            };
-            match catch_panic(accept) {
-                Some(Ok(())) => {
-                    self.context.stats.record_outcome(Outcome::Ok);
-                    return false;
-                }
-                Some(Err(rejection)) => Response::for_rejection(rejection, policy),
-                None => {
-                    output.bytes.truncate(begin);
-                    RequestRejection::FAILED.into()
-                }
+    ) -> Result<(), Response> {
+        let begin = output.bytes.len();
+        let accept = || {
+            if !head.is_json {
+                return Err(pixel::reject_text(body));
             }
+            let pixel = (self.context.parse)(body)?;
+            let length = pixel::accepted_len(&pixel);
+            self.context.heads.write_accepted(now, length, head.version, is_last, &mut output.bytes);
+            pixel::write_accepted(&pixel, &mut output.bytes);
+            Ok(())
         };
-        let closes = response.closes;
-        self.write(response, head.into(), head.real_ip(input), is_last || closes, now, output);
-        closes
+        // A bug costs one request. The panic hook logs the message.
+        match catch_unwind(AssertUnwindSafe(accept)) {
+            Ok(Ok(())) => {
+                self.context.stats.record_outcome(Outcome::Ok);
+                Ok(())
+            }
+            Ok(Err(rejection)) => Err(Response::for_rejection(rejection, &self.context.policy())),
+            Err(_) => {
+                output.bytes.truncate(begin);
+                Err(RequestRejection::FAILED.into())
+            }
+        }
     }
 
-    /// Appends a response to `output`, and counts and logs it.
+    /// Appends a response to `output`, and counts and logs it. `head` is that of the request if it is complete.
     fn write(
         &self,
         response: Response,
-        to: ReplyTo,
+        head: Option<&RequestHead>,
         real_ip: Option<IpAddr>,
         is_last: bool,
         now: Instant,
         output: &mut Output,
     ) {
         let is_first = output.bytes.is_empty();
-        self.context.heads.write(now, &response, to, is_last, &mut output.bytes);
+        let version = head.map_or(Version::Http11, |head| head.version);
+        self.context.heads.write(now, &response, version, is_last, &mut output.bytes);
         self.context.count(&response, || self.state().client(real_ip));
-        if !to.is_head {
+        if !head.is_some_and(|head| head.is_head) {
             output.push_body(response.body, is_first);
         }
     }
 
-    /// Queues a response that is not part of a batch.
-    pub fn queue(&mut self, response: Response, to: ReplyTo, real_ip: Option<IpAddr>) {
+    /// Queues the response to a request whose body the body decoder has received.
+    pub fn respond(&mut self, head: &RequestHead, received: &ReceivedBody, real_ip: Option<IpAddr>) {
         let context = self.context.clone();
-        let is_last = response.closes
-            || to.closes
-            || context.closes_after_response()
-            || self.state().is_to_close()
-            || self.state().requests() + 1 >= context.policy().requests_limit;
+        let (policy, now) = (context.policy(), Instant::now());
         let output = &mut context.buffers.borrow_mut().output;
         output.clear();
-        self.write(response, to, real_ip, is_last, Instant::now(), output);
+        let mut is_last = received.closes
+            || head.closes
+            || context.closes_after_response()
+            || self.state().is_to_close()
+            || self.state().requests() + 1 >= policy.requests_limit;
+        let rejected = match &received.body {
+            Ok(body) => self.accept(head, body, is_last, now, output).err(),
+            Err(rejection) => Some((*rejection).into()),
+        };
+        if let Some(response) = rejected {
+            is_last |= response.closes;
+            self.write(response, Some(head), real_ip, is_last, now, output);
+        }
+        self.queue(output, is_last);
+    }
+
+    /// Queues the last response, to a request that stays incomplete.
+    fn reject_incomplete(&mut self, rejection: RequestRejection) {
+        let context = self.context.clone();
+        let output = &mut context.buffers.borrow_mut().output;
+        output.clear();
+        self.unread = Vec::new();
+        self.write(rejection.into(), None, None, true, Instant::now(), output);
+        self.queue(output, true);
+    }
+
+    /// Queues one response.
+    fn queue(&mut self, output: &mut Output, is_last: bool) {
         self.unsent = Some(output.take_rest(0).into());
         self.last = is_last.then_some(Last::Announced);
         self.is_parsed = self.unread.is_empty();
         self.state().begin_response(self.state().begun(), 1);
-    }
-
-    /// Queues the last response, to a request that stays incomplete.
-    fn queue_last(&mut self, rejection: RequestRejection) {
-        self.unread = Vec::new();
-        self.queue(rejection.into(), ReplyTo::UNREADABLE, None);
     }
 
     /// Closes the connection if the worker asked for that. Called if there is no input at present.
@@ -416,7 +430,7 @@ impl FastPath {
         if !self.has_request() {
             return Poll::Ready(Err(NextStep::Close));
         }
-        self.queue_last(RequestRejection::MALFORMED);
+        self.reject_incomplete(RequestRejection::MALFORMED);
         Poll::Ready(Ok(()))
     }
 

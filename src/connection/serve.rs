@@ -24,7 +24,10 @@ use super::{
     yield_now::yield_now,
 };
 use crate::{
-    http::{ReplyTo, Response, request_head::RequestRejection},
+    http::{
+        Response,
+        request_head::{RequestRejection, Version},
+    },
     log::{Event, Level},
     net::Stream,
 };
@@ -77,11 +80,12 @@ async fn run<T>(mut path: FastPath, mut next: Option<NextStep>, end: impl FnOnce
         let NextStep::ReceiveBody(head) = next else { break next };
         let real_ip = head.real_ip(&path.unread);
         let FastPath { stream, unread, context, registration, .. } = &mut path;
-        match body_decoder::receive(stream, unread, &head, context, &registration.state).await {
-            Ok(response) => {
+        // Boxed, because it is large and few connections need it.
+        match Box::pin(body_decoder::receive(stream, unread, &head, context, &registration.state)).await {
+            Ok(received) => {
                 // A client that pipelines requests must not keep other connections waiting.
                 yield_now().await;
-                path.queue(response, (&*head).into(), real_ip);
+                path.respond(&head, &received, real_ip);
             }
             Err(next) => break next,
         }
@@ -132,7 +136,7 @@ fn evict(mut stream: Stream, context: &Context, state: &ConnectionState) {
     const MAX_DISCARDED: u64 = 64 << 10;
 
     let (mut bytes, response) = (Vec::new(), Response::from(RequestRejection::TIMED_OUT));
-    context.heads.write(Instant::now(), &response, ReplyTo::UNREADABLE, true, &mut bytes);
+    context.heads.write(Instant::now(), &response, Version::Http11, true, &mut bytes);
     response.body.iter().for_each(|piece| bytes.extend_from_slice(piece));
     context.count(&response, || state.client(None));
     if let Some(Ok(sent)) = stream.write(&bytes).now_or_never() {

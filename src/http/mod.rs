@@ -5,14 +5,12 @@
 //! whole head a header section.
 
 mod buf_list;
-mod catch_panic;
 mod policy;
 pub mod request_head;
 mod response;
 mod response_head;
 
 pub use buf_list::BufList;
-pub use catch_panic::catch_panic;
 pub use policy::Policy;
 pub use response::Response;
-pub use response_head::{HeadWriter, ReplyTo};
+pub use response_head::HeadWriter;

@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 
-use super::{buf_list::BufList, catch_panic::catch_panic, policy::Policy, request_head::RequestRejection};
+use super::{buf_list::BufList, policy::Policy, request_head::RequestRejection};
 use crate::{
-    pixel::{self, Parse, Rejection},
+    pixel::{self, Rejection},
     stats::Outcome,
 };
 
@@ -31,19 +31,6 @@ impl From<RequestRejection> for Response {
 }
 
 impl Response {
-    /// Returns the response to a complete body. `parse` parses the body if its content type is JSON.
-    pub fn for_body(body: &[u8], is_json: bool, parse: Parse, policy: &Policy) -> Self {
-        match catch_panic(|| if is_json { parse(body) } else { Err(pixel::reject_text(body)) }) {
-            Some(Ok(accepted)) => {
-                let mut text = Vec::with_capacity(body.len() + 64);
-                pixel::write_accepted(&accepted, &mut text);
-                Self::new(Outcome::Ok, StatusCode::OK, Bytes::from(text).into())
-            }
-            Some(Err(rejection)) => Self::for_rejection(rejection, policy),
-            None => RequestRejection::FAILED.into(),
-        }
-    }
-
     /// Returns the response to a rejected body.
     pub fn for_rejection(rejection: Rejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();

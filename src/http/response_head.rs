@@ -6,33 +6,8 @@ use std::{
 use bytes::Buf;
 use tokio::time::Instant;
 
-use super::{
-    request_head::{RequestHead, Version},
-    response::Response,
-};
+use super::{request_head::Version, response::Response};
 use crate::stats::Outcome;
-
-/// The properties of a request that affect the header section of its response.
-#[derive(Debug, Clone, Copy)]
-pub struct ReplyTo {
-    /// The version of the response.
-    pub version: Version,
-    /// Whether the method is HEAD, so the response has no body (RFC 9110 §9.3.2).
-    pub is_head: bool,
-    /// Whether the client asks the server to close the connection after the response.
-    pub closes: bool,
-}
-
-impl ReplyTo {
-    /// A request that cannot be parsed, or is incomplete.
-    pub const UNREADABLE: Self = Self { version: Version::Http11, is_head: false, closes: true };
-}
-
-impl From<&RequestHead> for ReplyTo {
-    fn from(head: &RequestHead) -> Self {
-        Self { version: head.version, is_head: head.is_head, closes: head.closes }
-    }
-}
 
 /// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 ///
@@ -57,16 +32,30 @@ impl Default for HeadWriter {
 impl HeadWriter {
     /// Appends the head of the response to an accepted request, faster than [`Self::write`]. `length` is that of the
     /// body.
-    pub fn write_accepted(&self, now: Instant, length: usize, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+    pub fn write_accepted(
+        &self,
+        now: Instant,
+        length: usize,
+        version: Version,
+        is_last: bool,
+        out: &mut Vec<u8>,
+    ) {
         self.refresh_if_expired(now);
-        out.extend_from_slice(&self.accepted.borrow()[Self::variant(to.version, is_last)]);
+        out.extend_from_slice(&self.accepted.borrow()[Self::variant(version, is_last)]);
         Self::write_length(length, out);
     }
 
     /// Appends the head of a response.
-    pub fn write(&self, now: Instant, response: &Response, to: ReplyTo, is_last: bool, out: &mut Vec<u8>) {
+    pub fn write(
+        &self,
+        now: Instant,
+        response: &Response,
+        version: Version,
+        is_last: bool,
+        out: &mut Vec<u8>,
+    ) {
         self.refresh_if_expired(now);
-        let version = if to.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let protocol = if version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let field = match response.outcome {
             Outcome::MethodNotAllowed => "\r\nallow: POST",
             // For clients. nginx ignores it, and sends the request to another host at once.
@@ -74,10 +63,10 @@ impl HeadWriter {
             _ => "",
         };
         let reason = response.status.canonical_reason().unwrap_or_default();
-        for part in [version, " ", response.status.as_str(), " ", reason, field] {
+        for part in [protocol, " ", response.status.as_str(), " ", reason, field] {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(&self.common.borrow()[Self::variant(to.version, is_last)]);
+        out.extend_from_slice(&self.common.borrow()[Self::variant(version, is_last)]);
         Self::write_length(response.body.remaining(), out);
     }
 
@@ -167,19 +156,16 @@ mod tests {
         }
     }
 
-    const KEPT: ReplyTo = ReplyTo { closes: false, ..ReplyTo::UNREADABLE };
-
     #[test]
     fn accepted_head_equals_that_of_write() {
         let (heads, now) = (HeadWriter::default(), Instant::now());
         for version in [Version::Http10, Version::Http11] {
             for is_last in [false, true] {
-                let to = ReplyTo { version, ..KEPT };
                 let body = Bytes::from_static(b"{}").into();
                 let (mut accepted, mut any) = (Vec::new(), Vec::new());
-                heads.write_accepted(now, 2, to, is_last, &mut accepted);
+                heads.write_accepted(now, 2, version, is_last, &mut accepted);
                 let response = Response::new(Outcome::Ok, StatusCode::OK, body);
-                heads.write(now, &response, to, is_last, &mut any);
+                heads.write(now, &response, version, is_last, &mut any);
                 assert_eq!(accepted, any);
             }
         }
@@ -188,7 +174,7 @@ mod tests {
     #[test]
     fn head_has_the_date_and_the_length() {
         let (heads, mut out) = (HeadWriter::default(), Vec::new());
-        heads.write_accepted(Instant::now(), 68, KEPT, false, &mut out);
+        heads.write_accepted(Instant::now(), 68, Version::Http11, false, &mut out);
         let text = String::from_utf8(out).unwrap();
         let (begin, rest) = text.split_once("date: ").unwrap();
         assert_eq!(begin, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
@@ -202,8 +188,7 @@ mod tests {
         let heads = HeadWriter::default();
         let head = |version, is_last| {
             let (mut out, response) = (Vec::new(), Response::from(RequestRejection::FAILED));
-            let to = ReplyTo { version, ..ReplyTo::UNREADABLE };
-            heads.write(Instant::now(), &response, to, is_last, &mut out);
+            heads.write(Instant::now(), &response, version, is_last, &mut out);
             String::from_utf8(out).unwrap()
         };
         let closes = head(Version::Http11, true);

@@ -1,4 +1,9 @@
-use std::{rc::Rc, sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    thread,
+};
 
 use tokio::{sync::Notify, task::spawn_local};
 
@@ -8,7 +13,6 @@ use super::{
 };
 use crate::{
     connection::{self, Context, DetachedConnection, ServeOutcome},
-    http::catch_panic,
     stats::Outcome,
 };
 
@@ -30,8 +34,8 @@ impl ConnectionServer {
     pub fn serve(&self, connection: DetachedConnection) {
         self.context.stats.connections_assigned.add(1);
         let guard = ConnectionGuard(self.clone());
-        // Here, as in a task, a panic costs one connection only.
-        catch_panic(move || {
+        // Here, as in a task, a panic costs one connection only. The panic hook logs the message.
+        let _ = catch_unwind(AssertUnwindSafe(move || {
             let context = guard.0.context.clone();
             let end = move |outcome| {
                 if let ServeOutcome::Detached(connection) = outcome {
@@ -40,7 +44,7 @@ impl ConnectionServer {
             };
             // Not joined: the task ends with the runtime at the latest.
             connection::begin(connection, context, end).map(spawn_local)
-        });
+        }));
     }
 
     /// Waits until a connection is closed or detached.
