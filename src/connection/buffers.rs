@@ -1,6 +1,13 @@
-use bytes::{Buf, Bytes};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use crate::http::BufList;
+use bytes::Buf;
+use tokio::io::AsyncWrite;
+
+use crate::{http::BufList, net::Stream};
 
 /// Buffers that the connections of a worker use one after the other. A waiting connection occupies none of them.
 #[derive(Debug)]
@@ -21,7 +28,7 @@ impl Default for Buffers {
     }
 }
 
-/// The responses to a batch of requests. One write sends `bytes`; the next one sends `long_body`.
+/// The responses to a batch of requests. One write sends them.
 #[derive(Debug, Default)]
 pub struct Output {
     pub bytes: Vec<u8>,
@@ -33,7 +40,7 @@ impl Output {
     /// From this number of bytes on, responses are sent before the next request is handled. This bounds the bytes
     /// that are copied if the client does not take them: a rejection may be many times as long as its request.
     const MAX: usize = 32 << 10;
-    /// Up to this number of bytes, a copy takes less time than a second write.
+    /// Up to this number of bytes, a copy takes less time than a vectored write.
     const SHORT: usize = 4 << 10;
 
     pub fn clear(&mut self) {
@@ -65,12 +72,75 @@ impl Output {
         }
     }
 
+    /// Sends all bytes, or as many as the socket takes. Returns their number.
+    pub fn poll_send(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.long_body.has_remaining() {
+            poll_send_pieces(stream, cx, &self.bytes, &self.long_body)
+        } else {
+            Pin::new(stream).poll_write(cx, &self.bytes)
+        }
+    }
+
     /// Takes the bytes that follow the first `sent` ones. Copies those in `bytes`, because the next connection uses
     /// that buffer.
     pub fn take_rest(&mut self, sent: usize) -> BufList {
-        let mut rest = BufList::from(Bytes::copy_from_slice(&self.bytes[sent..]));
-        rest.append(std::mem::take(&mut self.long_body));
+        let mut long_body = std::mem::take(&mut self.long_body);
+        long_body.advance(sent.saturating_sub(self.bytes.len()));
+        let mut rest = BufList::copy_of(self.bytes.get(sent..).unwrap_or_default());
+        rest.append(long_body);
         rest.shrink();
         rest
+    }
+}
+
+/// Sends `first` and then `rest`, or as many bytes as the socket takes. Returns their number.
+pub fn poll_send_pieces(
+    stream: &mut Stream,
+    cx: &mut Context<'_>,
+    first: &[u8],
+    rest: &BufList,
+) -> Poll<io::Result<usize>> {
+    const MAX_SLICES: usize = 64;
+
+    let mut slices = [IoSlice::new(first); MAX_SLICES];
+    let filled = 1 + rest.chunks_vectored(&mut slices[1..]);
+    Pin::new(stream).poll_write_vectored(cx, &slices[..filled])
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn output() -> Output {
+        let mut output = Output::default();
+        output.bytes.extend_from_slice(b"head ");
+        output.push_body(Bytes::from(vec![b'b'; Output::SHORT + 1]).into(), true);
+        output
+    }
+
+    fn bytes(mut list: BufList) -> Bytes {
+        list.copy_to_bytes(list.remaining())
+    }
+
+    #[test]
+    fn rest_begins_after_the_sent_bytes() {
+        let all = bytes(output().take_rest(0));
+        assert!(all.starts_with(b"head bb") && all.len() == output().len());
+        for sent in [1, 4, 5, 6, all.len() - 1, all.len()] {
+            assert_eq!(bytes(output().take_rest(sent)), all[sent..], "{sent}");
+        }
+    }
+
+    #[test]
+    fn rest_of_short_responses_is_copied_once() {
+        let mut output = Output::default();
+        output.bytes.extend_from_slice(b"response");
+        let mut rest = output.take_rest(1);
+        let copy = rest.chunk().as_ptr();
+        assert_ne!(copy, output.bytes[1..].as_ptr(), "the next connection uses the buffer");
+        rest.shrink();
+        assert_eq!((rest.chunk(), rest.chunk().as_ptr()), (&b"esponse"[..], copy));
     }
 }

@@ -9,7 +9,6 @@
 
 use std::{
     future::Future,
-    io::IoSlice,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -19,14 +18,14 @@ use std::{
 
 use bytes::Buf;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     task,
     time::Instant,
 };
 
 use super::{
     body_decoder::ReceivedBody,
-    buffers::{Buffers, Output},
+    buffers::{Buffers, Output, poll_send_pieces},
     connection_state::{ConnectionState, NextStep, Phase},
     context::Context,
     detached_connection::DetachedConnection,
@@ -214,7 +213,7 @@ impl FastPath {
         }
         self.last = last.map(|last| if is_silent { last } else { Last::Announced });
         if responses > 0 {
-            let sent = match Pin::new(&mut self.stream).poll_write(cx, &output.bytes) {
+            let sent = match output.poll_send(&mut self.stream, cx) {
                 Poll::Ready(Ok(sent)) => sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
                 Poll::Pending => 0,
@@ -448,13 +447,8 @@ impl FastPath {
 
     /// Sends more of the responses that the socket did not take at once.
     fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
-        const MAX_SLICES: usize = 64;
-
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
-        let filled = unsent.chunks_vectored(&mut slices);
-        let stream = Pin::new(&mut self.stream);
-        let sent = match ready!(stream.poll_write_vectored(cx, &slices[..filled])) {
+        let sent = match ready!(poll_send_pieces(&mut self.stream, cx, &[], unsent)) {
             Ok(sent) => sent,
             Err(error) => return Poll::Ready(Err(NextStep::Log(error))),
         };

@@ -11,11 +11,16 @@ pub struct BufList {
     /// None of them is empty.
     pieces: VecDeque<Bytes>,
     remaining: usize,
-    /// The size of the last copy that [`Self::shrink`] made.
+    /// The size of the last piece when it was copied.
     copied: Option<usize>,
 }
 
 impl BufList {
+    /// Copies bytes into a list of its own.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self { copied: Some(bytes.len()), ..Bytes::copy_from_slice(bytes).into() }
+    }
+
     /// Appends a piece.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
@@ -26,12 +31,15 @@ impl BufList {
 
     /// Appends the pieces of another list.
     pub fn append(&mut self, mut other: Self) {
+        if other.has_remaining() {
+            self.copied = other.copied;
+        }
         self.remaining += other.remaining;
         self.pieces.append(&mut other.pieces);
     }
 
     /// Frees the memory of sent bytes, if only one piece is left; before that, pieces may share memory. Copies the
-    /// piece at the first call, and each time that its length has halved. All copies together are at most twice as
+    /// piece unless it is a copy, and each time that its length has halved. All copies together are at most twice as
     /// long as the piece.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
