@@ -135,6 +135,11 @@ impl ConnectionState {
         self.since.get()
     }
 
+    /// Returns the time at which the phase times out.
+    pub fn deadline(&self, policy: &Policy) -> Instant {
+        self.since.get() + self.phase.get().timeout(policy)
+    }
+
     /// When the first byte of the present request arrived. Several requests of one read have the same time.
     pub fn begun(&self) -> Instant {
         self.begun.get()

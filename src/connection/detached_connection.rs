@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::eviction::EvictionEntry;
 use crate::net::Socket;
@@ -13,6 +14,9 @@ pub struct DetachedConnection {
     pub peer: Option<SocketAddr>,
     /// The bytes that were read and not handled yet.
     pub unread: Bytes,
+    /// When the first byte of the incomplete request in `unread` arrived, if its header section is incomplete. The
+    /// next process does not get this.
+    pub begun: Option<Instant>,
     /// The number of requests that got a response.
     pub requests: usize,
     /// Its place in the order of eviction. The dispatcher sets it.
@@ -25,6 +29,6 @@ impl DetachedConnection {
 
     /// Creates a connection that was just accepted.
     pub fn new(socket: Socket, peer: Option<SocketAddr>) -> Self {
-        Self { socket, peer, unread: Bytes::new(), requests: 0, eviction_entry: None }
+        Self { socket, peer, unread: Bytes::new(), begun: None, requests: 0, eviction_entry: None }
     }
 }

@@ -467,3 +467,6 @@ impl FastPath {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 
 mod body_decoder;
 mod buffers;
+mod closing;
 mod connection_state;
 mod context;
 mod detached_connection;
@@ -19,9 +20,10 @@ mod registry;
 mod serve;
 mod yield_now;
 
+pub use closing::ServeOutcome;
 pub use connection_state::ConnectionRequest;
 pub use context::Context;
 pub use detached_connection::DetachedConnection;
 pub use eviction::{Evicted, EvictionQueue, Peer};
 pub use registry::Registry;
-pub use serve::{ServeOutcome, begin, serve};
+pub use serve::{begin, serve};

@@ -55,7 +55,7 @@ impl<'t> PhaseTimer<'t> {
             ready!(self.sleep.as_mut().poll(cx));
             let (policy, now) = (context.policy(), Instant::now());
             let phase = state.phase();
-            let mut deadline = state.since() + phase.timeout(&policy);
+            let mut deadline = state.deadline(&policy);
             let write_deadline = state.since() + Phase::Response.timeout(&policy);
             if phase == Phase::Idle
                 && (write_deadline <= now || deadline <= now)
