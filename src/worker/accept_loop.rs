@@ -6,6 +6,7 @@ use std::{io, time::Duration};
 use futures_util::future::join_all;
 use nix::errno::Errno;
 use tokio::{
+    sync::Notify,
     task::{coop, yield_now},
     time::{sleep, timeout},
 };
@@ -56,16 +57,18 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, s
 
 /// Accepts connections until the backlog is empty. Returns at once if another worker is accepting.
 async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: &Shared) {
-    let Some(mut guard) = acceptor.try_lock() else { return };
-    let Some(backoff) = guard.backoff() else { return };
+    let Ok(lock) = acceptor.accept_lock.try_lock() else { return };
+    let unfinished = NotifyOnDrop(&acceptor.released);
+    // Declared last, so that it is unlocked before the other workers are notified.
+    let mut backoff = lock;
     loop {
         if shared.dispatcher.is_full() && acceptor.is_connection_pending() {
-            reduce_to_limit(backoff, shared).await;
+            reduce_to_limit(&mut backoff, shared).await;
         }
         match acceptor.listener.accept() {
             Ok((socket, peer)) => {
                 acceptor.set_failure(None);
-                resume(backoff, shared);
+                resume(&mut backoff, shared);
                 shared.memory.accept.accepted.add(1);
                 let connection = DetachedConnection::new(socket, peer);
                 let own = shared.dispatcher.dispatch_preferring(&server.context.stats, connection);
@@ -77,13 +80,13 @@ async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: 
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // A Unix socket that was shut down also fails with this error.
                 if !acceptor.fails_with(Acceptor::NOT_LISTENING) && acceptor.set_failure(None) {
-                    resume(backoff, shared);
+                    resume(&mut backoff, shared);
                 }
                 break;
             }
             Err(error) if AcceptBackoff::is_resource_error(&error) => {
                 backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
-                relieve(backoff, shared).await;
+                relieve(&mut backoff, shared).await;
             }
             Err(error) if AcceptBackoff::is_client_error(&error) => yield_now().await,
             Err(error) => {
@@ -93,7 +96,17 @@ async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: 
             }
         }
     }
-    guard.release();
+    // The backlog is empty.
+    std::mem::forget(unfinished);
+}
+
+/// Lets another worker continue if this one stops before the backlog is empty.
+struct NotifyOnDrop<'a>(&'a Notify);
+
+impl Drop for NotifyOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 }
 
 /// Records that accepting works again.

@@ -14,7 +14,7 @@ use nix::{
 };
 use tokio::{
     io::unix::AsyncFd,
-    sync::{Mutex, MutexGuard, Notify},
+    sync::{Mutex, Notify},
 };
 
 use super::accept_backoff::AcceptBackoff;
@@ -71,11 +71,6 @@ impl Acceptor {
         nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// Takes the accept lock. Returns `None` if another worker has it.
-    pub fn try_lock(&self) -> Option<AcceptGuard<'_>> {
-        Some(AcceptGuard { acceptor: self, backoff: Some(self.accept_lock.try_lock().ok()?) })
-    }
-
     /// Removes the file of a socket that this process has bound, and accepts its backlog, which would otherwise be
     /// lost. The backlog of an inherited socket stays for the next process.
     pub fn close(&self) -> impl Iterator<Item = (Socket, Option<SocketAddr>)> {
@@ -86,32 +81,6 @@ impl Acceptor {
         self.listener.remove_file();
         std::iter::from_fn(|| self.listener.is_own().then(|| self.listener.accept().ok()).flatten())
             .take(MAX_BACKLOG)
-    }
-}
-
-/// The accept lock. If it is dropped before [`Self::release`], another worker continues.
-pub struct AcceptGuard<'a> {
-    acceptor: &'a Acceptor,
-    backoff: Option<MutexGuard<'a, AcceptBackoff>>,
-}
-
-impl AcceptGuard<'_> {
-    pub fn backoff(&mut self) -> Option<&mut AcceptBackoff> {
-        self.backoff.as_deref_mut()
-    }
-
-    /// Releases the lock without a notification, because the backlog is empty.
-    pub fn release(mut self) {
-        self.backoff = None;
-    }
-}
-
-impl Drop for AcceptGuard<'_> {
-    fn drop(&mut self) {
-        // Unlocked first, because the notified workers try the lock.
-        if self.backoff.take().is_some() {
-            self.acceptor.released.notify_waiters();
-        }
     }
 }
 
