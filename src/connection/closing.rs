@@ -34,8 +34,8 @@ pub enum ServeOutcome {
 /// Closes or detaches a connection, as `next` says.
 pub async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
     // Variables are dropped in reverse order: the socket closes before the registration ends.
-    let FastPath { registration, context, stream, unread, .. } = path;
-    let state = &registration.state;
+    let FastPath { registration: _registration, context, state, stream, unread, .. } = path;
+    let state = &state;
     match next {
         NextStep::Detach => return detach(stream, unread, state),
         NextStep::Linger => linger(stream, state).await,

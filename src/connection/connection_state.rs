@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -82,7 +82,6 @@ pub enum NextStep {
 /// The state of a connection, shared by its task and the registry. Both are on one thread.
 #[derive(Debug)]
 pub struct ConnectionState {
-    pub id: usize,
     pub peer: Option<SocketAddr>,
     stats: Arc<WorkerStats>,
     /// The number of HTTP requests that got a response.
@@ -94,7 +93,8 @@ pub struct ConnectionState {
     begun: Cell<Instant>,
     /// The number of responses that are being sent.
     unsent: Cell<usize>,
-    eviction_entry: EvictionEntry,
+    /// Set when the connection is registered.
+    eviction_entry: OnceCell<EvictionEntry>,
     /// Whether the incomplete request cannot be handed off.
     is_bound_here: Cell<bool>,
     waker: RefCell<Waker>,
@@ -102,25 +102,23 @@ pub struct ConnectionState {
 
 impl ConnectionState {
     pub fn new(
-        id: usize,
         peer: Option<SocketAddr>,
         requests: usize,
         stats: Arc<WorkerStats>,
-        eviction_entry: EvictionEntry,
+        pending_request: Option<ConnectionRequest>,
     ) -> Self {
         let now = Instant::now();
         stats.became_idle();
         Self {
-            id,
             peer,
             stats,
             requests: Cell::new(requests),
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
-            pending_request: Cell::new(None),
+            pending_request: Cell::new(pending_request),
             begun: Cell::new(now),
             unsent: Cell::new(0),
-            eviction_entry,
+            eviction_entry: OnceCell::new(),
             is_bound_here: Cell::new(false),
             waker: RefCell::new(Waker::noop().clone()),
         }
@@ -164,16 +162,24 @@ impl ConnectionState {
         }
     }
 
+    /// Adds the connection to the order of eviction.
+    pub fn set_eviction_entry(&self, entry: EvictionEntry) {
+        // Set only once, because a connection is registered only once.
+        let _ = self.eviction_entry.set(entry);
+        self.publish();
+    }
+
     /// Publishes the place of the connection in the order of eviction.
     fn publish(&self) {
+        let Some(entry) = self.eviction_entry.get() else { return };
         let standing = match self.phase.get() {
             // The connection is about to close or leave without an eviction.
             Phase::Idle | Phase::Header if self.pending_request.get().is_some() => Standing::BUSY,
-            Phase::Idle | Phase::Linger => self.eviction_entry.idle(self.since.get()),
-            Phase::Header | Phase::Body => self.eviction_entry.incomplete(self.begun.get()),
+            Phase::Idle | Phase::Linger => entry.idle(self.since.get()),
+            Phase::Header | Phase::Body => entry.incomplete(self.begun.get()),
             Phase::Response => Standing::BUSY,
         };
-        self.eviction_entry.publish(standing);
+        entry.publish(standing);
     }
 
     /// Records that the first bytes of a request arrived at `begun`.
@@ -193,7 +199,9 @@ impl ConnectionState {
         self.stats.record_latency(now - begun, responses as u64);
         if self.phase.get() == Phase::Idle {
             self.since.set(now);
-            self.eviction_entry.publish_later(self.eviction_entry.idle(now));
+            if let Some(entry) = self.eviction_entry.get() {
+                entry.publish_later(entry.idle(now));
+            }
         } else {
             self.enter(Phase::Idle, now);
         }
@@ -236,7 +244,7 @@ impl ConnectionState {
 
     /// Whether the queue has chosen this connection, rather than an earlier one with the same number.
     pub fn is_chosen(&self) -> bool {
-        self.eviction_entry.is_chosen()
+        self.eviction_entry.get().is_some_and(EvictionEntry::is_chosen)
     }
 
     /// Whether a request or response is incomplete.

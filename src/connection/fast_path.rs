@@ -54,7 +54,9 @@ pub struct FastPath {
     /// The bytes that were read and not handled yet.
     pub unread: Vec<u8>,
     pub context: Rc<Context>,
-    pub registration: Registration,
+    pub state: Rc<ConnectionState>,
+    /// `None` while the first requests of a new connection are handled.
+    pub registration: Option<Registration>,
     /// The parser of the incomplete header section in `unread`.
     parser: Option<Box<HeadParser>>,
     /// Whether `unread` has been parsed, so that more input is needed.
@@ -110,13 +112,14 @@ enum BatchEnd {
 type PollStep = Poll<Result<(), NextStep>>;
 
 impl FastPath {
-    pub fn new(stream: Stream, unread: Vec<u8>, context: Rc<Context>, registration: Registration) -> Self {
+    pub fn new(stream: Stream, unread: Vec<u8>, context: Rc<Context>, state: Rc<ConnectionState>) -> Self {
         Self {
             is_parsed: unread.is_empty(),
             stream,
             unread,
             context,
-            registration,
+            state,
+            registration: None,
             parser: None,
             unsent: None,
             last: None,
@@ -125,13 +128,9 @@ impl FastPath {
         }
     }
 
-    pub fn state(&self) -> &ConnectionState {
-        &self.registration.state
-    }
-
     /// Handles requests until another step must follow.
     pub fn poll(&mut self, cx: &mut TaskContext<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
-        self.state().set_waker(cx.waker());
+        self.state.set_waker(cx.waker());
         loop {
             let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
             match step {
@@ -147,7 +146,7 @@ impl FastPath {
         }
         loop {
             let is_send_queue_empty = || self.stream.is_send_queue_empty();
-            match ready!(timer.poll(cx, &self.context, self.state(), is_send_queue_empty)) {
+            match ready!(timer.poll(cx, &self.context, &self.state, is_send_queue_empty)) {
                 Phase::Response | Phase::Linger => return Poll::Ready(NextStep::WriteTimeout),
                 // A request that has just arrived gets a response, though it is late.
                 Phase::Idle if self.stream.has_input() => {
@@ -166,11 +165,11 @@ impl FastPath {
     /// Reads once unless unparsed input is left, and responds to each complete request.
     pub fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
         let context = self.context.clone();
-        if self.state().is_to_detach() && !self.state().stays() {
+        if self.state.is_to_detach() && !self.state.stays() {
             if self.unread.len() <= DetachedConnection::MAX_UNREAD {
                 return Poll::Ready(Err(NextStep::Detach));
             }
-            self.state().bind_here();
+            self.state.bind_here();
         }
         let mut buffers = context.buffers.borrow_mut();
         let Buffers { input, output } = &mut *buffers;
@@ -189,7 +188,7 @@ impl FastPath {
             self.has_more = input.remaining() == 0;
         }
         let now = Instant::now();
-        let begun = if self.state().phase() == Phase::Idle { now } else { self.state().begun() };
+        let begun = if self.state.phase() == Phase::Idle { now } else { self.state.begun() };
         let mut unread = Vec::new();
         let input = if self.unread.is_empty() {
             input.filled()
@@ -224,10 +223,10 @@ impl FastPath {
                 // The unread input is parsed again after the unsent responses are sent.
                 self.is_parsed = self.is_parsed && self.unread.is_empty();
                 self.parser = None;
-                self.state().begin_response(begun, responses);
+                self.state.begin_response(begun, responses);
                 return Poll::Ready(Ok(()));
             }
-            self.state().responded(begun, responses);
+            self.state.responded(begun, responses);
         }
         if let Some(last) = self.last {
             return Poll::Ready(Err(last.into()));
@@ -243,7 +242,7 @@ impl FastPath {
     fn respond_to_all<'i>(&mut self, input: &'i [u8], output: &mut Output, now: Instant) -> Batch<'i> {
         output.clear();
         let (is_drained, policy) = (self.context.stats.is_drained(), self.context.policy());
-        let is_to_close = self.context.closes_after_response() || self.state().is_to_close();
+        let is_to_close = self.context.closes_after_response() || self.state.is_to_close();
         let mut batch = Batch { rest: input, responses: 0, last: None, end: BatchEnd::Incomplete };
         while batch.last.is_none() && !batch.rest.is_empty() {
             if output.is_full() {
@@ -295,7 +294,7 @@ impl FastPath {
             let is_last = rejection_closes
                 || head.closes
                 || is_to_close
-                || self.state().requests() + batch.responses + 1 >= policy.requests_limit;
+                || self.state.requests() + batch.responses + 1 >= policy.requests_limit;
             let rejected = match head.rejection {
                 Some(rejection) => Some(rejection.into()),
                 None => self.accept(head, body, is_last, now, output).err(),
@@ -362,7 +361,7 @@ impl FastPath {
         let is_first = output.bytes.is_empty();
         let version = head.map_or(Version::Http11, |head| head.version);
         self.context.heads.write(now, &response, version, is_last, &mut output.bytes);
-        self.context.count(&response, || self.state().client(real_ip));
+        self.context.count(&response, || self.state.client(real_ip));
         if !head.is_some_and(|head| head.is_head) {
             output.push_body(response.body, is_first);
         }
@@ -377,8 +376,8 @@ impl FastPath {
         let mut is_last = received.closes
             || head.closes
             || context.closes_after_response()
-            || self.state().is_to_close()
-            || self.state().requests() + 1 >= policy.requests_limit;
+            || self.state.is_to_close()
+            || self.state.requests() + 1 >= policy.requests_limit;
         let rejected = match &received.body {
             Ok(body) => self.accept(head, body, is_last, now, output).err(),
             Err(rejection) => Some((*rejection).into()),
@@ -405,18 +404,18 @@ impl FastPath {
         self.unsent = Some(output.take_rest(0).into());
         self.last = is_last.then_some(Last::Announced);
         self.is_parsed = self.unread.is_empty();
-        self.state().begin_response(self.state().begun(), 1);
+        self.state.begin_response(self.state.begun(), 1);
     }
 
     /// Closes the connection if the worker asked for that. Called if there is no input at present.
     fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
-        if !self.state().is_to_close() {
+        if !self.state.is_to_close() {
             return Poll::Pending;
         }
-        match self.state().phase() {
+        match self.state.phase() {
             // A request that has just arrived gets the last response.
             Phase::Idle if !self.stream.has_input() => Poll::Ready(Err(NextStep::Close)),
-            Phase::Header if self.state().is_evicted() => {
+            Phase::Header if self.state.is_evicted() => {
                 ready!(self.last_check.poll(cx));
                 Poll::Ready(Err(NextStep::Evict))
             }
@@ -435,8 +434,8 @@ impl FastPath {
 
     /// Records whether the unread bytes, which arrived at `begun`, are the beginning of a request.
     fn record_unread(&self, begun: Instant) {
-        if self.has_request() && self.state().phase() == Phase::Idle {
-            self.state().begin_request(begun);
+        if self.has_request() && self.state.phase() == Phase::Idle {
+            self.state.begin_request(begun);
         }
     }
 
@@ -459,7 +458,7 @@ impl FastPath {
             return Poll::Ready(Ok(()));
         }
         self.unsent = None;
-        self.state().end_response();
+        self.state.end_response();
         if let Some(last) = self.last {
             return Poll::Ready(Err(last.into()));
         }

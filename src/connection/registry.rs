@@ -43,28 +43,28 @@ impl Registry {
         }
     }
 
-    /// Registers a connection until the registration is dropped.
+    /// Returns the state of a new connection.
+    pub fn new_state(&self, peer: Option<SocketAddr>, requests: usize) -> Rc<ConnectionState> {
+        let pending_request = self.pending_request.get();
+        Rc::new(ConnectionState::new(peer, requests, self.stats.clone(), pending_request))
+    }
+
+    /// Registers a connection until the registration is dropped. From then on the worker can send requests to it, and
+    /// it can be evicted.
     pub fn register(
         self: &Rc<Self>,
-        peer: Option<SocketAddr>,
-        requests: usize,
+        state: Rc<ConnectionState>,
         eviction_entry: Option<EvictionEntry>,
     ) -> Registration {
-        let eviction_entry = eviction_entry.unwrap_or_else(|| self.queue.add(peer.into(), Instant::now()));
-        let mut states = self.states.borrow_mut();
-        let entry = states.vacant_entry();
-        let id = entry.key();
+        let add = || self.queue.add(state.peer.into(), Instant::now());
+        let eviction_entry = eviction_entry.unwrap_or_else(add);
+        let id = self.states.borrow_mut().insert(state.clone());
         let is_chosen = eviction_entry.attach(self.worker, id);
-        let state = Rc::new(ConnectionState::new(id, peer, requests, self.stats.clone(), eviction_entry));
-        entry.insert(state.clone());
-        drop(states);
+        state.set_eviction_entry(eviction_entry);
         if is_chosen {
             state.ask(ConnectionRequest::Evict);
         }
-        if let Some(request) = self.pending_request.get() {
-            state.ask(request);
-        }
-        Registration { registry: self.clone(), state }
+        Registration { registry: self.clone(), id }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -131,12 +131,12 @@ impl Drop for Registry {
 #[derive(Debug)]
 pub struct Registration {
     registry: Rc<Registry>,
-    pub state: Rc<ConnectionState>,
+    id: usize,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.states.borrow_mut().remove(self.state.id);
+        self.registry.states.borrow_mut().remove(self.id);
     }
 }
 
@@ -154,7 +154,20 @@ mod tests {
         (Rc::new(Registry::new(Arc::new(WorkerStats::new(memory, 1)), queue.clone(), notify)), chosen)
     }
 
-    fn work_on(entered: &Registration) {
+    /// A registered connection.
+    struct Registered {
+        id: usize,
+        state: Rc<ConnectionState>,
+        _registration: Registration,
+    }
+
+    fn register(registry: &Rc<Registry>) -> Registered {
+        let state = registry.new_state(None, 0);
+        let registration = registry.register(state.clone(), None);
+        Registered { id: registration.id, state, _registration: registration }
+    }
+
+    fn work_on(entered: &Registered) {
         entered.state.begin_request(Instant::now());
         entered.state.begin_response(Instant::now(), 1);
         entered.state.end_response();
@@ -176,7 +189,7 @@ mod tests {
     fn idle_longest_then_incomplete_longest_gives_way() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connections: Vec<_> = (0..5).map(|_| registry.register(None, 0, None)).collect();
+        let connections: Vec<_> = (0..5).map(|_| register(&registry)).collect();
         work_on(&connections[0]);
         connections[3].state.begin_request(Instant::now());
         connections[1].state.begin_request(Instant::now());
@@ -195,7 +208,7 @@ mod tests {
     #[test]
     fn incomplete_requests_are_over_when_done_or_gone() {
         let (registry, _) = registry(&Arc::default());
-        let [idle, done, gone] = [(); 3].map(|()| registry.register(None, 0, None));
+        let [idle, done, gone] = [(); 3].map(|()| register(&registry));
         assert!(!registry.has_incomplete(Instant::now()));
         done.state.begin_request(Instant::now());
         gone.state.begin_body();
@@ -214,7 +227,7 @@ mod tests {
     #[test]
     fn later_request_on_the_same_connection_is_not_waited_for() {
         let (registry, _) = registry(&Arc::default());
-        let entered = registry.register(None, 0, None);
+        let entered = register(&registry);
         let time = Instant::now();
         entered.state.begin_request(time);
         assert!(registry.has_incomplete(time));
@@ -226,7 +239,7 @@ mod tests {
     #[test]
     fn response_being_sent_stays_and_everything_else_is_handed_off() {
         let (registry, _) = registry(&Arc::default());
-        let [sending, closing, body] = [(); 3].map(|()| registry.register(None, 0, None));
+        let [sending, closing, body] = [(); 3].map(|()| register(&registry));
         sending.state.begin_response(Instant::now(), 1);
         closing.state.begin_linger();
         assert!(registry.has_more_to_hand_off());
@@ -245,12 +258,12 @@ mod tests {
     fn eviction_of_an_ended_connection_spares_its_successor() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let ended = registry.register(None, 0, None);
+        let ended = register(&registry);
         assert!(queue.evict().is_some());
         drop(ended);
-        let successor = registry.register(None, 0, None);
+        let successor = register(&registry);
         let id = chosen.try_recv().unwrap();
-        assert_eq!(id, successor.state.id);
+        assert_eq!(id, successor.id);
         registry.evict(id);
         assert_eq!(successor.state.pending_request(), None);
     }
@@ -259,7 +272,7 @@ mod tests {
     fn pipelined_request_gives_way_after_the_response_before() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connection = registry.register(None, 0, None);
+        let connection = register(&registry);
         connection.state.begin_request(Instant::now());
         connection.state.begin_body();
         connection.state.begin_response(Instant::now(), 1);
@@ -273,7 +286,7 @@ mod tests {
     fn connections_that_move_away_do_not_give_way() {
         let queue = Arc::default();
         let (registry, chosen) = registry(&queue);
-        let connections = [registry.register(None, 0, None), registry.register(None, 0, None)];
+        let connections = [register(&registry), register(&registry)];
         registry.move_away(1);
         assert_eq!(evict(&queue, &registry, &chosen), Some(1));
         assert_eq!(evict(&queue, &registry, &chosen), None);

@@ -143,14 +143,15 @@ impl Dispatcher {
             // If the handoff has ended, this closes the connection.
             return Ok(if sent.is_ok() { Dispatched::HandedOff } else { Dispatched::Closed });
         }
-        // Added here, so that it counts for its peer before its worker serves it.
-        connection.eviction_entry = Some(self.evictions.add(connection.peer.into(), Instant::now()));
         while let Some(i) = set.least_loaded_or(accepting) {
             let worker = &set.workers[i];
             worker.stats.connection_assigned();
             if accepting.is_some_and(|accepting| Arc::ptr_eq(accepting, &worker.stats)) {
                 return Err(connection);
             }
+            // Counts for its peer from now on, although its worker is not serving it yet.
+            let add = || self.evictions.add(connection.peer.into(), Instant::now());
+            connection.eviction_entry.get_or_insert_with(add);
             match worker.commands.send(Command::Serve(connection)) {
                 Ok(()) => return Ok(Dispatched::ToWorker),
                 Err(SendError(Command::Serve(returned))) => {
@@ -262,7 +263,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
-    use crate::stats::SharedStats;
+    use crate::{connection::Peer, stats::SharedStats};
 
     fn connection() -> DetachedConnection {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -317,6 +318,17 @@ mod tests {
         dispatcher.dispatch_preferring(&handles[1].stats, connection());
         dispatcher.dispatch_preferring(&handles[2].stats, connection());
         assert_eq!(counts(&handles), [2, 2, 3]);
+    }
+
+    #[test]
+    fn connection_that_waits_for_its_worker_can_be_evicted() {
+        let (handles, _receivers) = handles::<2>();
+        let dispatcher = Dispatcher::default();
+        dispatcher.set_workers(handles.to_vec());
+        let own = dispatcher.dispatch_preferring(&handles[0].stats, connection());
+        assert!(own.is_some() && dispatcher.evict().is_none());
+        assert!(dispatcher.dispatch_preferring(&handles[0].stats, connection()).is_none());
+        assert_eq!(dispatcher.evict(), Some(Evicted { peer: Peer::Unix, held: 1 }));
     }
 
     #[test]

@@ -35,8 +35,8 @@ async fn long_response_is_sent_with_one_write() {
     let fields = format!("host: h\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
     write!(far, "POST /pixel HTTP/1.1\r\n{fields}\r\n{body}").unwrap();
     let context = context();
-    let registration = context.connections.register(None, 0, None);
-    let mut path = FastPath::new(connection.socket.into_stream(), Vec::new(), context, registration);
+    let state = context.connections.new_state(None, 0);
+    let mut path = FastPath::new(connection.socket.into_stream(), Vec::new(), context, state);
     let mut cx = TaskContext::from_waker(Waker::noop());
     assert!(matches!(path.poll_requests(&mut cx), Poll::Ready(Ok(()))));
     assert!(path.unsent.is_none());
