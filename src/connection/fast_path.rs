@@ -11,17 +11,13 @@ use std::{
     future::Future,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::{Context as TaskContext, Poll, ready},
 };
 
 use bytes::Buf;
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    task,
-    time::Instant,
-};
+use tokio::{task, time::Instant};
 
 use super::{
     body_decoder::ReceivedBody,
@@ -173,28 +169,30 @@ impl FastPath {
         }
         let mut buffers = context.buffers.borrow_mut();
         let Buffers { input, output } = &mut *buffers;
-        let mut input = ReadBuf::new(input);
+        let mut received = 0;
         if self.is_parsed {
-            match Pin::new(&mut self.stream).poll_read(cx, &mut input) {
+            received = match self.stream.poll_receive(cx, input) {
                 Poll::Pending => return self.poll_asked(cx),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NextStep::Log(error))),
-                Poll::Ready(Ok(())) if input.filled().is_empty() => {
+                Poll::Ready(Ok(0)) => {
                     drop(buffers);
                     return self.end_input();
                 }
-                Poll::Ready(Ok(())) => context.stats.received(input.filled().len()),
-            }
+                Poll::Ready(Ok(received)) => received,
+            };
+            context.stats.received(received);
             // If the buffer is full, there may be more input. Other connections proceed before it is read.
-            self.has_more = input.remaining() == 0;
+            self.has_more = received == input.len();
         }
+        let input = &input[..received];
         let now = Instant::now();
         let begun = if self.state.phase() == Phase::Idle { now } else { self.state.begun() };
         let mut unread = Vec::new();
         let input = if self.unread.is_empty() {
-            input.filled()
+            input
         } else {
             unread = std::mem::take(&mut self.unread);
-            unread.extend_from_slice(input.filled());
+            unread.extend_from_slice(input);
             &unread
         };
         let Batch { rest, responses, last, end } = self.respond_to_all(input, output, now);
@@ -315,6 +313,8 @@ impl FastPath {
     }
 
     /// Appends the response to `output` if the body is a pixel. Returns any other response.
+    #[allow(clippy::inline_always)] // saves a hundredth of the instructions
+    #[inline(always)]
     fn accept(
         &self,
         head: &RequestHead,

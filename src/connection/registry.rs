@@ -53,7 +53,7 @@ impl Registry {
     /// it can be evicted.
     pub fn register(
         self: &Rc<Self>,
-        state: Rc<ConnectionState>,
+        state: &Rc<ConnectionState>,
         eviction_entry: Option<EvictionEntry>,
     ) -> Registration {
         let add = || self.queue.add(state.peer.into(), Instant::now());
@@ -163,7 +163,7 @@ mod tests {
 
     fn register(registry: &Rc<Registry>) -> Registered {
         let state = registry.new_state(None, 0);
-        let registration = registry.register(state.clone(), None);
+        let registration = registry.register(&state, None);
         Registered { id: registration.id, state, _registration: registration }
     }
 

@@ -57,7 +57,7 @@ fn attach(connection: DetachedConnection, context: Rc<Context>) -> (FastPath, Op
 }
 
 fn register(mut path: FastPath, eviction_entry: Option<EvictionEntry>) -> FastPath {
-    let registration = path.context.connections.register(path.state.clone(), eviction_entry);
+    let registration = path.context.connections.register(&path.state, eviction_entry);
     path.registration = Some(registration);
     path
 }

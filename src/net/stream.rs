@@ -150,41 +150,39 @@ fn not_registered() -> io::Error {
     io::Error::other("epoll has not taken the connection")
 }
 
-/// Appends received bytes to `buf`, and returns their number, 0 at the end (recv(2)).
-fn receive(socket: impl AsFd, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-    // The buffers of the workers are initialized already.
-    let (length, _) = recv(socket, buf.initialize_unfilled(), RecvFlags::empty())?;
-    buf.advance(length);
-    Ok(length)
-}
-
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let length = ready!(self.get_mut().poll_receive(cx, buf.initialize_unfilled()))?;
+        buf.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream {
+    /// Receives bytes into `buf`, and returns their number, 0 at the end of the input (recv(2)).
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            match &this.0 {
+            match &self.0 {
                 EpollState::Unregistered(fd) => {
                     let budget = ready!(coop::poll_proceed(cx));
-                    match receive(fd, buf) {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                            this.register(Interest::READABLE)?;
-                        }
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    match recv(fd, &mut *buf, RecvFlags::empty()) {
+                        Err(Errno::WOULDBLOCK) => self.register(Interest::READABLE)?,
+                        Err(Errno::INTR) => {}
                         result => {
                             budget.made_progress();
-                            return Poll::Ready(result.map(drop));
+                            return Poll::Ready(Ok(result?.0));
                         }
                     }
                 }
                 EpollState::Read(watched) | EpollState::ReadWrite(watched) => {
                     let mut ready = ready!(watched.poll_read_ready(cx))?;
-                    match ready.try_io(|fd| receive(fd, buf)) {
+                    match ready.try_io(|fd| Ok(recv(fd, &mut *buf, RecvFlags::empty())?.0)) {
                         Ok(Ok(length)) => {
                             // A short read has emptied the socket, so the next read waits for epoll.
-                            if 0 < length && 0 < buf.remaining() {
+                            if 0 < length && length < buf.len() {
                                 ready.clear_ready();
                             }
-                            return Poll::Ready(Ok(()));
+                            return Poll::Ready(Ok(length));
                         }
                         Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
                         Ok(Err(error)) => return Poll::Ready(Err(error)),
@@ -195,9 +193,7 @@ impl AsyncRead for Stream {
             }
         }
     }
-}
 
-impl Stream {
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
