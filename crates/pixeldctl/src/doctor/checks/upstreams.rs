@@ -78,11 +78,16 @@ fn unix_server(seen: &Seen, group: &Group, path: &str) -> Probe<Option<Finding>>
         }));
     };
     let finding = Finding::problem(format!("nginx sends pixels to {path}, where {what}"))
-        .evidence(format!("nginx -T: upstream {}: server {server}", group.name))
-        .fix(format!("sudo grep -rnF {server} /etc/nginx"))
-        .fix(format!("# write there: unix:{}", own.first().unwrap_or(&"/run/pixeld/http.sock")))
-        .fix(RELOAD);
-    Ok(Some(finding))
+        .evidence(format!("nginx -T: upstream {}: server {server}", group.name));
+    let pixeld = own.first().unwrap_or(&"/run/pixeld/http.sock");
+    Ok(Some(if *pixeld == path {
+        finding.fix("sudo systemctl start pixeld.service")
+    } else {
+        finding
+            .fix(format!("sudo grep -rnF {server} /etc/nginx"))
+            .fix(format!("# write there: unix:{pixeld}"))
+            .fix(RELOAD)
+    }))
 }
 
 /// Returns the path of a socket that listens, from its line in `/proc/net/unix`.
@@ -278,6 +283,15 @@ mod tests {
         for server in ["unix:/run/pixeld/http.sock", "127.0.0.1:8000", "10.77.0.20:8000"] {
             check(server, None, FindingState::Ok);
         }
+    }
+
+    #[test]
+    fn stopped_pixeld_has_a_start_as_its_fix() {
+        let mut facts = healthy();
+        group(&mut facts).servers = vec!["unix:/run/pixeld/http.sock".into()];
+        let seen = Seen { facts: &facts, own: Vec::new(), states: Vec::new(), sockets: Ok(String::new()) };
+        let finding = only(compare(&seen, facts.nginx.as_ref().unwrap()), FindingState::Problem);
+        assert_eq!(finding.fix, ["sudo systemctl start pixeld.service"]);
     }
 
     #[test]
