@@ -97,6 +97,13 @@ mod tests {
         finding::FindingState,
     };
 
+    /// Returns what is wrong beside the daemon, which runs.
+    fn second(facts: &Facts, state: FindingState) -> Finding {
+        let mut findings = daemon(facts).unwrap();
+        assert_eq!((findings.len(), findings[1].state), (2, state), "{findings:#?}");
+        findings.remove(1)
+    }
+
     #[test]
     fn missing_daemon_is_a_finding() {
         let mut facts = healthy();
@@ -112,35 +119,22 @@ mod tests {
     fn drained_daemon_finding_has_caller_and_time() {
         let mut facts = healthy();
         facts.daemon.as_mut().unwrap().stats.state = ServiceState::Drained;
-        let by_whom = |facts: &Facts| {
-            let findings = daemon(facts).unwrap();
-            assert_eq!((findings.len(), findings[1].state), (2, FindingState::Warning), "{findings:#?}");
-            assert_eq!(findings[1].fix, ["sudo pixeldctl resume"]);
-            findings[1].evidence.clone()
-        };
-        assert_eq!(by_whom(&facts), "pixeldctl status");
+        assert_eq!(second(&facts, FindingState::Warning).evidence, "pixeldctl status");
         let act = Attribution { by: "root (pid 7)".into(), at_unix_ms: 1_800_000_000_000 };
         facts.daemon.as_mut().unwrap().stats.drained_by = Some(act);
-        let evidence = by_whom(&facts);
+        let Finding { evidence, fix, .. } = second(&facts, FindingState::Warning);
         assert!(evidence.contains("drained by root (pid 7) at ") && evidence.contains("2027"), "{evidence}");
+        assert_eq!(fix, ["sudo pixeldctl resume"]);
     }
 
     #[test]
-    fn accept_errors_are_problems() {
+    fn accept_error_and_changed_unit_are_reported() {
         let mut facts = healthy();
         let error = "unix:/run/pixeld/http.sock: Permission denied (os error 13)";
         facts.daemon.as_mut().unwrap().stats.accept_errors = vec![error.into()];
-        let findings = daemon(&facts).unwrap();
-        assert_eq!((findings.len(), findings[1].state), (2, FindingState::Problem));
-        assert!(findings[1].summary.contains(error), "{findings:#?}");
-    }
-
-    #[test]
-    fn unit_changed_on_disk_is_reported() {
+        assert!(second(&facts, FindingState::Problem).summary.contains(error));
         let mut facts = healthy();
         change_units(&mut facts, "ActiveState", "NeedDaemonReload=yes\nActiveState");
-        let findings = daemon(&facts).unwrap();
-        assert_eq!(findings[1].state, FindingState::Warning);
-        assert_eq!(findings[1].fix[0], "sudo systemctl daemon-reload");
+        assert_eq!(second(&facts, FindingState::Warning).fix[0], "sudo systemctl daemon-reload");
     }
 }

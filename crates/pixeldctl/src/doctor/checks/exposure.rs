@@ -155,74 +155,48 @@ mod tests {
     const ALLOW: &str = "IPAddressAllow=127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.0/16 fc00::/7 172.16.0.0/12";
 
     #[test]
-    fn unit_open_to_the_world_is_a_problem() {
-        let mut facts = healthy();
-        only(exposure(&facts), FindingState::Ok);
-        for open in ["0.0.0.0/0 ::/0", "127.0.0.0/8 128.0.0.0/1", "2000::/3"] {
-            change_units(&mut facts, ALLOW, &format!("IPAddressAllow={open}"));
-            let finding = only(exposure(&facts), FindingState::Problem);
-            assert!(finding.evidence.contains(open) && finding.fix[1].contains("IPAddressDeny=any"));
-        }
-        change_units(&mut facts, "IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=");
-        assert!(only(exposure(&facts), FindingState::Problem).summary.contains("any address"));
-    }
+    fn tcp_unit_without_an_effective_filter_is_a_problem() {
+        const COUNTED: &str = "IPAccounting=yes\nIPIngressBytes=120";
+        const TCP_LISTENS: &str = "Listen=[::]:8000 (Stream)\n";
+        const IS_ACTIVE: &str = "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active";
 
-    #[test]
-    fn filter_not_in_effect_is_a_problem() {
         let mut facts = healthy();
-        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
-        let finding = only(exposure(&facts), FindingState::Problem);
-        assert!(finding.evidence.contains("IPIngressBytes=[no data]"), "{finding:#?}");
-        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=0");
         only(exposure(&facts), FindingState::Ok);
+        let open = "IPAddressAllow=0.0.0.0/0 ::/0";
+        for (from, to, expected) in [
+            (ALLOW, open, Some("IPAddressAllow=0.0.0.0/0")),
+            (ALLOW, "IPAddressAllow=127.0.0.0/8 128.0.0.0/1", Some("128.0.0.0/1")),
+            (ALLOW, "IPAddressAllow=2000::/3", Some("2000::/3")),
+            // A named host is not the world.
+            (ALLOW, "IPAddressAllow=10.0.0.0/16 203.0.113.7/32", None),
+            ("IPAddressDeny=0.0.0.0/0 ::/0", "IPAddressDeny=", Some("any address")),
+            ("IPIngressBytes=120", "IPIngressBytes=0", None),
+            ("IPIngressBytes=120", "IPIngressBytes=[no data]", Some("IPIngressBytes=[no data]")),
+            // A private address needs no filter, and an inactive unit neither.
+            (TCP_LISTENS, "Listen=10.0.0.5:8000 (Stream)\nIPIngressBytes=[no data]\n", None),
+            (&format!("{TCP_LISTENS}{ALLOW}"), &format!("Listen=10.0.0.5:8000 (Stream)\n{open}"), None),
+            (IS_ACTIVE, &IS_ACTIVE.replace("=active", "=inactive"), None),
+        ] {
+            change_units(&mut facts, from, to);
+            let state = if expected.is_some() { FindingState::Problem } else { FindingState::Ok };
+            let finding = only(exposure(&facts), state);
+            let said = finding.summary + &finding.evidence;
+            assert!(said.contains(expected.unwrap_or_default()), "{to}: {said}");
+        }
+        change_units(&mut facts, COUNTED, "IPAccounting=no\nIPIngressBytes=[no data]");
+        assert!(exposure(&facts).is_err(), "a filter that is not counted is not called safe");
     }
 
     #[test]
     fn filter_from_before_a_reload_is_not_called_missing() {
         let mut facts = healthy();
-        change_units(&mut facts, "IPIngressBytes=120", "IPIngressBytes=[no data]");
-        facts.units.as_mut().unwrap().set_loaded(7);
-        only(exposure(&facts), FindingState::Problem);
-        let shown = "IPIngressBytes=[no data]\nInactiveExitTimestampMonotonic=6";
-        change_units(&mut facts, "IPIngressBytes=120", shown);
-        only(exposure(&facts), FindingState::Problem);
-        facts.units.as_mut().unwrap().set_loaded(7);
-        assert!(exposure(&facts).is_err());
-    }
-
-    #[test]
-    fn filter_of_a_private_address_need_not_be_in_effect() {
-        let mut facts = healthy();
-        let shown = "Listen=[::]:8000 (Stream)\n".to_owned() + ALLOW;
-        let private = format!("Listen=10.0.0.5:8000 (Stream)\nIPIngressBytes=[no data]\n{ALLOW}");
-        change_units(&mut facts, &shown, &private);
-        only(exposure(&facts), FindingState::Ok);
-    }
-
-    #[test]
-    fn filter_without_accounting_is_not_called_safe() {
-        let mut facts = healthy();
-        let counters = "IPAccounting=yes\nIPIngressBytes=120";
-        change_units(&mut facts, counters, "IPAccounting=no\nIPIngressBytes=[no data]");
-        assert!(exposure(&facts).is_err());
-    }
-
-    #[test]
-    fn named_allowed_host_is_not_the_world() {
-        let mut facts = healthy();
-        change_units(&mut facts, ALLOW, "IPAddressAllow=10.0.0.0/16 203.0.113.7/32");
-        only(exposure(&facts), FindingState::Ok);
-    }
-
-    #[test]
-    fn inactive_or_private_open_unit_is_fine() {
-        let mut facts = healthy();
-        let open = "Listen=[::]:8000 (Stream)\nIPAddressAllow=0.0.0.0/0 ::/0\nOld";
-        let shown = format!("Listen=[::]:8000 (Stream)\n{ALLOW}");
-        change_units(&mut facts, &shown, &open.replace("[::]", "10.0.0.5"));
-        only(exposure(&facts), FindingState::Ok);
-        change_units(&mut facts, &shown, open);
-        only(exposure(&facts), FindingState::Problem);
+        let no_data = "IPIngressBytes=[no data]";
+        for (opened, is_known) in [("", true), ("8", true), ("6", false)] {
+            let shown = format!("{no_data}\nInactiveExitTimestampMonotonic={opened}");
+            change_units(&mut facts, "IPIngressBytes=120", &shown);
+            facts.units.as_mut().unwrap().set_loaded(7);
+            assert_eq!(exposure(&facts).is_ok(), is_known, "{opened}");
+        }
     }
 
     #[test]

@@ -97,88 +97,62 @@ mod tests {
         finding::FindingState,
     };
 
-    const SOCKET: &str = "Id=pixeld.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
-    const TCP_SOCKET: &str =
-        "Id=pixeld-tcp.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
-
-    #[test]
-    fn socket_that_is_not_enabled_is_reported() {
+    /// A host with a socket unit in this state.
+    fn with_unit(name: &str, active: &str, enabled: &str, more: &str) -> Facts {
+        let shown = |active: &str, enabled: &str, more: &str| {
+            format!("Id={name}\nLoadState=loaded\nActiveState={active}\nUnitFileState={enabled}\n{more}")
+        };
         let mut facts = healthy();
-        only(sockets(&facts), FindingState::Ok);
-        change_units(&mut facts, SOCKET, &SOCKET.replace("enabled", "disabled"));
-        let finding = only(sockets(&facts), FindingState::Warning);
-        assert_eq!(finding.evidence, "pixeld.socket: UnitFileState=disabled");
-        assert_eq!(finding.fix[0], "sudo systemctl enable pixeld.service");
+        change_units(&mut facts, &shown("active", "enabled", ""), &shown(active, enabled, more));
+        facts
     }
 
     #[test]
-    fn socket_that_does_not_listen_is_a_problem() {
+    fn needed_socket_that_does_not_listen_for_pixeld_is_reported() {
+        let check = |active: &str, enabled: &str, more: &str, state| {
+            only(sockets(&with_unit(NEEDED[0], active, enabled, more)), state)
+        };
+        let enable = "sudo systemctl enable pixeld.service";
+        check("active", "enabled", "", FindingState::Ok);
+        let disabled = check("active", "disabled", "", FindingState::Warning);
+        assert_eq!(disabled.evidence, "pixeld.socket: UnitFileState=disabled");
+        assert_eq!(disabled.fix[0], enable);
+        let failed = check("failed", "enabled", "Result=trigger-limit-hit\n", FindingState::Problem);
+        assert!(failed.evidence.contains("trigger-limit-hit"), "{failed:?}");
+        let masked = check("inactive", "masked", "", FindingState::Problem);
+        assert_eq!(masked.fix[..2], ["sudo systemctl unmask pixeld.socket", enable]);
+        let foreign = check("active", "enabled", "Triggers=other.service\n", FindingState::Problem);
+        assert!(foreign.evidence.contains("other.service"), "{foreign:?}");
+
         let mut facts = healthy();
-        let failed = SOCKET.replace("=active", "=failed") + "\nResult=trigger-limit-hit";
-        change_units(&mut facts, SOCKET, &failed);
-        assert!(only(sockets(&facts), FindingState::Problem).evidence.contains("trigger-limit-hit"));
-        change_units(&mut facts, SOCKET, &SOCKET.replace("=loaded", "=not-found"));
-        let missing = only(sockets(&facts), FindingState::Problem);
-        assert!(missing.summary.contains("not installed"));
-        assert!(missing.fix[0].contains("the package pixeld"), "{:?}", missing.fix);
-        assert!(missing.fix.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.fix);
-        let masked = SOCKET.replace("=active", "=inactive").replace("enabled", "masked");
-        change_units(&mut facts, SOCKET, &masked);
-        assert_eq!(
-            only(sockets(&facts), FindingState::Problem).fix[0],
-            "sudo systemctl unmask pixeld.socket"
+        change_units(
+            &mut facts,
+            "Id=pixeld.socket\nLoadState=loaded",
+            "Id=pixeld.socket\nLoadState=not-found",
         );
-    }
-
-    #[test]
-    fn sockets_of_the_system_are_not_those_of_a_user() {
-        let mut facts = healthy();
-        change_units(&mut facts, SOCKET, &SOCKET.replace("=active", "=inactive"));
-        only(sockets(&facts), FindingState::Problem);
+        let missing = only(sockets(&facts), FindingState::Problem);
+        assert!(missing.summary.contains("not installed") && missing.fix[0].contains("the package pixeld"));
+        assert!(missing.fix.contains(&"sudo systemctl enable pixeld.socket".into()), "{:?}", missing.fix);
         facts.main_pid = None;
-        assert!(sockets(&facts).is_err());
+        assert!(sockets(&facts).is_err(), "the sockets of the system are not those of a user");
     }
 
     #[test]
-    fn socket_of_another_service_is_a_problem() {
-        let mut facts = healthy();
-        let other = format!("{SOCKET}\nTriggers=other.service\nOld");
-        change_units(&mut facts, &format!("{SOCKET}\nTriggers"), &other);
-        assert!(only(sockets(&facts), FindingState::Problem).evidence.contains("other.service"));
-    }
-
-    #[test]
-    fn half_enabled_admin_socket_is_a_problem() {
-        let socket = TCP_SOCKET.replace("-tcp", "-admin");
-        let mut facts = healthy();
-        let state = |active: &str, enabled: &str| {
-            socket.replace("=active", &format!("={active}")).replace("enabled", enabled)
-        };
-        assert!(!only(sockets(&facts), FindingState::Ok).evidence.contains("admin"));
-        for off in ["disabled", "masked"] {
-            change_units(&mut facts, &socket, &state("inactive", off));
-            let finding = only(sockets(&facts), FindingState::Ok);
-            assert!(finding.evidence.contains("pixeld-admin.socket: disabled"), "{}", finding.evidence);
+    fn half_enabled_optional_socket_is_reported() {
+        for (name, unused) in [(TCP, "pixeld-tcp.socket: not used"), (ADMIN, "pixeld-admin.socket: disabled")]
+        {
+            let check = |active: &str, enabled: &str, state| {
+                only(sockets(&with_unit(name, active, enabled, "")), state)
+            };
+            assert!(!check("active", "enabled", FindingState::Ok).evidence.contains(unused));
+            for off in ["disabled", "masked"] {
+                let finding = check("inactive", off, FindingState::Ok);
+                assert!(finding.evidence.contains(unused), "{}", finding.evidence);
+            }
+            let finding = check("active", "disabled", FindingState::Warning);
+            assert_eq!(finding.fix, [format!("sudo systemctl enable {name}")]);
+            let finding = check("inactive", "enabled", FindingState::Problem);
+            assert_eq!(finding.fix, ["sudo systemctl restart pixeld.service"]);
         }
-        change_units(&mut facts, &socket, &state("active", "disabled"));
-        let finding = only(sockets(&facts), FindingState::Warning);
-        assert_eq!(finding.fix, ["sudo systemctl enable pixeld-admin.socket"]);
-        change_units(&mut facts, &socket, &state("inactive", "enabled"));
-        let finding = only(sockets(&facts), FindingState::Problem);
-        assert_eq!(finding.fix, ["sudo systemctl restart pixeld.service"]);
-    }
-
-    #[test]
-    fn half_enabled_tcp_socket_is_a_problem() {
-        let mut facts = healthy();
-        let state = |active: &str, enabled: &str| {
-            TCP_SOCKET.replace("=active", &format!("={active}")).replace("enabled", enabled)
-        };
-        change_units(&mut facts, TCP_SOCKET, &state("inactive", "disabled"));
-        assert!(only(sockets(&facts), FindingState::Ok).evidence.contains("not used"));
-        change_units(&mut facts, TCP_SOCKET, &state("active", "disabled"));
-        only(sockets(&facts), FindingState::Warning);
-        change_units(&mut facts, TCP_SOCKET, &state("inactive", "enabled"));
-        only(sockets(&facts), FindingState::Problem);
     }
 }

@@ -241,18 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn proxy_pass_to_an_address_is_one_server() {
-        let nginx = parse_http("server { location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }");
-        let group = &nginx.unwrap().groups[0];
-        assert!(!group.is_block);
-        assert_eq!(group.servers, ["unix:/run/pixeld/http.sock"]);
-    }
-
-    #[test]
-    fn nginx_without_pixeld_is_ignored() {
-        let unavailable =
+    fn only_groups_of_pixeld_are_found() {
+        let nginx = parse_http(
+            "upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } \
+             location /p { proxy_pass http://unix:/run/pixeld/http.sock:/x; } }",
+        );
+        let groups = nginx.unwrap().groups;
+        assert_eq!((groups.len(), groups[0].is_block), (1, false), "{groups:#?}");
+        assert_eq!(groups[0].servers, ["unix:/run/pixeld/http.sock"]);
+        let other =
             parse_http("upstream a { server 10.0.0.1; } server { location / { proxy_pass http://a; } }");
-        assert!(unavailable.unwrap_err().0.contains("passes nothing to pixeld"));
+        assert!(other.unwrap_err().0.contains("passes nothing to pixeld"));
     }
 
     #[test]
@@ -267,26 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn user_is_configured_or_built_in() {
-        let user = |main: &str, build: &str| {
+    fn user_and_keepalive_are_configured_or_built_in() {
+        for (main, build, user, keeps_by_default) in [
+            ("user www-data;\n", "configure arguments: --user=nginx", "www-data", false),
+            ("user a b;\n", "", "a", false),
+            ("", "nginx version: nginx/1.29.6\nconfigure arguments: --user=nginx\n", "nginx", false),
+            ("", "nginx version: nginx/1.29.7\nconfigure arguments: --prefix=/x\n", "nobody", true),
+            ("", "nginx version: nginx/1.30.0 (Ubuntu)\n", "nobody", true),
+            ("", "nginx version: openresty/1.27.1.2\n", "nobody", false),
+        ] {
             let dump =
                 format!("# configuration file /n:\n{main}http {{ upstream pixeld {{ server a; }} }}\n");
-            understand(&printed(true, &dump, ""), build).unwrap().user
-        };
-        assert_eq!(user("user www-data;\n", "configure arguments: --user=nginx"), "www-data");
-        assert_eq!(user("user a b;\n", ""), "a");
-        assert_eq!(user("", "nginx version: nginx/1.26.3\nconfigure arguments: --user=nginx\n"), "nginx");
-        assert_eq!(user("", "configure arguments: --prefix=/x\n"), "nobody");
-    }
-
-    #[test]
-    fn new_versions_keep_connections_by_default() {
-        assert_eq!(parse_version("nginx version: nginx/1.30.0\n"), Some([1, 30, 0]));
-        assert_eq!(parse_version("nginx version: openresty/1.27.1.2\n"), None);
-        let keeps = |version: &str| {
-            let dump = "# configuration file /n:\nhttp { upstream pixeld { server a; } }\n";
-            understand(&printed(true, dump, ""), version).unwrap().keeps_by_default
-        };
-        assert!(keeps("nginx version: nginx/1.29.7") && !keeps("nginx version: nginx/1.29.6"));
+            let nginx = understand(&printed(true, &dump, ""), build).unwrap();
+            assert_eq!((nginx.user.as_str(), nginx.keeps_by_default), (user, keeps_by_default), "{build}");
+        }
     }
 }
