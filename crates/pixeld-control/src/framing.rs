@@ -152,15 +152,7 @@ pub async fn write(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{IoSlice, Read, Write},
-        mem::MaybeUninit,
-        os::unix::net,
-        time::Duration,
-    };
-
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    use tokio::time::timeout;
+    use std::{io::Write, os::unix::net};
 
     use super::*;
 
@@ -194,21 +186,6 @@ mod tests {
         assert_eq!(next(&mut reader).await.unwrap().unwrap(), "e.F");
         drop(near);
         assert!(next(&mut reader).await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn descriptors_of_unfinished_call_are_closed() {
-        let (near, mut reader) = pair();
-        let (mut read_end, write_end) = io::pipe().unwrap();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let passed = [write_end.as_fd()];
-        assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
-        sendmsg(&near, &[IoSlice::new(b"{")], &mut control, SendFlags::empty()).unwrap();
-        drop(write_end);
-        assert!(timeout(Duration::from_millis(10), next(&mut reader)).await.is_err());
-        assert_eq!(reader.buffer, b"{");
-        assert_eq!(read_end.read(&mut [0]).unwrap(), 0, "the last write end is closed");
     }
 
     #[tokio::test]

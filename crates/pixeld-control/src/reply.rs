@@ -6,35 +6,36 @@ use zlink::varlink_service;
 
 use super::types::ControlError;
 
-/// Any reply of a method, or an error of either interface.
-#[derive(Debug)]
-pub enum MethodReply {
-    Parameters(Value),
-    Service(varlink_service::Reply<'static>),
-    Error(ControlError),
-    ServiceError(varlink_service::Error<'static>),
+/// The error of a call, of either interface.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum CallFault {
+    Control(ControlError),
+    Service(varlink_service::Error<'static>),
 }
 
-impl MethodReply {
-    pub fn reply(parameters: &impl Serialize) -> Self {
-        Self::Parameters(to_value(parameters))
+impl From<ControlError> for CallFault {
+    fn from(error: ControlError) -> Self {
+        Self::Control(error)
     }
+}
 
-    pub fn interface_not_found(interface: &str) -> Self {
-        let interface = shorten(interface).into_owned().into();
-        Self::ServiceError(varlink_service::Error::InterfaceNotFound { interface })
+impl From<varlink_service::Error<'static>> for CallFault {
+    fn from(error: varlink_service::Error<'static>) -> Self {
+        Self::Service(error)
     }
+}
 
-    pub fn method_not_found(method: &str) -> Self {
-        Self::ServiceError(varlink_service::Error::MethodNotFound {
-            method: shorten(method).into_owned().into(),
-        })
-    }
+pub fn interface_not_found(interface: &str) -> CallFault {
+    varlink_service::Error::InterfaceNotFound { interface: shorten(interface).into_owned().into() }.into()
+}
 
-    pub fn invalid_parameter(parameter: &str) -> Self {
-        let parameter = shorten(parameter).into_owned().into();
-        Self::ServiceError(varlink_service::Error::InvalidParameter { parameter })
-    }
+pub fn method_not_found(method: &str) -> CallFault {
+    varlink_service::Error::MethodNotFound { method: shorten(method).into_owned().into() }.into()
+}
+
+pub fn invalid_parameter(parameter: &str) -> CallFault {
+    varlink_service::Error::InvalidParameter { parameter: shorten(parameter).into_owned().into() }.into()
 }
 
 /// Bytes of what a client sent that are repeated to it or to the log.
@@ -55,18 +56,4 @@ pub fn shorten(text: &str) -> Cow<'_, str> {
 /// Converts to JSON, which cannot fail for these types: they have no maps with non-string keys.
 pub fn to_value(reply: &impl Serialize) -> Value {
     serde_json::to_value(reply).unwrap_or(Value::Null)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_name_is_cut_at_a_character_boundary() {
-        let name = "é".repeat(MAX_ECHO);
-        let short = shorten(&name);
-        assert!(short.len() <= MAX_ECHO && short.len() > MAX_ECHO - 8, "{}", short.len());
-        assert!(short.ends_with("é…"));
-        assert_eq!(shorten("é"), "é");
-    }
 }

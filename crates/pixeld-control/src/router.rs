@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE, MAX_WORKERS,
     framing::AnyCall,
     handler::{Change, Claim, ControlHandler, PeerCredentials, Query},
-    reply::{MethodReply, shorten},
+    reply::{CallFault, interface_not_found, invalid_parameter, method_not_found, shorten, to_value},
     sanitize,
     subscription::Subscription,
     types::{ControlError, EventsReply, Level},
@@ -89,17 +89,11 @@ const METHODS: [(&str, Method, &[&str], Requires); 12] = [
     ("Identify", Method::Identify, &["user", "command"], Requires::WriteAccess),
 ];
 
-/// The response to a call: one reply, or an endless stream.
+/// The response to a call: the parameters of one reply, or an endless stream.
 #[derive(Debug)]
 pub enum Routed<E> {
-    Reply(MethodReply),
+    Reply(Value),
     Stream(Subscription<E>),
-}
-
-impl<E> From<MethodReply> for Routed<E> {
-    fn from(reply: MethodReply) -> Self {
-        Self::Reply(reply)
-    }
 }
 
 /// Validates calls and passes them to their handler.
@@ -110,22 +104,24 @@ pub struct MethodRouter<O> {
 }
 
 impl<O: ControlHandler> MethodRouter<O> {
-    pub async fn route(&self, call: &Call<AnyCall>, caller: &mut PeerCredentials) -> Routed<O::Events> {
+    pub async fn route(
+        &self,
+        call: &Call<AnyCall>,
+        caller: &mut PeerCredentials,
+    ) -> Result<Routed<O::Events>, CallFault> {
         let none = Map::new();
         let AnyCall { method, parameters } = call.method();
         let parameters = match parameters {
             Value::Null => &none,
             Value::Object(parameters) => parameters,
-            _ => return MethodReply::invalid_parameter("parameters").into(),
+            _ => return Err(invalid_parameter("parameters")),
         };
-        let Some((interface, method)) = method.rsplit_once('.') else {
-            return MethodReply::method_not_found(method).into();
-        };
+        let Some((interface, name)) = method.rsplit_once('.') else { return Err(method_not_found(method)) };
         match interface {
-            INTERFACE => self.route_control(method, parameters, call, caller).await,
-            well_known::SERVICE => well_known::answer_service(method, parameters).into(),
-            well_known::SYSTEMD => self.route_systemd(method, parameters, caller).await.into(),
-            _ => MethodReply::interface_not_found(interface).into(),
+            INTERFACE => self.route_control(name, parameters, call, caller).await,
+            well_known::SERVICE => well_known::answer_service(name, parameters).map(Routed::Reply),
+            well_known::SYSTEMD => self.route_systemd(name, parameters, caller).await.map(Routed::Reply),
+            _ => Err(interface_not_found(interface)),
         }
     }
 
@@ -135,26 +131,24 @@ impl<O: ControlHandler> MethodRouter<O> {
         parameters: &Map<String, Value>,
         call: &Call<AnyCall>,
         caller: &mut PeerCredentials,
-    ) -> Routed<O::Events> {
+    ) -> Result<Routed<O::Events>, CallFault> {
         let Some((_, method, known, requires)) = METHODS.iter().find(|(known, ..)| *known == name) else {
-            return MethodReply::method_not_found(&format!("{INTERFACE}.{name}")).into();
+            return Err(method_not_found(&format!("{INTERFACE}.{name}")));
         };
-        if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
-            return MethodReply::invalid_parameter(unknown).into();
-        }
+        ensure_known(parameters, known)?;
         if *requires == Requires::WriteAccess
             && let Some(refusal) = self.access.refusal()
         {
-            return MethodReply::Error(refusal).into();
+            return Err(refusal.into());
         }
         if *requires == Requires::More && !call.more() {
-            return MethodReply::ServiceError(varlink_service::Error::ExpectedMore).into();
+            return Err(varlink_service::Error::ExpectedMore.into());
         }
         if *requires != Requires::WriteAccess && call.oneway() {
             // A one-way call has no reply, so nothing is read.
-            return MethodReply::Parameters(Value::Null).into();
+            return Ok(Routed::Reply(Value::Null));
         }
-        self.call(*method, parameters, caller).await.unwrap_or_else(|error| MethodReply::Error(error).into())
+        Ok(self.call(*method, parameters, caller).await?)
     }
 
     async fn call(
@@ -165,11 +159,11 @@ impl<O: ControlHandler> MethodRouter<O> {
     ) -> Result<Routed<O::Events>, ControlError> {
         let change = match method {
             Method::Get(query) => {
-                return Ok(MethodReply::reply(&*self.handler.read(query).await?).into());
+                return Ok(Routed::Reply(to_value(&*self.handler.read(query).await?)));
             }
             Method::GetEvents => {
                 let (events, _) = self.handler.events();
-                return Ok(MethodReply::reply(&EventsReply { events }).into());
+                return Ok(Routed::Reply(to_value(&EventsReply { events })));
             }
             Method::WatchStats => return Ok(Routed::Stream(Subscription::stats(interval(parameters)?))),
             Method::WatchEvents => {
@@ -183,10 +177,11 @@ impl<O: ControlHandler> MethodRouter<O> {
             Method::Resume => Change::Resume,
             Method::Identify => {
                 caller.claim = claim(parameters)?;
-                return Ok(MethodReply::reply(&Map::new()).into());
+                return Ok(Routed::Reply(json!({})));
             }
         };
-        self.handler.change(change, caller.clone()).await.map(|changed| MethodReply::reply(&changed).into())
+        let changed = self.handler.change(change, caller.clone()).await?;
+        Ok(Routed::Reply(to_value(&changed)))
     }
 
     /// Routes a method of io.systemd.service.
@@ -195,33 +190,26 @@ impl<O: ControlHandler> MethodRouter<O> {
         method: &str,
         parameters: &Map<String, Value>,
         caller: &PeerCredentials,
-    ) -> MethodReply {
-        let known: &[&str] = if method == "SetLogLevel" { &["level"] } else { &[] };
-        if let Some(unknown) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
-            return MethodReply::invalid_parameter(unknown);
-        }
+    ) -> Result<Value, CallFault> {
+        ensure_known(parameters, if method == "SetLogLevel" { &["level"] } else { &[] })?;
         if matches!(method, "Reload" | "SetLogLevel") && self.access != Access::ReadWrite {
-            return MethodReply::ServiceError(varlink_service::Error::PermissionDenied);
+            return Err(varlink_service::Error::PermissionDenied.into());
         }
-        match method {
-            "Ping" => MethodReply::reply(&Map::new()),
-            "Reload" => self.change_for_systemd(Change::Reload { dry_run: false }, caller).await,
-            "SetLogLevel" => match well_known::level(parameters.get("level")) {
-                Ok(level) => self.change_for_systemd(Change::LogLevel(level), caller).await,
-                Err(()) => MethodReply::invalid_parameter("level"),
-            },
-            "GetEnvironment" => well_known::environment(),
-            _ => MethodReply::method_not_found(&format!("{}.{method}", well_known::SYSTEMD)),
-        }
+        let change = match method {
+            "Ping" => return Ok(json!({})),
+            "Reload" => Change::Reload { dry_run: false },
+            "SetLogLevel" => Change::LogLevel(well_known::level(parameters.get("level"))?),
+            "GetEnvironment" => return Ok(well_known::environment()),
+            _ => return Err(method_not_found(&format!("{}.{method}", well_known::SYSTEMD))),
+        };
+        self.handler.change(change, caller.clone()).await?;
+        Ok(json!({}))
     }
+}
 
-    /// Makes a change; returns an empty reply.
-    async fn change_for_systemd(&self, change: Change, caller: &PeerCredentials) -> MethodReply {
-        match self.handler.change(change, caller.clone()).await {
-            Ok(_) => MethodReply::reply(&Map::new()),
-            Err(error) => MethodReply::Error(error),
-        }
-    }
+fn ensure_known(parameters: &Map<String, Value>, known: &[&str]) -> Result<(), CallFault> {
+    let unknown = parameters.keys().find(|name| !known.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| Err(invalid_parameter(name)))
 }
 
 /// Returns a parameter that is set and not null.

@@ -24,7 +24,7 @@ use zlink::{Call, Reply};
 use super::{
     framing::{AnyCall, MessageReader, encode, write},
     handler::{ControlHandler, PeerCredentials, ServerFault},
-    reply::{MethodReply, shorten},
+    reply::shorten,
     router::{Access, MethodRouter, Routed},
     subscription::Subscription,
     sys,
@@ -196,11 +196,14 @@ impl<O: ControlHandler> ClientSession<O> {
                 match self.router.route(&call, &mut caller).await {
                     // A one-way call gets no reply.
                     _ if call.oneway() => {}
-                    Routed::Stream(subscription) => {
+                    Ok(Routed::Stream(subscription)) => {
                         drop(call);
                         return self.stream(subscription, &mut calls).await;
                     }
-                    Routed::Reply(reply) => self.write(encode_reply(&reply)?).await?,
+                    Ok(Routed::Reply(parameters)) => {
+                        self.write(encode(&Reply::new(Some(parameters)))?).await?;
+                    }
+                    Err(fault) => self.write(encode(&fault)?).await?,
                 }
             }
             // Calls that arrived together are in the buffer, and reading them never yields.
@@ -239,15 +242,6 @@ impl<O: ControlHandler> ClientSession<O> {
         self.state.is_writing.set(false);
         self.state.active.set(Instant::now());
         Ok(())
-    }
-}
-
-fn encode_reply(reply: &MethodReply) -> io::Result<Vec<u8>> {
-    match reply {
-        MethodReply::Parameters(parameters) => encode(&Reply::new(Some(parameters))),
-        MethodReply::Service(reply) => encode(&Reply::new(Some(reply))),
-        MethodReply::Error(error) => encode(error),
-        MethodReply::ServiceError(error) => encode(error),
     }
 }
 

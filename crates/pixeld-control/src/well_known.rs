@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use zlink::varlink_service::{self, Info, InterfaceDescription};
+use zlink::varlink_service;
 
 use super::{
     INTERFACE, VERSION,
     interface::DESCRIPTION,
-    reply::MethodReply,
-    types::{ControlError, Level},
+    reply::{CallFault, interface_not_found, invalid_parameter, method_not_found},
+    types::Level,
 };
 
 pub const SERVICE: &str = "org.varlink.service";
@@ -35,34 +35,31 @@ impl ServiceInfo {
 }
 
 /// Returns the reply to a method of `org.varlink.service`.
-pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> MethodReply {
+pub fn answer_service(method: &str, parameters: &Map<String, Value>) -> Result<Value, CallFault> {
     match method {
-        "GetInfo" => {
-            let interfaces = [SERVICE, SYSTEMD, INTERFACE];
-            match Info::new("pixeld", PRODUCT, VERSION, "man:pixeld-control(7)", interfaces) {
-                Ok(info) => MethodReply::Service(varlink_service::Reply::Info(info)),
-                Err(error) => MethodReply::Error(ControlError::Failed { reason: error.to_string() }),
-            }
+        "GetInfo" => Ok(json!({
+            "vendor": "pixeld",
+            "product": PRODUCT,
+            "version": VERSION,
+            "url": "man:pixeld-control(7)",
+            "interfaces": [SERVICE, SYSTEMD, INTERFACE],
+        })),
+        "GetInterfaceDescription" => {
+            let interface = parameters.get("interface").and_then(Value::as_str);
+            let description = match interface.ok_or_else(|| invalid_parameter("interface"))? {
+                INTERFACE => DESCRIPTION.to_owned(),
+                SYSTEMD => SYSTEMD_DESCRIPTION.to_owned(),
+                SERVICE => varlink_service::DESCRIPTION.to_string(),
+                unknown => return Err(interface_not_found(unknown)),
+            };
+            Ok(json!({ "description": description }))
         }
-        "GetInterfaceDescription" => match parameters.get("interface").and_then(Value::as_str) {
-            Some(INTERFACE) => described(DESCRIPTION),
-            Some(SYSTEMD) => described(SYSTEMD_DESCRIPTION),
-            Some(SERVICE) => MethodReply::Service(varlink_service::Reply::InterfaceDescription(
-                InterfaceDescription::from(varlink_service::DESCRIPTION),
-            )),
-            Some(unknown) => MethodReply::interface_not_found(unknown),
-            None => MethodReply::invalid_parameter("interface"),
-        },
-        _ => MethodReply::method_not_found(&format!("{SERVICE}.{method}")),
+        _ => Err(method_not_found(&format!("{SERVICE}.{method}"))),
     }
 }
 
-fn described(description: &str) -> MethodReply {
-    MethodReply::Parameters(json!({ "description": description }))
-}
-
 /// Converts a level of syslog(3); `None` means as configured.
-pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
+pub fn level(value: Option<&Value>) -> Result<Option<Level>, CallFault> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64() {
@@ -70,17 +67,17 @@ pub fn level(value: Option<&Value>) -> Result<Option<Level>, ()> {
             Some(4) => Ok(Some(Level::Warn)),
             Some(5..=6) => Ok(Some(Level::Info)),
             Some(7) => Ok(Some(Level::Debug)),
-            _ => Err(()),
+            _ => Err(invalid_parameter("level")),
         },
     }
 }
 
 /// The reply to GetEnvironment.
-pub fn environment() -> MethodReply {
+pub fn environment() -> Value {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
     let variables: Vec<_> =
         std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
-    MethodReply::Parameters(json!({ "environment": variables }))
+    json!({ "environment": variables })
 }
 
 #[cfg(test)]
