@@ -39,24 +39,3 @@ impl HostTarget {
         if targets.is_empty() { vec![Self::Local { socket }] } else { targets }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_have_host_names() {
-        let names = |hosts: &[&str]| -> Vec<_> {
-            let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-            HostTarget::all(&hosts, None).iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(names(&["c5", "admin@t2", ".host"]), ["c5", "t2", ".host"]);
-        assert_eq!(names(&[]), [".host"]);
-    }
-
-    #[test]
-    fn host_named_twice_is_asked_once() {
-        let hosts: Vec<_> = ["t2", ".host", "t2", "root@t2", ".host"].map(String::from).into();
-        assert_eq!(HostTarget::all(&hosts, None).len(), 3);
-    }
-}

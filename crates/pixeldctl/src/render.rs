@@ -249,10 +249,4 @@ mod tests {
         assert!(lines[2].starts_with("       a dozen") && lines[1].ends_with("words,"), "{text}");
         assert_eq!(lines[1..].iter().map(|line| &line[7..]).collect::<Vec<_>>().join(" "), list);
     }
-
-    #[test]
-    fn style_wraps_text_and_resets() {
-        assert_eq!(anstream::adapter::strip_str(&styled(BAD, "no")).to_string(), "no");
-        assert_ne!(styled(BAD, "no"), "no");
-    }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use pixeld_control::{CallError, ControlClient, EventInfo, ServiceState, Stats, WorkersReply};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     args::Purpose,
@@ -13,23 +13,27 @@ use super::{
     workers,
 };
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Status {
-    stats: Stats,
-    workers: WorkersReply,
-    events: Vec<EventInfo>,
+/// The replies of a daemon at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub stats: Stats,
+    pub workers: WorkersReply,
+    pub events: Vec<EventInfo>,
+}
+
+impl Status {
+    /// Queries what these statistics lack.
+    pub async fn complete(stats: Stats, client: &mut ControlClient) -> Result<Self, CallError> {
+        Ok(Self { stats, workers: client.workers().await?, events: client.events().await?.events })
+    }
 }
 
 /// `pixeldctl status`
 pub async fn run(options: &Options) -> Result<(), CommandErrors> {
-    let replies = fanout::ask(options, Purpose::Read, query).await;
-    replies.print_each(options, show)
-}
-
-async fn query(client: &mut ControlClient) -> Result<Status, CallError> {
-    let stats = client.stats().await?;
-    let workers = client.workers().await?;
-    Ok(Status { stats, workers, events: client.events().await?.events })
+    let replies = fanout::ask(options, Purpose::Read, async |client| {
+        Status::complete(client.stats().await?, client).await
+    });
+    replies.await.print_each(options, show)
 }
 
 fn show(status: &Status) -> String {

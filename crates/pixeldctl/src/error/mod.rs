@@ -251,17 +251,3 @@ impl CommandError {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn remote_error_is_shown_without_its_frame() {
-        let greeted = "*** Authorized users only ***\r\n\r\npixeldctl: it is so\nand so\nhint: sit down\n";
-        assert_eq!(without_frame(greeted), "it is so\nand so");
-        let by_ssh = "ssh: connect to host t2 port 22: No route to host\r\n";
-        assert_eq!(without_frame(by_ssh), "ssh: connect to host t2 port 22: No route to host");
-        assert_eq!(without_frame("\n"), "");
-    }
-}

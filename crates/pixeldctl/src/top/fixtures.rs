@@ -5,14 +5,12 @@ use pixeld_control::{
     ServiceState, Stats, WorkerInfo, WorkerState, WorkersReply,
 };
 
-use super::{
-    host::HostSample,
-    model::{HostUpdate, Model},
-};
+use super::model::{HostUpdate, Model};
+use crate::status::Status;
 
 /// Returns the sample of a daemon after some seconds with 100 requests each, one of them invalid, which its workers
 /// share evenly.
-pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
+pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> Status {
     let total = seconds * 100;
     let latency =
         LatencyStats { count: total, p50_us: 120, p99_us: 1234, ..LatencyStats::new(Vec::new(), 0, 0) };
@@ -81,7 +79,7 @@ pub fn sample(started_unix_ms: u64, seconds: u64, workers: u64) -> HostSample {
         message: format!("Ready since {started_unix_ms}"),
         worker: None,
     };
-    HostSample { stats, workers, events: vec![event] }
+    Status { stats, workers, events: vec![event] }
 }
 
 /// Returns a model of these hosts after 39 samples.

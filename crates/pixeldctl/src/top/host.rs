@@ -1,23 +1,19 @@
 use std::collections::BTreeMap;
 
-use pixeld_control::{EventInfo, Stats, WorkerInfo, WorkersReply};
+use pixeld_control::WorkerInfo;
 
 use super::history::History;
-use crate::stats_format::{Rates, elapsed_ms, per_second};
-
-/// The replies of a daemon at one moment.
-#[derive(Debug, Clone)]
-pub struct HostSample {
-    pub stats: Stats,
-    pub workers: WorkersReply,
-    pub events: Vec<EventInfo>,
-}
+use crate::{
+    stats_format::{Rates, elapsed_ms, per_second},
+    status::Status,
+};
 
 /// The known state of a daemon.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HostState {
     pub name: String,
-    pub last: Option<HostSample>,
+    /// Stays while the daemon is away, as the base of the next differences.
+    pub last: Option<Status>,
     pub rates: Option<Rates>,
     /// Requests per second, by worker number.
     pub worker_rates: BTreeMap<u64, f64>,
@@ -31,23 +27,10 @@ pub struct HostState {
 
 impl HostState {
     pub fn new(name: String) -> Self {
-        Self {
-            name,
-            last: None,
-            rates: None,
-            worker_rates: BTreeMap::new(),
-            unreachable: None,
-            requests: History::default(),
-            p99: History::default(),
-        }
+        Self { name, ..Self::default() }
     }
 
-    /// Marks it as away. The last sample stays, as the base of the next differences.
-    pub fn set_unreachable(&mut self, reason: String) {
-        self.unreachable = Some(reason);
-    }
-
-    pub fn add_sample(&mut self, sample: HostSample) {
+    pub fn add_sample(&mut self, sample: Status) {
         let before = self.last.as_ref();
         let rates = before.and_then(|before| Rates::between(&before.stats, &sample.stats));
         self.worker_rates = before.map(|before| worker_rates(before, &sample)).unwrap_or_default();
@@ -76,7 +59,7 @@ impl HostState {
     }
 }
 
-fn worker_rates(before: &HostSample, now: &HostSample) -> BTreeMap<u64, f64> {
+fn worker_rates(before: &Status, now: &Status) -> BTreeMap<u64, f64> {
     let Some(ms) = elapsed_ms(&before.stats, &now.stats) else { return BTreeMap::new() };
     let counts: BTreeMap<_, _> =
         before.workers.workers.iter().map(|worker| (worker.number, worker.requests)).collect();

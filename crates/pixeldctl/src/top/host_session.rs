@@ -1,19 +1,20 @@
 use std::{convert::Infallible, time::Duration};
 
-use pixeld_control::{ControlClient, Stats, StatsStream};
+use pixeld_control::StatsStream;
 use tokio::{
     select,
     sync::{mpsc, watch},
     time::sleep,
 };
 
-use super::{host::HostSample, model::HostUpdate};
+use super::model::HostUpdate;
 use crate::{
     args::Purpose,
     control_connection::ControlConnection,
     error::CommandError,
     fanout::{MAX_RECONNECT_DELAY, MIN_RECONNECT_DELAY},
     host_target::HostTarget,
+    status::Status,
 };
 
 /// The interval between two samples; the user may change it.
@@ -25,7 +26,7 @@ pub type UpdateSender = mpsc::Sender<(usize, HostUpdate)>;
 pub struct HostSession {
     stream: ControlConnection<StatsStream>,
     connection: ControlConnection,
-    sample: HostSample,
+    sample: Status,
 }
 
 impl HostSession {
@@ -39,7 +40,7 @@ impl HostSession {
         let mut stream = stream(target, interval, limit).await?;
         let stats = stream.call(StatsStream::next).await?;
         let mut connection = ControlConnection::open(target, Purpose::Read, limit).await?;
-        let sample = complete(stats, &mut connection).await?;
+        let sample = connection.call(async |client| Status::complete(stats, client).await).await?;
         Ok(Self { stream, connection, sample })
     }
 
@@ -58,21 +59,14 @@ impl HostSession {
                 Ok(()) = interval.changed() => None,
             };
             if let Some(stats) = stats {
-                self.sample = complete(stats, &mut self.connection).await?;
+                self.sample =
+                    self.connection.call(async |client| Status::complete(stats, client).await).await?;
             } else {
                 let every = *interval.borrow_and_update();
                 self.stream = stream(target, every, limit).await?;
             }
         }
     }
-}
-
-/// Queries what a sample has beside statistics.
-async fn complete(stats: Stats, connection: &mut ControlConnection) -> Result<HostSample, CommandError> {
-    let query = async |client: &mut ControlClient| {
-        Ok(HostSample { stats, workers: client.workers().await?, events: client.events().await?.events })
-    };
-    connection.call(query).await
 }
 
 async fn stream(

@@ -4,15 +4,13 @@ use std::{cmp::Ordering, time::Duration};
 
 use pixeld_control::{EventInfo, WorkerInfo};
 
-use super::{
-    host::{HostSample, HostState},
-    key_bindings::KeyAction,
-};
+use super::{host::HostState, key_bindings::KeyAction};
+use crate::status::Status;
 
 /// An update of a host.
 #[derive(Debug)]
 pub enum HostUpdate {
-    Sample(Box<HostSample>),
+    Sample(Box<Status>),
     /// It cannot be queried, for this reason.
     Unreachable(String),
 }
@@ -79,7 +77,7 @@ impl Model {
     pub fn apply(&mut self, host: usize, update: HostUpdate) {
         let host = &mut self.hosts[host];
         match update {
-            HostUpdate::Unreachable(reason) => host.set_unreachable(reason),
+            HostUpdate::Unreachable(reason) => host.unreachable = Some(reason),
             // The first sample after the pause is compared with the last one before it.
             HostUpdate::Sample(_) if self.paused && host.unreachable.is_none() => {}
             HostUpdate::Sample(sample) => host.add_sample(*sample),
@@ -210,14 +208,6 @@ mod tests {
             }
             assert_eq!(model.interval, Duration::from_millis(end));
         }
-    }
-
-    #[test]
-    fn escape_closes_help_before_quitting() {
-        let mut model = model(&["c5"], 2);
-        model.press(KeyAction::Help);
-        assert!(model.press(KeyAction::Escape) && !model.help);
-        assert!(!model.press(KeyAction::Escape));
     }
 
     #[test]

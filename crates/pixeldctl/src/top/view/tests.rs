@@ -1,18 +1,14 @@
-use pixeld_control::ServiceState;
-use ratatui::{Terminal, backend::TestBackend, style::Color};
+use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
-use crate::top::{
-    fixtures::{model, sample},
-    key_bindings::KeyAction,
-    model::HostUpdate,
-};
+use crate::top::{fixtures::model, key_bindings::KeyAction, model::HostUpdate};
 
-fn screen(model: &mut Model, theme: &Theme, width: u16, height: u16) -> TestBackend {
+fn screen(model: &mut Model, width: u16, height: u16) -> TestBackend {
+    let theme = Theme::of("xterm", "C.UTF-8", true);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
-            let lines = draw(frame, model, theme, 0);
+            let lines = draw(frame, model, &theme, 0);
             model.drawn(lines);
         })
         .unwrap();
@@ -20,7 +16,7 @@ fn screen(model: &mut Model, theme: &Theme, width: u16, height: u16) -> TestBack
 }
 
 fn lines(model: &mut Model, width: u16, height: u16) -> Vec<String> {
-    let screen = screen(model, &Theme::of("xterm", "C.UTF-8", true), width, height);
+    let screen = screen(model, width, height);
     let cells: Vec<_> = screen.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
     cells.chunks(width.into()).map(|line| line.concat().trim_end().to_owned()).collect()
 }
@@ -77,7 +73,7 @@ fn tiny_terminal_does_not_panic() {
         model.apply(0, HostUpdate::Unreachable("a reason that is longer than any of these lines".repeat(4)));
         for (width, height) in (0..24).flat_map(|height| [0, 1, 7, 20, 39, 61].map(|width| (width, height))) {
             model.help = height % 2 == 0;
-            screen(&mut model, &Theme::of("xterm", "C.UTF-8", true), width, height);
+            screen(&mut model, width, height);
         }
     }
 }
@@ -96,31 +92,4 @@ fn hidden_workers_can_be_scrolled_to() {
     assert_eq!(model.scroll, last - 1, "there is nothing to scroll beyond the end");
     // Where all fit again, none is left out.
     assert!(has_worker(&lines(&mut model, 80, 70), "c5", "1"));
-}
-
-#[test]
-fn unreachable_host_shows_the_reason() {
-    let mut model = model(&["c5", "t2"], 2);
-    model.apply(1, HostUpdate::Unreachable("the daemon closed the connection".into()));
-    let shown = lines(&mut model, 80, 24);
-    assert!(has(&shown, &["t2", "away", "closed", "connection"]), "{shown:#?}");
-    assert!(has_worker(&shown, "c5", "1") && !has_worker(&shown, "t2", "1"), "{shown:#?}");
-    model.apply(1, HostUpdate::Sample(sample(50_000, 1, 2).into()));
-    assert!(has_worker(&lines(&mut model, 80, 24), "t2", "1"));
-}
-
-#[test]
-fn colours_obey_terminal_and_environment() {
-    let mut model = model(&["c5"], 2);
-    let mut drained = sample(0, 40, 2);
-    drained.stats.state = ServiceState::Drained;
-    model.apply(0, HostUpdate::Sample(drained.into()));
-    let mut colours = |theme: &Theme| {
-        let screen = screen(&mut model, theme, 80, 24);
-        let cells = screen.buffer().content().iter();
-        cells.filter(|cell| cell.fg != Color::Reset).map(|cell| cell.symbol().to_owned()).collect::<String>()
-    };
-    assert!(colours(&Theme::of("xterm", "C.UTF-8", true)).contains("drained"));
-    assert_eq!(colours(&Theme::of("xterm", "C.UTF-8", false)), "");
-    assert_eq!(colours(&Theme::of("vt100", "C.UTF-8", true)), "");
 }
