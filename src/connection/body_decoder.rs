@@ -1,6 +1,6 @@
 //! Receives a body that is chunked, late, or announced with `Expect: 100-continue`. hyper decodes it.
 //!
-//! hyper does not get the client's own header section, but a canonical one that says only how to decode the body.
+//! hyper does not get the client's own header section, but a minimal one that says only how to decode the body.
 //! The service takes the body and never responds, because after a response hyper would read the next request. The
 //! path of the bytes:
 //!
@@ -65,7 +65,7 @@ pub async fn receive(
 ) -> Result<ReceivedBody, NextStep> {
     let policy = context.policy().clone();
     let tap = Tap::new(std::mem::take(unread), head, &policy);
-    let source = Source { stream, context, tap: &tap, canonical: head.for_hyper().into() };
+    let source = Source { stream, context, tap: &tap, head: head.for_hyper().into() };
     let incoming = Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         incoming.set(Some(request.into_body()));
@@ -227,7 +227,7 @@ struct Tap {
     /// The request as it arrived, for a handoff. Empty if it is too long for one.
     input: RefCell<Vec<u8>>,
     head_length: usize,
-    /// The number of bytes of `input` that hyper has read. The header section counts, although hyper gets the canonical
+    /// The number of bytes of `input` that hyper has read. The header section counts, although hyper gets the minimal
     /// one instead.
     given: Cell<usize>,
     /// The most bytes of `input`.
@@ -355,13 +355,13 @@ fn trailers(mut body: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The stream that hyper reads from: the canonical header section, then the body from the socket.
+/// The stream that hyper reads from: the minimal header section, then the body from the socket.
 struct Source<'c> {
     stream: &'c mut Stream,
     context: &'c Context,
     tap: &'c Tap,
-    /// The part of the canonical header section that hyper has not read.
-    canonical: Bytes,
+    /// The part of the minimal header section that hyper has not read.
+    head: Bytes,
 }
 
 impl AsyncRead for Source<'_> {
@@ -370,11 +370,11 @@ impl AsyncRead for Source<'_> {
         cx: &mut TaskContext<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, context, tap, canonical } = self.get_mut();
+        let Self { stream, context, tap, head } = self.get_mut();
         // hyper may write after each read.
         tap.is_flushed.set(false);
-        if !canonical.is_empty() {
-            let part = canonical.split_to(canonical.len().min(buf.remaining()));
+        if !head.is_empty() {
+            let part = head.split_to(head.len().min(buf.remaining()));
             buf.put_slice(&part);
             return Poll::Ready(Ok(()));
         }

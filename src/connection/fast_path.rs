@@ -290,7 +290,7 @@ impl FastPath {
             }
             self.parser = None;
             let is_last = rejection_closes
-                || head.closes
+                || head.asks_to_close
                 || is_to_close
                 || self.state.requests() + batch.responses + 1 >= policy.requests_limit;
             let rejected = match head.rejection {
@@ -299,7 +299,7 @@ impl FastPath {
             };
             let response_closes = rejected.as_ref().is_some_and(|response| response.closes);
             if is_last || response_closes {
-                let is_agreed = head.closes && !response_closes;
+                let is_agreed = head.asks_to_close && !response_closes;
                 batch.last = Some(if is_agreed { Last::Agreed } else { Last::Announced });
             }
             if let Some(response) = rejected {
@@ -334,7 +334,7 @@ impl FastPath {
             pixel::write_accepted(&pixel, &mut output.bytes);
             Ok(())
         };
-        // A bug costs one request. The panic hook logs the message.
+        // A bug fails only this request, not the daemon. The panic hook logs the message.
         match catch_unwind(AssertUnwindSafe(accept)) {
             Ok(Ok(())) => {
                 self.context.stats.record_outcome(Outcome::Ok);
@@ -374,7 +374,7 @@ impl FastPath {
         let output = &mut context.buffers.borrow_mut().output;
         output.clear();
         let mut is_last = received.closes
-            || head.closes
+            || head.asks_to_close
             || context.closes_after_response()
             || self.state.is_to_close()
             || self.state.requests() + 1 >= policy.requests_limit;

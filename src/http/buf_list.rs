@@ -4,49 +4,40 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces. Pieces may be parts of the same memory: a rejection may repeat the JSON document of the
-/// request several times, but the document is in memory once.
+/// Bytes to send, in pieces. Several pieces may be parts of the same memory, as those of [`Detail`] are.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.
     pieces: VecDeque<Bytes>,
     remaining: usize,
-    /// The size of the last piece when it was copied.
-    copied: Option<usize>,
+    /// The length that the last piece had when it was copied. `None` if it is no copy.
+    copied_length: Option<usize>,
 }
 
 impl BufList {
-    /// Copies bytes into a list of its own.
     pub fn copy_of(bytes: &[u8]) -> Self {
-        Self { copied: Some(bytes.len()), ..Bytes::copy_from_slice(bytes).into() }
-    }
-
-    /// Appends a piece.
-    pub fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.remaining += piece.len();
-            self.pieces.push_back(piece);
-        }
+        Self { copied_length: Some(bytes.len()), ..Bytes::copy_from_slice(bytes).into() }
     }
 
     /// Appends the pieces of another list.
     pub fn append(&mut self, mut other: Self) {
         if other.has_remaining() {
-            self.copied = other.copied;
+            self.copied_length = other.copied_length;
         }
         self.remaining += other.remaining;
         self.pieces.append(&mut other.pieces);
     }
 
-    /// Frees the memory of sent bytes, if only one piece is left; before that, pieces may share memory. Copies the
-    /// piece unless it is a copy, and each time that its length has halved. All copies together are at most twice as
-    /// long as the piece.
+    /// Frees the memory of sent bytes if only one piece is left.
+    ///
+    /// Replaces that piece by a copy of its unsent bytes, unless it is a copy and more than half of it is unsent. All
+    /// copies together are at most twice as long as the piece. Does nothing before, because pieces may share memory.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
-            && 2 * piece.len() <= self.copied.unwrap_or(usize::MAX)
+            && self.copied_length.is_none_or(|length| 2 * piece.len() <= length)
         {
             *piece = Bytes::copy_from_slice(piece);
-            self.copied = Some(piece.len());
+            self.copied_length = Some(piece.len());
         }
     }
 
@@ -58,7 +49,10 @@ impl BufList {
 impl From<Bytes> for BufList {
     fn from(piece: Bytes) -> Self {
         let mut list = Self::default();
-        list.push(piece);
+        if !piece.is_empty() {
+            list.remaining = piece.len();
+            list.pieces.push_back(piece);
+        }
         list
     }
 }
@@ -66,7 +60,7 @@ impl From<Bytes> for BufList {
 impl From<Detail> for BufList {
     fn from(detail: Detail) -> Self {
         // No piece of a detail is empty.
-        Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), copied: None }
+        Self { remaining: detail.len(), pieces: detail.into_pieces().collect(), copied_length: None }
     }
 }
 
@@ -105,8 +99,8 @@ mod tests {
 
     fn list() -> BufList {
         let mut list = BufList::from(Bytes::from_static(b"ab"));
-        list.push(Bytes::new());
-        list.push(Bytes::from_static(b"cde"));
+        list.append(Bytes::new().into());
+        list.append(Bytes::from_static(b"cde").into());
         list
     }
 
@@ -128,7 +122,7 @@ mod tests {
     #[test]
     fn last_piece_is_copied_once_alone_and_again_when_half_sent() {
         let mut list = BufList::from(Bytes::from(vec![7; 100]));
-        list.push(Bytes::from(vec![8; 100]));
+        list.append(Bytes::from(vec![8; 100]).into());
         let last = list.pieces[1].as_ptr();
         list.shrink();
         list.advance(100);

@@ -42,7 +42,7 @@ pub struct RequestHead {
     /// Whether `content-type` is JSON.
     pub is_json: bool,
     /// Whether the client asks the server to close the connection after the response (RFC 9112 §9.3).
-    pub closes: bool,
+    pub asks_to_close: bool,
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
     pub rejection: Option<RequestRejection>,

@@ -4,10 +4,7 @@ use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 
 use super::{buf_list::BufList, policy::Policy, request_head::RequestRejection};
-use crate::{
-    pixel::{self, Rejection},
-    stats::Outcome,
-};
+use crate::{pixel, stats::Outcome};
 
 /// A response without its head.
 #[derive(Debug)]
@@ -32,16 +29,16 @@ impl From<RequestRejection> for Response {
 
 impl Response {
     /// Returns the response to a rejected body.
-    pub fn for_rejection(rejection: Rejection, policy: &Policy) -> Self {
+    pub fn for_rejection(rejection: pixel::Rejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match rejection {
-            Rejection::OutOfRange => {
+            pixel::Rejection::OutOfRange => {
                 Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::VALUE_OUT_OF_RANGE))
             }
-            Rejection::Invalid(detail) => {
+            pixel::Rejection::Invalid(detail) => {
                 Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
             }
-            Rejection::Unreadable => {
+            pixel::Rejection::Unreadable => {
                 Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::UNREADABLE_BODY))
             }
         }

@@ -299,7 +299,7 @@ impl HeadParser {
             version: if self.is_http10 { Version::Http10 } else { Version::Http11 },
             is_head: self.is_head,
             is_json: self.is_json,
-            closes: self.has_close || self.is_http10 && !self.has_keep_alive,
+            asks_to_close: self.has_close || self.is_http10 && !self.has_keep_alive,
             expects_continue,
             rejection,
             real_ip: self.real_ip.take(),

@@ -87,7 +87,7 @@ fn usual_head_is_parsed() {
             version: Version::Http11,
             is_head: false,
             is_json: true,
-            closes: false,
+            asks_to_close: false,
             expects_continue: false,
             rejection: None,
             real_ip: None,
@@ -190,8 +190,8 @@ fn drained_daemon_rejects_valid_heads_with_503() {
 }
 
 #[test]
-fn client_decides_whether_the_connection_stays_open() {
-    for (version, fields, closes) in [
+fn client_asks_to_close_or_keeps_the_connection() {
+    for (version, fields, asks_to_close) in [
         ("1.1", "", false),
         ("1.1", "connection: x, Close\r\n", true),
         ("1.1", "connection: closed\r\n", false),
@@ -201,7 +201,7 @@ fn client_decides_whether_the_connection_stays_open() {
         ("1.0", "connection: keep-alive, close\r\n", true),
     ] {
         let text = format!("POST /pixel HTTP/{version}\r\n{fields}host: h\r\n\r\n");
-        assert_eq!(head(&text).closes, closes, "{version} {fields}");
+        assert_eq!(head(&text).asks_to_close, asks_to_close, "{version} {fields}");
     }
 }
 
