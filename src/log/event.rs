@@ -273,7 +273,7 @@ impl Event {
             }
             Self::HandoffFailed { connections, reason } => {
                 let connections = counted(*connections, "connection");
-                format!("Handoff to the next process failed, {connections} closed: {reason}")
+                format!("Handoff to the next process failed, closing {connections}: {reason}")
             }
             Self::LogLinesDropped { lines, reason } => {
                 format!("{} dropped: {reason}", counted(*lines, "log line"))

@@ -44,11 +44,7 @@ pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
         return Ok(None);
     }
     let (sender, far) = socket_pair()?;
-    daemon
-        .notifier
-        .borrow()
-        .store(systemd::CONNECTIONS, &far)
-        .map_err(|error| io::Error::new(error.kind(), format!("systemd not reachable, {error}")))?;
+    daemon.notifier.borrow().store(systemd::CONNECTIONS, &far).map_err(not_notified)?;
     Ok(Some(sender))
 }
 
@@ -57,13 +53,18 @@ pub fn open_sender(daemon: &Daemon) -> io::Result<Option<HandoffSender>> {
 /// # Errors
 /// When systemd cannot be notified, or does not confirm within `limit`.
 async fn is_stored(daemon: &Daemon, sender: &HandoffSender, limit: Duration) -> io::Result<bool> {
-    let barrier = daemon.notifier.borrow().barrier()?;
+    let barrier = daemon.notifier.borrow().barrier().map_err(not_notified)?;
     let passed = timeout(limit, barrier.passed()).await;
     passed.map_err(|_| {
         let reason = format!("no confirmation from systemd within {} s", limit.as_secs());
         io::Error::new(ErrorKind::TimedOut, reason)
     })??;
     Ok(sender.is_stored())
+}
+
+#[allow(clippy::needless_pass_by_value)] // the form of map_err
+fn not_notified(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("systemd not reachable, {error}"))
 }
 
 impl Handoff {
