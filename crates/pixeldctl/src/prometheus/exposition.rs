@@ -10,7 +10,11 @@ const BOUNDS: std::ops::RangeInclusive<u32> = 0..=26;
 
 /// Metrics of one or several daemons, each under its name with all its samples.
 #[derive(Debug, Default)]
-pub struct Exposition(Vec<Family>);
+pub struct Exposition {
+    families: Vec<Family>,
+    /// The host of the samples that are added, if there may be several.
+    pub host: Option<String>,
+}
 
 #[derive(Debug)]
 struct Family {
@@ -20,51 +24,31 @@ struct Family {
     samples: String,
 }
 
-impl Exposition {
-    /// Returns where to add the metrics of one daemon; with the name of its host if there may be several.
-    pub fn of(&mut self, host: Option<String>) -> DaemonMetrics<'_> {
-        DaemonMetrics { exposition: self, host }
-    }
-
-    fn samples(&mut self, name: &'static str, kind: &'static str, help: &'static str) -> &mut String {
-        let place = self.0.iter().position(|family| family.name == name).unwrap_or_else(|| {
-            self.0.push(Family { name, kind, help, samples: String::new() });
-            self.0.len() - 1
-        });
-        &mut self.0[place].samples
-    }
-}
-
 impl Display for Exposition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|Family { name, kind, help, samples }| {
+        self.families.iter().try_for_each(|Family { name, kind, help, samples }| {
             write!(f, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}")
         })
     }
 }
 
-/// The metrics of one daemon.
-#[derive(Debug)]
-pub struct DaemonMetrics<'a> {
-    exposition: &'a mut Exposition,
-    host: Option<String>,
-}
-
-impl DaemonMetrics<'_> {
+impl Exposition {
     /// Adds a sample of a metric, which is a counter if its name ends in `_total`, else a gauge.
     pub fn add(&mut self, name: &'static str, help: &'static str, value: impl Display) {
-        self.sample(name, help, &[], value);
+        self.add_of(&[], name, help, value);
     }
 
-    /// Adds a sample of a metric that has several, distinguished by this label.
+    /// Adds a sample of a metric that has several, distinguished by these labels.
     pub fn add_of(
         &mut self,
-        label: (&str, &str),
+        labels: &[(&str, &str)],
         name: &'static str,
         help: &'static str,
         value: impl Display,
     ) {
-        self.sample(name, help, &[label], value);
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        let labels = self.labels(labels);
+        *self.samples(name, kind, help) += &format!("{name}{labels} {value}\n");
     }
 
     /// How long things took; each of `buckets` has a bound in microseconds, which it does not include,
@@ -80,20 +64,16 @@ impl DaemonMetrics<'_> {
             .collect();
         let labels = self.labels(&[]);
         let time = seconds(sum_us);
-        *self.exposition.samples(name, "histogram", help) +=
+        *self.samples(name, "histogram", help) +=
             &format!("{lines}{name}_sum{labels} {time}\n{name}_count{labels} {count}\n");
     }
 
-    fn sample(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: &[(&str, &str)],
-        value: impl Display,
-    ) {
-        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-        let labels = self.labels(labels);
-        *self.exposition.samples(name, kind, help) += &format!("{name}{labels} {value}\n");
+    fn samples(&mut self, name: &'static str, kind: &'static str, help: &'static str) -> &mut String {
+        let place = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
+            self.families.push(Family { name, kind, help, samples: String::new() });
+            self.families.len() - 1
+        });
+        &mut self.families[place].samples
     }
 
     fn labels(&self, labels: &[(&str, &str)]) -> String {
@@ -131,9 +111,9 @@ mod tests {
     fn samples_of_several_daemons_share_a_header() {
         let mut exposition = Exposition::default();
         for host in ["c5", "a\"\\\n"] {
-            let mut daemon = exposition.of(Some(host.into()));
-            daemon.add_of(("outcome", "ok"), "x_total", "Some x.", 7);
-            daemon.add("y", "Some y.", 0.25);
+            exposition.host = Some(host.into());
+            exposition.add_of(&[("outcome", "ok")], "x_total", "Some x.", 7);
+            exposition.add("y", "Some y.", 0.25);
         }
         let expected = "# HELP x_total Some x.\n# TYPE x_total counter\n\
                         x_total{host=\"c5\",outcome=\"ok\"} 7\n\
@@ -148,7 +128,7 @@ mod tests {
         let mut exposition = Exposition::default();
         let buckets =
             [(1, 0), (7, 1), (16, 10), (17, 100), (1 << 26, 1000), (1 << 27, 10_000), (u64::MAX, 100_000)];
-        exposition.of(None).durations("x", "Some x.", &buckets, 1_500_000);
+        exposition.durations("x", "Some x.", &buckets, 1_500_000);
         let text = exposition.to_string();
         for line in [
             "x_bucket{le=\"1e-06\"} 0\n",

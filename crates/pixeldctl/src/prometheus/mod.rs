@@ -14,7 +14,7 @@ use pixeld_control::{
 };
 use tokio::{process::Command, time::timeout};
 
-use self::exposition::{DaemonMetrics, Exposition, seconds};
+use self::exposition::{Exposition, seconds};
 use super::{
     args::Purpose,
     error::{CommandError, CommandErrors},
@@ -53,10 +53,14 @@ pub async fn run(
             continue;
         }
         hosts.push(host.clone());
-        let mut daemon = exposition.of(host);
-        daemon.add("pixeld_up", "Whether the daemon responded to the last query.", u8::from(reply.is_ok()));
+        exposition.host = host;
+        exposition.add(
+            "pixeld_up",
+            "Whether the daemon responded to the last query.",
+            u8::from(reply.is_ok()),
+        );
         match reply {
-            Ok((stats, workers)) => write(&mut daemon, &stats, &workers),
+            Ok((stats, workers)) => write(&mut exposition, &stats, &workers),
             // pixeld_up in the file reports it.
             Err(error) if output.is_some() && error.is_not_running() => {}
             Err(error) if options.several => errors.push(error.at(&target)),
@@ -133,54 +137,54 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn write(daemon: &mut DaemonMetrics, stats: &Stats, workers: &WorkersReply) {
+fn write(metrics: &mut Exposition, stats: &Stats, workers: &WorkersReply) {
     let version = ("version", stats.process.version.as_str());
-    daemon.add_of(version, "pixeld_build_info", "The version of the daemon, as a label.", 1);
+    metrics.add_of(&[version], "pixeld_build_info", "The version of the daemon, as a label.", 1);
     let is_drained = u8::from(stats.state == ServiceState::Drained);
-    daemon.add("pixeld_drained", "Whether the daemon is drained and rejects requests with 503.", is_drained);
-    write_config(daemon, stats);
-    write_requests(daemon, stats);
-    write_connections(daemon, stats);
+    metrics.add("pixeld_drained", "Whether the daemon is drained and rejects requests with 503.", is_drained);
+    write_config(metrics, stats);
+    write_requests(metrics, stats);
+    write_connections(metrics, stats);
     let since = milliseconds(stats.counters_since_unix_ms);
-    daemon.add("pixeld_counters_since_timestamp_seconds", "Unix time when the counters began.", since);
-    write_process(daemon, &stats.process);
+    metrics.add("pixeld_counters_since_timestamp_seconds", "Unix time when the counters began.", since);
+    write_process(metrics, &stats.process);
     for (state, label) in [(WorkerState::Serving, "serving"), (WorkerState::Leaving, "leaving")] {
         let count = workers.workers.iter().filter(|worker| worker.state == state).count();
-        daemon.add_of(("state", label), "pixeld_workers", "Worker threads by their state.", count);
+        metrics.add_of(&[("state", label)], "pixeld_workers", "Worker threads by their state.", count);
     }
-    daemon.add("pixeld_workers_configured", "Configured number of worker threads.", workers.configured);
-    workers.workers.iter().for_each(|worker| write_worker(daemon, worker));
+    metrics.add("pixeld_workers_configured", "Configured number of worker threads.", workers.configured);
+    workers.workers.iter().for_each(|worker| write_worker(metrics, worker));
 }
 
-fn write_config(daemon: &mut DaemonMetrics, stats: &Stats) {
+fn write_config(metrics: &mut Exposition, stats: &Stats) {
     let loaded = stats.config_loaded_unix_ms;
     // pixeld 0.1 does not report it.
     if loaded > 0 {
         let name = "pixeld_config_last_reload_successful";
         let succeeded = u8::from(stats.last_reload_succeeded);
-        daemon.add(name, "Whether the last reload of the configuration succeeded.", succeeded);
+        metrics.add(name, "Whether the last reload of the configuration succeeded.", succeeded);
         let name = "pixeld_config_last_reload_success_timestamp_seconds";
-        daemon.add(name, "Unix time when the configuration in effect was read.", milliseconds(loaded));
+        metrics.add(name, "Unix time when the configuration in effect was read.", milliseconds(loaded));
     }
 }
 
-fn write_requests(daemon: &mut DaemonMetrics, stats: &Stats) {
+fn write_requests(metrics: &mut Exposition, stats: &Stats) {
     for outcome in Outcome::ALL {
         let label = outcome.name().replace(' ', "_");
         let count = stats.requests.get(outcome);
-        daemon.add_of(("outcome", &label), "pixeld_requests_total", "Requests by their outcome.", count);
+        metrics.add_of(&[("outcome", &label)], "pixeld_requests_total", "Requests by their outcome.", count);
     }
     // A connection has one request at a time. The two numbers are not of the same moment.
     let in_flight = stats.connections.open.saturating_sub(stats.connections.idle);
     let help = "Requests that are incomplete, or whose responses are not sent.";
-    daemon.add("pixeld_requests_in_flight", help, in_flight);
+    metrics.add("pixeld_requests_in_flight", help, in_flight);
     let LatencyStats { buckets, sum_us, .. } = &stats.latency;
     let buckets: Vec<_> = buckets.iter().map(|bucket| (bucket.below_us, bucket.count)).collect();
     let help = "Time from the first byte of a request to the last byte of its response.";
-    daemon.durations("pixeld_request_duration_seconds", help, &buckets, *sum_us);
+    metrics.durations("pixeld_request_duration_seconds", help, &buckets, *sum_us);
 }
 
-fn write_connections(daemon: &mut DaemonMetrics, stats: &Stats) {
+fn write_connections(metrics: &mut Exposition, stats: &Stats) {
     let now = &stats.connections;
     for (name, help, value) in [
         ("pixeld_connections_open", "Open client connections.", now.open),
@@ -204,26 +208,26 @@ fn write_connections(daemon: &mut DaemonMetrics, stats: &Stats) {
         ("pixeld_sent_bytes_total", "Bytes sent on client connections.", stats.bytes_sent),
         ("pixeld_log_lines_dropped_total", "Log lines that were dropped.", stats.log_lines_dropped),
     ] {
-        daemon.add(name, help, value);
+        metrics.add(name, help, value);
     }
 }
 
-fn write_process(daemon: &mut DaemonMetrics, process: &ProcessInfo) {
+fn write_process(metrics: &mut Exposition, process: &ProcessInfo) {
     let started = milliseconds(process.started_unix_ms);
-    daemon.add("pixeld_starts_total", "Starts of the daemon since the counters began.", process.starts);
-    daemon.add("pixeld_process_start_time_seconds", "Unix time when the process started.", started);
-    daemon.add("pixeld_process_cpu_seconds_total", "CPU time of the process.", milliseconds(process.cpu_ms));
+    metrics.add("pixeld_starts_total", "Starts of the daemon since the counters began.", process.starts);
+    metrics.add("pixeld_process_start_time_seconds", "Unix time when the process started.", started);
+    metrics.add("pixeld_process_cpu_seconds_total", "CPU time of the process.", milliseconds(process.cpu_ms));
     // No sample is better than a 0 that was not measured.
     if let Some(bytes) = process.memory_bytes {
-        daemon.add("pixeld_process_resident_memory_bytes", "Resident memory.", bytes);
+        metrics.add("pixeld_process_resident_memory_bytes", "Resident memory.", bytes);
     }
     if let Some(count) = process.descriptors_used {
-        daemon.add("pixeld_process_open_fds", "Open file descriptors.", count);
+        metrics.add("pixeld_process_open_fds", "Open file descriptors.", count);
     }
-    daemon.add("pixeld_process_max_fds", "Limit of open file descriptors.", process.descriptors_allowed);
+    metrics.add("pixeld_process_max_fds", "Limit of open file descriptors.", process.descriptors_allowed);
 }
 
-fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
+fn write_worker(metrics: &mut Exposition, worker: &WorkerInfo) {
     let number = worker.number.to_string();
     for (name, help, value) in [
         ("pixeld_worker_requests_total", "Responses of a worker.", worker.requests.to_string()),
@@ -250,7 +254,7 @@ fn write_worker(daemon: &mut DaemonMetrics, worker: &WorkerInfo) {
             milliseconds(worker.heartbeat_age_ms),
         ),
     ] {
-        daemon.add_of(("worker", number.as_str()), name, help, value);
+        metrics.add_of(&[("worker", &number)], name, help, value);
     }
 }
 
