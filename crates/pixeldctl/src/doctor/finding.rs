@@ -1,4 +1,3 @@
-use pixeld_control::sanitize;
 use serde::{Deserialize, Serialize};
 
 /// The advice in a summary if only root has access.
@@ -97,21 +96,6 @@ impl Report {
         for finding in self.findings.iter_mut().filter(|finding| finding.state == FindingState::Skipped) {
             let there = format!("log in as root, or run `sudo {COMMAND}` on {host}");
             finding.summary = finding.summary.replacen(USE_SUDO, &there, 1);
-        }
-        self
-    }
-
-    /// Sanitizes all texts, which quote programs and files, or come from another host.
-    #[must_use]
-    pub fn sanitized(mut self) -> Self {
-        for Finding { check, state: _, summary, evidence, fix } in &mut self.findings {
-            for text in [check].into_iter().chain(fix) {
-                *text = sanitize::escape(text);
-            }
-            // These are wrapped when they are shown, so newlines may stay.
-            for text in [summary, evidence] {
-                *text = sanitize::lines(text);
-            }
         }
         self
     }

@@ -38,14 +38,13 @@ pub async fn run(options: &Options) -> Result<Exit, CommandErrors> {
 }
 
 async fn probe_target(target: &HostTarget, options: &Options) -> Result<Report, CommandError> {
-    let report = match target {
+    match target {
         HostTarget::Local { socket } => {
             let facts = Facts::collect(Host::here(options.timeout), socket.clone()).await;
-            checks::run(&facts).await
+            Ok(checks::run(&facts).await)
         }
-        HostTarget::Ssh(host) => probe_over_ssh(target, host, options.timeout).await?,
-    };
-    Ok(if options.json { report } else { report.sanitized() })
+        HostTarget::Ssh(host) => probe_over_ssh(target, host, options.timeout).await,
+    }
 }
 
 /// Runs the pixeldctl of the other host, which can read the facts there.

@@ -1,10 +1,13 @@
+use pixeld_control::sanitize::{escape, lines};
+
 use super::finding::{Finding, FindingState, Report};
 use crate::render::{BAD, DIM, GOOD, ODD, styled, wrapped};
 
 /// The column of the text of a finding.
 const INDENT: usize = 21;
 
-/// Returns a line for each finding, with evidence and fix below warnings and problems.
+/// Returns a line for each finding, with evidence and fix below warnings and problems. Sanitizes the texts, which quote
+/// programs and files, or come from another host.
 pub fn show(report: &Report) -> String {
     let mut text: String = report.findings.iter().map(one).collect();
     text.push('\n');
@@ -20,13 +23,14 @@ fn one(finding: &Finding) -> String {
         FindingState::Skipped => ("skipped", DIM),
     };
     let mark = styled(style, format_args!("{mark:<7}"));
-    let mut text = format!("{mark}  {:<10}  {}\n", finding.check, wrap(&finding.summary));
+    let mut text = format!("{mark}  {:<10}  {}\n", escape(&finding.check), wrap(&finding.summary));
     if finding.is_wrong() {
         if !finding.evidence.is_empty() {
             text += &format!("{:>19}  {}\n", "evidence:", wrap(&finding.evidence));
         }
         // Not wrapped, so that it can be pasted.
-        text += &finding.fix.iter().map(|line| format!("{:>19}  {line}\n", "fix:")).collect::<String>();
+        let fix = finding.fix.iter().map(|line| format!("{:>19}  {}\n", "fix:", escape(line)));
+        text += &fix.collect::<String>();
     }
     text
 }
@@ -48,7 +52,7 @@ fn sum(report: &Report) -> String {
 }
 
 fn wrap(text: &str) -> String {
-    wrapped(text.split_whitespace(), " ", INDENT)
+    wrapped(lines(text).split_whitespace(), " ", INDENT)
 }
 
 #[cfg(test)]

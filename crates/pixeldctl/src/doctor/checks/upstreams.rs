@@ -341,38 +341,33 @@ mod tests {
 
     #[test]
     fn each_missing_keepalive_line_is_reported() {
-        let mut facts = healthy();
-        only(keepalive(&facts), FindingState::Ok);
-        group(&mut facts).keepalive = None;
-        assert!(only(keepalive(&facts), FindingState::Warning).evidence.contains("has no keepalive"));
-        group(&mut facts).keepalive = Some(64);
-        group(&mut facts).locations[0].version = None;
-        assert!(
-            only(keepalive(&facts), FindingState::Warning).evidence.contains("lacks proxy_http_version 1.1")
-        );
-        group(&mut facts).locations[0].version = Some("1.1".into());
-        group(&mut facts).locations[0].connection = Some("close".into());
-        let finding = only(keepalive(&facts), FindingState::Warning);
-        assert!(finding.evidence.contains("lacks proxy_set_header Connection \"\""), "{finding:?}");
-    }
-
-    #[test]
-    fn new_nginx_keeps_connections_by_itself() {
-        let mut facts = healthy();
-        facts.nginx.as_mut().unwrap().keeps_by_default = true;
-        let group = group(&mut facts);
-        (group.keepalive, group.locations[0].version, group.locations[0].connection) = (None, None, None);
-        only(keepalive(&facts), FindingState::Ok);
-        facts.nginx.as_mut().unwrap().groups[0].keepalive = Some(0);
-        only(keepalive(&facts), FindingState::Warning);
-    }
-
-    #[test]
-    fn location_without_upstream_keeps_no_connection() {
-        let mut facts = healthy();
-        group(&mut facts).is_block = false;
-        assert!(
-            only(keepalive(&facts), FindingState::Warning).evidence.contains("without an upstream block")
-        );
+        let unset = |nginx: &mut Nginx| {
+            let group = &mut nginx.groups[0];
+            (group.keepalive, group.locations[0].version, group.locations[0].connection) = (None, None, None);
+        };
+        let check = |change: &dyn Fn(&mut Nginx), expected: Option<&str>| {
+            let mut facts = healthy();
+            change(facts.nginx.as_mut().unwrap());
+            let state = if expected.is_some() { FindingState::Warning } else { FindingState::Ok };
+            let finding = only(keepalive(&facts), state);
+            assert!(finding.evidence.contains(expected.unwrap_or_default()), "{finding:?}");
+        };
+        let connection = "lacks proxy_set_header Connection \"\"";
+        check(&|_| {}, None);
+        check(&|nginx| nginx.groups[0].keepalive = None, Some("has no keepalive"));
+        check(&|nginx| nginx.groups[0].locations[0].version = None, Some("lacks proxy_http_version 1.1"));
+        check(&|nginx| nginx.groups[0].locations[0].connection = Some("close".into()), Some(connection));
+        check(&|nginx| nginx.groups[0].is_block = false, Some("without an upstream block"));
+        check(&unset, Some("has no keepalive"));
+        let later = |nginx: &mut Nginx| {
+            unset(nginx);
+            nginx.keeps_by_default = true;
+        };
+        check(&later, None);
+        let without = |nginx: &mut Nginx| {
+            later(nginx);
+            nginx.groups[0].keepalive = Some(0);
+        };
+        check(&without, Some("has no keepalive"));
     }
 }
