@@ -114,7 +114,7 @@ impl HeadErrors {
 
     /// Returns the response to the first error, if there is one.
     pub fn rejection(self) -> Option<RequestRejection> {
-        // Without an error, no rule has this index.
+        // Without an error, the index is 16, which no rule has.
         let (_, _, rejection) = RULES.get(self.0.trailing_zeros() as usize)?;
         Some(*rejection)
     }

@@ -30,12 +30,12 @@ fn head(input: &str) -> RequestHead {
     }
 }
 
-/// Returns a head with this request line. All other lines are valid.
+/// Returns a head with this request line and two valid fields.
 fn starting(line: &str) -> String {
     format!("{line}\r\nhost: h\r\ncontent-length: 2\r\n\r\n")
 }
 
-/// Returns a head with these lines after the request line. All other lines are valid.
+/// Returns a head with these lines and two valid fields.
 fn with(lines: &str) -> String {
     format!("POST /pixel HTTP/1.1\r\n{lines}host: h\r\ncontent-length: 2\r\n\r\n")
 }
