@@ -33,7 +33,7 @@ mod tests {
         connection::DetachedConnection,
         log::{Level, Sink},
         net::Socket,
-        pixel::{self, Pixel, Rejection},
+        pixel::{self, BodyRejection, Pixel},
         stats::{Outcome, SharedStats, Totals},
         worker::{Pool, Shared},
     };
@@ -79,7 +79,7 @@ mod tests {
     /// A body that [`parse`] panics at.
     const PANICKING: &str = r#"{"x":1,"y":2,"channel":"G","value":13}"#;
 
-    fn parse(body: &[u8]) -> Result<Pixel<'_>, Rejection> {
+    fn parse(body: &[u8]) -> Result<Pixel<'_>, BodyRejection> {
         assert!(body != PANICKING.as_bytes(), "an unknown error");
         pixel::parse(body)
     }

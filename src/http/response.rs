@@ -4,7 +4,10 @@ use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 
 use super::{buf_list::BufList, policy::Policy, request_head::RequestRejection};
-use crate::{pixel, stats::Outcome};
+use crate::{
+    pixel::{self, BodyRejection},
+    stats::Outcome,
+};
 
 /// A response without its head.
 #[derive(Debug)]
@@ -29,16 +32,16 @@ impl From<RequestRejection> for Response {
 
 impl Response {
     /// Returns the response to a rejected body.
-    pub fn for_rejection(rejection: pixel::Rejection, policy: &Policy) -> Self {
+    pub fn for_rejection(rejection: BodyRejection, policy: &Policy) -> Self {
         let fixed = |body: &'static str| Bytes::from_static(body.as_bytes()).into();
         match rejection {
-            pixel::Rejection::OutOfRange => {
+            BodyRejection::OutOfRange => {
                 Self::new(Outcome::OutOfRange, policy.range_error_status, fixed(pixel::VALUE_OUT_OF_RANGE))
             }
-            pixel::Rejection::Invalid(detail) => {
+            BodyRejection::Invalid(detail) => {
                 Self::new(Outcome::Invalid, StatusCode::UNPROCESSABLE_ENTITY, detail.into())
             }
-            pixel::Rejection::Unreadable => {
+            BodyRejection::Unreadable => {
                 Self::new(Outcome::Malformed, StatusCode::BAD_REQUEST, fixed(pixel::UNREADABLE_BODY))
             }
         }

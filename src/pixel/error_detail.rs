@@ -127,13 +127,13 @@ impl<'d> DetailBuilder<'d> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rejection, reject_text, validate};
+    use super::super::{BodyRejection, reject_text, validate};
 
     use super::*;
 
     fn detail(body: &[u8]) -> Detail {
         match validate(body) {
-            Err(Rejection::Invalid(detail)) => detail,
+            Err(BodyRejection::Invalid(detail)) => detail,
             other => panic!("{other:?}"),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn control_characters_grow_sixfold_at_most() {
-        let Rejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
+        let BodyRejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
         assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());
         assert_eq!(memory_len(&detail), detail.len());
     }

@@ -1,5 +1,5 @@
 use super::{
-    Channel, Digits, Pixel, Rejection,
+    BodyRejection, Channel, Digits, Pixel,
     document::{Document, Field, Value},
     integer,
     validate::validate_document,
@@ -12,7 +12,7 @@ use super::{
 /// of [`validate`].
 ///
 /// [`validate`]: super::validate()
-pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
+pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, BodyRejection>> {
     let is_spaced = body.get(br#"{"x":"#.len()) == Some(&b' ');
     match if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) } {
         Some(fields) => Some(fields.into_pixel()),
@@ -30,8 +30,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn into_pixel(self) -> Result<Pixel<'a>, Rejection> {
-        let value = integer::to_u8(self.value).ok_or(Rejection::OutOfRange)?;
+    fn into_pixel(self) -> Result<Pixel<'a>, BodyRejection> {
+        let value = integer::to_u8(self.value).ok_or(BodyRejection::OutOfRange)?;
         let [x, y] = [self.x, self.y].map(Digits::borrowed);
         Ok(Pixel { x, y, channel: self.channel, value })
     }
@@ -54,7 +54,7 @@ fn ordered<const SPACED: bool>(body: &[u8]) -> Option<Fields<'_>> {
 
 /// Reads fields in any order with any white space, also invalid ones. Of equal keys, the last one is used.
 #[inline(never)] // it would slow down what is inlined beside it
-fn unordered(body: &[u8]) -> Option<Result<Pixel<'_>, Rejection>> {
+fn unordered(body: &[u8]) -> Option<Result<Pixel<'_>, BodyRejection>> {
     let mut cursor = Cursor { rest: body };
     let mut fields = [const { None }; Document::FIELDS.len()];
     cursor.expect(b'{')?;
@@ -194,7 +194,7 @@ mod tests {
     fn value_out_of_range_is_an_error() {
         for value in ["256", "-1", "-10", "999", "1000", "99999999999999999999"] {
             let body = format!(r#"{{"x":1,"y":2,"channel":"B","value":{value}}}"#);
-            assert_eq!(fast_decode(body.as_bytes()), Some(Err(Rejection::OutOfRange)), "{value}");
+            assert_eq!(fast_decode(body.as_bytes()), Some(Err(BodyRejection::OutOfRange)), "{value}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 
 /// Why a body is rejected, and the response to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
+pub enum BodyRejection {
     /// 422 `{"detail":[…]}` with an entry for each error.
     Invalid(Detail),
     /// 422 or `pixel.range-error-status`: only the range of `value` is wrong.
@@ -23,8 +23,8 @@ pub enum Rejection {
 /// Validates any body that was sent as JSON.
 ///
 /// # Errors
-/// [`Rejection::Invalid`] has one entry for each invalid field, in the order x, y, channel, value.
-pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
+/// [`BodyRejection::Invalid`] has one entry for each invalid field, in the order x, y, channel, value.
+pub fn validate(body: &[u8]) -> Result<Pixel<'static>, BodyRejection> {
     if body.is_empty() {
         return Err(reject_empty());
     }
@@ -37,7 +37,7 @@ pub fn validate(body: &[u8]) -> Result<Pixel<'static>, Rejection> {
 ///
 /// # Errors
 /// As [`validate`].
-pub fn validate_document(document: Document<'_>) -> Result<Pixel<'_>, Rejection> {
+pub fn validate_document(document: Document<'_>) -> Result<Pixel<'_>, BodyRejection> {
     let Document { echo, fields } = document;
     let Some([x, y, channel, value]) = fields else { return Err(reject_non_object(echo)) };
     let mut validator = FieldValidator { document_len: echo.len(), detail: DetailBuilder::new(echo) };
@@ -47,15 +47,15 @@ pub fn validate_document(document: Document<'_>) -> Result<Pixel<'_>, Rejection>
     let value = validator.integer("value", value);
     match (x, y, channel, value) {
         (Some(x), Some(y), Some(channel), Some(value)) => {
-            let value = integer::to_u8(value.as_bytes()).ok_or(Rejection::OutOfRange)?;
+            let value = integer::to_u8(value.as_bytes()).ok_or(BodyRejection::OutOfRange)?;
             Ok(Pixel { x, y, channel, value })
         }
-        _ => Err(Rejection::Invalid(validator.detail.finish())),
+        _ => Err(BodyRejection::Invalid(validator.detail.finish())),
     }
 }
 
 /// Rejects a body that was not sent as JSON. The response repeats it as a string.
-pub fn reject_text(body: &[u8]) -> Rejection {
+pub fn reject_text(body: &[u8]) -> BodyRejection {
     if body.is_empty() {
         return reject_empty();
     }
@@ -64,22 +64,22 @@ pub fn reject_text(body: &[u8]) -> Rejection {
     reject_non_object(echo.into())
 }
 
-fn reject_empty() -> Rejection {
+fn reject_empty() -> BodyRejection {
     let entry = r#"{"detail":[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]}"#;
-    Rejection::Invalid(Detail::from_text(entry.into()))
+    BodyRejection::Invalid(Detail::from_text(entry.into()))
 }
 
-fn reject_non_object(echo: Cow<'_, [u8]>) -> Rejection {
+fn reject_non_object(echo: Cow<'_, [u8]>) -> BodyRejection {
     let message = "Input should be a valid dictionary or object to extract fields from";
     let input = 0..echo.len();
     let mut detail = DetailBuilder::new(echo);
     detail.push("model_attributes_type", None, message, input, None);
-    Rejection::Invalid(detail.finish())
+    BodyRejection::Invalid(detail.finish())
 }
 
-fn reject_json(error: JsonError) -> Rejection {
+fn reject_json(error: JsonError) -> BodyRejection {
     match error {
-        JsonError::Unreadable => Rejection::Unreadable,
+        JsonError::Unreadable => BodyRejection::Unreadable,
         JsonError::Syntax { message, at } => {
             let mut detail = format!(
                 r#"{{"detail":[{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"#
@@ -87,7 +87,7 @@ fn reject_json(error: JsonError) -> Rejection {
             .into_bytes();
             json_writer::write_text(message, &mut detail);
             detail.extend_from_slice(b"}}]}");
-            Rejection::Invalid(Detail::from_text(detail))
+            BodyRejection::Invalid(Detail::from_text(detail))
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
 
     fn rejection(body: &str) -> serde_json::Value {
         match validate(body.as_bytes()) {
-            Err(Rejection::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
+            Err(BodyRejection::Invalid(detail)) => serde_json::from_str(&detail.to_string()).expect(body),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn range_is_checked_last() {
-        assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(Rejection::OutOfRange));
+        assert_eq!(validate(br#"{"x":1,"y":2,"channel":"R","value":"256"}"#), Err(BodyRejection::OutOfRange));
         rejection(r#"{"x":null,"y":2,"channel":"R","value":256}"#);
     }
 }

@@ -80,7 +80,7 @@ const EARLIER: &[(&str, &str)] = &[
     ("Place", "HostTarget"),
     ("Reception", "ControlListener"),
     ("refit", "update_limit"),
-    ("Refusal", "Rejection"),
+    ("Refusal", "BodyRejection"),
     ("REST", "RESERVED"),
     ("room", "wait_for_capacity"),
     ("SHORTLY", "RETRY_DELAY"),

@@ -1,4 +1,4 @@
-use pixeld::pixel::{self, Pixel, Rejection};
+use pixeld::pixel::{self, BodyRejection, Pixel};
 
 use super::oracle::{self, Fault, Json, Verdict};
 
@@ -12,16 +12,16 @@ pub fn body(body: &[u8]) {
     assert_eq!(verdict(Err(pixel::reject_text(body))), oracle::judge_text(body), "sent as a text");
 }
 
-fn verdict(answer: Result<Pixel<'_>, Rejection>) -> Verdict {
+fn verdict(answer: Result<Pixel<'_>, BodyRejection>) -> Verdict {
     match answer {
         Ok(pixel) => {
             let mut json = Vec::new();
             pixel::write_accepted(&pixel, &mut json);
             Verdict::Accepted(String::from_utf8(json).expect("the answer is UTF-8"))
         }
-        Err(Rejection::OutOfRange) => Verdict::OutOfRange,
-        Err(Rejection::Unreadable) => Verdict::Unreadable,
-        Err(Rejection::Invalid(detail)) => Verdict::Invalid(entries(&detail.to_string())),
+        Err(BodyRejection::OutOfRange) => Verdict::OutOfRange,
+        Err(BodyRejection::Unreadable) => Verdict::Unreadable,
+        Err(BodyRejection::Invalid(detail)) => Verdict::Invalid(entries(&detail.to_string())),
     }
 }
 
