@@ -2,17 +2,19 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::Path,
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{
-        self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
+use nix::libc::SOMAXCONN;
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
     },
 };
 
@@ -42,30 +44,32 @@ impl FileId {
     }
 }
 
-const SOCKET_FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(family, SocketType::STREAM, flags, None)?)
+}
 
-pub fn listen_tcp(address: &SockaddrStorage) -> io::Result<OwnedFd> {
-    let family = address.family().unwrap_or(AddressFamily::Inet);
-    let fd = socket::socket(family, SockType::Stream, SOCKET_FLAGS, None)?;
-    socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    if family == AddressFamily::Inet6 {
+pub fn listen_tcp(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let fd = stream_socket(if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET })?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
         // So that "[::]:8000" and "0.0.0.0:8000" can be configured together.
-        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        sockopt::set_ipv6_v6only(&fd, true)?;
     }
     set_nodelay(&fd)?;
     limit_tcp_send_buffer(&fd)?;
-    socket::bind(fd.as_raw_fd(), address)?;
-    socket::listen(&fd, Backlog::MAXCONN)?;
+    bind(&fd, address)?;
+    listen(&fd, SOMAXCONN)?;
     Ok(fd)
 }
 
 pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SOCKET_FLAGS, None)?;
-    let address = UnixAddr::new(path)?;
-    match socket::bind(fd.as_raw_fd(), &address) {
-        Err(nix::Error::EADDRINUSE) if is_stale(path) => {
+    let fd = stream_socket(AddressFamily::UNIX)?;
+    let address = SocketAddrUnix::new(path)?;
+    match bind(&fd, &address) {
+        Err(Errno::ADDRINUSE) if is_stale(path) => {
             fs::remove_file(path)?;
-            socket::bind(fd.as_raw_fd(), &address)?;
+            bind(&fd, &address)?;
         }
         result => result?,
     }
@@ -73,18 +77,17 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, FileId)> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     let file = FileId::of(path)?;
     sys::reject_descriptors(&fd)?;
-    socket::listen(&fd, Backlog::MAXCONN)?;
+    listen(&fd, SOMAXCONN)?;
     Ok((fd, file))
 }
 
 /// Whether `path` is a socket on which no process listens.
 fn is_stale(path: &Path) -> bool {
     // Not blocking: if the backlog of that process is full, connect(2) would wait.
-    let connect = || {
-        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SOCKET_FLAGS, None)?;
-        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
+    let connected = || -> io::Result<()> {
+        Ok(connect(stream_socket(AddressFamily::UNIX)?, &SocketAddrUnix::new(path)?)?)
     };
-    is_socket(path) && connect() == Err(Errno::ECONNREFUSED)
+    is_socket(path) && connected().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -93,7 +96,7 @@ fn is_socket(path: &Path) -> bool {
 
 /// Disables Nagle's algorithm, because a response is one write. Accepted sockets inherit this.
 pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
-    Ok(socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?)
+    Ok(sockopt::set_tcp_nodelay(fd, true)?)
 }
 
 /// The bytes of responses that the kernel keeps for a client that does not read. The kernel doubles this, and
@@ -105,12 +108,12 @@ const TCP_SEND_BUFFER: usize = 256 << 10;
 
 /// Sets [`UNIX_SEND_BUFFER`] on an accepted socket, because it does not inherit it from the listener.
 pub fn limit_unix_send_buffer(fd: impl AsFd) -> io::Result<()> {
-    Ok(socket::setsockopt(&fd, sockopt::SndBuf, &UNIX_SEND_BUFFER)?)
+    Ok(sockopt::set_socket_send_buffer_size(fd, UNIX_SEND_BUFFER)?)
 }
 
 /// Sets [`TCP_SEND_BUFFER`] on a listener, from which accepted sockets inherit it, or on an accepted socket.
 pub fn limit_tcp_send_buffer(fd: impl AsFd) -> io::Result<()> {
-    Ok(socket::setsockopt(&fd, sockopt::SndBuf, &TCP_SEND_BUFFER)?)
+    Ok(sockopt::set_socket_send_buffer_size(fd, TCP_SEND_BUFFER)?)
 }
 
 fn hint(address: &Address, cause: &io::Error) -> &'static str {
@@ -150,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let busy = UnixListener::bind(&path).unwrap();
-        socket::listen(&busy, Backlog::new(0).unwrap()).unwrap();
+        listen(&busy, 0).unwrap();
         let _waiting = UnixStream::connect(&path).unwrap();
         let (told, bound) = channel();
         thread::spawn(move || told.send(Listener::bind(&unix(&path)).map(drop)));

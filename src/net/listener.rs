@@ -1,16 +1,19 @@
 use std::{
+    ffi::OsStr,
     fmt, fs, io,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     sync::Arc,
 };
 
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    sys::socket::{self, SockType, SockaddrStorage, sockopt},
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, getsockname, sockopt},
 };
-use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::{
     Address, BindError, Socket,
@@ -28,20 +31,6 @@ pub struct Listener {
     file: Option<FileId>,
 }
 
-/// The reason why an inherited descriptor is not a [`Listener`].
-#[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
-    /// A file, a pipe, or a socket of another kind.
-    #[error("it is {0}, not a listening stream socket")]
-    NotAStreamListener(&'static str),
-    /// Its address family is neither IP nor Unix.
-    #[error("its address family is neither IPv4, IPv6 nor Unix")]
-    UnsupportedFamily,
-    /// A system call has failed.
-    #[error("{0}")]
-    Os(#[from] io::Error),
-}
-
 impl Listener {
     /// Opens a socket on `address`. Replaces a Unix socket on which no process listens. The access mode of a Unix
     /// socket is 0660 before a client can connect.
@@ -52,8 +41,8 @@ impl Listener {
         let fail = |cause| BindError { address: address.clone(), cause };
         match address {
             Address::Tcp(ip) => {
-                let fd = bind::listen_tcp(&SockaddrStorage::from(*ip)).map_err(fail)?;
-                let address = local_address(&fd).map_err(|error| fail(io::Error::other(error)))?;
+                let fd = bind::listen_tcp(ip).map_err(fail)?;
+                let address = local_address(&fd).map_err(fail)?;
                 Ok(Self { fd: fd.into(), address, is_own: true, file: None })
             }
             Address::Unix(path) => {
@@ -67,20 +56,20 @@ impl Listener {
     ///
     /// # Errors
     /// If it is not a stream socket that listens on an IP or Unix address.
-    pub fn adopt(fd: OwnedFd) -> Result<Self, AdoptError> {
-        match socket::getsockopt(&fd, sockopt::SockType) {
-            Ok(SockType::Stream) => {}
-            Ok(SockType::Datagram) => return Err(AdoptError::NotAStreamListener("a datagram socket")),
-            Ok(_) => return Err(AdoptError::NotAStreamListener("a socket of another type")),
-            Err(nix::Error::ENOTSOCK) => return Err(AdoptError::NotAStreamListener("no socket")),
-            Err(errno) => return Err(io::Error::from(errno).into()),
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let other = |what| Err(io::Error::other(format!("it is {what}, not a listening stream socket")));
+        match sockopt::socket_type(&fd) {
+            Ok(SocketType::STREAM) => {}
+            Ok(SocketType::DGRAM) => return other("a datagram socket"),
+            Ok(_) => return other("a socket of another type"),
+            Err(Errno::NOTSOCK) => return other("no socket"),
+            Err(error) => return Err(error.into()),
         }
-        if !socket::getsockopt(&fd, sockopt::AcceptConn).map_err(io::Error::from)? {
-            return Err(AdoptError::NotAStreamListener("a socket that does not listen"));
+        if !sockopt::socket_acceptconn(&fd)? {
+            return other("a socket that does not listen");
         }
         let address = local_address(&fd)?;
-        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).map_err(io::Error::from)?);
-        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
+        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
         match address {
             Address::Tcp(_) => {
                 bind::set_nodelay(&fd)?;
@@ -130,6 +119,16 @@ impl Listener {
         }
         Ok((Socket::new(fd), peer.and_then(|peer| peer.try_into().ok())))
     }
+
+    /// Removes the file of a Unix socket that this process has opened.
+    pub fn remove_file(&self) {
+        // Another process may have bound its own socket to the path.
+        if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
+            && FileId::of(path).is_ok_and(|found| found == *file)
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 impl AsFd for Listener {
@@ -144,34 +143,22 @@ impl fmt::Display for Listener {
     }
 }
 
-impl Listener {
-    /// Removes the file of a Unix socket that this process has opened.
-    pub fn remove_file(&self) {
-        // Another process may have bound its own socket to the path.
-        if let (Some(file), Address::Unix(path)) = (&self.file, &self.address)
-            && FileId::of(path).is_ok_and(|found| found == *file)
-        {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 impl Drop for Listener {
     fn drop(&mut self) {
         self.remove_file();
     }
 }
 
-fn local_address(fd: &OwnedFd) -> Result<Address, AdoptError> {
-    let address: SockaddrStorage = socket::getsockname(fd.as_raw_fd()).map_err(io::Error::from)?;
-    if let Some(ip) = address.as_sockaddr_in() {
-        Ok(Address::Tcp((*ip).into()))
-    } else if let Some(ip) = address.as_sockaddr_in6() {
-        Ok(Address::Tcp((*ip).into()))
-    } else if let Some(unix) = address.as_unix_addr() {
-        Ok(Address::Unix(unix.path().unwrap_or(Path::new("(unnamed)")).into()))
-    } else {
-        Err(AdoptError::UnsupportedFamily)
+fn local_address(fd: &OwnedFd) -> io::Result<Address> {
+    let address = getsockname(fd)?;
+    match address.address_family() {
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Address::Tcp(address.try_into()?)),
+        AddressFamily::UNIX => {
+            let unix = SocketAddrUnix::try_from(address)?;
+            let path = unix.path_bytes().map_or("(unnamed)".as_ref(), OsStr::from_bytes);
+            Ok(Address::Unix(path.into()))
+        }
+        _ => Err(io::Error::other("its address family is neither IPv4, IPv6 nor Unix")),
     }
 }
 

@@ -7,5 +7,5 @@ mod stream;
 pub use address::{Address, InvalidAddress};
 pub use bind::BindError;
 pub use fd_budget::FdBudget;
-pub use listener::{AdoptError, Listener};
+pub use listener::Listener;
 pub use stream::{Socket, Stream};

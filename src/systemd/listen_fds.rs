@@ -53,23 +53,20 @@ pub fn other_recipient() -> Option<String> {
 fn sort(passed: Vec<(OwnedFd, String)>) -> Inherited {
     let mut inherited = Inherited::default();
     for (fd, name) in passed {
-        if let Err(reason) = inherited.add(fd, &name) {
-            inherited.rejected.push(Rejected { name, reason });
+        match name.as_str() {
+            COUNTERS => inherited.counters.push(fd),
+            CONNECTIONS => inherited.connections.push(fd),
+            _ => {
+                if let Err(reason) = inherited.add_listener(fd, &name) {
+                    inherited.rejected.push(Rejected { name, reason });
+                }
+            }
         }
     }
     inherited
 }
 
 impl Inherited {
-    fn add(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
-        match name {
-            COUNTERS => self.counters.push(fd),
-            CONNECTIONS => self.connections.push(fd),
-            _ => return self.add_listener(fd, name),
-        }
-        Ok(())
-    }
-
     fn add_listener(&mut self, fd: OwnedFd, name: &str) -> Result<(), String> {
         let only = match name {
             "http" => None,
