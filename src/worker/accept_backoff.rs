@@ -14,7 +14,8 @@ use crate::{
 /// connection limit is reached. Each pause is counted; at most one in [`Self::LOG_INTERVAL`] is logged.
 #[derive(Debug, Default)]
 pub struct AcceptBackoff {
-    is_paused: bool,
+    /// Whether a pause is in effect, also one because of an error of the listener.
+    pub is_paused: bool,
     last_pause_logged: Option<Instant>,
     is_pause_logged: bool,
     last_eviction_logged: Option<Instant>,

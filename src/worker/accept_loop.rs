@@ -43,7 +43,7 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, s
             ready = registered.listener.readable() => match ready {
                 Ok(mut ready) => {
                     if ready.ready().is_read_closed() {
-                        pause_after_shutdown(acceptor, shared);
+                        pause_after_shutdown(acceptor, shared).await;
                         sleep(RETRY_DELAY).await;
                     }
                     ready.clear_ready();
@@ -67,8 +67,10 @@ async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: 
         }
         match acceptor.listener.accept() {
             Ok((socket, peer)) => {
-                acceptor.set_failure(None);
-                resume(&mut backoff, shared);
+                if backoff.is_paused {
+                    acceptor.set_failure(None);
+                    resume(&mut backoff, shared);
+                }
                 shared.memory.accept.accepted.add(1);
                 let connection = DetachedConnection::new(socket, peer);
                 let own = shared.dispatcher.dispatch_preferring(&server.context.stats, connection);
@@ -117,11 +119,10 @@ fn resume(backoff: &mut AcceptBackoff, shared: &Shared) {
 }
 
 /// Records that the socket does not listen: another process with the same socket has shut it down.
-fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
+async fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
     let error = Acceptor::NOT_LISTENING;
-    if acceptor.set_failure(Some(error))
-        && let Ok(mut backoff) = acceptor.accept_lock.try_lock()
-    {
+    let mut backoff = acceptor.accept_lock.lock().await;
+    if acceptor.set_failure(Some(error)) {
         let error = io::Error::from(error);
         backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
     }
