@@ -33,7 +33,7 @@ impl Default for Buffers {
 pub struct Output {
     pub bytes: Vec<u8>,
     /// The body of the only response if it is long. It follows `bytes`, and is not copied.
-    long_body: BufList,
+    long_body: Option<BufList>,
 }
 
 impl Output {
@@ -49,24 +49,22 @@ impl Output {
             self.bytes.shrink_to(2 * Self::MAX);
         }
         // Left over if the previous connection failed.
-        if self.long_body.has_remaining() {
-            self.long_body = BufList::default();
-        }
+        self.long_body = None;
     }
 
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.long_body.remaining()
+        self.bytes.len() + self.long_body.as_ref().map_or(0, Buf::remaining)
     }
 
     /// Whether these responses must be sent before the next request is handled. No response can follow a long body.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= Self::MAX || self.long_body.has_remaining()
+        self.bytes.len() >= Self::MAX || self.long_body.is_some()
     }
 
     /// Appends the body of a response. `is_first` says whether it is the first response of the batch.
     pub fn push_body(&mut self, body: BufList, is_first: bool) {
         if is_first && body.remaining() > Self::SHORT {
-            self.long_body = body;
+            self.long_body = Some(body);
         } else {
             body.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
         }
@@ -74,21 +72,21 @@ impl Output {
 
     /// Sends all bytes, or as many as the socket takes. Returns their number.
     pub fn poll_send(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.long_body.has_remaining() {
-            poll_send_pieces(stream, cx, &self.bytes, &self.long_body)
-        } else {
-            Pin::new(stream).poll_write(cx, &self.bytes)
+        match &self.long_body {
+            Some(long_body) => poll_send_pieces(stream, cx, &self.bytes, long_body),
+            None => Pin::new(stream).poll_write(cx, &self.bytes),
         }
     }
 
     /// Takes the bytes that follow the first `sent` ones. Copies those in `bytes`, because the next connection uses
     /// that buffer.
     pub fn take_rest(&mut self, sent: usize) -> BufList {
-        let mut long_body = std::mem::take(&mut self.long_body);
-        long_body.advance(sent.saturating_sub(self.bytes.len()));
         let mut rest = BufList::copy_of(self.bytes.get(sent..).unwrap_or_default());
-        rest.append(long_body);
-        rest.shrink();
+        if let Some(mut long_body) = self.long_body.take() {
+            long_body.advance(sent.saturating_sub(self.bytes.len()));
+            rest.append(long_body);
+            rest.shrink();
+        }
         rest
     }
 }
