@@ -2,16 +2,25 @@ use super::{
     BodyRejection, Channel, Digits, Pixel,
     document::{Document, Field, Value},
     integer,
-    validate::validate_document,
+    validate::{validate, validate_document},
 };
+
+/// Reads a body that was sent as JSON.
+///
+/// # Errors
+/// As [`validate`].
+pub fn parse(body: &[u8]) -> Result<Pixel<'_>, BodyRejection> {
+    match fast_decode(body) {
+        Some(decoded) => decoded,
+        None => validate(body),
+    }
+}
 
 /// Reads a body that is an object of the four fields whose values are canonical integers and strings without
 /// escapes.
 ///
 /// `None` does not mean that the body is invalid: [`validate`] decides about it. Otherwise the result is that
 /// of [`validate`].
-///
-/// [`validate`]: super::validate()
 pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, BodyRejection>> {
     let is_spaced = body.get(br#"{"x":"#.len()) == Some(&b' ');
     match if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) } {
@@ -162,7 +171,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use proptest::{prelude::*, sample::select};
 
-    use super::{super::validate, *};
+    use super::*;
 
     fn pixel<'a>(x: &'a str, y: &'a str, channel: Channel, value: u8) -> Pixel<'a> {
         Pixel { x: Digits::borrowed(x.as_bytes()), y: Digits::borrowed(y.as_bytes()), channel, value }

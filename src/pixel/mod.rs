@@ -17,23 +17,12 @@ mod validate;
 
 pub use digits::Digits;
 pub use error_detail::Detail;
-pub use fast_decode::fast_decode;
+pub use fast_decode::{fast_decode, parse};
 pub use response_body::{UNREADABLE_BODY, VALUE_OUT_OF_RANGE, accepted_len, write_accepted};
 pub use validate::{BodyRejection, reject_text, validate};
 
 /// A function that reads a body that was sent as JSON, as [`parse`] does.
 pub type Parse = for<'b> fn(&'b [u8]) -> Result<Pixel<'b>, BodyRejection>;
-
-/// Reads a body that was sent as JSON.
-///
-/// # Errors
-/// As [`validate`].
-pub fn parse(body: &[u8]) -> Result<Pixel<'_>, BodyRejection> {
-    match fast_decode(body) {
-        Some(decoded) => decoded,
-        None => validate(body),
-    }
-}
 
 /// One colour value at one place. The response repeats coordinates of any size digit for digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
