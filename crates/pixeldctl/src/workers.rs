@@ -49,10 +49,10 @@ fn serving(workers: &WorkersReply) -> u64 {
 fn change(set: &SetWorkersReply) -> String {
     let mut text = format!("workers: {} -> {}", set.from, set.to);
     if set.moved > 0 {
-        text += &format!(", {} connections moved", set.moved);
+        text += &format!(", {} moved", render::counted(set.moved, "connection"));
     }
     if set.leaving > 0 {
-        text += &format!("\n{} leaving workers still finish their requests", set.leaving);
+        text += &format!("\n{}, still finishing requests", render::counted(set.leaving, "leaving worker"));
     }
     text
 }
