@@ -69,7 +69,7 @@ struct Parser<'a> {
     open: Vec<Container>,
     /// The members of the objects in `open`, and at the end of the document those of the outermost object.
     members: Vec<Member<'a>>,
-    /// What has been parsed, as FastAPI writes it.
+    /// The parsed part of the document, as FastAPI writes it.
     echo: Vec<u8>,
 }
 

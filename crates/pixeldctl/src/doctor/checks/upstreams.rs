@@ -34,7 +34,7 @@ pub async fn upstreams(facts: &Facts) -> CheckResult {
     compare(&Seen { facts, own: listeners(facts), states, sockets }, nginx)
 }
 
-/// What is seen of the servers of nginx.
+/// The servers of nginx, and the facts about them.
 struct Seen<'f> {
     facts: &'f Facts,
     /// The addresses of pixeld on this host.
