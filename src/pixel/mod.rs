@@ -37,7 +37,13 @@ pub struct Pixel<'a> {
     pub value: u8,
 }
 
-impl Pixel<'_> {
+impl<'a> Pixel<'a> {
+    /// Checks the range of `value`, which has canonical digits.
+    fn new(x: Digits<'a>, y: Digits<'a>, channel: Channel, value: &[u8]) -> Result<Self, BodyRejection> {
+        let value = integer::to_u8(value).ok_or(BodyRejection::OutOfRange)?;
+        Ok(Self { x, y, channel, value })
+    }
+
     fn into_owned(self) -> Pixel<'static> {
         Pixel { x: self.x.into_owned(), y: self.y.into_owned(), ..self }
     }

@@ -46,10 +46,7 @@ pub fn validate_document(document: Document<'_>) -> Result<Pixel<'_>, BodyReject
     let channel = validator.channel("channel", channel);
     let value = validator.integer("value", value);
     match (x, y, channel, value) {
-        (Some(x), Some(y), Some(channel), Some(value)) => {
-            let value = integer::to_u8(value.as_bytes()).ok_or(BodyRejection::OutOfRange)?;
-            Ok(Pixel { x, y, channel, value })
-        }
+        (Some(x), Some(y), Some(channel), Some(value)) => Pixel::new(x, y, channel, value.as_bytes()),
         _ => Err(BodyRejection::Invalid(validator.detail.finish())),
     }
 }
