@@ -140,7 +140,7 @@ impl ReceivedConnections {
         let no_files =
             || format!("the open-file limit is {}; raise LimitNOFILE=", FdBudget::from_rlimit().limit());
         while !rest.is_empty() {
-            let Ok((requests, unread)) = take_entry(&mut rest) else { break };
+            let Some((requests, unread)) = take_entry(&mut rest) else { break };
             match sockets.next() {
                 Some(_) if self.connections.len() >= capacity => self.close(1, no_files()),
                 Some(socket) => match Socket::adopt(socket) {
@@ -219,20 +219,15 @@ fn receive_frame<'b>(far: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<I
     Ok(Some(IncomingFrame { sockets, bytes, is_truncated }))
 }
 
-/// Takes the number of served requests and the unread bytes of a connection.
-fn take_entry<'b>(rest: &mut &'b [u8]) -> io::Result<(usize, &'b [u8])> {
+/// Takes the number of served requests and the unread bytes of a connection; `None` if the message is truncated.
+fn take_entry<'b>(rest: &mut &'b [u8]) -> Option<(usize, &'b [u8])> {
     let (requests, length) = (take_number(rest)?, take_number(rest)?);
-    Ok((requests, rest.split_off(..length).ok_or_else(cut_short)?))
+    Some((requests, rest.split_off(..length)?))
 }
 
-fn take_number(rest: &mut &[u8]) -> io::Result<usize> {
-    let bytes = rest.split_off(..8).ok_or_else(cut_short)?;
-    let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    usize::try_from(number).map_err(io::Error::other)
-}
-
-fn cut_short() -> io::Error {
-    io::Error::other("truncated message")
+fn take_number(rest: &mut &[u8]) -> Option<usize> {
+    let bytes = rest.split_off(..8)?.try_into().ok()?;
+    u64::from_le_bytes(bytes).try_into().ok()
 }
 
 #[cfg(test)]
