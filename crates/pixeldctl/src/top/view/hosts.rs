@@ -3,7 +3,7 @@ use std::time::Duration;
 use pixeld_control::{ServiceState, Stats};
 use ratatui::{
     buffer::Buffer,
-    layout::Rect,
+    layout::{Constraint, Layout, Rect},
     text::{Line, Span},
     widgets::{Clear, Paragraph, RenderDirection, Sparkline, Widget, Wrap},
 };
@@ -100,11 +100,7 @@ fn state(state: ServiceState, theme: &Theme) -> Span<'static> {
 
 /// Draws requests to the left and latency to the right, each with its maximum if it fits.
 fn draw_sparks(host: &HostState, theme: &Theme, area: Rect, buffer: &mut Buffer) {
-    const GAP: u16 = 2;
-
-    let half = area.width.saturating_sub(GAP) / 2;
-    let left = Rect { width: half, ..area };
-    let right = Rect { x: area.x + half + GAP, width: half, ..area }.intersection(area);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(area);
     #[allow(clippy::cast_precision_loss)] // a rate, to be read by people
     let rate = |tenths: u64| render::rate(tenths as f64 / 10.0);
     draw_spark("req/s", &host.requests, rate, theme, left, buffer);
@@ -119,25 +115,25 @@ fn draw_spark(
     area: Rect,
     buffer: &mut Buffer,
 ) {
+    const NAME: u16 = 6;
     /// The width of ` max 12345/s`.
     const HIGHEST: u16 = 12;
     /// The minimum width of a sparkline with a maximum.
     const FEWEST: u16 = 10;
 
-    let names = 6.min(area.width);
-    let highest = if area.width >= names + FEWEST + HIGHEST { HIGHEST } else { 0 };
-    let spark = Rect { x: area.x + names, width: area.width - names - highest, ..area };
-    let dim = theme.style(DIM);
-    Span::styled(name, dim).render(Rect { width: names, ..area }, buffer);
+    let highest = if area.width >= NAME + FEWEST + HIGHEST { HIGHEST } else { 0 };
+    let widths = [Constraint::Length(NAME), Constraint::Fill(1), Constraint::Length(highest)];
+    let [label, spark, maximum] = Layout::horizontal(widths).areas(area);
     let samples = usize::from(spark.width);
+    let dim = theme.style(DIM);
+    Span::styled(name, dim).render(label, buffer);
     Sparkline::default()
         .data(history.newest(samples))
         .direction(RenderDirection::RightToLeft)
         .bar_set(theme.levels.clone())
         .render(spark, buffer);
-    let label = Rect { x: spark.right(), width: highest, ..area };
     let most = history.highest(samples);
     if most > 0 {
-        Line::styled(format!("max {}", show(most)), dim).right_aligned().render(label, buffer);
+        Line::styled(format!("max {}", show(most)), dim).right_aligned().render(maximum, buffer);
     }
 }
