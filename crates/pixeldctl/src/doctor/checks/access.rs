@@ -37,12 +37,10 @@ pub async fn access(facts: &Facts) -> CheckResult {
 
 /// Evaluates what stat and id show: `660 root pixeld-proxy`, `www-data pixeld-proxy`.
 fn check_socket(path: &str, shown: &str, user: &str, groups: &str) -> Probe<Option<Finding>> {
+    let unexpected = || Unavailable(format!("stat prints {:?} of {path}", shown.trim()));
     let words: Vec<_> = shown.split_whitespace().collect();
-    let [mode, owner, group] = words[..] else {
-        return Err(Unavailable(format!("stat prints {:?} of {path}", shown.trim())));
-    };
-    let mode = u32::from_str_radix(mode, 8);
-    let mode = mode.map_err(|_| Unavailable(format!("stat prints {:?} of {path}", shown.trim())))?;
+    let [mode, owner, group] = words[..] else { return Err(unexpected()) };
+    let mode = u32::from_str_radix(mode, 8).map_err(|_| unexpected())?;
     let groups: Vec<_> = groups.split_whitespace().collect();
     let evidence =
         format!("{path}: mode {mode:o}, user {owner}, group {group}; groups of {user}: {}", groups.join(" "));

@@ -18,19 +18,18 @@ const USUAL: u64 = 4096;
 const LEAST: u64 = 1024;
 
 /// A listening socket, as `ss` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue {
+struct Queue {
     /// `/path`, or an address with its port, such as `*:8000`.
-    pub address: String,
+    address: String,
     /// Clients that wait to be accepted.
-    pub waiting: u64,
+    waiting: u64,
     /// Clients that may wait.
-    pub backlog: u64,
+    backlog: u64,
 }
 
 impl Queue {
     /// Whether this is the socket of a listener: `unix:/path`, `/path`, or an address with a port.
-    pub fn is_of(&self, listener: &str) -> bool {
+    fn is_of(&self, listener: &str) -> bool {
         let path = listener.strip_prefix("unix:").unwrap_or(listener);
         if path.starts_with('/') || self.address.starts_with('/') {
             return self.address == path;
@@ -41,7 +40,7 @@ impl Queue {
     }
 
     /// Whether the next client is rejected.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.waiting > 0 && self.waiting >= self.backlog
     }
 }
