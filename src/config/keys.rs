@@ -62,18 +62,16 @@ keys! {
 const OLD_NAMES: [(&str, &str); 2] = [("limits.head", "limits.header"), ("timeouts.head", "timeouts.header")];
 
 impl ConfigKey {
-    /// Returns the key with this old name.
-    pub(super) fn find_old(section: Option<&str>, name: &str) -> Option<&'static Self> {
-        let (_, key) =
-            OLD_NAMES.iter().find(|(old, _)| old.split_once('.') == section.map(|of| (of, name)))?;
-        KEYS.iter().find(|known| known.name == *key)
-    }
-
-    pub(super) fn find(section: Option<&str>, name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| match section {
-            None => key.name == name,
-            Some(section) => key.name.split_once('.') == Some((section, name)),
-        })
+    /// Returns the key with this name or this old name, and whether the name is an old one.
+    pub(super) fn find(section: Option<&str>, name: &str) -> Option<(&'static Self, bool)> {
+        let is_named = |dotted: &str| match section {
+            None => dotted == name,
+            Some(section) => dotted.split_once('.') == Some((section, name)),
+        };
+        let old = OLD_NAMES.iter().find(|(old, _)| is_named(old));
+        let known =
+            KEYS.iter().find(|key| old.map_or_else(|| is_named(key.name), |(_, new)| key.name == *new));
+        known.map(|key| (key, old.is_some()))
     }
 }
 

@@ -7,5 +7,5 @@ mod settings;
 mod value;
 
 pub use keys::{ConfigKey, KEYS, TakesEffect, changes};
-pub use load::{ConfigError, ConfigErrors, Loaded, Origin, Sources};
+pub use load::{ConfigErrors, Loaded, Origin, Sources};
 pub use settings::{Limits, Listen, LogSettings, PixelSettings, Settings, Timeouts, Workers};

@@ -1,6 +1,9 @@
 //! Errors of configuration files: where they are, and how many of them are listed.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::sanitize;
 
@@ -18,28 +21,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An error in a configuration file, with its place.
+/// The line of an error in a configuration file: its place, the error, and the value to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    pub path: PathBuf,
-    /// The line, counted from 1, if the error has one.
-    pub line: Option<usize>,
-    /// The dotted key, if it is known.
-    pub key: Option<String>,
-    /// The error, and the value to write instead.
-    pub message: String,
-}
+pub(super) struct ConfigError(pub String);
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", sanitize::path(&self.path))?;
-        if let Some(line) = self.line {
-            write!(f, "{line}:")?;
-        }
-        if let Some(key) = &self.key {
-            write!(f, " {}:", sanitize::name(key))?;
-        }
-        write!(f, " {}", sanitize::escape(&self.message))
+impl ConfigError {
+    /// The line is counted from 1, if the error has one. The dotted key is given if it is known.
+    pub fn new(path: &Path, line: Option<usize>, key: Option<&str>, message: &str) -> Self {
+        let line = line.map_or_else(String::new, |line| format!("{line}:"));
+        let key = key.map_or_else(String::new, |key| format!(" {}:", sanitize::name(key)));
+        Self(format!("{}:{line}{key} {}", sanitize::path(path), sanitize::escape(message)))
     }
 }
 
@@ -51,7 +42,7 @@ pub(super) fn line_after(text: &[u8]) -> usize {
 /// The first errors, in the order of the files, and the number of all.
 #[derive(Debug, Clone, Default, thiserror::Error)]
 pub struct ConfigErrors {
-    listed: Vec<ConfigError>,
+    listed: Vec<String>,
     total: usize,
 }
 
@@ -62,7 +53,7 @@ impl ConfigErrors {
     /// Counts an error, and calls `error` only if it is among the first.
     pub(super) fn add(&mut self, error: impl FnOnce() -> ConfigError) {
         if self.listed.len() < Self::MAX_LISTED {
-            self.listed.push(error());
+            self.listed.push(error().0);
         }
         self.total += 1;
     }
@@ -78,7 +69,7 @@ impl ConfigErrors {
 
     /// Returns a line for each listed error, and one with the number of the others.
     pub fn lines(&self) -> Vec<String> {
-        with_rest(self.listed.iter().map(ToString::to_string), self.total)
+        with_rest(self.listed.iter().cloned(), self.total)
     }
 }
 

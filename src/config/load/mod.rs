@@ -16,9 +16,9 @@ use std::{
 use nix::sys::stat::makedev;
 use toml::de::{DeTable, DeValue};
 
-pub use self::error::{ConfigError, ConfigErrors, Origin};
+pub use self::error::{ConfigErrors, Origin};
 use self::{
-    error::with_rest,
+    error::{ConfigError, with_rest},
     read::{read, unreadable},
     suggest::closest_key,
     syntax::Syntax,
@@ -102,8 +102,8 @@ impl Sources {
             };
             total += text.len();
             if total > MAX_TOTAL {
-                let message = "the files up to this one are longer than 4 MiB together".into();
-                errors.add(|| ConfigError { path, line: None, key: None, message });
+                let message = "the files up to this one are longer than 4 MiB together";
+                errors.add(|| ConfigError::new(&path, None, None, message));
                 break;
             }
             File::new(&path, &text).apply(&mut loaded, &mut errors);
@@ -181,12 +181,7 @@ impl Loaded {
         };
         let Some(origin) = self.origins.get(key).or_else(|| self.origins.get(other)) else { return Ok(()) };
         let message = format!("same address as {other}: each socket needs its own");
-        Err(ConfigError {
-            path: origin.path.clone(),
-            line: Some(origin.line),
-            key: Some(key.into()),
-            message,
-        })
+        Err(ConfigError::new(&origin.path, Some(origin.line), Some(key), &message))
     }
 }
 
@@ -201,18 +196,18 @@ struct File<'a> {
 struct Entry<'d> {
     /// The place of the key.
     at: usize,
-    section: Option<&'d str>,
-    key: &'d str,
+    /// The dotted name.
+    name: String,
+    /// The key with this name, and whether the name is an old one.
+    key: Option<(&'static ConfigKey, bool)>,
     value: &'d DeValue<'d>,
 }
 
-impl Entry<'_> {
-    fn name(&self) -> String {
-        self.section.map_or_else(|| self.key.into(), |section| format!("{section}.{}", self.key))
-    }
-
-    fn config_key(&self) -> Option<&'static ConfigKey> {
-        ConfigKey::find(self.section, self.key)
+impl<'d> Entry<'d> {
+    fn new(at: usize, section: Option<&str>, name: &str, value: &'d DeValue<'d>) -> Self {
+        let key = ConfigKey::find(section, name);
+        let name = section.map_or_else(|| name.into(), |section| format!("{section}.{name}"));
+        Self { at, name, key, value }
     }
 }
 
@@ -220,17 +215,14 @@ impl Entry<'_> {
 fn entries<'d>(document: &'d DeTable<'d>) -> Vec<Entry<'d>> {
     let mut entries = Vec::new();
     for (name, value) in document {
-        let (at, section, value) = (name.span().start, name.get_ref().as_ref(), value.get_ref());
-        match value {
-            DeValue::Table(table) if !table.is_empty() || is_section(section) => {
-                entries.extend(table.iter().map(|(name, value)| Entry {
-                    at: name.span().start,
-                    section: Some(section),
-                    key: name.get_ref(),
-                    value: value.get_ref(),
+        match value.get_ref() {
+            DeValue::Table(table) if !table.is_empty() || is_section(name.get_ref()) => {
+                let section = Some(name.get_ref().as_ref());
+                entries.extend(table.iter().map(|(name, value)| {
+                    Entry::new(name.span().start, section, name.get_ref(), value.get_ref())
                 }));
             }
-            _ => entries.push(Entry { at, section: None, key: section, value }),
+            value => entries.push(Entry::new(name.span().start, None, name.get_ref(), value)),
         }
     }
     entries.sort_by_key(|entry| entry.at);
@@ -277,7 +269,7 @@ impl<'a> File<'a> {
                     } else {
                         format!("already set in line {first}: keep one of them")
                     };
-                    self.error(at, Some(key), message)
+                    self.error(at, Some(&key), &message)
                 }
                 None => self.error(at, None, error.message()),
             });
@@ -291,38 +283,32 @@ impl<'a> File<'a> {
     }
 
     fn assign(&self, entry: &Entry<'_>, all: &[Entry<'_>], loaded: &mut Loaded, errors: &mut ConfigErrors) {
-        let at = entry.at;
-        let renamed = ConfigKey::find_old(entry.section, entry.key);
-        let Some(known) = renamed.or_else(|| entry.config_key()) else {
-            return errors.add(|| self.unknown(at, &entry.name()));
+        let (at, name) = (entry.at, &entry.name);
+        let Some((known, is_old)) = entry.key else {
+            return errors.add(|| self.unknown(at, name));
         };
-        if let Some(renamed) = renamed {
-            let is_same = |other: &Entry<'_>| other.config_key().is_some_and(|key| key.name == renamed.name);
-            if all.iter().any(is_same) {
-                let (old, key) = (entry.name(), renamed.name);
+        if is_old {
+            let key = known.name;
+            if all.iter().any(|other| other.name == key) {
                 let message = format!("deprecated name of {key}, which this file sets too: remove this line");
-                return errors.add(|| self.error(at, Some(old), message));
+                return errors.add(|| self.error(at, Some(name), &message));
             }
-            let (old, key) = (entry.name(), known.name);
-            let message = format!("{old} is deprecated: rename it to {key} (pixeld 0.3 rejects {old})");
-            loaded.warnings.add(|| self.error(at, None, message));
+            let message = format!("{name} is deprecated: rename it to {key} (pixeld 0.3 rejects {name})");
+            loaded.warnings.add(|| self.error(at, None, &message));
         }
         match (known.set)(&mut loaded.settings, entry.value) {
             Ok(()) => {
                 let origin = Origin { path: self.path.into(), line: self.line(at) };
                 loaded.origins.insert(known.name, origin);
             }
-            Err(message) => errors.add(|| self.error(at, Some(entry.name()), message)),
+            Err(message) => errors.add(|| self.error(at, Some(name), &message)),
         }
     }
 
     fn unknown(&self, at: usize, name: &str) -> ConfigError {
         if is_section(name) {
-            return self.error(
-                at,
-                Some(name.into()),
-                format!("this is a section: write [{name}] on a line of its own"),
-            );
+            let message = format!("this is a section: write [{name}] on a line of its own");
+            return self.error(at, Some(name), &message);
         }
         let header = self.text.lines().position(|line| line.trim_start().starts_with('[')).map(|nth| nth + 1);
         let hint = match (closest_key(name), header) {
@@ -336,11 +322,11 @@ impl<'a> File<'a> {
             (Some(known), _) => format!(" (did you mean {known}?)"),
             (None, _) => String::new(),
         };
-        self.error(at, Some(name.into()), format!("unknown key{hint}"))
+        self.error(at, Some(name), &format!("unknown key{hint}"))
     }
 
-    fn error(&self, at: usize, key: Option<String>, message: impl Into<String>) -> ConfigError {
-        ConfigError { path: self.path.into(), line: Some(self.line(at)), key, message: message.into() }
+    fn error(&self, at: usize, key: Option<&str>, message: &str) -> ConfigError {
+        ConfigError::new(self.path, Some(self.line(at)), key, message)
     }
 
     /// Explains a character in the line of a syntax error that only looks like one of TOML's.

@@ -48,21 +48,16 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
             || bytes.starts_with(&[0xfe, 0xff])
             || bytes.iter().filter(|byte| **byte == 0).count() * 4 >= bytes.len();
         let message = if is_utf_16 {
-            "this is UTF-16: save the file as UTF-8".into()
+            "this is UTF-16: save the file as UTF-8"
         } else {
-            "this line has a NUL byte: the file is damaged or not text".into()
+            "this line has a NUL byte: the file is damaged or not text"
         };
-        return Err(ConfigError {
-            path: path.into(),
-            line: Some(line_after(&bytes[..at])),
-            key: None,
-            message,
-        });
+        return Err(ConfigError::new(path, Some(line_after(&bytes[..at])), None, message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let message = "this line is not UTF-8: save the file as UTF-8".into();
-        ConfigError { path: path.into(), line: Some(line_after(valid)), key: None, message }
+        let message = "this line is not UTF-8: save the file as UTF-8";
+        ConfigError::new(path, Some(line_after(valid)), None, message)
     })
 }
 
@@ -76,7 +71,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
         (io::ErrorKind::PermissionDenied, _) => return forbidden(path, error),
         _ => error.to_string(),
     };
-    ConfigError { path: path.into(), line: None, key: None, message: format!("cannot be read: {reason}") }
+    ConfigError::new(path, None, None, &format!("cannot be read: {reason}"))
 }
 
 /// Returns the error if this user may not read a file or a folder, with a command that allows it.
@@ -98,5 +93,5 @@ fn forbidden(path: &Path, error: &io::Error) -> ConfigError {
     };
     let target = sanitize::path(target);
     let message = format!("cannot be read by {user}: {error}; to allow it: chmod {mode} '{target}'");
-    ConfigError { path: path.into(), line: None, key: None, message }
+    ConfigError::new(path, None, None, &message)
 }
