@@ -93,7 +93,7 @@ impl ControlClient {
 
     /// GetInfo of org.varlink.service.
     pub async fn info(&mut self) -> Result<ServiceInfo, CallError> {
-        self.send_to(well_known::SERVICE, "GetInfo", Map::new(), CallKind::Single).await?;
+        self.send(well_known::SERVICE, "GetInfo", Map::new(), CallKind::Single).await?;
         self.receive_in_time().await
     }
 
@@ -105,7 +105,7 @@ impl ControlClient {
     /// WatchStats, with a reply after each `interval`.
     pub async fn watch_stats(mut self, interval: Duration) -> Result<StatsStream, CallError> {
         let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.send("WatchStats", parameter("intervalMs", milliseconds), CallKind::More).await?;
+        self.send(INTERFACE, "WatchStats", parameter("intervalMs", milliseconds), CallKind::More).await?;
         self.limit += interval;
         Ok(StatsStream(self))
     }
@@ -153,7 +153,7 @@ impl ControlClient {
 
     /// WatchEvents.
     pub async fn watch_events(mut self) -> Result<EventStream, CallError> {
-        self.send("WatchEvents", Map::new(), CallKind::More).await?;
+        self.send(INTERFACE, "WatchEvents", Map::new(), CallKind::More).await?;
         Ok(EventStream { client: self, has_begun: false })
     }
 
@@ -166,7 +166,7 @@ impl ControlClient {
         if let Some(Claim { user, command }) = self.claim.take() {
             // A daemon of an earlier version ignores a one-way call that it does not know.
             let claim = [("user".into(), user.into()), ("command".into(), command.into())];
-            self.send("Identify", Map::from_iter(claim), CallKind::Oneway).await?;
+            self.send(INTERFACE, "Identify", Map::from_iter(claim), CallKind::Oneway).await?;
         }
         self.call(method, parameters).await.map_err(|error| match error {
             CallError::TimedOut(limit) => CallError::ChangeTimedOut(limit),
@@ -179,20 +179,11 @@ impl ControlClient {
         method: &str,
         parameters: Map<String, Value>,
     ) -> Result<R, CallError> {
-        self.send(method, parameters, CallKind::Single).await?;
+        self.send(INTERFACE, method, parameters, CallKind::Single).await?;
         self.receive_in_time().await
     }
 
     async fn send(
-        &mut self,
-        method: &str,
-        parameters: Map<String, Value>,
-        kind: CallKind,
-    ) -> Result<(), CallError> {
-        self.send_to(INTERFACE, method, parameters, kind).await
-    }
-
-    async fn send_to(
         &mut self,
         interface: &str,
         method: &str,

@@ -212,51 +212,52 @@ fn ensure_known(parameters: &Map<String, Value>, known: &[&str]) -> Result<(), C
     unknown.map_or(Ok(()), |name| Err(invalid_parameter(name)))
 }
 
-/// Returns a parameter that is set and not null.
-fn given<'p>(parameters: &'p Map<String, Value>, name: &str) -> Option<&'p Value> {
-    parameters.get(name).filter(|value| !value.is_null())
-}
-
-fn invalid(field: &str, value: &Value, wanted: &str) -> ControlError {
-    let reason = format!("{} is not {wanted}", shorten(&value.to_string()));
-    ControlError::InvalidValue { field: field.into(), reason }
+/// Returns a parameter that is set and not null. `parse` returns `None` if it is not what is `wanted`.
+fn given<'p, T>(
+    parameters: &'p Map<String, Value>,
+    field: &str,
+    wanted: &str,
+    parse: impl FnOnce(&'p Value) -> Option<T>,
+) -> Result<Option<T>, ControlError> {
+    let Some(value) = parameters.get(field).filter(|value| !value.is_null()) else { return Ok(None) };
+    parse(value).map(Some).ok_or_else(|| {
+        let reason = format!("{} is not {wanted}", shorten(&value.to_string()));
+        ControlError::InvalidValue { field: field.into(), reason }
+    })
 }
 
 fn worker_count(parameters: &Map<String, Value>) -> Result<Option<usize>, ControlError> {
-    let Some(value) = given(parameters, "count") else { return Ok(None) };
-    let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
-    let count = count.filter(|count| (1..=MAX_WORKERS).contains(count));
-    count.map(Some).ok_or_else(|| invalid("count", value, &format!("a number from 1 to {MAX_WORKERS}")))
+    given(parameters, "count", &format!("a number from 1 to {MAX_WORKERS}"), |value| {
+        let count = usize::try_from(value.as_u64()?).ok()?;
+        (1..=MAX_WORKERS).contains(&count).then_some(count)
+    })
 }
 
 fn interval(parameters: &Map<String, Value>) -> Result<Duration, ControlError> {
-    let Some(value) = given(parameters, "intervalMs") else { return Ok(Duration::from_secs(1)) };
-    let interval = value.as_u64().filter(|ms| (100..=3_600_000).contains(ms)).map(Duration::from_millis);
-    interval.ok_or_else(|| invalid("intervalMs", value, "a number from 100 to 3600000"))
+    let interval = given(parameters, "intervalMs", "a number from 100 to 3600000", |value| {
+        value.as_u64().filter(|ms| (100..=3_600_000).contains(ms)).map(Duration::from_millis)
+    });
+    Ok(interval?.unwrap_or(Duration::from_secs(1)))
 }
 
 fn dry_run(parameters: &Map<String, Value>) -> Result<bool, ControlError> {
-    let Some(value) = given(parameters, "dryRun") else { return Ok(false) };
-    value.as_bool().ok_or_else(|| invalid("dryRun", value, "true or false"))
+    Ok(given(parameters, "dryRun", "true or false", Value::as_bool)?.unwrap_or(false))
 }
 
 fn claim(parameters: &Map<String, Value>) -> Result<Claim, ControlError> {
     /// Characters of a user's name (useradd(8)), and of a command line.
     const MAX: [usize; 2] = [32, 256];
 
-    let text = |field: &str, max| match given(parameters, field) {
-        None => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => {
-            Ok(Some(sanitize::shorten(&sanitize::escape(&shorten(text)), max).into_owned()))
-        }
-        Some(other) => Err(invalid(field, other, "a text")),
+    let text = |field: &str, max| {
+        let text = given(parameters, field, "a text", Value::as_str)?.filter(|text| !text.is_empty());
+        let short = |text| sanitize::shorten(&sanitize::escape(&shorten(text)), max).into_owned();
+        Ok::<_, ControlError>(text.map(short))
     };
     Ok(Claim { user: text("user", MAX[0])?, command: text("command", MAX[1])? })
 }
 
 fn level(parameters: &Map<String, Value>) -> Result<Option<Level>, ControlError> {
-    let Some(value) = given(parameters, "level") else { return Ok(None) };
-    let level = Level::ALL.into_iter().find(|level| Some(level.name()) == value.as_str());
-    level.map(Some).ok_or_else(|| invalid("level", value, "one of \"error\", \"warn\", \"info\", \"debug\""))
+    given(parameters, "level", "one of \"error\", \"warn\", \"info\", \"debug\"", |value| {
+        Level::ALL.into_iter().find(|level| Some(level.name()) == value.as_str())
+    })
 }
