@@ -414,39 +414,28 @@ impl AsyncWrite for Source<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use hyper::StatusCode;
-
     use super::*;
-    use crate::http::request_head::{HeadParser, Parsed};
-
-    const POLICY: Policy = Policy {
-        body_limit: 100,
-        head_limit: 1 << 20,
-        requests_limit: 10,
-        head_timeout: Duration::MAX,
-        body_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        keep_alive_timeout: Duration::MAX,
-        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
+    use crate::{
+        config::Settings,
+        http::request_head::{HeadParser, Parsed},
     };
 
     #[test]
     fn long_head_is_not_handed_off() {
+        let policy = Policy { head_limit: 1 << 20, ..(&Settings::default()).into() };
         for (length, can_hand_off) in [(1, true), (DetachedConnection::MAX_UNREAD, false)] {
             let field = "x".repeat(length);
             let input = format!("POST /pixel HTTP/1.1\r\nhost: h\r\nx: {field}\r\ncontent-length: 9\r\n\r\n");
-            let Parsed::Complete(head) = HeadParser::default().parse(input.as_bytes(), &POLICY, false) else {
+            let Parsed::Complete(head) = HeadParser::default().parse(input.as_bytes(), &policy, false) else {
                 panic!("{length} bytes are no head");
             };
-            assert_eq!(Tap::new(input.into(), &head, &POLICY).can_hand_off(), can_hand_off, "{length}");
+            assert_eq!(Tap::new(input.into(), &head, &policy).can_hand_off(), can_hand_off, "{length}");
         }
     }
 
     #[test]
     fn body_of_a_rejected_request_is_not_kept() {
-        let mut body = BodyBuffer::new(false, &POLICY);
+        let mut body = BodyBuffer::new(false, &(&Settings::default()).into());
         body.append(b"12");
         assert_eq!((body.length, body.bytes.len()), (2, 0));
     }

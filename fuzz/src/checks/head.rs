@@ -1,9 +1,9 @@
-use std::time::Duration;
-
-use hyper::StatusCode;
-use pixeld::http::{
-    Policy,
-    request_head::{HeadParser, Parsed, skip_empty_lines},
+use pixeld::{
+    config::Settings,
+    http::{
+        Policy,
+        request_head::{HeadParser, Parsed, skip_empty_lines},
+    },
 };
 
 /// A head is judged the same in one piece and byte by byte, and then no byte is looked at again but a CR.
@@ -39,15 +39,5 @@ pub fn head(input: &[u8]) {
 }
 
 fn policy(head_limit: usize) -> Policy {
-    let second = Duration::from_secs(1);
-    Policy {
-        body_limit: 1 << 10,
-        head_limit,
-        requests_limit: 10,
-        head_timeout: second,
-        body_timeout: second,
-        write_timeout: second,
-        keep_alive_timeout: second,
-        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
-    }
+    Policy { body_limit: 1 << 10, head_limit, ..(&Settings::default()).into() }
 }

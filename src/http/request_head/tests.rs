@@ -1,22 +1,8 @@
-use std::time::Duration;
-
-use hyper::StatusCode;
-
 use super::{parser::MAX_FIELDS, *};
-use crate::http::policy::Policy;
+use crate::{config::Settings, http::policy::Policy};
 
 fn policy() -> Policy {
-    let second = Duration::from_secs(1);
-    Policy {
-        body_limit: 100,
-        head_limit: 8192,
-        requests_limit: 10,
-        head_timeout: second,
-        body_timeout: second,
-        write_timeout: second,
-        keep_alive_timeout: second,
-        range_error_status: StatusCode::UNPROCESSABLE_ENTITY,
-    }
+    Policy { body_limit: 100, head_limit: 8192, ..(&Settings::default()).into() }
 }
 
 fn parse(input: &[u8]) -> Parsed {
