@@ -313,8 +313,6 @@ impl FastPath {
     }
 
     /// Appends the response to `output` if the body is a pixel. Returns any other response.
-    #[allow(clippy::inline_always)] // saves a hundredth of the instructions
-    #[inline(always)]
     fn accept(
         &self,
         head: &RequestHead,
