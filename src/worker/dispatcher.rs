@@ -45,7 +45,6 @@ struct WorkerSet {
 /// The part of a worker that the dispatcher uses.
 #[derive(Debug, Clone)]
 pub struct WorkerHandle {
-    pub number: usize,
     pub commands: UnboundedSender<Command>,
     pub stats: Arc<WorkerStats>,
 }
@@ -276,7 +275,7 @@ mod tests {
         let handles = std::array::from_fn(|i| {
             let (commands, receiver) = unbounded_channel();
             receivers.push(receiver);
-            WorkerHandle { number: i + 1, commands, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
+            WorkerHandle { commands, stats: Arc::new(WorkerStats::new(memory.clone(), i + 1)) }
         });
         (handles, receivers.try_into().unwrap())
     }

@@ -127,11 +127,10 @@ impl Pool {
         }
         let count = if result.is_ok() { count } else { from };
         let leaving = self.serving.split_off(count.min(self.serving.len()));
-        let handles = self.serving.iter().map(|w| WorkerHandle {
-            number: w.number,
-            commands: w.commands.clone(),
-            stats: w.stats.clone(),
-        });
+        let handles = self
+            .serving
+            .iter()
+            .map(|w| WorkerHandle { commands: w.commands.clone(), stats: w.stats.clone() });
         let surplus = self.shared.dispatcher.set_workers(handles.collect());
         let given_away: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
         for worker in &leaving {
