@@ -1,7 +1,7 @@
 //! Accepts connections. All workers do so, but at each listener only one worker at a time. Otherwise all of them
 //! would try to accept each connection, and only one would succeed.
 
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use futures_util::future::join_all;
 use nix::errno::Errno;
@@ -26,11 +26,11 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts connections at all `registered` listeners while this future is polled.
-pub async fn accept(registered: Vec<RegisteredAcceptor>, server: ConnectionServer, shared: Shared) {
+pub async fn accept(registered: Vec<RegisteredAcceptor>, server: Rc<ConnectionServer>, shared: Shared) {
     join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
 }
 
-async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, shared: &Shared) {
+async fn accept_at(registered: &RegisteredAcceptor, server: &Rc<ConnectionServer>, shared: &Shared) {
     let acceptor = &*registered.acceptor;
     loop {
         // Created before the lock is tried, so that no release by another worker is missed.
@@ -56,7 +56,7 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &ConnectionServer, s
 }
 
 /// Accepts connections until the backlog is empty. Returns at once if another worker is accepting.
-async fn accept_backlog(acceptor: &Acceptor, server: &ConnectionServer, shared: &Shared) {
+async fn accept_backlog(acceptor: &Acceptor, server: &Rc<ConnectionServer>, shared: &Shared) {
     let Ok(lock) = acceptor.accept_lock.try_lock() else { return };
     let unfinished = NotifyOnDrop(&acceptor.released);
     // Declared last, so that it is unlocked before the other workers are notified.

@@ -17,21 +17,21 @@ use crate::{
 };
 
 /// Serves connections on the thread of a worker.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ConnectionServer {
     pub context: Rc<Context>,
     dispatcher: Arc<Dispatcher>,
     /// Notified when a connection is closed or detached.
-    closed: Rc<Notify>,
+    closed: Notify,
 }
 
 impl ConnectionServer {
     pub fn new(context: Rc<Context>, shared: &Shared) -> Self {
-        Self { context, dispatcher: shared.dispatcher.clone(), closed: Rc::default() }
+        Self { context, dispatcher: shared.dispatcher.clone(), closed: Notify::new() }
     }
 
     /// Serves a connection that was assigned to this worker. One that stays open gets a task of its own.
-    pub fn serve(&self, connection: DetachedConnection) {
+    pub fn serve(self: &Rc<Self>, connection: DetachedConnection) {
         self.context.stats.connections_assigned.add(1);
         let guard = ConnectionGuard(self.clone());
         // Here, as in a task, a panic costs one connection only. The panic hook logs the message.
@@ -54,16 +54,17 @@ impl ConnectionServer {
 }
 
 /// Counts a connection as closed when dropped, also after a panic.
-struct ConnectionGuard(ConnectionServer);
+struct ConnectionGuard(Rc<ConnectionServer>);
 
 impl ConnectionGuard {
     /// Gives the connection to another worker or process. It counts as closed here before it counts there.
     fn redispatch(self, connection: DetachedConnection) {
-        let ConnectionServer { context, dispatcher, .. } = self.0.clone();
+        let server = self.0.clone();
         drop(self);
-        match dispatcher.redispatch(connection) {
-            Dispatched::ToWorker => context.stats.connections_migrated.add(1),
-            Dispatched::HandedOff => context.stats.connections_handed_off.add(1),
+        let stats = &server.context.stats;
+        match server.dispatcher.redispatch(connection) {
+            Dispatched::ToWorker => stats.connections_migrated.add(1),
+            Dispatched::HandedOff => stats.connections_handed_off.add(1),
             Dispatched::Closed => {}
         }
     }
@@ -71,7 +72,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let ConnectionServer { context, dispatcher, closed } = &self.0;
+        let ConnectionServer { context, dispatcher, closed } = &*self.0;
         if thread::panicking() {
             // No response could be sent. The panic hook has logged the reason.
             context.stats.record_outcome(Outcome::Failed);

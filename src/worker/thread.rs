@@ -143,7 +143,7 @@ async fn run(
     shared: &Shared,
     ready: impl FnOnce(),
 ) {
-    let server = ConnectionServer::new(context.clone(), shared);
+    let server = Rc::new(ConnectionServer::new(context.clone(), shared));
     let mut heartbeat = interval(shared.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
