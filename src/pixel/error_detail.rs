@@ -10,19 +10,18 @@ use bytes::Bytes;
 #[derive(Debug, Clone)]
 pub struct Detail {
     pieces: Vec<Bytes>,
-    length: usize,
 }
 
 impl Detail {
     /// Takes a complete body.
     pub(super) fn from_text(text: Vec<u8>) -> Self {
-        Self { length: text.len(), pieces: vec![text.into()] }
+        Self { pieces: vec![text.into()] }
     }
 
     /// Returns the number of bytes.
     #[allow(clippy::len_without_is_empty)] // never empty
     pub fn len(&self) -> usize {
-        self.length
+        self.pieces.iter().map(Bytes::len).sum()
     }
 
     /// Returns the pieces in their order.
@@ -115,7 +114,7 @@ impl<'d> DetailBuilder<'d> {
             begin = end;
         }
         pieces.push(text);
-        Detail { pieces, length }
+        Detail { pieces }
     }
 
     fn write(&mut self, texts: &[&str]) {

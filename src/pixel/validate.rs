@@ -125,10 +125,7 @@ impl<'d> FieldValidator<'d> {
     fn channel(&mut self, name: &str, field: Option<Field<'d>>) -> Option<Channel> {
         let Field { value, place } = self.present(name, field)?;
         let channel = match value {
-            Value::Text(text) => match text.as_bytes() {
-                [letter] => Channel::from_letter(*letter),
-                _ => None,
-            },
+            Value::Text(name) if name.len() == 1 => name.bytes().next().and_then(Channel::from_letter),
             _ => None,
         };
         if channel.is_none() {
