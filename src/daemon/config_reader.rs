@@ -2,8 +2,8 @@
 //! thread serves signals, the watchdog and control clients meanwhile.
 
 use std::{
-    fmt, io,
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -40,17 +40,24 @@ pub struct ReadPermit {
 }
 
 /// Why the configuration was not read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    #[error(transparent)]
     Config(ConfigErrors),
-    /// The configuration is still being read for an earlier caller.
+    #[error("the configuration is still being read for another caller")]
     Busy,
     /// The time limit, and the file that is being read; empty while folders are searched.
+    #[error("the configuration was not read within {} s{}", .0.as_secs_f64(), being_read(.1))]
     TimedOut(Duration, PathBuf),
-    /// The thread could not be started.
+    #[error("cannot start a thread to read the configuration: {0}")]
     Thread(io::Error),
-    /// The thread has panicked; the panic hook has logged it.
+    /// The panic hook has logged the panic.
+    #[error("reading the configuration has panicked; see the log")]
     Panicked,
+}
+
+fn being_read(file: &Path) -> String {
+    if file.as_os_str().is_empty() { String::new() } else { format!("; reading {}", sanitize::path(file)) }
 }
 
 impl ConfigReader {
@@ -104,28 +111,9 @@ impl ConfigReader {
     }
 }
 
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(errors) => errors.fmt(f),
-            Self::Busy => f.write_str("the configuration is still being read for another caller"),
-            Self::TimedOut(limit, file) => {
-                write!(f, "the configuration was not read within {} s", limit.as_secs_f64())?;
-                if file.as_os_str().is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, "; reading {}", sanitize::path(file))
-                }
-            }
-            Self::Thread(error) => write!(f, "cannot start a thread to read the configuration: {error}"),
-            Self::Panicked => f.write_str("reading the configuration has panicked; see the log"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::mpsc};
+    use std::sync::mpsc;
 
     use super::*;
 
