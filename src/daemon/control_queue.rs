@@ -38,35 +38,34 @@ pub enum ControlRequest {
     },
 }
 
-/// The sending ends.
-#[derive(Debug)]
-pub struct ControlHandle {
-    read_only: mpsc::Sender<ControlRequest>,
-    admin: mpsc::Sender<ControlRequest>,
-}
-
-/// The receiving ends.
+/// The requests that wait for the main loop.
 #[derive(Debug)]
 pub struct ControlQueue {
-    read_only: mpsc::Receiver<ControlRequest>,
-    admin: mpsc::Receiver<ControlRequest>,
+    read_only: Channel,
+    admin: Channel,
 }
 
-pub fn channel() -> (ControlHandle, ControlQueue) {
-    let (read_only, read_only_rx) = mpsc::channel(CAPACITY);
-    let (admin, admin_rx) = mpsc::channel(CAPACITY);
-    (ControlHandle { read_only, admin }, ControlQueue { read_only: read_only_rx, admin: admin_rx })
-}
+type Channel = (mpsc::Sender<ControlRequest>, mpsc::Receiver<ControlRequest>);
 
 impl ControlQueue {
+    pub fn new() -> Self {
+        Self { read_only: mpsc::channel(CAPACITY), admin: mpsc::channel(CAPACITY) }
+    }
+
     /// Waits for the next request; those of the admin socket come first.
     pub async fn next(&mut self) -> Option<ControlRequest> {
         tokio::select! {
             biased;
-            Some(request) = self.admin.recv() => Some(request),
-            Some(request) = self.read_only.recv() => Some(request),
-            else => None,
+            request = self.admin.1.recv() => request,
+            request = self.read_only.1.recv() => request,
         }
+    }
+
+    /// Creates the handler of a socket.
+    pub fn handler(&self, access: &Access, log: Log) -> QueueHandler {
+        let refusal = access.refusal();
+        let (requests, _) = if refusal.is_some() { &self.read_only } else { &self.admin };
+        QueueHandler { requests: requests.clone(), throttle: QueryThrottle::default(), log, refusal }
     }
 }
 
@@ -78,14 +77,6 @@ pub struct QueueHandler {
     log: Log,
     /// The reply to a change, if the socket is read-only.
     refusal: Option<ControlError>,
-}
-
-impl ControlHandle {
-    pub fn handler(&self, access: &Access, log: Log) -> QueueHandler {
-        let refusal = access.refusal();
-        let requests = if refusal.is_some() { &self.read_only } else { &self.admin };
-        QueueHandler { requests: requests.clone(), throttle: QueryThrottle::default(), log, refusal }
-    }
 }
 
 impl ControlHandler for QueueHandler {

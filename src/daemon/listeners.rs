@@ -5,7 +5,7 @@ use nix::{
     unistd::{Gid, Group, getegid},
 };
 
-use super::{args::SocketMode, control_queue::ControlHandle};
+use super::{args::SocketMode, control_queue::ControlQueue};
 use crate::{
     config::Listen,
     control::{self, Access},
@@ -96,19 +96,19 @@ pub struct Listeners {
 
 impl Listeners {
     /// Starts to accept HTTP clients and to serve control clients.
-    pub fn open(sockets: Sockets, pool: &mut Pool, control: &ControlHandle, log: &Log) -> io::Result<Self> {
+    pub fn open(sockets: Sockets, pool: &mut Pool, queue: &ControlQueue, log: &Log) -> io::Result<Self> {
         let Sockets { http: listeners, control: read_only, admin } = sockets;
         let http = listeners.iter().map(|listener| listener.address().clone()).collect();
         let http_is_inherited = !listeners.iter().any(Listener::is_own);
         pool.accept(listeners)?;
         if let Some(admin) = &admin {
-            serve(admin, Access::ReadWrite, control, log)?;
+            serve(admin, Access::ReadWrite, queue, log)?;
         }
         // An error reply of the control socket names the admin socket.
         let path = admin.as_ref().and_then(|admin| admin.address().path());
         let group = path.and_then(group_of);
         let access = Access::ReadOnly { admin: path.map(|path| path.display().to_string()), group };
-        serve(&read_only, access, control, log)?;
+        serve(&read_only, access, queue, log)?;
         Ok(Self { http, http_is_inherited, control: read_only, admin })
     }
 
@@ -138,8 +138,8 @@ impl Listeners {
 }
 
 /// Serves the clients of a control socket in a separate thread.
-fn serve(listener: &Listener, access: Access, control: &ControlHandle, log: &Log) -> io::Result<()> {
-    let handler = control.handler(&access, log.clone());
+fn serve(listener: &Listener, access: Access, queue: &ControlQueue, log: &Log) -> io::Result<()> {
+    let handler = queue.handler(&access, log.clone());
     control::serve(listener.try_clone()?, access, FdBudget::from_rlimit().control_clients(), handler)
 }
 

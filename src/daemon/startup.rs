@@ -20,7 +20,8 @@ use super::{
     active_config::ActiveConfig,
     args::DaemonArgs,
     config_reader::ConfigReader,
-    control_queue, counter_adoption,
+    control_queue::ControlQueue,
+    counter_adoption,
     daemon_state::Daemon,
     handoff::{self},
     listeners::{Listeners, Sockets},
@@ -127,8 +128,8 @@ fn start(
     // The connections of the previous process, before new ones are accepted.
     handoff::adopt_connections(&pool, previous.connections, log);
     // HTTP and control clients. Control requests are queued until the main loop runs.
-    let (control, queue) = control_queue::channel();
-    let listeners = Listeners::open(sockets, &mut pool, &control, log)?;
+    let queue = ControlQueue::new();
+    let listeners = Listeners::open(sockets, &mut pool, &queue, log)?;
     let daemon = Rc::new(Daemon {
         log: log.clone(),
         notifier: RefCell::new(Notifier::open()),
