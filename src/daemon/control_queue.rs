@@ -41,11 +41,11 @@ pub enum ControlRequest {
 /// The requests that wait for the main loop.
 #[derive(Debug)]
 pub struct ControlQueue {
-    read_only: Channel,
-    admin: Channel,
+    read_only: RequestChannel,
+    admin: RequestChannel,
 }
 
-type Channel = (mpsc::Sender<ControlRequest>, mpsc::Receiver<ControlRequest>);
+type RequestChannel = (mpsc::Sender<ControlRequest>, mpsc::Receiver<ControlRequest>);
 
 impl ControlQueue {
     pub fn new() -> Self {
