@@ -16,7 +16,8 @@ pub struct BufList {
 
 impl BufList {
     pub fn copy_of(bytes: &[u8]) -> Self {
-        Self { copied_length: Some(bytes.len()), ..Bytes::copy_from_slice(bytes).into() }
+        let list = Self::from(Bytes::copy_from_slice(bytes));
+        Self { copied_length: Some(bytes.len()), ..list }
     }
 
     /// Appends the pieces of another list.
@@ -30,8 +31,9 @@ impl BufList {
 
     /// Frees the memory of sent bytes if only one piece is left.
     ///
-    /// Replaces that piece by a copy of its unsent bytes, unless it is a copy and more than half of it is unsent. All
-    /// copies together are at most twice as long as the piece. Does nothing before, because pieces may share memory.
+    /// Replaces that piece by a copy of its unsent bytes, and repeats this each time that half of the copy has been
+    /// sent. Each copy is at most half as long as the one before, so all copying together costs at most twice the
+    /// piece. While several pieces are left, does nothing, because they may share memory.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
             && self.copied_length.is_none_or(|length| 2 * piece.len() <= length)
@@ -88,8 +90,10 @@ impl Buf for BufList {
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.pieces);
-        filled.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(piece);
+        }
+        slices.len().min(self.pieces.len())
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn last_piece_is_copied_once_alone_and_again_when_half_sent() {
+    fn only_piece_left_is_copied_and_again_when_half_sent() {
         let mut list = BufList::from(Bytes::from(vec![7; 100]));
         list.append(Bytes::from(vec![8; 100]).into());
         let last = list.pieces[1].as_ptr();
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_are_filled_if_there_are_more_pieces() {
+    fn all_slices_are_filled_if_there_are_fewer_than_pieces() {
         let list = list();
         let mut slices = [IoSlice::new(&[]); 1];
         assert_eq!(list.chunks_vectored(&mut slices), 1);

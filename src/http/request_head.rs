@@ -29,7 +29,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// A complete head. If it has a rejection, the body is not evaluated. It is read only if the connection stays open.
+/// A complete head. The body of a rejected head is skipped if the connection stays open, and otherwise not read.
 #[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -38,7 +38,7 @@ pub struct RequestHead {
     pub framing: Framing,
     pub version: Version,
     /// Whether the method is HEAD, so the response has no body (RFC 9110 §9.3.2).
-    pub is_head: bool,
+    pub method_is_head: bool,
     /// Whether `content-type` is JSON.
     pub is_json: bool,
     /// Whether the client asks the server to close the connection after the response (RFC 9112 §9.3).
@@ -56,8 +56,8 @@ impl RequestHead {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// Returns the head that hyper gets instead of the client's. It has only the fields that hyper needs to receive the
-    /// body.
+    /// Returns the head that hyper gets instead of the client's. hyper only receives bodies that are chunked, late or
+    /// announced with `Expect`, so this head has only the fields for that. Its method and target have no effect.
     pub fn for_hyper(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),

@@ -15,7 +15,7 @@ pub struct Response {
     pub outcome: Outcome,
     pub status: StatusCode,
     pub body: BufList,
-    /// Whether the server closes the connection after it.
+    /// Whether this response requires that the server closes the connection after it.
     pub closes: bool,
 }
 
@@ -66,7 +66,7 @@ impl Response {
             Outcome::HeadTooLarge if self.status == StatusCode::URI_TOO_LONG => {
                 "the request line is over limits.header"
             }
-            // Only a body that cannot be decoded leaves the connection open.
+            // Of malformed requests, only one whose body cannot be decoded leaves the connection open.
             Outcome::Malformed if self.closes => "the request is not valid HTTP",
             Outcome::Malformed => {
                 "the body is not UTF-8, is nested too deep, or has a number that is too long"
@@ -85,12 +85,13 @@ impl Response {
         })
     }
 
-    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. The client
-    /// cannot forge them, because the response has them before any text of the client.
+    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. In the
+    /// body of the response, both are before the first text of the client, so the client cannot forge them.
     fn first_error(&self) -> Option<String> {
-        let begin = self.body.chunk().split(|byte| *byte == b']').next()?;
-        let begin = std::str::from_utf8(begin).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
-        let (kind, location) = begin.split_once(r#"","loc":["#)?;
+        // {"detail":[{"type":"missing","loc":["body","x"],
+        let until_bracket = self.body.chunk().split(|byte| *byte == b']').next()?;
+        let error = std::str::from_utf8(until_bracket).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
+        let (kind, location) = error.split_once(r#"","loc":["#)?;
         Some(format!("{}: {kind}", location.replace('"', "").replace(',', ".")))
     }
 }

@@ -11,8 +11,8 @@ use crate::stats::Outcome;
 
 /// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 ///
-/// `is_last` means that the server closes the connection after the response. It alone decides on the field
-/// `connection`.
+/// `is_last` means that the server closes the connection after the response, for any reason. With the version, it
+/// decides on the field `connection`; the caller has considered [`Response::closes`].
 #[derive(Debug)]
 pub struct HeadWriter {
     /// For each [`Self::variant`], the head of the response to an accepted request, up to `content-length: `.
@@ -70,7 +70,7 @@ impl HeadWriter {
         Self::write_length(response.body.remaining(), out);
     }
 
-    /// Returns the index of the texts for a version, and for a last response or another one.
+    /// Returns the index in `accepted` and `common`.
     fn variant(version: Version, is_last: bool) -> usize {
         2 * usize::from(version == Version::Http10) + usize::from(is_last)
     }

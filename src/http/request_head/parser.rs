@@ -27,8 +27,7 @@ pub struct HeadParser {
     line_count: usize,
     errors: HeadErrors,
     is_http10: bool,
-    /// Whether the method is HEAD.
-    is_head: bool,
+    method_is_head: bool,
     /// The number of `host` fields.
     hosts: usize,
     content_length: Option<usize>,
@@ -76,7 +75,7 @@ impl HeadParser {
     }
 
     /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, a head
-    /// that breaks no rule before [`HeadError::Drained`] gets 503.
+    /// that breaks none of the rules listed above [`HeadError::Drained`] gets 503.
     #[inline(never)] // slower if inlined: its caller leaves it too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
@@ -107,6 +106,7 @@ impl HeadParser {
                 Ok(None) => return Parsed::Incomplete,
                 Err(error) => return Parsed::Invalid(error.rejection()),
             };
+            // `next_line` has counted this line, so the request line is number 1.
             let read = match &window[range.clone()] {
                 bytes if self.line_count == 1 => self.read_request_line(bytes),
                 [] => return Parsed::Complete(self.head(policy, is_drained)),
@@ -122,9 +122,10 @@ impl HeadParser {
 
     /// Reads the next line without a search for its end if it is the usual `content-type`. Returns whether it is.
     fn read_json_type_line(&mut self, input: &[u8]) -> bool {
-        let is_new_field = self.searched == self.next_line_at && (1..MAX_LINES).contains(&self.line_count);
+        // Not the request line, no line of which a part was searched, and none that exceeds the limit.
+        let may_be_field = self.searched == self.next_line_at && (1..MAX_LINES).contains(&self.line_count);
         let is_json_type =
-            is_new_field && input.get(self.next_line_at..).is_some_and(begins_with_json_type_line);
+            may_be_field && input.get(self.next_line_at..).is_some_and(begins_with_json_type_line);
         if is_json_type {
             self.next_line_at += JSON_TYPE_LINE.len();
             self.searched = self.next_line_at;
@@ -181,7 +182,7 @@ impl HeadParser {
             }
             _ => return Err(HeadError::Syntax),
         }
-        self.is_head = method == b"HEAD";
+        self.method_is_head = method == b"HEAD";
         self.errors.add_if(method != b"POST", HeadError::Method);
         self.read_target(target)
     }
@@ -264,11 +265,12 @@ impl HeadParser {
             self.content_length = Some(length);
             return;
         }
+        // A list, a further field or an invalid value.
         for element in elements(value) {
             let length = parse_digits(element);
-            let is_equal =
+            let is_consistent =
                 length.is_some_and(|length| self.content_length.is_none_or(|first| first == length));
-            self.errors.add_if(!is_equal, HeadError::InvalidContentLength);
+            self.errors.add_if(!is_consistent, HeadError::InvalidContentLength);
             self.content_length = self.content_length.or(length);
         }
     }
@@ -297,7 +299,7 @@ impl HeadParser {
             length: self.next_line_at,
             framing: if self.is_chunked { Framing::Chunked } else { Framing::Length(length) },
             version: if self.is_http10 { Version::Http10 } else { Version::Http11 },
-            is_head: self.is_head,
+            method_is_head: self.method_is_head,
             is_json: self.is_json,
             asks_to_close: self.has_close || self.is_http10 && !self.has_keep_alive,
             expects_continue,
@@ -309,9 +311,9 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Checks eight bytes at a time. In `found`, the highest bit of a byte is set if one of the subtractions makes the byte
-/// negative, as it does for a control character. The subtraction then borrows from the next byte, so the bits of later
-/// bytes may be wrong. The lowest set bit is right.
+/// Checks eight bytes at a time. A control character minus 0x20, or a DEL turned into 0 minus 1, is negative: the
+/// highest bit of its byte is set. `!word` excludes bytes from 0x80 on, whose highest bit was set before. A negative
+/// byte borrows from the next one, so only the lowest bit of `found` is reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
@@ -333,8 +335,8 @@ fn next_control(input: &[u8], from: usize) -> usize {
 /// The usual line of the field `content-type`.
 const JSON_TYPE_LINE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring case. Compares all bytes without a branch. It ignores the
-/// case of letters only, because `input` may contain control characters.
+/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring case. Masks the case bit in letters only: unlike the lines
+/// of [`KnownField`], `input` may contain a CR, which would equal `-` if that bit were masked in all bytes.
 fn begins_with_json_type_line(input: &[u8]) -> bool {
     const CASE_MASKS: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);
@@ -348,7 +350,7 @@ fn begins_with_json_type_line(input: &[u8]) -> bool {
     };
 
     let Some(line) = input.first_chunk::<32>() else { return false };
-    // Few other lines have their end at this place.
+    // Few other lines end at this place. The comparison of all bytes has no branch.
     line[31] == b'\n'
         && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE_LINE[i]) & CASE_MASKS[i]) == 0
 }

@@ -21,7 +21,7 @@ pub enum HeadError {
     BodyTooLarge,
 }
 
-/// Why a request is rejected without a look at the contents of its body. The response has a fixed body.
+/// The response to a request that is rejected without a look at the contents of its body. Its own body is fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
     pub outcome: Outcome,

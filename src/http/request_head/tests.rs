@@ -71,7 +71,7 @@ fn usual_head_is_parsed() {
             length: text.len(),
             framing: Framing::Length(41),
             version: Version::Http11,
-            is_head: false,
+            method_is_head: false,
             is_json: true,
             asks_to_close: false,
             expects_continue: false,
