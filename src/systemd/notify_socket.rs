@@ -25,17 +25,10 @@ pub fn watchdog_timeout() -> Option<Duration> {
 /// still notify the watchdog.
 #[derive(Debug)]
 pub struct Notifier {
-    /// `None` without systemd.
-    manager: Option<Manager>,
+    /// `None` without systemd, or else its address and the socket for sending. The socket is not connected, because
+    /// systemd may bind another one to the same address later.
+    manager: Option<io::Result<(SocketAddrUnix, UnixDatagram)>>,
     last_status: String,
-}
-
-/// The address of systemd, and the socket for sending. It is not connected, because systemd may bind another socket
-/// to the same address later.
-#[derive(Debug)]
-struct Manager {
-    address: io::Result<SocketAddrUnix>,
-    socket: io::Result<UnixDatagram>,
 }
 
 /// Whether systemd takes notifications.
@@ -46,12 +39,10 @@ pub fn is_managed() -> bool {
 impl Notifier {
     /// Opens the socket. The first notification returns an error of this.
     pub fn open() -> Self {
-        let manager = NOTIFY_SOCKET.get().map(|address| Manager {
-            address: parse(&address),
-            socket: UnixDatagram::unbound().and_then(|socket| {
-                socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-                Ok(socket)
-            }),
+        let manager = NOTIFY_SOCKET.get().map(|address| {
+            let (address, socket) = (parse(&address)?, UnixDatagram::unbound()?);
+            socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+            Ok((address, socket))
         });
         Self { manager, last_status: String::new() }
     }
@@ -135,9 +126,9 @@ impl Notifier {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
-        let Some(Manager { address, socket }) = &self.manager else { return Ok(()) };
+        let Some(manager) = &self.manager else { return Ok(()) };
         let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
-        let (address, socket) = (address.as_ref().map_err(again)?, socket.as_ref().map_err(again)?);
+        let (address, socket) = manager.as_ref().map_err(again)?;
         let datagram: String = state.iter().map(|line| format!("{line}\n")).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -203,8 +194,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let _full = UnixDatagram::bind(&path).unwrap();
-        let manager = Manager { address: parse(path.as_os_str()), socket: UnixDatagram::unbound() };
-        let mut notifier = Notifier { manager: Some(manager), last_status: String::new() };
+        let manager = (parse(path.as_os_str()).unwrap(), UnixDatagram::unbound().unwrap());
+        let mut notifier = Notifier { manager: Some(Ok(manager)), last_status: String::new() };
         while notifier.send_at_once(&[NotifyState::Watchdog]).unwrap() {}
         notifier.alive().unwrap();
         notifier.status("Serving").unwrap();
