@@ -20,6 +20,7 @@ pub mod sanitize;
 #[doc(hidden)]
 pub mod sys;
 
+mod access;
 mod client;
 mod framing;
 mod handler;
@@ -31,11 +32,11 @@ mod subscription;
 mod types;
 mod well_known;
 
+pub use access::Access;
 pub use client::{CallError, ControlClient, EventStream, StatsStream};
 pub use handler::{
     Change, Changed, Claim, ControlHandler, EventSource, PeerCredentials, Query, ServerFault, Snapshot,
 };
-pub use router::Access;
 pub use server::serve;
 pub use types::{
     Attribution, ConfigReply, ConnectionStats, ControlError, DrainReply, EventInfo, EventLevel, EventsReply,

@@ -5,6 +5,7 @@ use zlink::{Call, varlink_service};
 
 use super::{
     INTERFACE, MAX_WORKERS,
+    access::Access,
     framing::AnyCall,
     handler::{Change, Claim, ControlHandler, PeerCredentials, Query},
     reply::{CallFault, interface_not_found, invalid_parameter, method_not_found, shorten, to_value},
@@ -13,40 +14,6 @@ use super::{
     types::{ControlError, EventsReply, Level},
     well_known,
 };
-
-/// The permissions of a socket. The mode of its file decides who can connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Only for reading.
-    ReadOnly {
-        /// The path of the socket for changes.
-        admin: Option<String>,
-        /// The group whose members may connect to it.
-        group: Option<String>,
-    },
-    /// For reading and changes.
-    ReadWrite,
-}
-
-impl Access {
-    /// Returns the name of the socket.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ReadOnly { .. } => "control",
-            Self::ReadWrite => "admin",
-        }
-    }
-
-    /// Returns the error of a method that changes something, if the socket is read-only.
-    pub fn refusal(&self) -> Option<ControlError> {
-        match self {
-            Self::ReadOnly { admin, group } => {
-                Some(ControlError::NotPermitted { socket: admin.clone(), group: group.clone() })
-            }
-            Self::ReadWrite => None,
-        }
-    }
-}
 
 /// A method of [`INTERFACE`].
 #[derive(Debug, Clone, Copy)]

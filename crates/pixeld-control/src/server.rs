@@ -22,10 +22,11 @@ use tokio::{
 use zlink::{Call, Reply};
 
 use super::{
+    access::Access,
     framing::{AnyCall, MessageReader, encode, write},
     handler::{ControlHandler, PeerCredentials, ServerFault},
     reply::shorten,
-    router::{Access, MethodRouter, Routed},
+    router::{MethodRouter, Routed},
     subscription::Subscription,
     sys,
     types::ControlError,
