@@ -26,4 +26,4 @@ pub use context::Context;
 pub use detached_connection::DetachedConnection;
 pub use eviction::{Evicted, EvictionQueue, Peer};
 pub use registry::Registry;
-pub use serve::{begin, serve};
+pub use serve::serve;

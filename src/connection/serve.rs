@@ -21,21 +21,15 @@ use super::{
     yield_now::yield_now,
 };
 
-/// Serves one connection until it closes or is detached. The connection is registered with its worker when this
-/// function is called, before the first poll of the future.
-pub fn serve(connection: DetachedConnection, context: Rc<Context>) -> impl Future<Output = ServeOutcome> {
-    let (path, eviction_entry) = attach(connection, context);
-    run(register(path, eviction_entry), None, |outcome| outcome)
-}
-
-/// Responds to the requests that have arrived on a new connection. Returns `None` if the connection is closed after
-/// them, so that a connection with a single request needs no task and is not registered; `end` is then dropped
-/// without a call. Otherwise returns a future that serves the connection as [`serve`] does, and then calls `end`.
-pub fn begin(
+/// Responds to the requests that have arrived on a connection. Returns `None` if it is closed after them, so that a
+/// connection with a single request needs no task and is not registered. Otherwise registers it with its worker, and
+/// returns a future that serves it until it closes or is detached, and then calls `end`. A combinator around that future
+/// would cost more instructions at each wake-up.
+pub fn serve<T>(
     connection: DetachedConnection,
     context: Rc<Context>,
-    end: impl FnOnce(ServeOutcome),
-) -> Option<impl Future<Output = ()>> {
+    end: impl FnOnce(ServeOutcome) -> T,
+) -> Option<impl Future<Output = T>> {
     let (mut path, eviction_entry) = attach(connection, context);
     // A waker is not needed: the new task polls the connection once in any case.
     let next = match path.poll_requests(&mut TaskContext::from_waker(Waker::noop())) {
@@ -43,7 +37,8 @@ pub fn begin(
         Poll::Ready(Err(next)) => Some(next),
         Poll::Ready(Ok(())) | Poll::Pending => None,
     };
-    Some(run(register(path, eviction_entry), next, end))
+    path.registration = Some(path.context.connections.register(&path.state, eviction_entry));
+    Some(run(path, next, end))
 }
 
 /// Attaches a connection to this thread.
@@ -54,12 +49,6 @@ fn attach(connection: DetachedConnection, context: Rc<Context>) -> (FastPath, Op
         state.begin_request(begun);
     }
     (FastPath::new(socket.into_stream(), unread.into(), context, state), eviction_entry)
-}
-
-fn register(mut path: FastPath, eviction_entry: Option<EvictionEntry>) -> FastPath {
-    let registration = path.context.connections.register(&path.state, eviction_entry);
-    path.registration = Some(registration);
-    path
 }
 
 /// Serves the connection from step `next` on, or from the fast path. Returns the result of `end`.

@@ -43,7 +43,7 @@ impl ConnectionServer {
                 }
             };
             // Not joined: the task ends with the runtime at the latest.
-            connection::begin(connection, context, end).map(spawn_local)
+            connection::serve(connection, context, end).map(spawn_local)
         }));
     }
 

@@ -45,7 +45,8 @@ fn connect(context: &Rc<Context>) -> UnixStream {
     let (server, client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
-    spawn_local(serve(DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None), context.clone()));
+    let connection = DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None);
+    spawn_local(serve(connection, context.clone(), drop).unwrap());
     client
 }
 
@@ -107,7 +108,8 @@ fn idle_connection_is_small() {
     let _guard = runtime.enter();
     let (server, _client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
-    let serving = serve(DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None), context);
+    let connection = DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None);
+    let serving = serve(connection, context, drop).unwrap();
     let bytes = size_of_val(&serving);
     assert!(bytes <= 640, "{bytes} bytes, without what it has on the heap");
 }

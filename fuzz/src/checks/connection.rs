@@ -1,4 +1,5 @@
 use std::{
+    convert::identity,
     os::unix::net::UnixStream as StdStream,
     rc::Rc,
     sync::{Arc, LazyLock},
@@ -99,7 +100,9 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
         client.set_nonblocking(true).expect("a socket that does not block");
         let serve = async {
             let mut parked = DetachedConnection::new(Socket::adopt(server.into()).unwrap(), None);
-            while let ServeOutcome::Detached(again) = connection::serve(parked, context.clone()).await {
+            while let Some(serving) = connection::serve(parked, context.clone(), identity)
+                && let ServeOutcome::Detached(again) = serving.await
+            {
                 parked = again;
             }
         };

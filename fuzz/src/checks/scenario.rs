@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    convert::identity,
     future::{Future, poll_fn},
     io::{ErrorKind, Read, Write},
     net::Shutdown,
@@ -170,7 +171,9 @@ impl Scenario<'_> {
 
 async fn serve(stream: UnixStream, context: Rc<Context>) {
     let mut parked = DetachedConnection::new(Socket::adopt(stream.into()).unwrap(), None);
-    while let ServeOutcome::Detached(again) = connection::serve(parked, context.clone()).await {
+    while let Some(serving) = connection::serve(parked, context.clone(), identity)
+        && let ServeOutcome::Detached(again) = serving.await
+    {
         parked = again;
     }
 }

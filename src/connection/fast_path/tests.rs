@@ -1,4 +1,5 @@
 use std::{
+    convert::identity,
     io::{Read, Write},
     os::unix::net::UnixStream,
     sync::Arc,
@@ -55,13 +56,13 @@ async fn incomplete_header_section_keeps_its_deadline_elsewhere() {
     let (connection, mut far) = pair();
     far.write_all(b"POST /pixel HTTP/1.1\r\n").unwrap();
     let begun = Instant::now();
-    let mut serving = pin!(serve(connection, context.clone()));
+    let mut serving = pin!(serve(connection, context.clone(), identity).unwrap());
     assert!(serving.as_mut().now_or_never().is_none(), "the header section is incomplete");
     advance(timeout / 2).await;
     context.connections.move_away(1);
     let ServeOutcome::Detached(moved) = serving.await else { panic!("it was closed") };
     assert_eq!(moved.begun, Some(begun));
-    assert!(matches!(serve(moved, context).await, ServeOutcome::Closed));
+    assert!(matches!(serve(moved, context, identity).unwrap().await, ServeOutcome::Closed));
     // The client had a second to read the response.
     assert!(begun.elapsed() < timeout + timeout / 2, "{:?}", begun.elapsed());
     let mut response = String::new();
