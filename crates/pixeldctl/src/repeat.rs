@@ -1,4 +1,4 @@
-use std::{convert::Infallible, time::Duration};
+use std::{cell::Cell, convert::Infallible, time::Duration};
 
 use pixeld_control::{Stats, StatsStream, unix_ms};
 use serde_json::json;
@@ -16,11 +16,9 @@ use super::{
 
 /// `pixeldctl stats --watch SECONDS`: until it is interrupted.
 pub async fn run(options: &Options, interval: Duration) -> Result<(), CommandErrors> {
-    if !options.json {
-        let header = row(options, "HOST", ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"]);
-        render::print_text(&styled(HEADING, header))?;
-    }
-    let watch_one = async |target: &_, followed: &mut _| watch(options, target, interval, followed).await;
+    let needs_heading = Cell::new(!options.json);
+    let watch_one =
+        async |target: &_, followed: &mut _| watch(options, target, interval, &needs_heading, followed).await;
     Err(fanout::follow(options, watch_one).await)
 }
 
@@ -28,6 +26,7 @@ async fn watch(
     options: &Options,
     target: &HostTarget,
     interval: Duration,
+    needs_heading: &Cell<bool>,
     followed: &mut FollowState<()>,
 ) -> Result<Infallible, CommandError> {
     let connection = ControlConnection::open(target, Purpose::Read, options.timeout).await?;
@@ -37,6 +36,10 @@ async fn watch(
     loop {
         let stats = stream.call(StatsStream::next).await?;
         followed.has_replied = true;
+        if needs_heading.take() {
+            let titles = ["TIME", "REQ/S", "ERR/S", "P50", "P99", "OPEN", "IDLE", "CPU"];
+            render::print_text(&styled(HEADING, row(options, "HOST", titles)))?;
+        }
         match &before {
             _ if options.json && options.several => {
                 render::print_json_line(&json!({ "host": target.to_string(), "stats": stats }))?;

@@ -22,6 +22,8 @@ fn assert_names_versions(version: &str, upgrade: &str, reply: &Value, command: &
     assert_eq!(code(&output), 76, "{command:?}: {output:?}");
     assert!(said.contains(&format!(" (pixeld {version}, pixeldctl {OWN})\n")), "{command:?}: {said}");
     assert_eq!(said.lines().nth(1), Some(upgrade), "{command:?}");
+    // Monitoring reads pixeld_up.
+    assert!(output.stdout.is_empty() || command.contains(&"--prometheus"), "{command:?}: {output:?}");
 }
 
 #[test]
