@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn inputs_are_those_of_the_last_equal_names() {
+        let body =
+            br#"{"a":0,"x":{"b":1,"b":2},"a":[0],"value":"v","x":{"c":3,"c":{"d":4,"d":5}},"y":null,"a":7}"#;
+        let text = detail(body).to_string();
+        for (field, input) in [("x", r#"{"c":{"d":5}}"#), ("y", "null"), ("value", r#""v""#)] {
+            let entry =
+                text.split(r#"{"type""#).find(|entry| entry.contains(&format!(r#""body","{field}""#)));
+            assert!(entry.is_some_and(|entry| entry.contains(&format!(r#""input":{input}}}"#))), "{text}");
+        }
+        assert!(text.contains(r#""input":{"a":7,"x":{"c":{"d":5}},"value":"v","y":null}}"#), "{text}");
+    }
+
+    #[test]
     fn control_characters_grow_sixfold_at_most() {
         let BodyRejection::Invalid(detail) = reject_text(&[1; 1000]) else { panic!("it is accepted") };
         assert!((6002..6200).contains(&detail.len()), "{} bytes", detail.len());

@@ -4,9 +4,10 @@
 //! Writes the document at the same time as FastAPI does in a response. There is no tree of its values,
 //! because a body may consist of nothing else.
 
+mod equal_names;
 mod scalar;
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use super::document::{Document, Field, Value};
 
@@ -32,8 +33,9 @@ pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     if parser.at < text.len() {
         return Err(parser.error("Extra data", parser.at));
     }
-    let fields = (root == Value::Object).then(|| parser.fields());
-    Ok(Document { echo: parser.echo.into(), fields })
+    let mut fields = parser.fields();
+    let echo = parser.echo_without_replaced(&mut fields);
+    Ok(Document { echo: echo.into(), fields: (root == Value::Object).then_some(fields) })
 }
 
 /// Decodes UTF-8 with or without a byte order mark.
@@ -66,8 +68,10 @@ struct Parser<'a> {
     open: Vec<Container>,
     /// The members of the objects in `open`, and at the end of the document those of the outermost object.
     members: Vec<Member<'a>>,
-    /// The parsed part of the document, as FastAPI writes it.
+    /// What has been parsed, as FastAPI writes it, but with members that a later one replaces.
     echo: Vec<u8>,
+    /// The objects with such members, by the place of their contents in `echo`.
+    merged: BTreeMap<usize, MergedObject>,
 }
 
 /// An array or object that is being parsed.
@@ -82,17 +86,24 @@ struct Container {
 }
 
 /// A member of an object: its places in `echo`, and its value. The last member may be incomplete.
-#[derive(Clone)]
 struct Member<'a> {
     name: Range<usize>,
     value_at: Range<usize>,
     value: Value<'a>,
 }
 
+/// An object with equal names.
+struct MergedObject {
+    /// Where its contents end in `echo`.
+    end: usize,
+    /// The parts of the members that stay, in their new order, each with the comma before it.
+    kept: Vec<Range<usize>>,
+}
+
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
         let echo = Vec::with_capacity(text.len());
-        Self { text, at: 0, open: Vec::new(), members: Vec::new(), echo }
+        Self { text, at: 0, open: Vec::new(), members: Vec::new(), echo, merged: BTreeMap::new() }
     }
 
     /// Python raises this exception in three nested calls, which count for the recursion limit.
@@ -234,41 +245,12 @@ impl<'a> Parser<'a> {
             // With the comma before it, if it has one.
             self.echo.truncate(if begin > around.begin { begin - 1 } else { begin });
             self.members.pop();
+            // Objects in it are gone, too.
+            self.merged.split_off(&self.echo.len());
         }
     }
 
-    /// Of members with equal names, puts the last in the place of the first.
-    fn merge_equal_names(&mut self, object: Container) {
-        let members = &self.members[object.first_member..];
-        if members.len() < 2 {
-            return;
-        }
-        let name = |at: usize| &self.echo[members[at].name.clone()];
-        let mut by_name: Vec<_> = (0..members.len()).collect();
-        // Equal names keep their order.
-        by_name.sort_by_key(|at| (name(*at).len(), name(*at)));
-        if by_name.is_sorted_by(|one, next| name(*one) != name(*next)) {
-            return;
-        }
-        let equal = by_name.chunk_by(|one, next| name(*one) == name(*next));
-        let mut kept: Vec<_> = equal.filter_map(|equal| Some((*equal.first()?, *equal.last()?))).collect();
-        kept.sort_unstable();
-        let (echo, members) =
-            (self.echo.split_off(object.begin), self.members.split_off(object.first_member));
-        for (place, (_, last)) in kept.into_iter().enumerate() {
-            if place > 0 {
-                self.echo.push(b',');
-            }
-            let Member { name, value_at, value } = members[last].clone();
-            // From the place in the previous echo to the one in this.
-            let (old, new) = (name.start, self.echo.len());
-            self.echo.extend_from_slice(&echo[old - object.begin..value_at.end - object.begin]);
-            let moved = |range: Range<usize>| range.start - old + new..range.end - old + new;
-            self.members.push(Member { name: moved(name), value_at: moved(value_at), value });
-        }
-    }
-
-    /// Takes the fields of a pixel from the members of the outermost object.
+    /// Takes the fields of a pixel from the members of the outermost object. Of equal names, it takes the last one.
     fn fields(&mut self) -> [Option<Field<'a>>; 4] {
         let mut fields = [const { None }; Document::FIELDS.len()];
         for Member { name, value_at, value } in self.members.drain(..) {
