@@ -1,6 +1,6 @@
 //! The end of a connection on its worker.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, io, task::Poll, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -40,6 +40,9 @@ pub async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
         NextStep::Detach => return detach(stream, unread, state),
         NextStep::Linger => linger(stream, state).await,
         NextStep::Evict => evict(stream, &context, state),
+        NextStep::Log(error) if is_by_client(&error) => {
+            log(&context, state, &format!("the client closed or reset it, {error}"));
+        }
         NextStep::Log(error) => log(&context, state, &error.to_string()),
         NextStep::WriteTimeout => {
             context.stats.write_timed_out();
@@ -48,6 +51,11 @@ pub async fn close(path: FastPath, next: NextStep) -> ServeOutcome {
         NextStep::Close | NextStep::ReceiveBody(_) => {}
     }
     ServeOutcome::Closed
+}
+
+/// Whether the client has reset the connection, or closed it although responses were to follow.
+fn is_by_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn detach(stream: Stream, unread: Vec<u8>, state: &ConnectionState) -> ServeOutcome {
@@ -70,7 +78,7 @@ fn evict(mut stream: Stream, context: &Context, state: &ConnectionState) {
     let (mut bytes, response) = (Vec::new(), Response::from(RequestRejection::TIMED_OUT));
     context.heads.write(Instant::now(), &response, Version::Http11, true, &mut bytes);
     response.body.iter().for_each(|piece| bytes.extend_from_slice(piece));
-    context.count(&response, || state.client(None));
+    context.count(&response, state, None);
     if let Some(Ok(sent)) = stream.write(&bytes).now_or_never() {
         context.stats.sent(sent);
         context.stats.record_latency(state.begun().elapsed(), 1);

@@ -290,6 +290,17 @@ impl ConnectionState {
         self.waker.borrow().wake_by_ref();
     }
 
+    /// Returns why a request that is incomplete now is rejected.
+    pub fn incomplete_reason(&self) -> &'static str {
+        if self.is_evicted() {
+            "the request was incomplete when its connection was closed for a new one (evicted)"
+        } else if self.phase.get() == Phase::Body {
+            "the body did not arrive within timeouts.body"
+        } else {
+            "the header section did not arrive within timeouts.header"
+        }
+    }
+
     /// Returns the client for the log: the address that the proxy sent (`real_ip`), or else the peer.
     pub fn client(&self, real_ip: Option<IpAddr>) -> String {
         match (real_ip, self.peer) {

@@ -1,15 +1,18 @@
 use std::{
     cell::{Cell, Ref, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
 };
 
-use super::{buffers::Buffers, eviction::EvictionQueue, registry::Registry};
+use super::{
+    buffers::Buffers, connection_state::ConnectionState, eviction::EvictionQueue, registry::Registry,
+};
 use crate::{
     http::{HeadWriter, Policy, Response},
     log::{Event, Level, Log},
     pixel::{self, Parse},
-    stats::WorkerStats,
+    stats::{Outcome, WorkerStats},
 };
 
 /// The state that the connections of one worker share. It never leaves the worker's thread.
@@ -61,14 +64,17 @@ impl Context {
     }
 
     /// Counts a response, and logs a rejection.
-    pub(super) fn count(&self, response: &Response, client: impl FnOnce() -> String) {
+    pub(super) fn count(&self, response: &Response, state: &ConnectionState, real_ip: Option<IpAddr>) {
         self.stats.record_outcome(response.outcome);
         if !response.status.is_success() && self.log.wants(Level::Debug) {
             self.log.send(Event::RequestRejected {
                 worker: self.worker,
-                client: client(),
+                client: state.client(real_ip),
                 status: response.status.as_u16(),
-                reason: response.log_reason(),
+                reason: match response.outcome {
+                    Outcome::TimedOut => state.incomplete_reason().into(),
+                    _ => response.log_reason(),
+                },
             });
         }
     }

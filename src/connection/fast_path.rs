@@ -359,7 +359,7 @@ impl FastPath {
         let is_first = output.bytes.is_empty();
         let version = head.map_or(Version::Http11, |head| head.version);
         self.context.heads.write(now, &response, version, is_last, &mut output.bytes);
-        self.context.count(&response, || self.state.client(real_ip));
+        self.context.count(&response, &self.state, real_ip);
         if !head.is_some_and(|head| head.method_is_head) {
             output.push_body(response.body, is_first);
         }

@@ -56,10 +56,16 @@ impl Response {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
-                Some(error) => return format!("the body is not a pixel ({error})").into(),
+                Some(("json_invalid", location)) => {
+                    let offset = location.trim_start_matches("body.");
+                    return format!("the body is not JSON (json_invalid at offset {offset})").into();
+                }
+                Some((kind, location)) => {
+                    return format!("the body is not a pixel ({location}: {kind})").into();
+                }
                 None => "the body is not a pixel",
             },
-            Outcome::OutOfRange => "the value is not in 0..=255",
+            Outcome::OutOfRange => "the value is not from 0 to 255",
             Outcome::Malformed if self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
                 "the major version of HTTP is not 1"
             }
@@ -73,9 +79,7 @@ impl Response {
             }
             Outcome::NotFound => "no such path",
             Outcome::MethodNotAllowed => "the method is not POST",
-            Outcome::TimedOut => {
-                "the request did not arrive within timeouts.header or timeouts.body, or was evicted"
-            }
+            Outcome::TimedOut => "the request did not arrive in time",
             Outcome::TooLarge => "the body is over limits.body",
             Outcome::UnsupportedMediaType => "the body has a content encoding",
             Outcome::HeadTooLarge => "the header section is over limits.header, or has too many fields",
@@ -85,13 +89,13 @@ impl Response {
         })
     }
 
-    /// Returns the location and the type of the first error of an invalid body, such as `body.x: missing`. In the
+    /// Returns the type and the location of the first error of an invalid body, such as `missing` and `body.x`. In the
     /// body of the response, both are before the first text of the client, so the client cannot forge them.
-    fn first_error(&self) -> Option<String> {
+    fn first_error(&self) -> Option<(&str, String)> {
         // {"detail":[{"type":"missing","loc":["body","x"],
         let until_bracket = self.body.chunk().split(|byte| *byte == b']').next()?;
         let error = std::str::from_utf8(until_bracket).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
         let (kind, location) = error.split_once(r#"","loc":["#)?;
-        Some(format!("{}: {kind}", location.replace('"', "").replace(',', ".")))
+        Some((kind, location.replace('"', "").replace(',', ".")))
     }
 }

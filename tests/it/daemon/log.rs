@@ -128,13 +128,13 @@ fn rejected_request_is_logged_at_debug() {
     daemon.unix_client().ask(request("GET", "/pixel", "", ""));
     daemon.wait_for_event("requestRejected", &[("status", "405"), ("client", "unix")]);
     for (body, error) in [
-        (r#"{"x":1,"y":2,"channel":"R","value":"a"}"#, "body.value: int_parsing"),
-        (r#"{"y":2,"channel":"R","value":1,"loc":["body","y"]}"#, "body.x: missing"),
-        ("{", "body.1: json_invalid"),
-        ("[]", "body: model_attributes_type"),
+        (r#"{"x":1,"y":2,"channel":"R","value":"a"}"#, "a pixel (body.value: int_parsing)"),
+        (r#"{"y":2,"channel":"R","value":1,"loc":["body","y"]}"#, "a pixel (body.x: missing)"),
+        ("{", "JSON (json_invalid at offset 1)"),
+        ("[]", "a pixel (body: model_attributes_type)"),
     ] {
         daemon.client().ask(post(body));
-        daemon.wait_for_event_with("requestRejected", &format!("422: the body is not a pixel ({error}) "));
+        daemon.wait_for_event_with("requestRejected", &format!("422: the body is not {error} "));
     }
     daemon.unix_client().ask(request("GET", "/", "x-real-ip: 192.0.2.7\r\n", ""));
     daemon.wait_for_event("requestRejected", &[("client", "192.0.2.7")]);
