@@ -137,15 +137,15 @@ impl<T: Shareable> Mapping<T> {
     /// # Errors
     /// When the file is not from [`create_memfd`] with this size, or memory is exhausted.
     pub fn new(file: &OwnedFd) -> io::Result<Self> {
-        let not_ours = |_| io::Error::other("stored descriptor is not shared memory");
+        let not_ours = |_| io::Error::other("the stored descriptor has no counters");
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;
         let size = fstat(file)?.st_size;
         if !SealFlag::from_bits_retain(seals).contains(FIXED_SIZE) {
-            return Err(io::Error::other("size of the stored memory is not sealed"));
+            return Err(io::Error::other("the stored descriptor has no counters: its size is not sealed"));
         }
         if usize::try_from(size) != Ok(size_of::<T>()) {
             return Err(io::Error::other(format!(
-                "stored memory has {size} bytes instead of {}",
+                "the stored memory has {size} bytes, but this version of pixeld needs {}",
                 size_of::<T>()
             )));
         }

@@ -103,7 +103,7 @@ impl ControlHandler for QueueHandler {
     fn report(&self, fault: ServerFault) {
         self.log.send(match fault {
             ServerFault::Client { client, reason } => Event::ControlFailed { client, reason },
-            ServerFault::Accept { reason } => Event::AcceptPaused { reason },
+            ServerFault::Accept { socket, reason } => Event::AcceptPaused { socket, reason },
         });
     }
 }

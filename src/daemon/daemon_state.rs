@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     control::{ControlError, ServiceState},
+    environment::NOTIFY_SOCKET,
     log::{Event, Log, counted},
     systemd::Notifier,
     worker::Pool,
@@ -82,7 +83,8 @@ impl Daemon {
         if let Err(error) = send(&mut self.notifier.borrow_mut())
             && !self.has_notify_failed.replace(true)
         {
-            self.log.send(Event::NotifyFailed { reason: error.to_string() });
+            let socket = NOTIFY_SOCKET.get().unwrap_or_default().display().to_string();
+            self.log.send(Event::NotifyFailed { socket, reason: error.to_string() });
         }
     }
 }

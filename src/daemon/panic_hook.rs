@@ -131,6 +131,6 @@ mod tests {
         log.flush(Duration::from_secs(10));
         let is_told = |event: &Event| matches!(event, Event::Panicked { reason } if reason.contains("Thread pixeld-1 panicked at ") && reason.contains("an unknown error"));
         assert_eq!(told.try_iter().filter(|event| is_told(event)).count(), 3);
-        pool.abort();
+        pool.abort("the test has ended");
     }
 }

@@ -83,14 +83,28 @@ impl<'a> Shutdown<'a> {
         // Cut off requests that are still incomplete.
         let unsent = handoff.as_ref().map_or(0, Handoff::unsent_incomplete);
         let cut = pool.borrow().open() as u64 + pool.borrow().cut_off() + unsent;
-        pool.borrow().abort();
+        let cut_reason = self.cut_reason();
+        pool.borrow().abort(&cut_reason);
         self.daemon.log.send(Event::Stopped {
             requests: self.daemon.statistics.answered(),
             handed_over: handoff.map_or(0, |handoff| handoff.sent()),
             cut,
-            is_urgent: self.is_urgent,
+            cut_reason,
             took: self.begun.elapsed(),
         });
+    }
+
+    /// Returns the reason for cutting off connections at the end.
+    fn cut_reason(&self) -> String {
+        if self.is_urgent {
+            "a second stop signal arrived".into()
+        } else if self.daemon.pool.borrow().is_empty() {
+            "they could not be handed off".into()
+        } else if self.limit == self.daemon.drain_limit() {
+            format!("timeouts.drain ({:?}) has passed", self.limit)
+        } else {
+            format!("a worker was still stalled after {:?}", self.limit)
+        }
     }
 
     /// Waits until systemd confirms that it has stored the handoff socket. Workers serve requests meanwhile, so only
@@ -116,7 +130,7 @@ impl<'a> Shutdown<'a> {
         };
         self.until = self.until.max(Instant::now() + RELEASE_GRACE.min(self.limit));
         found.unwrap_or_else(|error| {
-            self.log_handoff_failure(daemon.pool.borrow().open() as u64, &error);
+            self.log_handoff_failure(daemon.pool.borrow().open() as u64, false, &error);
             None
         })
     }
@@ -156,7 +170,7 @@ impl<'a> Shutdown<'a> {
             }
         };
         if let Err(error) = result {
-            self.log_handoff_failure(handoff.unsent(), &error);
+            self.log_handoff_failure(handoff.unsent(), true, &error);
         }
     }
 
@@ -178,9 +192,10 @@ impl<'a> Shutdown<'a> {
         self.daemon.notify(|notifier| notifier.alive());
     }
 
-    fn log_handoff_failure(&self, connections: u64, error: &io::Error) {
+    fn log_handoff_failure(&self, connections: u64, is_at_once: bool, error: &io::Error) {
         if connections > 0 {
-            self.daemon.log.send(Event::HandoffFailed { connections, reason: error.to_string() });
+            let reason = error.to_string();
+            self.daemon.log.send(Event::HandoffFailed { connections, is_at_once, reason });
         }
     }
 }

@@ -48,14 +48,20 @@ pub enum Event {
         faults: Vec<String>,
         by: Caller,
     },
+    /// A worker thread serves. The cause is empty at the start of the daemon.
     WorkerStarted {
         worker: usize,
+        cause: &'static str,
     },
-    /// A worker thread has exited; `moved` connections went to other workers, and `left` ones to the next process.
+    /// A worker thread has exited, or ends with the process.
     WorkerExited {
         worker: usize,
-        cause: &'static str,
+        cause: Cow<'static, str>,
+        /// The connections that moved to other workers since its start.
         moved: u64,
+        /// Those of them that moved because of the exit.
+        moved_at_exit: u64,
+        /// The connections that were handed off to the next process.
         left: u64,
     },
     /// A worker thread makes no progress.
@@ -110,18 +116,21 @@ pub enum Event {
         limit: usize,
         wanted: usize,
     },
-    /// Accepting stopped, for the reason given.
+    /// Accepting stopped at one socket, for the reason given.
     AcceptPaused {
+        socket: String,
         reason: String,
     },
-    AcceptResumed,
+    AcceptResumed {
+        socket: String,
+    },
     RequestRejected {
         worker: usize,
         client: String,
         status: u16,
         reason: Cow<'static, str>,
     },
-    /// A connection ended, and its client did not close it.
+    /// A connection failed: its client did not read in time, closed it too early, or reset it.
     Disconnected {
         worker: usize,
         client: String,
@@ -140,13 +149,12 @@ pub enum Event {
         cause: &'static str,
         open: u64,
     },
-    /// The daemon has stopped. It served `requests` since its start; `cut` connections were closed during a request,
-    /// because time was up or a second signal arrived.
+    /// The daemon has stopped. It served `requests` since its start; `cut` connections were cut off for a reason.
     Stopped {
         requests: u64,
         handed_over: u64,
         cut: u64,
-        is_urgent: bool,
+        cut_reason: String,
         took: Duration,
     },
     /// Connections of the previous process are served.
@@ -158,9 +166,10 @@ pub enum Event {
         connections: u64,
         reason: String,
     },
-    /// Connections cannot be handed off to the next process and are closed.
+    /// Connections cannot be handed off to the next process and are closed: at once, or after a last response.
     HandoffFailed {
         connections: u64,
+        is_at_once: bool,
         reason: String,
     },
     /// Lines are being dropped. Only subscribers get this event, because the log cannot be written.
@@ -174,6 +183,8 @@ pub enum Event {
     },
     /// A notification did not reach systemd.
     NotifyFailed {
+        /// The address in `NOTIFY_SOCKET`.
+        socket: String,
         reason: String,
     },
 }
@@ -206,11 +217,12 @@ impl Event {
             Self::ReloadFailed { faults, by } => {
                 format!("Reload by {by} failed, configuration unchanged: {}", numbered(faults))
             }
-            Self::WorkerStarted { worker } => format!("Worker {worker} started"),
-            Self::WorkerExited { worker, cause, moved, left } => {
-                let since_start = if *moved > 0 { "; since its start" } else { "" };
-                let fates = [(*moved, "moved to other workers"), (*left, "handed off to the next process")];
-                with_fates(format!("Worker {worker} exited: {cause}{since_start}"), &fates)
+            Self::WorkerStarted { worker, cause: "" } => format!("Worker {worker} started"),
+            Self::WorkerStarted { worker, cause } => format!("Worker {worker} started: {cause}"),
+            Self::WorkerExited { worker, cause, moved_at_exit, left, .. } => {
+                let fates =
+                    [(*moved_at_exit, "moved to other workers"), (*left, "handed off to the next process")];
+                with_fates(format!("Worker {worker} exited: {cause}"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
                 format!("Worker {worker} stalled: no progress for {} s; its requests wait", since.as_secs())
@@ -234,33 +246,30 @@ impl Event {
                 "Drain still on: switched on before this start by {by}; requests get 503 until `pixeldctl resume`"
             ),
             Self::CountersReset { reason } => {
-                format!("Counters reset to 0: those of the previous process cannot be used ({reason})")
+                format!("Counters reset to 0, those of the previous process cannot be used: {reason}")
             }
             Self::LimitReached { limit, is_short_of_files, peer, held } => {
-                let reached = limit_reached(*limit, *is_short_of_files);
-                let peer = if peer == "unix" { "the Unix socket" } else { peer };
-                format!(
-                    "{reached}: each new connection replaces one from {peer}, which has the most ({held}), idle \
-                     ones first"
-                )
+                limit_reached(*limit, *is_short_of_files, peer, *held)
             }
             Self::FdLimitTooLow { files, limit, wanted } => format!(
                 "Connection limit reduced to {limit} (limits.connections = {wanted}): open-file limit is {files}; \
                  raise LimitNOFILE="
             ),
             Self::LogStalled { reason } => format!("Log stalled, lines are dropped: {reason}"),
-            Self::AcceptPaused { reason } => format!("Accepting paused, new clients wait: {reason}"),
-            Self::AcceptResumed => "Accepting resumed".into(),
+            Self::AcceptPaused { socket, reason } => {
+                format!("Accepting paused at {socket}: {reason}; its new clients wait")
+            }
+            Self::AcceptResumed { socket } => format!("Accepting resumed at {socket}"),
             Self::RequestRejected { status, reason, .. } => {
                 format!("Request rejected with {status}: {reason}")
             }
             Self::Disconnected { reason, .. } => format!("Connection closed: {reason}"),
-            Self::ControlFailed { reason, .. } => format!("Control connection closed: {reason}"),
+            Self::ControlFailed { client, reason } => control_failed(client, reason),
             Self::Stopping { cause, open } => {
                 format!("Stopping because of {cause}: {} open", counted(*open, "connection"))
             }
-            Self::Stopped { requests, handed_over, cut, is_urgent, took } => {
-                stopped(*requests, *handed_over, *cut, *is_urgent, *took)
+            Self::Stopped { requests, handed_over, cut, cut_reason, took } => {
+                stopped(*requests, *handed_over, (*cut, cut_reason), *took)
             }
             Self::ConnectionsAdopted { connections } => {
                 format!("Adopted {} from the previous process", counted(*connections, "connection"))
@@ -271,21 +280,25 @@ impl Event {
             Self::AdoptFailed { connections, reason } => {
                 format!("{} of the previous process closed: {reason}", counted(*connections, "connection"))
             }
-            Self::HandoffFailed { connections, reason } => {
+            Self::HandoffFailed { connections, is_at_once, reason } => {
                 let connections = counted(*connections, "connection");
-                format!("Handoff to the next process failed, closing {connections}: {reason}")
+                let when = if *is_at_once { "at once" } else { "after the requests in progress" };
+                format!("Handoff to the next process failed, closing {connections} {when}: {reason}")
             }
             Self::LogLinesDropped { lines, reason } => {
                 format!("{} dropped: {reason}", counted(*lines, "log line"))
             }
-            Self::NotifyFailed { reason } => format!("Cannot notify systemd (NOTIFY_SOCKET=): {reason}"),
+            Self::NotifyFailed { socket, reason } => {
+                format!("Cannot notify systemd at {socket} (NOTIFY_SOCKET): {reason}")
+            }
         }
     }
 }
 
 fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String {
     let mut text = match changed {
-        [] => format!("Reloaded by {by}: nothing changed"),
+        [] if needs_restart.is_empty() => format!("Reloaded by {by}: nothing changed"),
+        [] => format!("Reloaded by {by}: nothing changed now"),
         changed => format!("Reloaded by {by}: {}", changed.join(", ")),
     };
     if !needs_restart.is_empty() {
@@ -322,23 +335,32 @@ fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
     text
 }
 
-fn stopped(requests: u64, handed_over: u64, cut: u64, is_urgent: bool, took: Duration) -> String {
+fn stopped(requests: u64, handed_over: u64, (cut, reason): (u64, &str), took: Duration) -> String {
     let (seconds, served) = (took.as_secs_f64(), counted(requests, "request"));
     let text = format!("Stopped: shutdown took {seconds:.1} s; {served} served since the start");
-    let cut_off = if is_urgent {
-        "cut off during a request by the second signal"
-    } else {
-        "cut off during a request because time was up"
-    };
-    with_fates(text, &[(handed_over, "handed off to the next process"), (cut, cut_off)])
+    let cut_off = format!("cut off because {reason}");
+    with_fates(text, &[(handed_over, "handed off to the next process"), (cut, &cut_off)])
 }
 
-fn limit_reached(limit: Option<usize>, is_short_of_files: bool) -> String {
-    match limit {
+/// Describes the end of a control connection of a client such as `control:4711`.
+fn control_failed(client: &str, reason: &str) -> String {
+    match client.split_once(':') {
+        Some((socket, pid)) => format!("Connection to {socket} socket from PID {pid} closed: {reason}"),
+        None => format!("Connection to {client} socket closed: {reason}"),
+    }
+}
+
+fn limit_reached(limit: Option<usize>, is_short_of_files: bool, peer: &str, held: usize) -> String {
+    let peer = if peer == "unix" { "clients on Unix sockets" } else { peer };
+    let reached = match limit {
         Some(limit) if is_short_of_files => format!("Connection limit reached ({limit}, from LimitNOFILE=)"),
         Some(limit) => format!("Connection limit reached (limits.connections = {limit})"),
         None => "File descriptors or memory ran out".into(),
-    }
+    };
+    format!(
+        "{reached}: each new connection closes another one, idle ones first, of the peer with the most \
+         connections: {peer} ({held})"
+    )
 }
 
 /// Returns a number with its noun: `1 request`, `2 requests`.

@@ -77,16 +77,19 @@ impl Event {
             | Self::SocketFailed { reason }
             | Self::OsError { reason }
             | Self::CountersReset { reason }
-            | Self::AcceptPaused { reason }
             | Self::Panicked { reason }
             | Self::LogStalled { reason }
-            | Self::NotifyFailed { reason } => of!(reason),
+            | Self::NotifyFailed { reason, .. } => of!(reason),
+            Self::AcceptPaused { socket, reason } => {
+                let reason = format!("{socket}: {reason}");
+                of!(reason)
+            }
             Self::Reloaded { by, .. }
             | Self::Drained { by }
             | Self::Resumed { by }
             | Self::DrainedAtStart { by } => by.into(),
-            Self::WorkerStarted { worker } | Self::WorkerStalled { worker, .. } => of!(worker),
-            Self::WorkerExited { worker, cause: reason, moved, left: handed_off } => {
+            Self::WorkerStarted { worker, .. } | Self::WorkerStalled { worker, .. } => of!(worker),
+            Self::WorkerExited { worker, cause: reason, moved, left: handed_off, .. } => {
                 of!(worker, reason, moved, handed_off)
             }
             Self::WorkersSet { from, to, by, .. } => of!(from, to; ..by.into()),
@@ -107,14 +110,14 @@ impl Event {
                 of!(requests, handed_off, closed)
             }
             Self::ConnectionsAdopted { connections } => of!(connections),
-            Self::AdoptFailed { connections, reason } | Self::HandoffFailed { connections, reason } => {
+            Self::AdoptFailed { connections, reason } | Self::HandoffFailed { connections, reason, .. } => {
                 of!(connections, reason)
             }
             Self::LogLinesDropped { lines, reason } => of!(lines, reason),
             Self::ConfigLoaded { .. }
             | Self::ConfigDeprecated { .. }
             | Self::ProcessPaused { .. }
-            | Self::AcceptResumed => Fields::default(),
+            | Self::AcceptResumed { .. } => Fields::default(),
         }
     }
 }

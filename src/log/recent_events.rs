@@ -60,13 +60,13 @@ mod tests {
     fn subscriber_gets_history_and_new_events() {
         let events = RecentEvents::default();
         for worker in 1..=HISTORY_LEN + 5 {
-            events.publish(&Event::WorkerStarted { worker });
+            events.publish(&Event::WorkerStarted { worker, cause: "" });
         }
         let (recent, mut next) = events.subscribe();
         assert_eq!(recent.len(), HISTORY_LEN);
-        assert!(matches!(recent[0].event, Event::WorkerStarted { worker: 6 }));
+        assert!(matches!(recent[0].event, Event::WorkerStarted { worker: 6, .. }));
         assert!(next.try_recv().is_err());
-        events.publish(&Event::AcceptResumed);
-        assert!(matches!(next.try_recv().unwrap().event, Event::AcceptResumed));
+        events.publish(&Event::AcceptResumed { socket: String::new() });
+        assert!(matches!(next.try_recv().unwrap().event, Event::AcceptResumed { .. }));
     }
 }

@@ -215,10 +215,10 @@ mod tests {
             let _ = lines.send(event.message());
         });
         let log = Log::start(sink, Level::Info).unwrap();
-        log.send(Event::AcceptResumed);
+        log.send(Event::AcceptResumed { socket: String::new() });
         entered.wait();
         for _ in 0..CAPACITY + 7 {
-            log.send(Event::AcceptResumed);
+            log.send(Event::AcceptResumed { socket: String::new() });
         }
         assert_eq!(log.dropped(), 7);
         blocked.wait();
@@ -242,7 +242,7 @@ mod tests {
         });
         let log = Log::start(sink, Level::Info).unwrap();
         for _ in 0..3 {
-            log.send(Event::AcceptResumed);
+            log.send(Event::AcceptResumed { socket: String::new() });
         }
         log.flush(Duration::from_secs(10));
         assert_eq!(log.dropped(), 3);
@@ -258,7 +258,7 @@ mod tests {
 
         is_full.store(false, Relaxed);
         for worker in [1, 2] {
-            log.send(Event::WorkerStarted { worker });
+            log.send(Event::WorkerStarted { worker, cause: "" });
             log.flush(Duration::from_secs(10));
         }
         assert_eq!(
@@ -278,7 +278,7 @@ mod tests {
         });
         let log = Log::start(sink, Level::Info).unwrap();
         for worker in [1, 2] {
-            log.send(Event::WorkerStarted { worker });
+            log.send(Event::WorkerStarted { worker, cause: "" });
         }
         log.flush(Duration::from_secs(10));
         assert_eq!(log.dropped(), 1);
@@ -290,9 +290,9 @@ mod tests {
         let (lines, written) = std::sync::mpsc::channel();
         let sink = Sink::function(move |event| drop(lines.send(event.message())));
         let log = Log::start(sink, Level::Warn).unwrap();
-        log.send(Event::AcceptResumed);
+        log.send(Event::AcceptResumed { socket: String::new() });
         log.set_level(Level::Info);
-        log.send(Event::WorkerStarted { worker: 3 });
+        log.send(Event::WorkerStarted { worker: 3, cause: "" });
         log.flush(Duration::from_secs(10));
         assert_eq!(written.try_iter().collect::<Vec<_>>(), ["Worker 3 started"]);
         assert_eq!(log.dropped(), 0);

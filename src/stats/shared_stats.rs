@@ -30,7 +30,7 @@ impl SharedStats {
     pub fn adopt(file: OwnedFd) -> io::Result<Self> {
         let mapping = sys::Mapping::<Region>::new(&file)?;
         if !mapping.is_ours() {
-            return Err(io::Error::other("counters of another version of pixeld"));
+            return Err(io::Error::other("they are of another version of pixeld, which counts differently"));
         }
         Ok(Self { mapping, file })
     }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn foreign_memory_is_rejected() {
         let reason = |file: OwnedFd| SharedStats::adopt(file).unwrap_err().to_string();
-        assert!(reason(File::open("/dev/null").unwrap().into()).contains("memory"));
+        assert!(reason(File::open("/dev/null").unwrap().into()).contains("no counters"));
         let short = sys::create_memfd("short", 4096).unwrap();
         assert!(reason(short).contains("bytes"));
         let other = sys::create_memfd("other", size_of::<Region>()).unwrap();

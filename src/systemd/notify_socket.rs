@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr},
+};
 use sd_notify::NotifyState;
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
@@ -136,8 +139,13 @@ impl Notifier {
             return Err(io::Error::other("one descriptor can be sent at a time"));
         }
         let datagram = [IoSlice::new(datagram.as_bytes())];
-        sendmsg_addr(socket, address, &datagram, &mut control, flags | SendFlags::NOSIGNAL)?;
-        Ok(())
+        match sendmsg_addr(socket, address, &datagram, &mut control, flags | SendFlags::NOSIGNAL) {
+            Err(Errno::AGAIN) if !flags.contains(SendFlags::DONTWAIT) => {
+                let reason = format!("systemd read no notifications for {SEND_TIMEOUT:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+            }
+            sent => Ok(sent.map(drop)?),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     io,
     time::{Duration, Instant},
 };
@@ -75,11 +76,17 @@ impl AcceptBackoff {
     }
 
     /// Begins a pause, which is counted once. Has no effect during a pause.
-    pub fn pause(&mut self, stats: &SharedStats, log: &Log, reason: impl FnOnce() -> String) {
+    pub fn pause(
+        &mut self,
+        stats: &SharedStats,
+        log: &Log,
+        socket: impl Display,
+        reason: impl FnOnce() -> String,
+    ) {
         if !std::mem::replace(&mut self.is_paused, true) {
             stats.accept.pauses.add(1);
             if self.should_log_pause() {
-                log.send(Event::AcceptPaused { reason: reason() });
+                log.send(Event::AcceptPaused { socket: socket.to_string(), reason: reason() });
             }
         }
     }
@@ -98,8 +105,8 @@ mod tests {
         let stats = SharedStats::create(0).unwrap();
         let mut backoff = AcceptBackoff::default();
         for _ in 0..3 {
-            backoff.pause(&stats, &log, || "none left".into());
-            backoff.pause(&stats, &log, || "still none left".into());
+            backoff.pause(&stats, &log, "a socket", || "none left".into());
+            backoff.pause(&stats, &log, "a socket", || "still none left".into());
             backoff.resume();
         }
         assert_eq!(stats.accept.pauses.get(), 3);

@@ -63,13 +63,13 @@ async fn accept_backlog(acceptor: &Acceptor, server: &Rc<ConnectionServer>, shar
     let mut backoff = lock;
     loop {
         if shared.dispatcher.is_full() && acceptor.is_connection_pending() {
-            reduce_to_limit(&mut backoff, shared).await;
+            reduce_to_limit(&mut backoff, acceptor, shared).await;
         }
         match acceptor.listener.accept() {
             Ok((socket, peer)) => {
                 if backoff.is_paused {
                     acceptor.set_failure(None);
-                    resume(&mut backoff, shared);
+                    resume(&mut backoff, acceptor, shared);
                 }
                 shared.memory.accept.accepted.add(1);
                 let connection = DetachedConnection::new(socket, peer);
@@ -82,18 +82,18 @@ async fn accept_backlog(acceptor: &Acceptor, server: &Rc<ConnectionServer>, shar
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // A Unix socket that was shut down also fails with this error.
                 if !acceptor.fails_with(Acceptor::NOT_LISTENING) && acceptor.set_failure(None) {
-                    resume(&mut backoff, shared);
+                    resume(&mut backoff, acceptor, shared);
                 }
                 break;
             }
             Err(error) if AcceptBackoff::is_resource_error(&error) => {
-                backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+                backoff.pause(&shared.memory, &shared.log, &acceptor.listener, || error.to_string());
                 relieve(&mut backoff, shared).await;
             }
             Err(error) if AcceptBackoff::is_client_error(&error) => yield_now().await,
             Err(error) => {
                 acceptor.set_failure(Some(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)));
-                backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+                backoff.pause(&shared.memory, &shared.log, &acceptor.listener, || error.to_string());
                 sleep(RETRY_DELAY).await;
             }
         }
@@ -112,9 +112,9 @@ impl Drop for NotifyOnDrop<'_> {
 }
 
 /// Records that accepting works again.
-fn resume(backoff: &mut AcceptBackoff, shared: &Shared) {
+fn resume(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &Shared) {
     if backoff.resume() {
-        shared.log.send(Event::AcceptResumed);
+        shared.log.send(Event::AcceptResumed { socket: acceptor.listener.to_string() });
     }
 }
 
@@ -124,13 +124,13 @@ async fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
     let mut backoff = acceptor.accept_lock.lock().await;
     if acceptor.set_failure(Some(error)) {
         let error = io::Error::from(error);
-        backoff.pause(&shared.memory, &shared.log, || format!("{}: {error}", acceptor.listener));
+        backoff.pause(&shared.memory, &shared.log, &acceptor.listener, || error.to_string());
     }
 }
 
 /// Evicts connections until their number is below the limit. While every request is complete, none can be evicted,
 /// and new connections wait in the backlog.
-async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
+async fn reduce_to_limit(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &Shared) {
     /// The time for evicted connections to send a last response and close.
     const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
     /// The most connections that are evicted at once, if earlier ones did not close in time.
@@ -157,7 +157,7 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, shared: &Shared) {
         let reached =
             if dispatcher.is_fd_limited() { "the limit of open files" } else { "limits.connections" };
         let reason = || format!("{reached} is reached, and each connection waits for a response");
-        backoff.pause(&shared.memory, &shared.log, reason);
+        backoff.pause(&shared.memory, &shared.log, &acceptor.listener, reason);
         // When a response is sent, its connection can be evicted, but nothing notifies this task.
         let _ = timeout(RETRY_DELAY, dispatcher.wait_for_capacity()).await;
     }

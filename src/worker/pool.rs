@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     io,
     sync::Arc,
     thread::ThreadId,
@@ -16,6 +17,9 @@ use tokio::{
 
 use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
 use crate::{connection::DetachedConnection, http::Policy, log::Event, net::Listener};
+
+/// The time for all new threads of a change together, because the main thread waits for them.
+const START_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All workers: the serving ones, and the leaving ones, which were asked to exit.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Pool {
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), acceptors: Vec::new() };
         // The time limit is long, because nothing else waits for the main thread during the start.
-        pool.resize_within(Duration::from_secs(60), count)?;
+        pool.resize_within(Duration::from_secs(60), count, "")?;
         Ok(pool)
     }
 
@@ -113,27 +117,26 @@ impl Pool {
     /// # Errors
     /// If a worker cannot be started. The number of workers then stays as it was.
     pub fn resize(&mut self, count: usize) -> io::Result<Resized> {
-        /// The time for all new threads together, because the main thread waits for them.
-        const START_TIMEOUT: Duration = Duration::from_secs(1);
-
-        self.resize_within(START_TIMEOUT, count)
+        self.resize_within(START_TIMEOUT, count, "number of workers raised")
     }
 
-    fn resize_within(&mut self, limit: Duration, count: usize) -> io::Result<Resized> {
+    /// Changes the number of workers within `limit`; `cause` is the cause that the log gives for new workers.
+    fn resize_within(&mut self, limit: Duration, count: usize, cause: &'static str) -> io::Result<Resized> {
         let (from, deadline) = (self.serving.len(), Instant::now() + limit);
         let mut result = Ok(());
         while self.serving.len() < count && result.is_ok() {
-            result = self.add(deadline);
+            result = self.add(deadline, cause);
         }
         let count = if result.is_ok() { count } else { from };
-        let leaving = self.serving.split_off(count.min(self.serving.len()));
+        let mut leaving = self.serving.split_off(count.min(self.serving.len()));
         let handles = self
             .serving
             .iter()
             .map(|w| WorkerHandle { commands: w.commands.clone(), stats: w.stats.clone() });
         let surplus = self.shared.dispatcher.set_workers(handles.collect());
         let given_away: u64 = leaving.iter().map(|worker| worker.stats.open()).sum();
-        for worker in &leaving {
+        for worker in &mut leaving {
+            worker.moved_before = worker.stats.connections_migrated.get();
             worker.send(Command::MigrateAllAndExit);
         }
         self.leaving.extend(leaving);
@@ -141,10 +144,10 @@ impl Pool {
         result.map(|()| Resized { from, to: self.serving.len(), moving: surplus + given_away })
     }
 
-    fn add(&mut self, deadline: Instant) -> io::Result<()> {
+    fn add(&mut self, deadline: Instant, cause: &'static str) -> io::Result<()> {
         let (policy, shared) = (self.policy.clone(), self.shared.clone());
         let worker = Worker::start(self.free_number(), policy, shared, deadline)?;
-        self.shared.log.send(Event::WorkerStarted { worker: worker.number });
+        self.shared.log.send(Event::WorkerStarted { worker: worker.number, cause });
         match worker.register(&self.acceptors) {
             Ok(registered) => {
                 drop(worker.set_acceptors(registered));
@@ -222,9 +225,12 @@ impl Pool {
         self.send_to_leaving(|| Command::CloseIdleAndExit);
     }
 
-    /// Asks all leaving workers to exit at once. Does not wait for them.
-    pub fn abort(&self) {
-        self.send_to_leaving(|| Command::Abort);
+    /// Asks all workers that have not exited to do so at once. Logs this with the cause, and does not wait for them.
+    pub fn abort(&self, cause: &str) {
+        for worker in self.all() {
+            worker.send(Command::Abort);
+            self.log_exit(worker, format!("cut off because {cause}"), false);
+        }
     }
 
     fn send_to_leaving(&self, command: impl Fn() -> Command) {
@@ -242,22 +248,29 @@ impl Pool {
             // A worker is serving, except when the daemon stops.
             let is_stopping = self.serving.is_empty();
             let worker = self.leaving.swap_remove(i);
-            self.log_exit(&worker, if is_stopping { "the daemon is stopping" } else { "no longer needed" });
+            let cause = if is_stopping { "the daemon is stopping" } else { "no longer needed" };
+            self.log_exit(&worker, cause, !is_stopping);
         } else if let Some(i) = self.serving.iter().position(is_it) {
             let count = self.serving.len();
             let worker = self.serving.remove(i);
-            self.log_exit(&worker, "internal error; a new worker replaces it");
-            if let Err(error) = self.resize(count) {
+            self.log_exit(&worker, "internal error; a new worker replaces it", false);
+            if let Err(error) = self.resize_within(START_TIMEOUT, count, "replaces a worker that has failed")
+            {
                 let reason = format!("Cannot replace worker {}: {error}", worker.number);
                 self.shared.log.send(Event::OsError { reason });
             }
         }
     }
 
-    fn log_exit(&self, worker: &Worker, cause: &'static str) {
-        let (moved, left) =
-            (worker.stats.connections_migrated.get(), worker.stats.connections_handed_off.get());
-        self.shared.log.send(Event::WorkerExited { worker: worker.number, cause, moved, left });
+    fn log_exit(&self, worker: &Worker, cause: impl Into<Cow<'static, str>>, is_resize: bool) {
+        let moved = worker.stats.connections_migrated.get();
+        self.shared.log.send(Event::WorkerExited {
+            worker: worker.number,
+            cause: cause.into(),
+            moved,
+            moved_at_exit: if is_resize { moved.saturating_sub(worker.moved_before) } else { 0 },
+            left: worker.stats.connections_handed_off.get(),
+        });
     }
 
     /// Returns the number of connections whose request or response was cut off because the daemon stops.

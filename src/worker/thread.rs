@@ -56,6 +56,8 @@ pub struct Worker {
     pub commands: UnboundedSender<Command>,
     /// The id of the thread, which is not joined, because closing its connections may take time.
     pub thread: ThreadId,
+    /// The connections that moved to other workers before it was asked to exit.
+    pub moved_before: u64,
     runtime: runtime::Handle,
 }
 
@@ -105,7 +107,7 @@ impl Worker {
                 RecvTimeoutError::Disconnected => io::Error::other("the worker's thread ended at once"),
             },
         )??;
-        Ok(Self { number, stats, commands, thread: thread.thread().id(), runtime })
+        Ok(Self { number, stats, commands, thread: thread.thread().id(), moved_before: 0, runtime })
     }
 
     /// Registers these listeners with the runtime of the thread.

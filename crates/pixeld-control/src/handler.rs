@@ -51,7 +51,9 @@ pub enum ServerFault {
     },
     /// No client can be accepted. Reported once until one is accepted.
     Accept {
-        /// The socket and the error.
+        /// The socket, such as `control socket`.
+        socket: String,
+        /// The error.
         reason: String,
     },
 }

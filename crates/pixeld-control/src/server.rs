@@ -88,8 +88,8 @@ async fn serve_clients<O: ControlHandler + 'static>(
                 // Probably out of descriptors. Connected clients are still served.
                 Err(error) => {
                     if !is_shortage(&error) && !std::mem::replace(&mut is_failing, true) {
-                        let reason = format!("{} socket: {error}", router.access.name());
-                        router.handler.report(ServerFault::Accept { reason });
+                        let socket = format!("{} socket", router.access.name());
+                        router.handler.report(ServerFault::Accept { socket, reason: error.to_string() });
                     }
                     sleep(Duration::from_millis(100)).await;
                 }
@@ -180,7 +180,9 @@ impl<O: ControlHandler> ClientSession<O> {
             Err(error) => Err(error),
         };
         if let Err(error) = served {
-            let reason = shorten(&error.to_string()).into_owned();
+            let is_invalid = error.kind() == io::ErrorKind::InvalidData;
+            let reason = format!("{}{error}", if is_invalid { "invalid message: " } else { "" });
+            let reason = shorten(&reason).into_owned();
             self.router.handler.report(ServerFault::Client { client, reason });
         }
     }

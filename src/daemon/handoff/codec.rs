@@ -133,7 +133,7 @@ impl ReceivedConnections {
     fn take(&mut self, frame: IncomingFrame<'_>, capacity: usize) {
         let IncomingFrame { sockets, bytes, is_truncated } = frame;
         let Some(bytes) = bytes.strip_prefix(FORMAT) else {
-            self.close(sockets.len(), "sent by another version of pixeld");
+            self.close(sockets.len(), "handed off in a format that this version does not read");
             return;
         };
         let (mut sockets, mut rest) = (sockets.into_iter(), bytes);
@@ -347,7 +347,10 @@ mod tests {
         sender.send(&mut vec![last]).unwrap();
         let ReceivedConnections { connections, closed } = receive(&far, usize::MAX);
         assert_eq!(connections.iter().map(|parked| parked.requests).collect::<Vec<_>>(), [1, 3]);
-        assert_eq!(closed.into_iter().collect::<Vec<_>>(), [("sent by another version of pixeld".into(), 1)]);
+        assert_eq!(
+            closed.into_iter().collect::<Vec<_>>(),
+            [("handed off in a format that this version does not read".into(), 1)]
+        );
         assert_eq!(two.read(&mut [0]).unwrap(), 0, "it is closed");
     }
 
