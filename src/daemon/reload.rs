@@ -52,7 +52,10 @@ impl Daemon {
         }
         config.replace(loaded);
         let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.needs_restart);
-        let line = |change: &&SettingChange| format!("{}: {} -> {}", change.key, change.from, change.to);
+        let line = |change: &&SettingChange| {
+            let but = if change.overridden { " (the runtime override stays in effect)" } else { "" };
+            format!("{}: {} -> {}{but}", change.key, change.from, change.to)
+        };
         self.log.send(Event::Reloaded {
             changed: now.iter().map(line).collect(),
             needs_restart: later.iter().map(|change| change.key.clone()).collect(),
