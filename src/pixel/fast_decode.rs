@@ -24,14 +24,18 @@ pub fn parse(body: &[u8]) -> Result<Pixel<'_>, BodyRejection> {
 pub fn fast_decode(body: &[u8]) -> Option<Result<Pixel<'_>, BodyRejection>> {
     let is_spaced = body.get(br#"{"x":"#.len()) == Some(&b' ');
     match if is_spaced { ordered::<true>(body) } else { ordered::<false>(body) } {
+        // In one place, so that it is inlined.
+        Some(([x, y, value], channel)) => {
+            Some(Pixel::new(Digits::borrowed(x), Digits::borrowed(y), channel, value))
+        }
         None => unordered(body),
-        decoded => decoded,
     }
 }
 
-/// Decodes x, y, channel, value in this order: without white space or, if `SPACED`, with that of `json.dumps`.
-/// Most bodies are of this kind. To compare them with constants takes half the instructions of [`unordered`].
-fn ordered<const SPACED: bool>(body: &[u8]) -> Option<Result<Pixel<'_>, BodyRejection>> {
+/// Decodes x, y, channel, value in this order: without white space or, if `SPACED`, with that of `json.dumps`. Returns
+/// the digits of x, y and value. Most bodies are of this kind. To compare them with constants takes half the
+/// instructions of [`unordered`].
+fn ordered<const SPACED: bool>(body: &[u8]) -> Option<([&[u8]; 3], Channel)> {
     let mut cursor = Cursor { rest: body };
     cursor.text(if SPACED { br#"{"x": "# } else { br#"{"x":"# })?;
     let x = cursor.integer()?;
@@ -41,7 +45,7 @@ fn ordered<const SPACED: bool>(body: &[u8]) -> Option<Result<Pixel<'_>, BodyReje
     let channel = cursor.channel()?;
     cursor.text(if SPACED { br#"", "value": "# } else { br#"","value":"# })?;
     let value = cursor.integer()?;
-    (cursor.rest == b"}").then(|| Pixel::new(Digits::borrowed(x), Digits::borrowed(y), channel, value))
+    (cursor.rest == b"}").then_some(([x, y, value], channel))
 }
 
 /// Reads fields in any order with any white space, also invalid ones. Of equal keys, the last one is used.

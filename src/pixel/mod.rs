@@ -39,8 +39,6 @@ pub struct Pixel<'a> {
 
 impl<'a> Pixel<'a> {
     /// Checks the range of `value`, which has canonical digits.
-    #[allow(clippy::inline_always)] // saves 60 instructions a request
-    #[inline(always)]
     fn new(x: Digits<'a>, y: Digits<'a>, channel: Channel, value: &[u8]) -> Result<Self, BodyRejection> {
         let value = integer::to_u8(value).ok_or(BodyRejection::OutOfRange)?;
         Ok(Self { x, y, channel, value })
