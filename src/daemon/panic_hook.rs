@@ -35,7 +35,7 @@ mod tests {
         net::Socket,
         pixel::{self, BodyRejection, Pixel},
         stats::{Outcome, SharedStats, Totals},
-        worker::{Pool, Shared},
+        worker::{Pool, SharedState},
     };
 
     const PIXEL: &str = r#"{"x":1,"y":2,"channel":"G","value":12}"#;
@@ -99,7 +99,7 @@ mod tests {
         let memory = Arc::new(SharedStats::create(0).unwrap());
         let (ended, mut ended_workers) = tokio::sync::mpsc::unbounded_channel();
         let heartbeat = Duration::from_millis(100);
-        let shared = Shared {
+        let shared = SharedState {
             dispatcher: Arc::default(),
             memory: memory.clone(),
             parse,

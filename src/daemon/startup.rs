@@ -38,7 +38,7 @@ use crate::{
     net::FdBudget,
     pixel,
     systemd::{self, Inherited, Notifier},
-    worker::{Pool, Shared},
+    worker::{Pool, SharedState},
 };
 
 /// Runs the daemon until a signal stops it, or until it cannot start.
@@ -115,7 +115,7 @@ fn start(
     let statistics = Statistics::new(counters.memory.clone(), started);
     // The worker threads.
     let (ended, exited_workers) = unbounded_channel();
-    let shared = Shared {
+    let shared = SharedState {
         parse: pixel::parse,
         dispatcher: Arc::default(),
         memory: counters.memory.clone(),

@@ -1,7 +1,6 @@
 use super::{
-    BodyRejection, Channel, Digits, Pixel,
-    document::{Document, Field, Value},
-    integer,
+    BodyRejection, Channel, Digits, Pixel, integer,
+    json_document::{Document, Field, Value},
     validate::{validate, validate_document},
 };
 

@@ -9,7 +9,7 @@ mod scalar;
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
-use super::document::{Document, Field, Value};
+use super::json_document::{Document, Field, Value};
 
 /// Why a body is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

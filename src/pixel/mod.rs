@@ -5,11 +5,11 @@
 //! accepts them or reports an error for each invalid field.
 
 mod digits;
-mod document;
 mod error_detail;
 mod fast_decode;
 mod float_parser;
 mod integer;
+mod json_document;
 mod json_parser;
 mod json_writer;
 mod response_body;

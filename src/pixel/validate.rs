@@ -2,9 +2,9 @@ use std::borrow::Cow;
 
 use super::{
     Channel, Digits, Pixel,
-    document::{Document, Field, Value},
     error_detail::{Detail, DetailBuilder},
     integer::{self, IntegerError},
+    json_document::{Document, Field, Value},
     json_parser::{self, JsonError},
     json_writer,
 };

@@ -15,7 +15,7 @@ use super::{
     accept_backoff::AcceptBackoff,
     acceptor::{Acceptor, RegisteredAcceptor},
     connection_server::ConnectionServer,
-    shared::Shared,
+    shared_state::SharedState,
 };
 use crate::{
     connection::{DetachedConnection, Evicted},
@@ -26,11 +26,11 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts connections at all `registered` listeners while this future is polled.
-pub async fn accept(registered: Vec<RegisteredAcceptor>, server: Rc<ConnectionServer>, shared: Shared) {
+pub async fn accept(registered: Vec<RegisteredAcceptor>, server: Rc<ConnectionServer>, shared: SharedState) {
     join_all(registered.iter().map(|registered| accept_at(registered, &server, &shared))).await;
 }
 
-async fn accept_at(registered: &RegisteredAcceptor, server: &Rc<ConnectionServer>, shared: &Shared) {
+async fn accept_at(registered: &RegisteredAcceptor, server: &Rc<ConnectionServer>, shared: &SharedState) {
     let acceptor = &*registered.acceptor;
     loop {
         // Created before the lock is tried, so that no release by another worker is missed.
@@ -56,7 +56,7 @@ async fn accept_at(registered: &RegisteredAcceptor, server: &Rc<ConnectionServer
 }
 
 /// Accepts connections until the backlog is empty. Returns at once if another worker is accepting.
-async fn accept_backlog(acceptor: &Acceptor, server: &Rc<ConnectionServer>, shared: &Shared) {
+async fn accept_backlog(acceptor: &Acceptor, server: &Rc<ConnectionServer>, shared: &SharedState) {
     let Ok(lock) = acceptor.accept_lock.try_lock() else { return };
     let unfinished = NotifyOnDrop(&acceptor.released);
     // Declared last, so that it is unlocked before the other workers are notified.
@@ -112,14 +112,14 @@ impl Drop for NotifyOnDrop<'_> {
 }
 
 /// Records that accepting works again.
-fn resume(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &Shared) {
+fn resume(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &SharedState) {
     if backoff.resume() {
         shared.log.send(Event::AcceptResumed { socket: acceptor.listener.to_string() });
     }
 }
 
 /// Records that the socket does not listen: another process with the same socket has shut it down.
-async fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
+async fn pause_after_shutdown(acceptor: &Acceptor, shared: &SharedState) {
     let error = Acceptor::NOT_LISTENING;
     let mut backoff = acceptor.accept_lock.lock().await;
     if acceptor.set_failure(Some(error)) {
@@ -130,7 +130,7 @@ async fn pause_after_shutdown(acceptor: &Acceptor, shared: &Shared) {
 
 /// Evicts connections until their number is below the limit. While every request is complete, none can be evicted,
 /// and new connections wait in the backlog.
-async fn reduce_to_limit(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &Shared) {
+async fn reduce_to_limit(backoff: &mut AcceptBackoff, acceptor: &Acceptor, shared: &SharedState) {
     /// The time for evicted connections to send a last response and close.
     const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
     /// The most connections that are evicted at once, if earlier ones did not close in time.
@@ -166,7 +166,7 @@ async fn reduce_to_limit(backoff: &mut AcceptBackoff, acceptor: &Acceptor, share
 
 /// Handles a lack of descriptors or memory. Lowers the connection limit if RLIMIT_NOFILE has become lower.
 /// If the limit is still not reached, evicts one connection and waits.
-async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
+async fn relieve(backoff: &mut AcceptBackoff, shared: &SharedState) {
     if let Some(event) = shared.dispatcher.update_limit() {
         shared.log.send(event);
     }
@@ -178,7 +178,7 @@ async fn relieve(backoff: &mut AcceptBackoff, shared: &Shared) {
 
 /// Evicts one connection, because `limit` is reached, or without one because descriptors or memory ran out.
 /// Returns false if all connections are busy.
-fn evict(backoff: &mut AcceptBackoff, shared: &Shared, limit: Option<usize>) -> bool {
+fn evict(backoff: &mut AcceptBackoff, shared: &SharedState, limit: Option<usize>) -> bool {
     let Some(Evicted { peer, held }) = shared.dispatcher.evict() else { return false };
     shared.memory.accept.evicted.add(1);
     if backoff.should_log_eviction() {

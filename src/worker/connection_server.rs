@@ -9,7 +9,7 @@ use tokio::{sync::Notify, task::spawn_local};
 
 use super::{
     dispatcher::{Dispatched, Dispatcher},
-    shared::Shared,
+    shared_state::SharedState,
 };
 use crate::{
     connection::{self, Context, DetachedConnection, ServeOutcome},
@@ -26,7 +26,7 @@ pub struct ConnectionServer {
 }
 
 impl ConnectionServer {
-    pub fn new(context: Rc<Context>, shared: &Shared) -> Self {
+    pub fn new(context: Rc<Context>, shared: &SharedState) -> Self {
         Self { context, dispatcher: shared.dispatcher.clone(), closed: Notify::new() }
     }
 

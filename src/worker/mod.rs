@@ -8,8 +8,8 @@ mod command;
 mod connection_server;
 mod dispatcher;
 mod pool;
-mod shared;
+mod shared_state;
 mod thread;
 
 pub use pool::{Pool, Resized, WorkerReport};
-pub use shared::Shared;
+pub use shared_state::SharedState;

@@ -15,7 +15,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared::Shared, thread::Worker};
+use super::{
+    acceptor::Acceptor, command::Command, dispatcher::WorkerHandle, shared_state::SharedState, thread::Worker,
+};
 use crate::{connection::DetachedConnection, http::Policy, log::Event, net::Listener};
 
 /// The time for all new threads of a change together, because the main thread waits for them.
@@ -24,7 +26,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(1);
 /// All workers: the serving ones, and the leaving ones, which were asked to exit.
 #[derive(Debug)]
 pub struct Pool {
-    shared: Shared,
+    shared: SharedState,
     policy: Policy,
     serving: Vec<Worker>,
     leaving: Vec<Worker>,
@@ -68,7 +70,12 @@ impl Pool {
     ///
     /// # Errors
     /// If the operating system has not enough threads or descriptors.
-    pub fn start(count: usize, policy: Policy, connection_limit: usize, shared: Shared) -> io::Result<Self> {
+    pub fn start(
+        count: usize,
+        policy: Policy,
+        connection_limit: usize,
+        shared: SharedState,
+    ) -> io::Result<Self> {
         shared.dispatcher.configure_limit(connection_limit);
         let mut pool =
             Self { shared, policy, serving: Vec::new(), leaving: Vec::new(), acceptors: Vec::new() };

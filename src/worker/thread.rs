@@ -26,7 +26,7 @@ use super::{
     acceptor::{Acceptor, RegisteredAcceptor},
     command::Command,
     connection_server::ConnectionServer,
-    shared::Shared,
+    shared_state::SharedState,
 };
 use crate::{
     connection::{ConnectionRequest, Context, Registry},
@@ -66,7 +66,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the operating system has no thread or epoll instance left, or the deadline has passed.
-    pub fn start(number: usize, policy: Policy, shared: Shared, deadline: Instant) -> io::Result<Self> {
+    pub fn start(number: usize, policy: Policy, shared: SharedState, deadline: Instant) -> io::Result<Self> {
         let stats = Arc::new(WorkerStats::new(shared.memory.clone(), number));
         let (commands, received) = unbounded_channel();
         let (ready, is_ready) = sync_channel(1);
@@ -142,7 +142,7 @@ impl Worker {
 async fn run(
     mut commands: UnboundedReceiver<Command>,
     context: &Rc<Context>,
-    shared: &Shared,
+    shared: &SharedState,
     ready: impl FnOnce(),
 ) {
     let server = Rc::new(ConnectionServer::new(context.clone(), shared));

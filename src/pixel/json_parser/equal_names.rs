@@ -7,7 +7,7 @@ use std::{
     ops::{Bound, Range},
 };
 
-use super::{super::document::Field, Container, MergedObject, Parser};
+use super::{super::json_document::Field, Container, MergedObject, Parser};
 
 impl Parser<'_> {
     /// Finds the members that later ones replace in the object that ends.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    super::{document::Value, float_parser, integer::MAX_DIGITS, json_writer},
+    super::{float_parser, integer::MAX_DIGITS, json_document::Value, json_writer},
     JsonError, Parser,
 };
 

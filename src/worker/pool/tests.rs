@@ -12,7 +12,7 @@ use crate::{
 
 fn pool(count: usize) -> (Pool, UnboundedReceiver<ThreadId>) {
     let (ended, ended_workers) = unbounded_channel();
-    let shared = Shared {
+    let shared = SharedState {
         parse: crate::pixel::parse,
         dispatcher: Arc::default(),
         memory: Arc::new(SharedStats::create(0).unwrap()),

@@ -7,7 +7,7 @@ use crate::{log::Log, pixel::Parse, stats::SharedStats};
 
 /// The state that all workers share.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct SharedState {
     pub dispatcher: Arc<Dispatcher>,
     /// The counters of all workers, in memory that outlives the process.
     pub memory: Arc<SharedStats>,
