@@ -132,13 +132,6 @@ fn accept_descriptors(listener: &UnixListener) {
     }
 }
 
-/// Stops the process, and waits until it has stopped.
-fn freeze(daemon: &Daemon) {
-    daemon.signal(Signal::SIGSTOP);
-    let stat = format!("/proc/{}/stat", daemon.pid());
-    eventually("the daemon is stopped", || fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));
-}
-
 /// How many descriptors of the daemon are of this pipe.
 fn copies(daemon: &Daemon, pipe: &impl AsFd) -> usize {
     let name = format!("pipe:[{}]", fstat(pipe).unwrap().st_ino);
@@ -173,7 +166,7 @@ fn descriptors_sent_before_accept_are_closed() {
     assert_served(&daemon, &http);
     accept_descriptors(&copy);
 
-    freeze(&daemon);
+    daemon.freeze();
     // More than there are workers.
     let clients: Vec<_> = (0..8)
         .map(|_| {

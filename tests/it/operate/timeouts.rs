@@ -13,7 +13,7 @@ use crate::support::{Daemon, PIXELDCTL, code, eventually, stderr};
 
 /// Stopped amid its work, as one that is stuck; `call` sees it so.
 fn while_stuck<T>(daemon: &Daemon, call: impl FnOnce() -> T) -> T {
-    daemon.signal(Signal::SIGSTOP);
+    daemon.freeze();
     let called = call();
     daemon.signal(Signal::SIGCONT);
     called
