@@ -68,7 +68,7 @@ struct Parser<'a> {
     open: Vec<Container>,
     /// The members of the objects in `open`, and at the end of the document those of the outermost object.
     members: Vec<Member<'a>>,
-    /// What has been parsed, as FastAPI writes it, but with members that a later one replaces.
+    /// The parsed part of the document, as FastAPI writes it, but with members that a later one replaces.
     echo: Vec<u8>,
     /// The objects with such members, by the place of their contents in `echo`.
     merged: BTreeMap<usize, MergedObject>,
