@@ -16,7 +16,7 @@ use std::{
     future::{Future, pending, poll_fn},
     io,
     pin::{Pin, pin},
-    task::{Context as TaskContext, Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -35,9 +35,9 @@ use tokio::{
 
 use super::{
     connection_state::{ConnectionRequest, ConnectionState, NextStep},
-    context::Context,
     detached_connection::DetachedConnection,
     phase_timer::PhaseTimer,
+    worker_context::WorkerContext,
     yield_now::LastCheck,
 };
 use crate::{
@@ -60,7 +60,7 @@ pub async fn receive(
     stream: &mut Stream,
     unread: &mut Vec<u8>,
     head: &RequestHead,
-    context: &Context,
+    context: &WorkerContext,
     state: &ConnectionState,
 ) -> Result<ReceivedBody, NextStep> {
     let policy = context.policy().clone();
@@ -186,7 +186,7 @@ impl BodyBuffer {
     }
 
     /// Takes the body from hyper. Completes when the body is complete, or the request is rejected.
-    fn poll(&mut self, cx: &mut TaskContext<'_>, tap: &Tap) -> Poll<Result<(), RequestRejection>> {
+    fn poll(&mut self, cx: &mut Context<'_>, tap: &Tap) -> Poll<Result<(), RequestRejection>> {
         if tap.is_too_large.get() {
             return Poll::Ready(Err(RequestRejection::BODY_TOO_LARGE));
         }
@@ -358,18 +358,14 @@ fn trailers(mut body: &[u8]) -> Option<&[u8]> {
 /// The stream that hyper reads from: the minimal header section, then the body from the socket.
 struct Source<'c> {
     stream: &'c mut Stream,
-    context: &'c Context,
+    context: &'c WorkerContext,
     tap: &'c Tap,
     /// The part of the minimal header section that hyper has not read.
     head: Bytes,
 }
 
 impl AsyncRead for Source<'_> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, context, tap, head } = self.get_mut();
         // hyper may write after each read.
         tap.is_flushed.set(false);
@@ -392,7 +388,7 @@ impl AsyncRead for Source<'_> {
 }
 
 impl AsyncWrite for Source<'_> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let sent = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
         this.context.stats.sent(sent);
@@ -401,13 +397,13 @@ impl AsyncWrite for Source<'_> {
     }
 
     /// hyper calls this only when its own buffer is empty.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tap.is_flushed.set(true);
         Poll::Ready(Ok(()))
     }
 
     /// Does nothing, because hyper must not close the connection.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

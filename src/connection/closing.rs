@@ -10,9 +10,9 @@ use tokio::{
 
 use super::{
     connection_state::{ConnectionState, NextStep, Phase},
-    context::Context,
     detached_connection::DetachedConnection,
     fast_path::FastPath,
+    worker_context::WorkerContext,
 };
 use crate::{
     http::{
@@ -72,7 +72,7 @@ fn detach(stream: Stream, unread: Vec<u8>, state: &ConnectionState) -> ServeOutc
 
 /// Responds to an incomplete request with 408 if that can be sent at once, and closes. Waits for nothing, because a
 /// client that does not read could otherwise keep its connection slot.
-fn evict(mut stream: Stream, context: &Context, state: &ConnectionState) {
+fn evict(mut stream: Stream, context: &WorkerContext, state: &ConnectionState) {
     const MAX_DISCARDED: u64 = 64 << 10;
 
     let (mut bytes, response) = (Vec::new(), Response::from(RequestRejection::TIMED_OUT));
@@ -114,7 +114,7 @@ async fn linger(mut stream: Stream, state: &ConnectionState) {
     let _ = timeout(LINGER_TIMEOUT, end).await;
 }
 
-fn log(context: &Context, state: &ConnectionState, reason: &str) {
+fn log(context: &WorkerContext, state: &ConnectionState, reason: &str) {
     if context.log.wants(Level::Debug) {
         let client = state.client(None);
         context.log.send(Event::Disconnected { worker: context.worker, client, reason: reason.into() });

@@ -13,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
-    task::{Context as TaskContext, Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
@@ -23,10 +23,10 @@ use super::{
     body_decoder::ReceivedBody,
     buffers::{Buffers, Output, poll_send_pieces},
     connection_state::{ConnectionState, NextStep, Phase},
-    context::Context,
     detached_connection::DetachedConnection,
     phase_timer::PhaseTimer,
     registry::Registration,
+    worker_context::WorkerContext,
     yield_now::LastCheck,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub struct FastPath {
     pub stream: Stream,
     /// The bytes that were read and not handled yet.
     pub unread: Vec<u8>,
-    pub context: Rc<Context>,
+    pub context: Rc<WorkerContext>,
     pub state: Rc<ConnectionState>,
     /// `None` while the first requests of a new connection are handled.
     pub registration: Option<Registration>,
@@ -108,7 +108,12 @@ enum BatchEnd {
 type PollStep = Poll<Result<(), NextStep>>;
 
 impl FastPath {
-    pub fn new(stream: Stream, unread: Vec<u8>, context: Rc<Context>, state: Rc<ConnectionState>) -> Self {
+    pub fn new(
+        stream: Stream,
+        unread: Vec<u8>,
+        context: Rc<WorkerContext>,
+        state: Rc<ConnectionState>,
+    ) -> Self {
         Self {
             is_parsed: unread.is_empty(),
             stream,
@@ -125,7 +130,7 @@ impl FastPath {
     }
 
     /// Handles requests until another step must follow.
-    pub fn poll(&mut self, cx: &mut TaskContext<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, timer: &mut PhaseTimer<'_>) -> Poll<NextStep> {
         self.state.set_waker(cx.waker());
         loop {
             let step = if self.unsent.is_some() { self.poll_unsent(cx) } else { self.poll_requests(cx) };
@@ -159,7 +164,7 @@ impl FastPath {
     }
 
     /// Reads once unless unparsed input is left, and responds to each complete request.
-    pub fn poll_requests(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
+    pub fn poll_requests(&mut self, cx: &mut Context<'_>) -> PollStep {
         let context = self.context.clone();
         if self.state.is_to_detach() && !self.state.stays() {
             if self.unread.len() <= DetachedConnection::MAX_UNREAD {
@@ -406,7 +411,7 @@ impl FastPath {
     }
 
     /// Closes the connection if the worker asked for that. Called if there is no input at present.
-    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
+    fn poll_asked(&mut self, cx: &mut Context<'_>) -> PollStep {
         if !self.state.is_to_close() {
             return Poll::Pending;
         }
@@ -443,7 +448,7 @@ impl FastPath {
     }
 
     /// Sends more of the responses that the socket did not take at once.
-    fn poll_unsent(&mut self, cx: &mut TaskContext<'_>) -> PollStep {
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> PollStep {
         let Some(unsent) = &mut self.unsent else { return Poll::Ready(Ok(())) };
         let sent = match ready!(poll_send_pieces(&mut self.stream, cx, &[], unsent)) {
             Ok(sent) => sent,

@@ -1,7 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context as TaskContext, Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     connection_state::{ConnectionState, Phase},
-    context::Context,
+    worker_context::WorkerContext,
 };
 
 /// The timeouts of a connection's phases.
@@ -28,7 +28,7 @@ pub struct PhaseTimer<'t> {
 }
 
 impl<'t> PhaseTimer<'t> {
-    pub fn new(sleep: Pin<&'t mut Sleep>, context: &Context) -> Self {
+    pub fn new(sleep: Pin<&'t mut Sleep>, context: &WorkerContext) -> Self {
         Self { sleep, is_armed: false, generation: context.policy_generation() }
     }
 
@@ -36,8 +36,8 @@ impl<'t> PhaseTimer<'t> {
     /// [`Phase::Response`]. Only the kernel knows this, so `is_send_queue_empty` is called only at a deadline.
     pub fn poll(
         &mut self,
-        cx: &mut TaskContext<'_>,
-        context: &Context,
+        cx: &mut Context<'_>,
+        context: &WorkerContext,
         state: &ConnectionState,
         is_send_queue_empty: impl Fn() -> bool,
     ) -> Poll<Phase> {

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::{Context as TaskContext, Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::time::{Instant, sleep_until};
@@ -13,11 +13,11 @@ use super::{
     body_decoder,
     closing::{ServeOutcome, close},
     connection_state::NextStep,
-    context::Context,
     detached_connection::DetachedConnection,
     eviction::EvictionEntry,
     fast_path::FastPath,
     phase_timer::PhaseTimer,
+    worker_context::WorkerContext,
     yield_now::yield_now,
 };
 
@@ -27,12 +27,12 @@ use super::{
 /// would cost more instructions at each wake-up.
 pub fn serve<T>(
     connection: DetachedConnection,
-    context: Rc<Context>,
+    context: Rc<WorkerContext>,
     end: impl FnOnce(ServeOutcome) -> T,
 ) -> Option<impl Future<Output = T>> {
     let (mut path, eviction_entry) = attach(connection, context);
     // A waker is not needed: the new task polls the connection once in any case.
-    let next = match path.poll_requests(&mut TaskContext::from_waker(Waker::noop())) {
+    let next = match path.poll_requests(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Err(NextStep::Close)) => return None,
         Poll::Ready(Err(next)) => Some(next),
         Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -42,7 +42,7 @@ pub fn serve<T>(
 }
 
 /// Attaches a connection to this thread.
-fn attach(connection: DetachedConnection, context: Rc<Context>) -> (FastPath, Option<EvictionEntry>) {
+fn attach(connection: DetachedConnection, context: Rc<WorkerContext>) -> (FastPath, Option<EvictionEntry>) {
     let DetachedConnection { socket, peer, unread, begun, requests, eviction_entry } = connection;
     let state = context.connections.new_state(peer, requests);
     if let Some(begun) = begun {

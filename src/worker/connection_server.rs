@@ -12,21 +12,21 @@ use super::{
     shared_state::SharedState,
 };
 use crate::{
-    connection::{self, Context, DetachedConnection, ServeOutcome},
+    connection::{self, DetachedConnection, ServeOutcome, WorkerContext},
     stats::Outcome,
 };
 
 /// Serves connections on the thread of a worker.
 #[derive(Debug)]
 pub struct ConnectionServer {
-    pub context: Rc<Context>,
+    pub context: Rc<WorkerContext>,
     dispatcher: Arc<Dispatcher>,
     /// Notified when a connection is closed or detached.
     closed: Notify,
 }
 
 impl ConnectionServer {
-    pub fn new(context: Rc<Context>, shared: &SharedState) -> Self {
+    pub fn new(context: Rc<WorkerContext>, shared: &SharedState) -> Self {
         Self { context, dispatcher: shared.dispatcher.clone(), closed: Notify::new() }
     }
 

@@ -29,7 +29,7 @@ use super::{
     shared_state::SharedState,
 };
 use crate::{
-    connection::{ConnectionRequest, Context, Registry},
+    connection::{ConnectionRequest, Registry, WorkerContext},
     http::Policy,
     stats::WorkerStats,
 };
@@ -86,8 +86,15 @@ impl Worker {
                             let commands: Option<UnboundedSender<Command>> = commands.upgrade();
                             let _ = commands.map(|commands| commands.send(Command::Evict(connection)));
                         };
-                        let context =
-                            Context::with_queue(number, stats, log, policy, shared.parse, queue, notify);
+                        let context = WorkerContext::with_queue(
+                            number,
+                            stats,
+                            log,
+                            policy,
+                            shared.parse,
+                            queue,
+                            notify,
+                        );
                         let context = Rc::new(context);
                         let ready = move || drop(ready.send(Ok(runtime::Handle::current())));
                         runtime.block_on(run(received, &context, &shared, ready));
@@ -141,7 +148,7 @@ impl Worker {
 
 async fn run(
     mut commands: UnboundedReceiver<Command>,
-    context: &Rc<Context>,
+    context: &Rc<WorkerContext>,
     shared: &SharedState,
     ready: impl FnOnce(),
 ) {

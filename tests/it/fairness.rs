@@ -10,7 +10,7 @@ use std::{
 
 use pixeld::{
     config::Settings,
-    connection::{Context, DetachedConnection, serve},
+    connection::{DetachedConnection, WorkerContext, serve},
     http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
@@ -41,7 +41,7 @@ fn policy() -> Policy {
 }
 
 /// Serves one more connection; its client does not block.
-fn connect(context: &Rc<Context>) -> UnixStream {
+fn connect(context: &Rc<WorkerContext>) -> UnixStream {
     let (server, client) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
@@ -61,10 +61,10 @@ fn is_answered(client: &mut UnixStream) -> bool {
     }
 }
 
-fn context(memory: &Arc<SharedStats>) -> Rc<Context> {
+fn context(memory: &Arc<SharedStats>) -> Rc<WorkerContext> {
     let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
     let log = Log::start(Sink::function(|_| {}), Level::Warn).unwrap();
-    Rc::new(Context::new(1, stats, log, policy()))
+    Rc::new(WorkerContext::new(1, stats, log, policy()))
 }
 
 #[test]

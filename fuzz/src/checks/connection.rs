@@ -8,7 +8,7 @@ use std::{
 
 use hyper::StatusCode;
 use pixeld::{
-    connection::{self, Context, DetachedConnection, ServeOutcome},
+    connection::{self, DetachedConnection, ServeOutcome, WorkerContext},
     http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
@@ -93,7 +93,7 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
         LazyLock::new(|| Log::start(Sink::function(|_| {}), Level::Debug).expect("a thread for the log"));
 
     let stats = Arc::new(WorkerStats::new(MEMORY.clone(), 1));
-    let context = Rc::new(Context::new(1, stats, LOG.clone(), policy(manner)));
+    let context = Rc::new(WorkerContext::new(1, stats, LOG.clone(), policy(manner)));
     let exchange = async {
         let (server, client) = StdStream::pair().expect("a pair of sockets");
         server.set_nonblocking(true).expect("a socket that does not block");
@@ -119,7 +119,7 @@ fn talk(pieces: &[&[u8]], sent: &[u8], manner: Manner) -> Vec<Response> {
 }
 
 /// The client's side, from its first byte to its close.
-async fn ask(mut stream: UnixStream, pieces: &[&[u8]], manner: Manner, context: &Context) -> Vec<u8> {
+async fn ask(mut stream: UnixStream, pieces: &[&[u8]], manner: Manner, context: &WorkerContext) -> Vec<u8> {
     let (mut reader, mut writer) = stream.split();
     let write = async {
         for piece in pieces {

@@ -15,7 +15,7 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use pixeld::{
-    connection::{self, ConnectionRequest, Context, DetachedConnection, ServeOutcome},
+    connection::{self, ConnectionRequest, DetachedConnection, ServeOutcome, WorkerContext},
     http::Policy,
     log::{Level, Log, Sink},
     net::Socket,
@@ -94,7 +94,7 @@ impl Scenario<'_> {
 
         let memory = Arc::new(SharedStats::create(0).expect("memory for counters"));
         let stats = Arc::new(WorkerStats::new(memory.clone(), 1));
-        let context = Rc::new(Context::new(1, stats.clone(), LOG.clone(), self.policies[0].clone()));
+        let context = Rc::new(WorkerContext::new(1, stats.clone(), LOG.clone(), self.policies[0].clone()));
         let runtime =
             Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         let (answers, end, took) = LocalSet::new().block_on(&runtime, self.run(&context, &memory));
@@ -110,7 +110,7 @@ impl Scenario<'_> {
 
     async fn run(
         &self,
-        context: &Rc<Context>,
+        context: &Rc<WorkerContext>,
         memory: &SharedStats,
     ) -> (Vec<u8>, Option<ErrorKind>, Duration) {
         let (server, client) = UnixStream::pair().expect("a pair of sockets");
@@ -169,7 +169,7 @@ impl Scenario<'_> {
     }
 }
 
-async fn serve(stream: UnixStream, context: Rc<Context>) {
+async fn serve(stream: UnixStream, context: Rc<WorkerContext>) {
     let mut parked = DetachedConnection::new(Socket::adopt(stream.into()).unwrap(), None);
     while let Some(serving) = connection::serve(parked, context.clone(), identity)
         && let ServeOutcome::Detached(again) = serving.await

@@ -18,10 +18,10 @@ use crate::{
     stats::{SharedStats, WorkerStats},
 };
 
-fn context() -> Rc<Context> {
+fn context() -> Rc<WorkerContext> {
     let stats = WorkerStats::new(Arc::new(SharedStats::create(0).unwrap()), 1);
     let log = Log::start(Sink::function(|_| {}), Level::Info).unwrap();
-    Rc::new(Context::new(1, stats.into(), log, (&Settings::default()).into()))
+    Rc::new(WorkerContext::new(1, stats.into(), log, (&Settings::default()).into()))
 }
 
 fn pair() -> (DetachedConnection, UnixStream) {
@@ -38,7 +38,7 @@ async fn long_response_is_sent_with_one_write() {
     let context = context();
     let state = context.connections.new_state(None, 0);
     let mut path = FastPath::new(connection.socket.into_stream(), Vec::new(), context, state);
-    let mut cx = TaskContext::from_waker(Waker::noop());
+    let mut cx = Context::from_waker(Waker::noop());
     assert!(matches!(path.poll_requests(&mut cx), Poll::Ready(Ok(()))));
     assert!(path.unsent.is_none());
     drop(path);

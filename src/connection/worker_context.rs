@@ -17,7 +17,7 @@ use crate::{
 
 /// The state that the connections of one worker share. It never leaves the worker's thread.
 #[derive(Debug)]
-pub struct Context {
+pub struct WorkerContext {
     pub worker: usize,
     pub stats: Arc<WorkerStats>,
     pub log: Log,
@@ -31,7 +31,7 @@ pub struct Context {
     policy_generation: Cell<usize>,
 }
 
-impl Context {
+impl WorkerContext {
     /// Creates a context for tests: no connection is ever evicted.
     pub fn new(worker: usize, stats: Arc<WorkerStats>, log: Log, policy: Policy) -> Self {
         Self::with_queue(worker, stats, log, policy, pixel::parse, Arc::default(), |_| ())
