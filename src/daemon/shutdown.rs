@@ -82,26 +82,26 @@ impl<'a> Shutdown<'a> {
         }
         // Cut off requests that are still incomplete.
         let unsent = handoff.as_ref().map_or(0, Handoff::unsent_incomplete);
-        let cut = pool.borrow().open() as u64 + pool.borrow().cut_off() + unsent;
-        let cut_reason = self.cut_reason();
-        pool.borrow().abort(&cut_reason);
+        let cut_off = pool.borrow().open() as u64 + pool.borrow().cut_off() + unsent;
+        let cut_off_because = self.cut_off_because();
+        pool.borrow().abort(&cut_off_because);
         self.daemon.log.send(Event::Stopped {
             requests: self.daemon.statistics.answered(),
             handed_over: handoff.map_or(0, |handoff| handoff.sent()),
-            cut,
-            cut_reason,
+            cut_off,
+            cut_off_because,
             took: self.begun.elapsed(),
         });
     }
 
     /// Returns the reason for cutting off connections at the end.
-    fn cut_reason(&self) -> String {
+    fn cut_off_because(&self) -> String {
         if self.is_urgent {
             "a second stop signal arrived".into()
         } else if self.daemon.pool.borrow().is_empty() {
             "they could not be handed off".into()
         } else if self.limit == self.daemon.drain_limit() {
-            format!("timeouts.drain ({:?}) has passed", self.limit)
+            format!("the time limit of the stop has passed (timeouts.drain = {:?})", self.limit)
         } else {
             format!("a worker was still stalled after {:?}", self.limit)
         }

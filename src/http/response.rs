@@ -51,17 +51,17 @@ impl Response {
         Self { outcome, status, body, closes: false }
     }
 
-    /// Returns the reason that the log gives.
+    /// Returns the reason that the log gives. For a timeout, the connection knows it better.
     pub fn log_reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
-                Some(("json_invalid", location)) => {
+                Some(InvalidBody { kind: "json_invalid", location, .. }) => {
                     let offset = location.trim_start_matches("body.");
                     return format!("the body is not JSON (json_invalid at offset {offset})").into();
                 }
-                Some((kind, location)) => {
-                    return format!("the body is not a pixel ({location}: {kind})").into();
+                Some(InvalidBody { location, message, .. }) => {
+                    return format!("the body is not a pixel ({location}: {message})").into();
                 }
                 None => "the body is not a pixel",
             },
@@ -72,7 +72,7 @@ impl Response {
             Outcome::HeadTooLarge if self.status == StatusCode::URI_TOO_LONG => {
                 "the request line is over limits.header"
             }
-            // Of malformed requests, only one whose body cannot be decoded leaves the connection open.
+            // Invalid HTTP closes the connection, `BodyRejection::Unreadable` does not.
             Outcome::Malformed if self.closes => "the request is not valid HTTP",
             Outcome::Malformed => {
                 "the body is not UTF-8, is nested too deep, or has a number that is too long"
@@ -89,13 +89,25 @@ impl Response {
         })
     }
 
-    /// Returns the type and the location of the first error of an invalid body, such as `missing` and `body.x`. In the
-    /// body of the response, both are before the first text of the client, so the client cannot forge them.
-    fn first_error(&self) -> Option<(&str, String)> {
-        // {"detail":[{"type":"missing","loc":["body","x"],
-        let until_bracket = self.body.chunk().split(|byte| *byte == b']').next()?;
-        let error = std::str::from_utf8(until_bracket).ok()?.strip_prefix(r#"{"detail":[{"type":""#)?;
-        let (kind, location) = error.split_once(r#"","loc":["#)?;
-        Some((kind, location.replace('"', "").replace(',', ".")))
+    /// Reads the first error from the body of the response to an invalid body. There it precedes everything that is
+    /// copied from the request, so a client cannot forge it.
+    fn first_error(&self) -> Option<InvalidBody<'_>> {
+        // {"detail":[{"type":"missing","loc":["body","x"],"msg":"Field required","input":
+        let error = self.body.chunk().strip_prefix(br#"{"detail":[{"type":""#)?;
+        let end = error.windows(INPUT.len()).position(|window| window == INPUT)?;
+        let error = std::str::from_utf8(&error[..end]).ok()?;
+        let (kind, error) = error.split_once(r#"","loc":["#)?;
+        let (location, message) = error.split_once(r#"],"msg":""#)?;
+        Some(InvalidBody { kind, location: location.replace('"', "").replace(',', "."), message })
     }
+}
+
+/// The end of an error before its input, which is from the request.
+const INPUT: &[u8] = br#"","input":"#;
+
+/// The first error of an invalid body, such as `missing` at `body.x`.
+struct InvalidBody<'r> {
+    kind: &'r str,
+    location: String,
+    message: &'r str,
 }

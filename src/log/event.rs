@@ -57,10 +57,8 @@ pub enum Event {
     WorkerExited {
         worker: usize,
         cause: Cow<'static, str>,
-        /// The connections that moved to other workers since its start.
+        /// The connections that moved to other workers because of the exit.
         moved: u64,
-        /// Those of them that moved because of the exit.
-        moved_at_exit: u64,
         /// The connections that were handed off to the next process.
         left: u64,
     },
@@ -149,12 +147,12 @@ pub enum Event {
         cause: &'static str,
         open: u64,
     },
-    /// The daemon has stopped. It served `requests` since its start; `cut` connections were cut off for a reason.
+    /// The daemon has stopped. It served `requests` since its start; `cut_off` connections were cut off for a reason.
     Stopped {
         requests: u64,
         handed_over: u64,
-        cut: u64,
-        cut_reason: String,
+        cut_off: u64,
+        cut_off_because: String,
         took: Duration,
     },
     /// Connections of the previous process are served.
@@ -219,9 +217,8 @@ impl Event {
             }
             Self::WorkerStarted { worker, cause: "" } => format!("Worker {worker} started"),
             Self::WorkerStarted { worker, cause } => format!("Worker {worker} started: {cause}"),
-            Self::WorkerExited { worker, cause, moved_at_exit, left, .. } => {
-                let fates =
-                    [(*moved_at_exit, "moved to other workers"), (*left, "handed off to the next process")];
+            Self::WorkerExited { worker, cause, moved, left } => {
+                let fates = [(*moved, "moved to other workers"), (*left, "handed off to the next process")];
                 with_fates(format!("Worker {worker} exited: {cause}"), &fates)
             }
             Self::WorkerStalled { worker, since } => {
@@ -268,8 +265,8 @@ impl Event {
             Self::Stopping { cause, open } => {
                 format!("Stopping because of {cause}: {} open", counted(*open, "connection"))
             }
-            Self::Stopped { requests, handed_over, cut, cut_reason, took } => {
-                stopped(*requests, *handed_over, (*cut, cut_reason), *took)
+            Self::Stopped { requests, handed_over, cut_off, cut_off_because, took } => {
+                stopped(*requests, *handed_over, (*cut_off, cut_off_because), *took)
             }
             Self::ConnectionsAdopted { connections } => {
                 format!("Adopted {} from the previous process", counted(*connections, "connection"))
@@ -283,7 +280,7 @@ impl Event {
             Self::HandoffFailed { connections, is_at_once, reason } => {
                 let connections = counted(*connections, "connection");
                 let when = if *is_at_once { "at once" } else { "after the requests in progress" };
-                format!("Handoff to the next process failed, closing {connections} {when}: {reason}")
+                format!("Handoff to the next process failed: {reason}; closing {connections} {when}")
             }
             Self::LogLinesDropped { lines, reason } => {
                 format!("{} dropped: {reason}", counted(*lines, "log line"))
@@ -358,8 +355,9 @@ fn limit_reached(limit: Option<usize>, is_short_of_files: bool, peer: &str, held
         None => "File descriptors or memory ran out".into(),
     };
     format!(
-        "{reached}: each new connection closes another one, idle ones first, of the peer with the most \
-         connections: {peer} ({held})"
+        "{reached}: for each new connection, pixeld closes one of the peer with the most connections, idle ones \
+         first; this peer is now: {peer} ({})",
+        counted(held, "connection")
     )
 }
 

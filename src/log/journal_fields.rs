@@ -28,7 +28,7 @@ macro_rules! fields {
 }
 
 fields! {
-    worker client status reason by uid pid claimed_user claimed_command from to workers connections limit wanted requests moved handed_off closed lines
+    worker client status reason by uid pid claimed_user claimed_command from to workers connections limit wanted requests moved handed_off cut_off lines
 }
 
 /// Creates fields from variables with the same names.
@@ -106,8 +106,8 @@ impl Event {
             Self::Disconnected { worker, client, reason } => of!(worker, client, reason),
             Self::ControlFailed { client, reason } => of!(client, reason),
             Self::Stopping { cause: reason, open: connections } => of!(reason, connections),
-            Self::Stopped { requests, handed_over: handed_off, cut: closed, .. } => {
-                of!(requests, handed_off, closed)
+            Self::Stopped { requests, handed_over: handed_off, cut_off, .. } => {
+                of!(requests, handed_off, cut_off)
             }
             Self::ConnectionsAdopted { connections } => of!(connections),
             Self::AdoptFailed { connections, reason } | Self::HandoffFailed { connections, reason, .. } => {

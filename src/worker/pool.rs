@@ -270,12 +270,11 @@ impl Pool {
     }
 
     fn log_exit(&self, worker: &Worker, cause: impl Into<Cow<'static, str>>, is_resize: bool) {
-        let moved = worker.stats.connections_migrated.get();
+        let moved = if is_resize { worker.stats.connections_migrated.get() - worker.moved_before } else { 0 };
         self.shared.log.send(Event::WorkerExited {
             worker: worker.number,
             cause: cause.into(),
             moved,
-            moved_at_exit: if is_resize { moved.saturating_sub(worker.moved_before) } else { 0 },
             left: worker.stats.connections_handed_off.get(),
         });
     }

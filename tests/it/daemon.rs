@@ -353,7 +353,7 @@ fn stop_finishes_the_request_in_flight() {
     client.expect_end();
     assert_eq!(daemon.wait().code(), Some(0));
     daemon.wait_for_event("stopping", &[]);
-    daemon.wait_for_event("stopped", &[("closed", "0")]);
+    daemon.wait_for_event("stopped", &[("cut_off", "0")]);
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn stop_under_load_cuts_no_request() {
         for client in asking {
             client.join().unwrap();
         }
-        daemon.wait_for_event("stopped", &[("closed", "0")]);
+        daemon.wait_for_event("stopped", &[("cut_off", "0")]);
     }
 }
 
@@ -433,7 +433,7 @@ fn unfinished_request_is_cut_at_drain_timeout() {
     client.begin_request();
     assert_eq!(daemon.stop().code(), Some(0));
     client.expect_cut();
-    daemon.wait_for_event("stopped", &[("closed", "1")]);
+    daemon.wait_for_event("stopped", &[("cut_off", "1")]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ const CASES: &[Case] = &[
         client.send(post(PIXEL) + &post_in_two().0);
         assert_eq!(client.answer().status, 200);
         assert!(daemon.stop().success());
-        daemon.wait_for_event("stopped", &[("closed", "1")]);
+        daemon.wait_for_event("stopped", &[("cut_off", "1")]);
     }),
     ("pixel.range-error-status", "200", |daemon| {
         assert_eq!(daemon.client().ask(post(&PIXEL.replace("255", "256"))).status, 200);

@@ -190,7 +190,7 @@ fn slow_requests_are_completed_in_the_next_process() {
         }
         wait_until_busy(&daemon, slow);
         stop_within_bound(&mut daemon);
-        let stopped = daemon.wait_for_event("stopped", &[("closed", "0")]);
+        let stopped = daemon.wait_for_event("stopped", &[("cut_off", "0")]);
         assert!(process > 1 || stopped.field("handed_off") == "18", "{stopped:?}");
         daemon = successor(&daemon, PATIENT);
     }
@@ -236,7 +236,7 @@ fn client_that_reads_no_response_delays_no_restart() {
     let mut unread = first.unix_client();
     unread.send_until_full(post(PIXEL).as_bytes());
     stop_within_bound(&mut first);
-    first.wait_for_event("stopped", &[("handed_off", "1"), ("closed", "1")]);
+    first.wait_for_event("stopped", &[("handed_off", "1"), ("cut_off", "1")]);
     let second = successor(&first, PATIENT);
     assert_eq!(idle.ask(post(PIXEL)).body, ECHO);
     assert_eq!(connections(&second)["writeTimeouts"], 1);
@@ -251,7 +251,7 @@ fn client_that_closes_late_delays_no_restart() {
     // Something follows, so the daemon waits for the client to close.
     assert_eq!(client.ask(last + "x").body, ECHO);
     stop_within_bound(&mut first);
-    first.wait_for_event("stopped", &[("closed", "0")]);
+    first.wait_for_event("stopped", &[("cut_off", "0")]);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn request_that_fits_no_handoff_is_cut_alone() {
     large.send(&post(&" ".repeat(200_000))[..100_000]);
     wait_until_busy(&first, 2);
     stop_within_bound(&mut first);
-    first.wait_for_event("stopped", &[("handed_off", "2"), ("closed", "1")]);
+    first.wait_for_event("stopped", &[("handed_off", "2"), ("cut_off", "1")]);
     large.expect_cut();
     let _second = successor(&first, &settings);
     assert_eq!(others[1].ask(rest).body, ECHO);
@@ -352,7 +352,7 @@ fn stop_logs_requests_and_connections() {
     }
     assert!(first.stop().success());
     first.wait_for_event("workerExited", &[("worker", "1"), ("moved", "0"), ("handed_off", "3")]);
-    first.wait_for_event("stopped", &[("requests", "3"), ("handed_off", "3"), ("closed", "0")]);
+    first.wait_for_event("stopped", &[("requests", "3"), ("handed_off", "3"), ("cut_off", "0")]);
 
     let mut second = successor(&first, "");
     assert_eq!(clients[0].ask(post(PIXEL)).status, 200);

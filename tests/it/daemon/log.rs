@@ -128,10 +128,13 @@ fn rejected_request_is_logged_at_debug() {
     daemon.unix_client().ask(request("GET", "/pixel", "", ""));
     daemon.wait_for_event("requestRejected", &[("status", "405"), ("client", "unix")]);
     for (body, error) in [
-        (r#"{"x":1,"y":2,"channel":"R","value":"a"}"#, "a pixel (body.value: int_parsing)"),
-        (r#"{"y":2,"channel":"R","value":1,"loc":["body","y"]}"#, "a pixel (body.x: missing)"),
+        (
+            r#"{"x":1,"y":2,"channel":"R","value":"a"}"#,
+            "a pixel (body.value: Input should be a valid integer, unable to parse string as an integer)",
+        ),
+        (r#"{"y":2,"channel":"R","value":1,"loc":["body","y"]}"#, "a pixel (body.x: Field required)"),
         ("{", "JSON (json_invalid at offset 1)"),
-        ("[]", "a pixel (body: model_attributes_type)"),
+        ("[]", "a pixel (body: Input should be a valid dictionary or object to extract fields from)"),
     ] {
         daemon.client().ask(post(body));
         daemon.wait_for_event_with("requestRejected", &format!("422: the body is not {error} "));
