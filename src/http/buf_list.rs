@@ -31,9 +31,9 @@ impl BufList {
 
     /// Frees the memory of sent bytes if only one piece is left.
     ///
-    /// Replaces that piece by a copy of its unsent bytes, and repeats this each time that half of the copy has been
-    /// sent. Each copy is at most half as long as the one before, so all copying together costs at most twice the
-    /// piece. While several pieces are left, does nothing, because they may share memory.
+    /// Replaces that piece by a copy of its unsent bytes. A later call copies again only if half of that has been sent, so
+    /// all copies together are at most twice as long as the piece. While several pieces are left, does nothing, because
+    /// they may share memory.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
             && self.copied_length.is_none_or(|length| 2 * piece.len() <= length)

@@ -29,7 +29,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// A complete head. The body of a rejected head is skipped if the connection stays open, and otherwise not read.
+/// A complete head. If it is rejected and the connection stays open, its body is read and discarded.
 #[allow(clippy::struct_excessive_bools)] // each is a property of its own
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -56,8 +56,8 @@ impl RequestHead {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// Returns the head that hyper gets instead of the client's. hyper only receives bodies that are chunked, late or
-    /// announced with `Expect`, so this head has only the fields for that. Its method and target have no effect.
+    /// Returns the head that hyper gets instead of the client's. hyper only reads a body that is chunked, has not arrived
+    /// completely with its head, or is announced with `Expect`. This head has the fields for that.
     pub fn for_hyper(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),

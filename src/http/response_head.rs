@@ -11,8 +11,8 @@ use crate::stats::Outcome;
 
 /// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 ///
-/// `is_last` means that the server closes the connection after the response, for any reason. With the version, it
-/// decides on the field `connection`; the caller has considered [`Response::closes`].
+/// The argument `is_last` is true if the server closes the connection after the response, because of
+/// [`Response::closes`] or for another reason. With the version, it decides on the field `connection`.
 #[derive(Debug)]
 pub struct HeadWriter {
     /// For each [`Self::variant`], the head of the response to an accepted request, up to `content-length: `.

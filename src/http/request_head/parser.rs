@@ -121,11 +121,11 @@ impl HeadParser {
     }
 
     /// Reads the next line without a search for its end if it is the usual `content-type`. Returns whether it is.
-    fn read_json_type_line(&mut self, input: &[u8]) -> bool {
-        // Not the request line, no line of which a part was searched, and none that exceeds the limit.
+    fn read_json_type_line(&mut self, window: &[u8]) -> bool {
+        // The caller handles the request line, a line that was searched in part, and one beyond MAX_LINES.
         let may_be_field = self.searched == self.next_line_at && (1..MAX_LINES).contains(&self.line_count);
         let is_json_type =
-            may_be_field && input.get(self.next_line_at..).is_some_and(begins_with_json_type_line);
+            may_be_field && window.get(self.next_line_at..).is_some_and(begins_with_json_type_line);
         if is_json_type {
             self.next_line_at += JSON_TYPE_LINE.len();
             self.searched = self.next_line_at;
@@ -138,11 +138,11 @@ impl HeadParser {
 
     /// Returns the range of the next complete line without its end, which is CRLF or LF (RFC 9112 §2.2). A tab is the
     /// only control character that a line may contain (RFC 9110 §5.5).
-    fn next_line(&mut self, input: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
-        // If a reload has lowered the limit, earlier calls may have searched more than `input`.
-        while self.searched <= input.len() {
-            let end = next_control(input, self.searched);
-            let next = match &input[end..] {
+    fn next_line(&mut self, window: &[u8]) -> Result<Option<Range<usize>>, HeadError> {
+        // If a reload has lowered the limit, earlier calls may have searched beyond the window.
+        while self.searched <= window.len() {
+            let end = next_control(window, self.searched);
+            let next = match &window[end..] {
                 [b'\t', ..] => {
                     self.searched = end + 1;
                     continue;
@@ -311,9 +311,9 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Checks eight bytes at a time. A control character minus 0x20, or a DEL turned into 0 minus 1, is negative: the
-/// highest bit of its byte is set. `!word` excludes bytes from 0x80 on, whose highest bit was set before. A negative
-/// byte borrows from the next one, so only the lowest bit of `found` is reliable.
+/// Checks eight bytes at a time. A control character minus 0x20 is negative: the highest bit of its byte is set. So is
+/// that of a DEL, which XOR turns into 0, minus 1. `!word` excludes bytes from 0x80 on, whose highest bit was set before.
+/// A negative byte borrows from the next one, so only the lowest bit of `found` is reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
@@ -335,8 +335,8 @@ fn next_control(input: &[u8], from: usize) -> usize {
 /// The usual line of the field `content-type`.
 const JSON_TYPE_LINE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring case. Masks the case bit in letters only: unlike the lines
-/// of [`KnownField`], `input` may contain a CR, which would equal `-` if that bit were masked in all bytes.
+/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring the case bit of letters. `input` may contain a CR, which would
+/// equal `-` if the bit was ignored in all bytes, as [`KnownField::of_line`] does.
 fn begins_with_json_type_line(input: &[u8]) -> bool {
     const CASE_MASKS: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);
@@ -350,7 +350,7 @@ fn begins_with_json_type_line(input: &[u8]) -> bool {
     };
 
     let Some(line) = input.first_chunk::<32>() else { return false };
-    // Few other lines end at this place. The comparison of all bytes has no branch.
+    // Rules out nearly every other line. Then all bytes are compared without a branch.
     line[31] == b'\n'
         && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE_LINE[i]) & CASE_MASKS[i]) == 0
 }

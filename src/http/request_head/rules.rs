@@ -21,7 +21,8 @@ pub enum HeadError {
     BodyTooLarge,
 }
 
-/// The response to a request that is rejected without a look at the contents of its body. Its own body is fixed.
+/// The response to a request that is rejected without a look at the contents of the request body. The text of the
+/// response is constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRejection {
     pub outcome: Outcome,
@@ -73,7 +74,7 @@ impl HeadError {
 impl RequestRejection {
     /// A chunked body that exceeds the limit.
     pub const BODY_TOO_LARGE: Self = RULES[HeadError::BodyTooLarge as usize].2;
-    /// Invalid chunks (RFC 9112 §7.1), or a request that is incomplete when the client ends its input (§8).
+    /// Invalid chunks (RFC 9112 §7.1), or a request that is incomplete when the client stops sending (§8).
     pub const MALFORMED: Self = RULES[HeadError::Syntax as usize].2;
     /// A request that did not arrive in time (RFC 9110 §15.5.9).
     pub const TIMED_OUT: Self = Self { outcome: Outcome::TimedOut, status: 408, closes: true };

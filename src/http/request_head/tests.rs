@@ -43,12 +43,14 @@ fn json_type_is_recognized_ignoring_case() {
         ("Content-Type: Application/JSON", true),
         ("CONTENT-TYPE: APPLICATION/JSON", true),
         ("content-type: application_json", false),
+        // A dot differs from n in another bit than the case bit.
         ("content-type: application/jso.", false),
     ] {
         assert_eq!(head(&with(&format!("{line}\r\n"))).is_json, is_json, "{line}");
     }
     let twice = "content-type: text/plain\r\ncontent-type: application/json\r\n";
     assert!(!head(&with(twice)).is_json, "the first one is in effect");
+    // These control characters differ from the usual ones in the case bit.
     for line in [
         "content-type:\0application/json",
         "content-type: application\x0fjson",
