@@ -137,12 +137,16 @@ impl<T: Shareable> Mapping<T> {
     /// # Errors
     /// When the file is not from [`create_memfd`] with this size, or memory is exhausted.
     pub fn new(file: &OwnedFd) -> io::Result<Self> {
-        let not_ours = |_| io::Error::other("the descriptor that systemd stored for them is something else");
+        let not_ours = |_| {
+            io::Error::other(
+                "the descriptor that systemd stored as \"counters\" is no shared memory of pixeld",
+            )
+        };
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_err(not_ours)?;
         let size = fstat(file)?.st_size;
         if !SealFlag::from_bits_retain(seals).contains(FIXED_SIZE) {
             return Err(io::Error::other(
-                "the descriptor that systemd stored for them is something else (its size is not sealed)",
+                "the descriptor that systemd stored as \"counters\" is no shared memory of pixeld: its size is not sealed",
             ));
         }
         if usize::try_from(size) != Ok(size_of::<T>()) {

@@ -130,12 +130,12 @@ mod tests {
         let last = list.pieces[1].as_ptr();
         list.shrink();
         list.advance(100);
-        assert_eq!(list.chunk().as_ptr(), last, "another piece is left");
+        assert_eq!(list.chunk().as_ptr(), last, "copied although two pieces were left");
         list.shrink();
         let copy = list.chunk().as_ptr();
         list.advance(40);
         list.shrink();
-        assert_eq!(list.chunk().as_ptr().addr(), copy.addr() + 40, "more than half of the copy is left");
+        assert_eq!(list.chunk().as_ptr().addr(), copy.addr() + 40, "copied although more than half was left");
         list.advance(20);
         list.shrink();
         assert_ne!(list.chunk().as_ptr().addr(), copy.addr() + 60);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn all_slices_are_filled_if_there_are_fewer_than_pieces() {
+    fn fewer_slices_than_pieces_are_all_filled() {
         let list = list();
         let mut slices = [IoSlice::new(&[]); 1];
         assert_eq!(list.chunks_vectored(&mut slices), 1);

@@ -1,5 +1,5 @@
-//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes: parses and validates the heads of requests, and writes
-//! responses. It never reads from a socket, and never waits.
+//! The messages of HTTP/1.1 (RFC 9110, RFC 9112) as bytes: parses and validates the heads of requests, and composes
+//! responses in memory. It does no I/O, and never waits.
 //!
 //! A head is the first line of a message (request line or status line) and its header section. The manual calls the
 //! whole head a header section.

@@ -56,8 +56,8 @@ impl RequestHead {
         str::from_utf8(input.get(self.real_ip.clone()?)?).ok()?.parse().ok()
     }
 
-    /// Returns the head that hyper gets instead of the client's. hyper only reads a body that is chunked, has not arrived
-    /// completely with its head, or is announced with `Expect`. This head has the fields for that.
+    /// Returns the head that hyper gets instead of the client's. The daemon uses hyper only to read a body that is chunked,
+    /// has not arrived completely with its head, or is announced with `Expect`. This head has the fields for that.
     pub fn for_hyper(&self) -> Vec<u8> {
         let framing = match self.framing {
             Framing::Length(length) => format!("content-length: {length}"),

@@ -51,7 +51,7 @@ impl Response {
         Self { outcome, status, body, closes: false }
     }
 
-    /// Returns the reason that the log gives. For a timeout, the connection knows it better.
+    /// Returns the reason for the log. It is not used for [`Outcome::TimedOut`]: the connection knows which timeout passed.
     pub fn log_reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
@@ -73,7 +73,9 @@ impl Response {
                 "the request line is over limits.header"
             }
             // Invalid HTTP closes the connection, `BodyRejection::Unreadable` does not.
-            Outcome::Malformed if self.closes => "the request is not valid HTTP",
+            Outcome::Malformed if self.closes => {
+                "the request is not valid HTTP, or the client stopped sending before its end"
+            }
             Outcome::Malformed => {
                 "the body is not UTF-8, is nested too deep, or has a number that is too long"
             }
@@ -89,12 +91,12 @@ impl Response {
         })
     }
 
-    /// Reads the first error from the body of the response to an invalid body. There it precedes everything that is
-    /// copied from the request, so a client cannot forge it.
+    /// Reads the first error from [`Self::body`]. All that is copied from the request comes after it, so a client cannot
+    /// forge it.
     fn first_error(&self) -> Option<InvalidBody<'_>> {
         // {"detail":[{"type":"missing","loc":["body","x"],"msg":"Field required","input":
         let error = self.body.chunk().strip_prefix(br#"{"detail":[{"type":""#)?;
-        let end = error.windows(INPUT.len()).position(|window| window == INPUT)?;
+        let end = error.windows(INPUT_NAME.len()).position(|window| window == INPUT_NAME)?;
         let error = std::str::from_utf8(&error[..end]).ok()?;
         let (kind, error) = error.split_once(r#"","loc":["#)?;
         let (location, message) = error.split_once(r#"],"msg":""#)?;
@@ -102,8 +104,8 @@ impl Response {
     }
 }
 
-/// The end of an error before its input, which is from the request.
-const INPUT: &[u8] = br#"","input":"#;
+/// The text between the message of an error and its input, which is copied from the request.
+const INPUT_NAME: &[u8] = br#"","input":"#;
 
 /// The first error of an invalid body, such as `missing` at `body.x`.
 struct InvalidBody<'r> {

@@ -147,7 +147,7 @@ pub enum Event {
         cause: &'static str,
         open: u64,
     },
-    /// The daemon has stopped. It served `requests` since its start; `cut_off` connections were cut off for a reason.
+    /// The daemon has stopped. It responded to `requests` since its start; `cut_off` connections were cut off for a reason.
     Stopped {
         requests: u64,
         handed_over: u64,
@@ -293,11 +293,8 @@ impl Event {
 }
 
 fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String {
-    let mut text = match changed {
-        [] if needs_restart.is_empty() => format!("Reloaded by {by}: nothing changed"),
-        [] => format!("Reloaded by {by}: nothing changed now"),
-        changed => format!("Reloaded by {by}: {}", changed.join(", ")),
-    };
+    let changed = if changed.is_empty() { "nothing changed".into() } else { changed.join(", ") };
+    let mut text = format!("Reloaded by {by}: {changed}");
     if !needs_restart.is_empty() {
         text += &format!("; effective at the next restart: {}", needs_restart.join(", "));
     }
@@ -333,8 +330,8 @@ fn with_fates(mut text: String, fates: &[(u64, &str)]) -> String {
 }
 
 fn stopped(requests: u64, handed_over: u64, (cut, reason): (u64, &str), took: Duration) -> String {
-    let (seconds, served) = (took.as_secs_f64(), counted(requests, "request"));
-    let text = format!("Stopped: shutdown took {seconds:.1} s; {served} served since the start");
+    let (seconds, responses) = (took.as_secs_f64(), counted(requests, "response"));
+    let text = format!("Stopped: shutdown took {seconds:.1} s; {responses} since the start");
     let cut_off = format!("cut off because {reason}");
     with_fates(text, &[(handed_over, "handed off to the next process"), (cut, &cut_off)])
 }
@@ -355,8 +352,8 @@ fn limit_reached(limit: Option<usize>, is_short_of_files: bool, peer: &str, held
         None => "File descriptors or memory ran out".into(),
     };
     format!(
-        "{reached}: for each new connection, pixeld closes one of the peer with the most connections, idle ones \
-         first; this peer is now: {peer} ({})",
+        "{reached}: for each new connection, pixeld closes a connection of the peer that has the most, an idle one \
+         if possible; now this peer is: {peer} ({})",
         counted(held, "connection")
     )
 }

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn foreign_memory_is_rejected() {
         let reason = |file: OwnedFd| SharedStats::adopt(file).unwrap_err().to_string();
-        assert!(reason(File::open("/dev/null").unwrap().into()).contains("something else"));
+        assert!(reason(File::open("/dev/null").unwrap().into()).contains("no shared memory"));
         let short = sys::create_memfd("short", 4096).unwrap();
         assert!(reason(short).contains("bytes"));
         let other = sys::create_memfd("other", size_of::<Region>()).unwrap();

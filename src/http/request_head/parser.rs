@@ -92,7 +92,7 @@ impl HeadParser {
             let range = match self.next_line(window) {
                 Ok(Some(range)) => range,
                 // No request line can begin like this, whatever follows.
-                Ok(None) if self.line_count == 0 && !can_begin(input) => {
+                Ok(None) if self.line_count == 0 && !can_begin(window) => {
                     return Parsed::Invalid(HeadError::Syntax.rejection());
                 }
                 Ok(None) if input.len() > window.len() => {
@@ -311,9 +311,10 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Checks eight bytes at a time. A control character minus 0x20 is negative: the highest bit of its byte is set. So is
-/// that of a DEL, which XOR turns into 0, minus 1. `!word` excludes bytes from 0x80 on, whose highest bit was set before.
-/// A negative byte borrows from the next one, so only the lowest bit of `found` is reliable.
+/// Checks eight bytes at a time. Subtracting 0x20 from a control character sets the highest bit of its byte. For a DEL, XOR
+/// with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes from 0x80 on, whose
+/// highest bit was set before. Such a subtraction borrows from the next byte, so only the lowest bit of `found` is
+/// reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
