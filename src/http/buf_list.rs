@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces. Several pieces may be parts of the same memory, as those of [`Detail`] are.
+/// Bytes to send, in pieces. Several pieces may be parts of the same memory, as those of a [`Detail`], the errors in the response to an invalid body.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.

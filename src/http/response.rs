@@ -74,7 +74,7 @@ impl Response {
             }
             // Invalid HTTP closes the connection, `BodyRejection::Unreadable` does not.
             Outcome::Malformed if self.closes => {
-                "the request is not valid HTTP, or the client stopped sending before its end"
+                "the request is not valid HTTP, or the client stopped sending in the middle of it"
             }
             Outcome::Malformed => {
                 "the body is not UTF-8, is nested too deep, or has a number that is too long"

@@ -106,7 +106,7 @@ impl HeadWriter {
             accepted[variant] = [start, &fields].concat().into();
             common[variant] = fields.into();
         }
-        // The next second of the system clock begins then.
+        // Until the next second of the system clock begins.
         self.expires
             .set(now + Duration::from_secs(1) - Duration::from_nanos(since_epoch.subsec_nanos().into()));
     }

@@ -240,7 +240,7 @@ impl Event {
             }
             Self::Resumed { by } => format!("Drain switched off by {by}: requests are served again"),
             Self::DrainedAtStart { by } => format!(
-                "Drain still on: switched on before this start by {by}; requests get 503 until `pixeldctl resume`"
+                "Drain still on: {by} switched it on before this start; requests get 503 until `pixeldctl resume`"
             ),
             Self::CountersReset { reason } => {
                 format!("Counters reset to 0, those of the previous process cannot be used: {reason}")
@@ -296,7 +296,7 @@ fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String
     let changed = if changed.is_empty() { "nothing changed".into() } else { changed.join(", ") };
     let mut text = format!("Reloaded by {by}: {changed}");
     if !needs_restart.is_empty() {
-        text += &format!("; effective at the next restart: {}", needs_restart.join(", "));
+        text += &format!("; still waiting for a restart: {}", needs_restart.join(", "));
     }
     text
 }
@@ -352,8 +352,8 @@ fn limit_reached(limit: Option<usize>, is_short_of_files: bool, peer: &str, held
         None => "File descriptors or memory ran out".into(),
     };
     format!(
-        "{reached}: for each new connection, pixeld closes a connection of the peer that has the most, an idle one \
-         if possible; now this peer is: {peer} ({})",
+        "{reached}: for each new connection, pixeld closes one, if possible an idle one, of the peer with the most \
+         connections; at present: {peer}, {}",
         counted(held, "connection")
     )
 }

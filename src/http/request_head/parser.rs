@@ -21,7 +21,7 @@ const USUAL_REQUEST_LINE: &[u8] = b"POST /pixel HTTP/1.1\r\n";
 #[derive(Debug, Clone, Default)]
 pub struct HeadParser {
     next_line_at: usize,
-    /// The position where the search for the end of that line continues.
+    /// The position where the search for the end of the next line continues.
     searched: usize,
     /// The number of complete lines, including the request line.
     line_count: usize,
@@ -75,7 +75,7 @@ impl HeadParser {
     }
 
     /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, a head
-    /// that breaks none of the rules listed above [`HeadError::Drained`] gets 503.
+    /// that breaks none of the rules that come before [`HeadError::Drained`] in the list gets 503.
     #[inline(never)] // slower if inlined: its caller leaves it too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
@@ -120,7 +120,7 @@ impl HeadParser {
         }
     }
 
-    /// Reads the next line without a search for its end if it is the usual `content-type`. Returns whether it is.
+    /// Reads the next line if it is the usual `content-type`, without a search for its end. Returns whether it is.
     fn read_json_type_line(&mut self, window: &[u8]) -> bool {
         // The caller handles the request line, a line that was searched in part, and one beyond MAX_LINES.
         let may_be_field = self.searched == self.next_line_at && (1..MAX_LINES).contains(&self.line_count);
@@ -187,8 +187,8 @@ impl HeadParser {
         self.read_target(target)
     }
 
-    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). A target in another form, or with a fragment,
-    /// counts as an unknown path.
+    /// Reads a target in origin-form or absolute-form (RFC 9112 §3.2). A target in another form, or with a `#` directly
+    /// after the path, counts as an unknown path.
     fn read_target(&mut self, target: &[u8]) -> Result<(), HeadError> {
         if target.is_empty() || target.contains(&b'\t') {
             return Err(HeadError::Syntax);
@@ -313,7 +313,7 @@ impl HeadParser {
 ///
 /// Checks eight bytes at a time. Subtracting 0x20 from a control character sets the highest bit of its byte. For a DEL, XOR
 /// with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes from 0x80 on, whose
-/// highest bit was set before. Such a subtraction borrows from the next byte, so only the lowest bit of `found` is
+/// highest bit was set before. The subtraction at a control character or a DEL borrows from the next byte, so only the lowest bit of `found` is
 /// reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
@@ -351,7 +351,7 @@ fn begins_with_json_type_line(input: &[u8]) -> bool {
     };
 
     let Some(line) = input.first_chunk::<32>() else { return false };
-    // Rules out nearly every other line. Then all bytes are compared without a branch.
+    // Excludes nearly all lines that differ. Then all bytes are compared without a branch.
     line[31] == b'\n'
         && (0..32).fold(0, |differs, i| differs | (line[i] ^ JSON_TYPE_LINE[i]) & CASE_MASKS[i]) == 0
 }
