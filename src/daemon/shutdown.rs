@@ -101,7 +101,7 @@ impl<'a> Shutdown<'a> {
         } else if self.daemon.pool.borrow().is_empty() {
             "they could not be handed off".into()
         } else if self.limit == self.daemon.drain_limit() {
-            format!("the time limit of the stop has passed (timeouts.drain = {:?})", self.limit)
+            format!("requests were still in progress after timeouts.drain ({:?})", self.limit)
         } else {
             format!("a worker was still stalled after {:?}", self.limit)
         }

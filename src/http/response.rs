@@ -51,16 +51,17 @@ impl Response {
         Self { outcome, status, body, closes: false }
     }
 
-    /// Returns the reason for the log. It is not used for [`Outcome::TimedOut`]: the connection knows which timeout passed.
+    /// Returns the reason for the log. It is not used for [`Outcome::TimedOut`]: the connection knows which timeout
+    /// passed.
     pub fn log_reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.outcome {
             Outcome::Ok => "accepted",
             Outcome::Invalid => match self.first_error() {
-                Some(InvalidBody { kind: "json_invalid", location, .. }) => {
+                Some(FirstError { kind: "json_invalid", location, .. }) => {
                     let offset = location.trim_start_matches("body.");
                     return format!("the body is not JSON (json_invalid at offset {offset})").into();
                 }
-                Some(InvalidBody { location, message, .. }) => {
+                Some(FirstError { location, message, .. }) => {
                     return format!("the body is not a pixel ({location}: {message})").into();
                 }
                 None => "the body is not a pixel",
@@ -91,24 +92,24 @@ impl Response {
         })
     }
 
-    /// Reads the first error from [`Self::body`]. All that is copied from the request comes after it, so a client cannot
-    /// forge it.
-    fn first_error(&self) -> Option<InvalidBody<'_>> {
+    /// Reads type, location and message of the first error from [`Self::body`]. All that is copied from the request
+    /// comes after these, so a client cannot forge them.
+    fn first_error(&self) -> Option<FirstError<'_>> {
         // {"detail":[{"type":"missing","loc":["body","x"],"msg":"Field required","input":
         let error = self.body.chunk().strip_prefix(br#"{"detail":[{"type":""#)?;
         let end = error.windows(INPUT_NAME.len()).position(|window| window == INPUT_NAME)?;
         let error = std::str::from_utf8(&error[..end]).ok()?;
         let (kind, error) = error.split_once(r#"","loc":["#)?;
         let (location, message) = error.split_once(r#"],"msg":""#)?;
-        Some(InvalidBody { kind, location: location.replace('"', "").replace(',', "."), message })
+        Some(FirstError { kind, location: location.replace('"', "").replace(',', "."), message })
     }
 }
 
-/// The text between the message of an error and its input, which is copied from the request.
+/// The text between the message of an error and its input. Only the input is copied from the request.
 const INPUT_NAME: &[u8] = br#"","input":"#;
 
 /// The first error of an invalid body, such as `missing` at `body.x`.
-struct InvalidBody<'r> {
+struct FirstError<'r> {
     kind: &'r str,
     location: String,
     message: &'r str,

@@ -296,7 +296,7 @@ fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String
     let changed = if changed.is_empty() { "nothing changed".into() } else { changed.join(", ") };
     let mut text = format!("Reloaded by {by}: {changed}");
     if !needs_restart.is_empty() {
-        text += &format!("; still waiting for a restart: {}", needs_restart.join(", "));
+        text += &format!("; only a restart applies: {}", needs_restart.join(", "));
     }
     text
 }
@@ -345,15 +345,15 @@ fn control_failed(client: &str, reason: &str) -> String {
 }
 
 fn limit_reached(limit: Option<usize>, is_short_of_files: bool, peer: &str, held: usize) -> String {
-    let peer = if peer == "unix" { "clients on Unix sockets" } else { peer };
+    let peer = if peer == "unix" { "all clients on Unix sockets" } else { peer };
     let reached = match limit {
         Some(limit) if is_short_of_files => format!("Connection limit reached ({limit}, from LimitNOFILE=)"),
         Some(limit) => format!("Connection limit reached (limits.connections = {limit})"),
         None => "File descriptors or memory ran out".into(),
     };
     format!(
-        "{reached}: for each new connection, pixeld closes one, if possible an idle one, of the peer with the most \
-         connections; at present: {peer}, {}",
+        "{reached}: for each new connection, pixeld closes a connection of the peer with the most connections, if \
+         possible an idle one; this peer is now: {peer} ({})",
         counted(held, "connection")
     )
 }

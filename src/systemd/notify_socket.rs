@@ -141,7 +141,8 @@ impl Notifier {
         let datagram = [IoSlice::new(datagram.as_bytes())];
         match sendmsg_addr(socket, address, &datagram, &mut control, flags | SendFlags::NOSIGNAL) {
             Err(Errno::AGAIN) if !flags.contains(SendFlags::DONTWAIT) => {
-                let reason = format!("systemd read no notifications for {SEND_TIMEOUT:?}");
+                let reason =
+                    format!("not sent within {SEND_TIMEOUT:?}, because systemd reads no notifications");
                 Err(io::Error::new(io::ErrorKind::TimedOut, reason))
             }
             sent => Ok(sent.map(drop)?),

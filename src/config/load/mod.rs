@@ -316,7 +316,7 @@ impl<'a> File<'a> {
             (Some(known), Some(header)) if name.ends_with(&format!(".{known}")) && header < self.line(at) => {
                 let line = self.line(at);
                 format!(
-                    " (`{known}` is a key outside all sections: move line {line} above line {header}, where the \
+                    " (`{known}` belongs outside all sections: move line {line} above line {header}, where the \
                      first section begins)"
                 )
             }

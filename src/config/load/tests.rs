@@ -191,7 +191,7 @@ fn key_of_no_section_is_sent_above_the_first() {
     let errors = tree.errors();
     assert_eq!(
         errors[0],
-        "etc/pixeld/pixeld.toml:6: log.workers: unknown key (`workers` is a key outside all sections: \
+        "etc/pixeld/pixeld.toml:6: log.workers: unknown key (`workers` belongs outside all sections: \
          move line 6 above line 2, where the first section begins)"
     );
     assert!(errors[1].ends_with("did you mean workers?)"), "{errors:#?}");

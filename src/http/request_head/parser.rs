@@ -280,10 +280,9 @@ impl HeadParser {
         let errors = &mut self.errors;
         if self.transfer_encodings > 0 {
             errors.add_if(self.is_http10, HeadError::TransferEncodingInHttp10);
-            errors.add_if(
-                self.content_length.is_some() || errors.has(HeadError::InvalidContentLength),
-                HeadError::ContentLengthAndTransferEncoding,
-            );
+            let has_content_length =
+                self.content_length.is_some() || errors.has(HeadError::InvalidContentLength);
+            errors.add_if(has_content_length, HeadError::ContentLengthAndTransferEncoding);
             errors.add_if(!self.is_chunked, HeadError::UnknownTransferEncoding);
         }
         errors.add_if(self.hosts > 1 || self.hosts == 0 && !self.is_http10, HeadError::Host);
@@ -311,10 +310,10 @@ impl HeadParser {
 
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
-/// Checks eight bytes at a time. Subtracting 0x20 from a control character sets the highest bit of its byte. For a DEL, XOR
-/// with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes from 0x80 on, whose
-/// highest bit was set before. The subtraction at a control character or a DEL borrows from the next byte, so only the lowest bit of `found` is
-/// reliable.
+/// Checks eight bytes at a time. Subtracting 0x20 from a control character sets the highest bit of its byte. For a DEL,
+/// XOR with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes from 0x80 on, whose
+/// highest bit was set before. The subtraction at a control character or a DEL borrows from the next byte, so only the
+/// lowest bit that is set is reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
@@ -336,8 +335,8 @@ fn next_control(input: &[u8], from: usize) -> usize {
 /// The usual line of the field `content-type`.
 const JSON_TYPE_LINE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether `input` begins with [`JSON_TYPE_LINE`], ignoring the case bit of letters. `input` may contain a CR, which would
-/// equal `-` if the bit was ignored in all bytes, as [`KnownField::of_line`] does.
+/// Whether `input` begins with [`JSON_TYPE_LINE`]. Unlike [`KnownField::of_line`], ignores the case bit only in letters:
+/// `input` may contain control characters, and a CR would equal `-`.
 fn begins_with_json_type_line(input: &[u8]) -> bool {
     const CASE_MASKS: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);

@@ -50,7 +50,7 @@ fn json_type_is_recognized_ignoring_case() {
     }
     let twice = "content-type: text/plain\r\ncontent-type: application/json\r\n";
     assert!(!head(&with(twice)).is_json, "the first one is in effect");
-    // Each control character stands for a space, `/` or `:`, and differs from it only in the case bit.
+    // Each control character replaces a space, `/` or `:`, and differs from it only in the case bit.
     for line in [
         "content-type:\0application/json",
         "content-type: application\x0fjson",
