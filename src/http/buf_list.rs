@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces. Several pieces may share memory. Those of a [`Detail`] do, which is the body of the
-/// response to an invalid pixel.
+/// Bytes to send, in pieces. Several pieces may share memory. The pieces of a [`Detail`] do, the body of the response
+/// to an invalid pixel.
 #[derive(Debug, Default)]
 pub struct BufList {
     /// None of them is empty.
@@ -32,9 +32,9 @@ impl BufList {
 
     /// Frees the memory of sent bytes if only one piece is left.
     ///
-    /// Replaces that piece by a copy of its unsent bytes. A later call copies again only if half of that has been sent,
-    /// so all copies together are at most twice as long as the piece. While several pieces are left, does nothing,
-    /// because they may share memory.
+    /// Replaces that piece by a copy of its unsent bytes. A later call copies again only if at least half of the last
+    /// copy has been sent, so all copies together are at most twice as long as the original piece. While several pieces
+    /// are left, does nothing, because they may share memory.
     pub fn shrink(&mut self) {
         if let [piece] = self.pieces.make_contiguous()
             && self.copied_length.is_none_or(|length| 2 * piece.len() <= length)

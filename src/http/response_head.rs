@@ -11,13 +11,13 @@ use crate::stats::Outcome;
 
 /// Writes the heads of responses. Formats the `date` field (RFC 9110 §6.6.1) once a second.
 ///
-/// The argument `is_last` is true if the server closes the connection after the response, because of
-/// [`Response::closes`] or for another reason. With the version, it decides on the field `connection`.
+/// The argument `is_last` of the methods is true if the server closes the connection after the response, because of
+/// [`Response::closes`] or for another reason. The field `connection` depends on it and on the version.
 #[derive(Debug)]
 pub struct HeadWriter {
     /// For each [`Self::variant`], the head of the response to an accepted request, up to `content-length: `.
     accepted: RefCell<[Vec<u8>; 4]>,
-    /// The part that all responses have: from the CRLF before `content-type` on.
+    /// The part that all responses have: from the CRLF before `content-type` up to `content-length: `.
     common: RefCell<[Vec<u8>; 4]>,
     /// When the date in both is no longer right.
     expires: Cell<Instant>,

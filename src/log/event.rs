@@ -254,7 +254,7 @@ impl Event {
             ),
             Self::LogStalled { reason } => format!("Log stalled, lines are dropped: {reason}"),
             Self::AcceptPaused { socket, reason } => {
-                format!("Accepting paused at {socket}: {reason}; its new clients wait")
+                format!("Accepting paused at {socket}: {reason}; new clients of this socket wait")
             }
             Self::AcceptResumed { socket } => format!("Accepting resumed at {socket}"),
             Self::RequestRejected { status, reason, .. } => {
@@ -296,7 +296,7 @@ fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String
     let changed = if changed.is_empty() { "nothing changed".into() } else { changed.join(", ") };
     let mut text = format!("Reloaded by {by}: {changed}");
     if !needs_restart.is_empty() {
-        text += &format!("; only a restart applies: {}", needs_restart.join(", "));
+        text += &format!("; takes effect only at the next restart: {}", needs_restart.join(", "));
     }
     text
 }
@@ -317,7 +317,7 @@ fn overridden(what: &str, from: &dyn Display, to: &dyn Display, is_override: boo
     if is_override {
         format!("{what} set from {from} to {to} by {by}")
     } else {
-        format!("{what} reset from {from} to the configured {to} by {by}")
+        format!("{what} reset from {from} to {to}, the configured value, by {by}")
     }
 }
 

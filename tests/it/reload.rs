@@ -246,7 +246,7 @@ fn changed_addresses_need_a_restart() {
                 changes.filter(|change| change["needsRestart"] == true).map(|change| &change["key"]);
             assert_eq!(waiting.collect::<Vec<_>>(), keys, "{reply:#}");
         }
-        daemon.wait_for_event_with("reloaded", "only a restart applies: listen.http");
+        daemon.wait_for_event_with("reloaded", "takes effect only at the next restart: listen.http");
         assert!(keys.iter().all(|key| setting(&daemon, key)["needsRestart"] == true));
         assert_eq!((&daemon.stats()["listeners"], daemon.address()), (&listeners, address));
         is_served(daemon.client());

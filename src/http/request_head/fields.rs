@@ -116,7 +116,7 @@ pub fn is_json_type(value: &[u8]) -> bool {
 
 /// Whether a value is `uri-host [":" port]` (RFC 3986 §3.2.2). The host of an http URI is not empty (RFC 9110 §4.2.1).
 pub fn is_host(value: &[u8]) -> bool {
-    let (is_name, port) = match value {
+    let (is_valid_host, port) = match value {
         [b'[', literal @ ..] => {
             let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
             (str::from_utf8(&literal[..end]).is_ok_and(is_ip_literal), &literal[end + 1..])
@@ -126,7 +126,7 @@ pub fn is_host(value: &[u8]) -> bool {
             (end > 0, &name[end..])
         }
     };
-    is_name && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+    is_valid_host && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
 }
 
 /// Whether `port` is empty or a number up to 65535.

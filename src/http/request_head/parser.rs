@@ -290,7 +290,7 @@ impl HeadParser {
         errors.add_if(length > policy.body_limit, HeadError::BodyTooLarge);
         let expects_continue = self.expects_continue && !self.is_http10 && (length > 0 || self.is_chunked);
         let rejection = errors.rejection().map(|rejection| RequestRejection {
-            // After the rejection, a client that waits for `100 Continue` may send its body, or the next request.
+            // A client that waits for `100 Continue` sends its body or its next request: the server cannot know which.
             closes: rejection.closes || errors.has(HeadError::BodyTooLarge) || expects_continue,
             ..rejection
         });
@@ -311,9 +311,9 @@ impl HeadParser {
 /// Returns the position of the first control character from `from` on, or the length of `input`.
 ///
 /// Checks eight bytes at a time. Subtracting 0x20 from a control character sets the highest bit of its byte. For a DEL,
-/// XOR with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes from 0x80 on, whose
-/// highest bit was set before. The subtraction at a control character or a DEL borrows from the next byte, so only the
-/// lowest bit that is set is reliable.
+/// XOR with 0x7f gives 0, and subtracting 1 from that sets the bit as well. `!word` excludes bytes of 0x80 or more,
+/// whose highest bit was set before. The subtraction at a control character or a DEL borrows from the next byte, so
+/// only the lowest bit that is set is reliable.
 fn next_control(input: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
 
@@ -335,8 +335,8 @@ fn next_control(input: &[u8], from: usize) -> usize {
 /// The usual line of the field `content-type`.
 const JSON_TYPE_LINE: [u8; 32] = *b"content-type: application/json\r\n";
 
-/// Whether `input` begins with [`JSON_TYPE_LINE`]. Unlike [`KnownField::of_line`], ignores the case bit only in letters:
-/// `input` may contain control characters, and a CR would equal `-`.
+/// Whether `input` begins with [`JSON_TYPE_LINE`]. Unlike [`KnownField::of_line`], ignores the case bit only in
+/// letters: `input` may contain control characters, and a CR would equal `-`.
 fn begins_with_json_type_line(input: &[u8]) -> bool {
     const CASE_MASKS: [u8; 32] = {
         let (mut masks, mut i) = ([0xff; 32], 0);
