@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use crate::pixel::Detail;
 
-/// Bytes to send, in pieces. Several pieces may share memory. The pieces of a [`Detail`] do, the body of the response
+/// Bytes to send, in pieces. Several pieces may share memory, as those of a [`Detail`] do. That is the body of the response
 /// to an invalid pixel.
 #[derive(Debug, Default)]
 pub struct BufList {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_piece_left_is_copied_and_again_when_half_sent() {
+    fn last_piece_is_copied_and_again_when_half_sent() {
         let mut list = BufList::from(Bytes::from(vec![7; 100]));
         list.append(Bytes::from(vec![8; 100]).into());
         let last = list.pieces[1].as_ptr();

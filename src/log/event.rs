@@ -293,7 +293,8 @@ impl Event {
 }
 
 fn reloaded(changed: &[String], needs_restart: &[String], by: &Caller) -> String {
-    let changed = if changed.is_empty() { "nothing changed".into() } else { changed.join(", ") };
+    let changed =
+        if changed.is_empty() { "nothing changed since the last reload".into() } else { changed.join(", ") };
     let mut text = format!("Reloaded by {by}: {changed}");
     if !needs_restart.is_empty() {
         text += &format!("; takes effect only at the next restart: {}", needs_restart.join(", "));

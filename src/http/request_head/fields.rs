@@ -163,7 +163,7 @@ fn end_of_name(name: &[u8]) -> usize {
     }
 }
 
-/// The `unreserved` and `sub-delims` of RFC 3986 §2.2 and §2.3.
+/// `unreserved` (§2.3) and `sub-delims` (§2.2) of RFC 3986.
 const IN_NAMES: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=");
 
 /// Returns a table in which the ASCII letters, the digits and `marks` are true.

@@ -75,7 +75,7 @@ impl HeadParser {
     }
 
     /// Parses `input`, which must not begin with empty lines ([`skip_empty_lines`]). If `is_drained`, a head
-    /// that breaks none of the rules that come before [`HeadError::Drained`] in the list gets 503.
+    /// gets 503, unless it breaks a rule before [`HeadError::Drained`] in the order of [`HeadError`].
     #[inline(never)] // slower if inlined: its caller leaves it too few registers
     pub fn parse(&mut self, input: &[u8], policy: &Policy, is_drained: bool) -> Parsed {
         // Bytes after the limit must not have an effect.
