@@ -224,11 +224,12 @@ fn assert_read_only(host: &Host) {
 fn failed_start_is_not_repeated_but_recoverable() {
     let site = Site::boot();
     let c5 = &site.c5;
+    c5.run("systemctl start pixeld && pixeldctl drain");
     let drop_in = "/etc/systemd/system/pixeld.service.d/zz-nowhere.conf";
     c5.run("mkdir -p /etc/systemd/system/pixeld.service.d");
     c5.write(drop_in, "[Service]\nBindReadOnlyPaths=/nowhere\n");
     c5.run("systemctl daemon-reload");
-    c5.try_run("systemctl start pixeld");
+    c5.try_run("systemctl restart pixeld");
     c5.wait_for("test $(systemctl show -P ActiveState pixeld) = failed");
     let shown = |unit: &str, name: &str| property(c5, unit, name);
     assert_eq!((shown("pixeld", "ExecMainStatus"), shown("pixeld", "NRestarts")), ("226".into(), "0".into()));
@@ -238,6 +239,7 @@ fn failed_start_is_not_repeated_but_recoverable() {
     let _ = post(c5);
     c5.wait_for("test $(systemctl show -P Result pixeld.socket) = trigger-limit-hit");
     c5.run(&format!("rm {drop_in} && systemctl daemon-reload && systemctl start pixeld"));
+    // The failure has ended the drain.
     assert_eq!(post(c5).unwrap(), 200);
 }
 
